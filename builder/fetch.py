@@ -1,0 +1,395 @@
+"""Downloads: from an artifact of a lock to a checked blob in the store.
+
+A download continues where a killed one stopped, is tried again when the registry stumbles, and
+enters the store only when its bytes have the locked hash.
+"""
+
+import json
+import re
+import shutil
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from pypi_simple import ProjectPage
+
+from builder.errors import ArtifactNotFound, HashMismatch, MlruntimeError, Unavailable
+from builder.lock import Artifact
+from builder.sources import DEBIAN_HINT, Sources, without_secrets
+from builder.store import CHUNK, Store, full_disk
+
+AT_ONCE = 4
+TIMEOUT = httpx.Timeout(60.0, connect=20.0)
+T = TypeVar("T")
+_SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+
+
+class Progress(Protocol):
+    """Hears how downloads get on; called from several threads."""
+
+    def started(self, name: str, size: int) -> None:
+        """A download of ``size`` bytes begins."""
+
+    def advanced(self, name: str, count: int) -> None:
+        """``count`` more bytes are there; negative when some had to be thrown away."""
+
+    def finished(self, name: str) -> None:
+        """The file is in the store (perhaps it was all along)."""
+
+
+class Silent:
+    """A ``Progress`` that nobody listens to."""
+
+    def started(self, name: str, size: int) -> None:
+        """Do nothing."""
+
+    def advanced(self, name: str, count: int) -> None:
+        """Do nothing."""
+
+    def finished(self, name: str) -> None:
+        """Do nothing."""
+
+
+class _StumbleError(Exception):
+    """The registry could not answer just now; another try may do."""
+
+
+class _StoppedError(Exception):
+    """Another download failed, or the user gave up: this one ends too."""
+
+
+class Web:
+    """HTTP with retries, and ``file:`` addresses, for every module that reads a registry.
+
+    ``pauses`` are the seconds to wait before the second, third, … try. Use as a context manager.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        pauses: tuple[float, ...] = (0.5, 2.0),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._pauses = pauses
+        self._sleep = sleep
+        self._client = httpx.Client(
+            verify=_tls(sources), timeout=TIMEOUT, follow_redirects=True, trust_env=True
+        )
+        self.stop = threading.Event()
+
+    def __enter__(self) -> "Web":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def text(self, url: str, *, accept: str = "*/*") -> tuple[str, str, str] | None:
+        """Return a small document as (final URL, content type, text); ``None`` if not there."""
+        if (path := _local(url)) is not None:
+            return (url, "", path.read_text(encoding="utf-8")) if path.is_file() else None
+
+        def get() -> tuple[str, str, str] | None:
+            with _stumbling():
+                answer = self._client.get(url, headers={"Accept": accept})
+            if _absent(answer, url):
+                return None
+            return str(answer.url), answer.headers.get("Content-Type", ""), answer.text
+
+        return self._again(get, url)
+
+    def download(
+        self, url: str, target: Path, *, grown: Callable[[int], None], size: int | None
+    ) -> bool:
+        """Fill ``target`` from ``url``, going on after the bytes it already has.
+
+        Returns ``False`` when the registry says that there is no such file. Stops past
+        ``size`` bytes, if known: whoever sends more is not sending what was asked for.
+        """
+        if (path := _local(url)) is not None:
+            if not path.is_file():
+                return False
+            grown(-_size(target))
+            with full_disk(target.parent):
+                shutil.copyfile(path, target)
+            grown(_size(target))
+            return True
+        return self._again(lambda: self._stream(url, target, grown, size), url)
+
+    def _stream(
+        self, url: str, target: Path, grown: Callable[[int], None], size: int | None
+    ) -> bool:
+        have = _size(target)
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with _stumbling(), self._client.stream("GET", url, headers=headers) as answer:
+            useless = have and not _continues(answer, have)
+            if answer.status_code == 416 or (answer.status_code == 206 and useless):
+                target.unlink(missing_ok=True)
+                grown(-have)
+                raise _StumbleError("it would not send the rest of the file")
+            if _absent(answer, url):
+                return False
+            if useless:
+                grown(-have)
+            with full_disk(target.parent), target.open("wb" if useless else "ab") as sink:
+                for chunk in answer.iter_raw(CHUNK):
+                    if self.stop.is_set():
+                        raise _StoppedError
+                    sink.write(chunk)
+                    grown(len(chunk))
+                    if size is not None and sink.tell() > size:
+                        return True
+                # Without a length nothing but the size tells a cut connection from the end.
+                if "Content-Length" not in answer.headers and sink.tell() < (size or 0):
+                    raise _StumbleError("the connection was cut")
+        return True
+
+    def _again(self, attempt: Callable[[], T], url: str) -> T:
+        for pause in (*self._pauses, None):
+            try:
+                return attempt()
+            except _StumbleError as error:
+                if pause is None or self.stop.is_set():
+                    raise Unavailable(
+                        f"{without_secrets(url)} could not be read",
+                        why=f"{error} ({len(self._pauses) + 1} tries)",
+                        hint="check the network, the proxy and the registry, then run it again:"
+                        " what was downloaded is kept",
+                    ) from None
+                self._sleep(pause)
+        raise AssertionError("unreachable")
+
+
+class Fetcher:
+    """Brings locked artifacts into a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        sources: Sources,
+        *,
+        pauses: tuple[float, ...] = (0.5, 2.0),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._sources = sources
+        self._pauses = pauses
+        self._sleep = sleep
+
+    def fetch(self, artifact: Artifact) -> Path:
+        """Return the artifact's blob, downloading it unless the store has it."""
+        return self.fetch_all((artifact,))[artifact.sha256]
+
+    def fetch_all(
+        self, artifacts: Iterable[Artifact], progress: Progress | None = None
+    ) -> dict[str, Path]:
+        """Return the blobs of all artifacts by sha256; the biggest are begun first.
+
+        Raises ``HashMismatch``, ``ArtifactNotFound``, ``Unavailable`` or ``OutOfSpace``, after
+        the downloads already running have been stopped; what they had is kept for the next try.
+        """
+        progress = progress or Silent()
+        wanted = {artifact.sha256: artifact for artifact in artifacts}
+        found = {sha: path for sha in wanted if (path := self._store.blob(sha))}
+        missing = sorted((a for s, a in wanted.items() if s not in found), key=lambda a: -a.size)
+        if not missing:
+            return found
+        web = Web(self._sources, pauses=self._pauses, sleep=self._sleep)
+        with web, ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+            locate = _Locator(self._sources, web)
+            jobs = {pool.submit(self._one, a, web, locate, progress): a for a in missing}
+            try:
+                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+            except BaseException:
+                web.stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            failed = [job for job in done if job.exception()]
+            if failed:
+                web.stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                failed[0].result()
+            found |= {artifact.sha256: job.result() for job, artifact in jobs.items()}
+        return found
+
+    def _one(self, artifact: Artifact, web: Web, locate: "_Locator", progress: Progress) -> Path:
+        with self._store.lock(f"fetch-{artifact.sha256[:2]}"):
+            if (path := self._store.blob(artifact.sha256)) is None:
+                path = self._download(artifact, web, locate, progress)
+        progress.finished(artifact.filename)
+        return path
+
+    def _download(
+        self, artifact: Artifact, web: Web, locate: "_Locator", progress: Progress
+    ) -> Path:
+        partial = self._store.partial(artifact.sha256)
+        if _size(partial) > artifact.size:
+            partial.unlink()
+        kept = _size(partial)
+        progress.started(artifact.filename, artifact.size)
+        progress.advanced(artifact.filename, kept)
+
+        def grown(count: int) -> None:
+            progress.advanced(artifact.filename, count)
+
+        if kept == artifact.size and kept:
+            try:
+                return self._store.adopt_blob(partial, artifact.sha256)
+            except HashMismatch:
+                grown(-kept)
+                kept = 0
+        for url in locate.urls(artifact):
+            if not web.download(url, partial, grown=grown, size=artifact.size):
+                continue
+            try:
+                return self._store.adopt_blob(partial, artifact.sha256)
+            except HashMismatch as error:
+                grown(-artifact.size)
+                if not kept:
+                    raise _lies(artifact, url, error) from None
+            # What an earlier run had left may be the rotten part: once more, from the start.
+            if web.download(url, partial, grown=grown, size=artifact.size):
+                try:
+                    return self._store.adopt_blob(partial, artifact.sha256)
+                except HashMismatch as error:
+                    raise _lies(artifact, url, error) from None
+        raise _not_found(artifact)
+
+
+class _Locator:
+    """Knows the addresses an artifact may be had from on this host."""
+
+    def __init__(self, sources: Sources, web: Web) -> None:
+        self._sources = sources
+        self._web = web
+        self._pages: dict[str, dict[str, list[str]]] = {}
+        self._guard = threading.Lock()
+
+    def urls(self, artifact: Artifact) -> tuple[str, ...]:
+        """Return the candidates, the likeliest first; none when no registry lists it."""
+        scheme, _, rest = artifact.origin.partition(":")
+        if scheme == "debian":
+            suite, _, pool = rest.partition(":")
+            uris = self._sources.debian_uris(suite)
+            if not uris:
+                raise Unavailable("no Debian archive is configured on this host", hint=DEBIAN_HINT)
+            return tuple(f"{uri}/{pool}" for uri in uris)
+        if scheme == "maven":
+            return (
+                maven_url(self._sources.maven, artifact.name, artifact.version, artifact.filename),
+            )
+        if scheme == "pypi":
+            return tuple(self._page(artifact.name).get(artifact.filename, ()))
+        raise MlruntimeError(f"{artifact.filename} has an origin nobody knows: {artifact.origin}")
+
+    def _page(self, project: str) -> dict[str, list[str]]:
+        with self._guard:
+            if project not in self._pages:
+                self._pages[project] = project_files(self._sources, self._web, project)
+            return self._pages[project]
+
+
+def project_files(sources: Sources, web: Web, project: str) -> dict[str, list[str]]:
+    """Return the addresses of a project's files by name, from every index that has them."""
+    files: dict[str, list[str]] = {}
+    for index in sources.indexes:
+        answer = web.text(f"{index}{project}/", accept=_SIMPLE)
+        if answer is None:
+            continue
+        url, kind, text = answer
+        try:
+            if "json" in kind:
+                page = ProjectPage.from_json_data(json.loads(text), base_url=url)
+            else:
+                page = ProjectPage.from_html(project, text, base_url=url)
+        except ValueError as error:
+            raise Unavailable(
+                f"{without_secrets(url)} is not a package index", why=str(error)
+            ) from None
+        for package in page.packages:
+            files.setdefault(package.filename, []).append(package.url)
+    return files
+
+
+def maven_url(repository: str, name: str, version: str, filename: str) -> str:
+    """Return where a repository in Maven's layout has a file of ``group:artifact``."""
+    group, _, artifact = name.partition(":")
+    return f"{repository}/{group.replace('.', '/')}/{artifact}/{version}/{filename}"
+
+
+def _tls(sources: Sources) -> ssl.SSLContext:
+    if sources.ca_bundle:
+        return ssl.create_default_context(cafile=str(sources.ca_bundle))
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
+
+
+@contextmanager
+def _stumbling() -> Iterator[None]:
+    """Turn a network having a bad day into ``_StumbleError``; certificates are never retried."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise Unavailable(
+                "a registry's certificate is not trusted",
+                why=str(error),
+                hint="name your proxy's CA with --ca-bundle or SSL_CERT_FILE",
+            ) from None
+        raise _StumbleError(str(error) or type(error).__name__) from None
+
+
+def _absent(answer: httpx.Response, url: str) -> bool:
+    """Return whether the registry has no such file; raise for every other refusal."""
+    status = answer.status_code
+    if status in (404, 410):
+        return True
+    if status >= 500 or status in (408, 429):
+        raise _StumbleError(f"HTTP status {status}")
+    if status >= 400:
+        raise Unavailable(f"{without_secrets(url)} was refused", why=f"HTTP status {status}")
+    return False
+
+
+def _continues(answer: httpx.Response, have: int) -> bool:
+    start = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+    return answer.status_code == 206 and start is not None and int(start[1]) == have
+
+
+def _local(url: str) -> Path | None:
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme in ("file", "copy") else None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _lies(artifact: Artifact, url: str, error: HashMismatch) -> HashMismatch:
+    return HashMismatch(
+        f"{artifact.filename} is not the file that was locked",
+        where=without_secrets(url),
+        why=f"{error.what}, but {error.why}",
+        hint="the registry or a proxy changed the file; if it did so rightly, lock anew",
+    )
+
+
+def _not_found(artifact: Artifact) -> ArtifactNotFound:
+    hints = {
+        "debian": "the archive has moved on to a newer version: re-lock with `mlruntime lock`",
+        "maven": "set MLRUNTIME_MAVEN_REPOSITORY to a repository that has it",
+        "pypi": "the index does not carry this file any more, or it is not the index it was locked"
+        " from: re-lock, or set UV_DEFAULT_INDEX",
+    }
+    kind = artifact.origin.partition(":")[0]
+    return ArtifactNotFound(
+        f"{artifact.filename} is not in the registry", where=artifact.origin, hint=hints[kind]
+    )
