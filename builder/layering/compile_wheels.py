@@ -1,0 +1,81 @@
+"""Compile the modules of wheels to bytecode. Runs inside the image's own OS layer.
+
+Only that interpreter's compiler gives the bytes the image's interpreter expects, whatever Python
+runs the builder. Uses the standard library only. Arguments: OUT SITE_PACKAGES WHEEL...; for each
+wheel it writes OUT/<wheel's file name>.zip, which maps installed paths to ``.pyc`` content.
+
+marshal's output depends on what else the process has interned, so every chunk of modules is
+compiled in a process of its own that has compiled nothing before (and with PYTHONHASHSEED=0):
+the same wheel gives the same bytes.
+"""
+
+import importlib.util
+import multiprocessing
+import os
+import sys
+import zipfile
+from importlib import _bootstrap_external as external  # type: ignore[attr-defined]
+
+CHUNK = 150
+Job = tuple[str, str, tuple[str, ...]]
+
+
+def modules(wheel: str) -> list[str]:
+    """Return the members that end up as importable modules, sorted."""
+    with zipfile.ZipFile(wheel) as archive:
+        return sorted(name for name in archive.namelist() if installed(name) is not None)
+
+
+def installed(name: str) -> str | None:
+    """Return a member's path below site-packages, or ``None`` for what is not a module there."""
+    top, _, rest = name.partition("/")
+    if not name.endswith(".py"):
+        return None
+    if not top.endswith(".data"):
+        return name
+    scheme, _, path = rest.partition("/")
+    return path if scheme in ("purelib", "platlib") else None
+
+
+def compile_chunk(job: Job) -> list[tuple[str, bytes]]:
+    """Compile one chunk; a module that is not valid Python for this version stays uncompiled."""
+    wheel, site, names = job
+    done = []
+    with zipfile.ZipFile(wheel) as archive:
+        for name in names:
+            path, source = f"{site}/{installed(name)}", archive.read(name)
+            try:
+                code = compile(source, f"/{path}", "exec", dont_inherit=True)
+            except (SyntaxError, ValueError):
+                continue
+            # Hash-based and unchecked: valid whatever mtime the source file has.
+            source_hash = importlib.util.source_hash(source)
+            done.append((path, bytes(external._code_to_hash_pyc(code, source_hash, False))))
+    return done
+
+
+def main(out: str, site: str, wheels: list[str]) -> None:
+    """Compile all wheels, on as many cores as there are."""
+    jobs: list[Job] = []
+    for wheel in wheels:
+        names = modules(wheel)
+        jobs += [(wheel, site, tuple(names[i : i + CHUNK])) for i in range(0, len(names), CHUNK)]
+    results: dict[str, list[tuple[str, bytes]]] = {wheel: [] for wheel in wheels}
+    with multiprocessing.get_context("fork").Pool(maxtasksperchild=1) as pool:
+        compiled = pool.imap(compile_chunk, jobs, chunksize=1)
+        for (wheel, _, _), pairs in zip(jobs, compiled, strict=True):
+            results[wheel] += pairs
+            print(os.path.basename(wheel), flush=True)
+    for wheel, pairs in results.items():
+        write(os.path.join(out, os.path.basename(wheel) + ".zip"), pairs)
+
+
+def write(path: str, pairs: list[tuple[str, bytes]]) -> None:
+    """Write the archive, uncompressed: it is read once, into a layer that is compressed."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in pairs:
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -1,0 +1,143 @@
+"""Wheels to layer entries: what an installer would put into the virtual environment ``/opt/ml``.
+
+PyPA's ``installer`` decides what goes where; here is a destination for it that writes a layer
+instead of a directory, streaming each file.
+"""
+
+import hashlib
+import io
+import posixpath
+import warnings
+import zipfile
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, Final, cast
+
+import installer
+from installer.destinations import WheelDestination
+from installer.exceptions import InstallerError
+from installer.records import Hash, RecordEntry
+from installer.scripts import Script
+from installer.sources import WheelFile
+from installer.utils import Scheme, construct_record_file, fix_shebang
+
+from builder.errors import InvalidLock
+from builder.layering.tarball import LayerWriter
+
+PREFIX: Final = "opt/ml"
+INTERPRETER: Final = f"/{PREFIX}/bin/python"
+
+
+def site_packages(python: str) -> str:
+    """Return the environment's site-packages for a Python minor ("3.11"), relative to the root."""
+    return f"{PREFIX}/lib/python{python}/site-packages"
+
+
+class _Sized:
+    """A stream that knows its length, as tar must before the first byte, and hashes what it gives."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self.size = size
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self._digest.update(chunk)
+        return chunk
+
+    def record(self, path: str) -> RecordEntry:
+        encoded = urlsafe_b64encode(self._digest.digest()).decode("ascii").rstrip("=")
+        return RecordEntry(path, Hash("sha256", encoded), self.size)
+
+
+class _Wheel(WheelFile):
+    """A wheel whose members come with their size, in the archive's order."""
+
+    def get_contents(self) -> Iterator[Any]:
+        sizes = (item.file_size for item in self._zipfile.infolist() if not item.is_dir())
+        for (record, stream, executable), size in zip(super().get_contents(), sizes, strict=True):
+            yield record, _Sized(cast(BinaryIO, stream), size), executable
+
+
+class _Layer(WheelDestination):
+    """Writes one wheel's files, scripts and RECORD into a layer."""
+
+    def __init__(self, writer: LayerWriter, python: str, bytecode: zipfile.ZipFile | None) -> None:
+        self._writer = writer
+        self._bytecode = bytecode
+        self._compiled = frozenset(bytecode.namelist()) if bytecode else frozenset()
+        site = site_packages(python)
+        self._roots = {
+            "purelib": site,
+            "platlib": site,
+            "scripts": f"{PREFIX}/bin",
+            "headers": f"{PREFIX}/include/site/python{python}",
+            "data": PREFIX,
+        }
+        self._tag = f"cpython-{python.replace('.', '')}"
+
+    def write_file(
+        self, scheme: Scheme, path: Any, stream: Any, is_executable: bool
+    ) -> RecordEntry:
+        content = stream if isinstance(stream, _Sized) else _in_memory(stream.read())
+        target = f"{self._roots[scheme]}/{path}"
+        if scheme == "scripts":
+            with fix_shebang(io.BytesIO(content.read()), INTERPRETER) as fixed:
+                content = _in_memory(fixed.read())
+            is_executable = True
+        self._writer.file(
+            target, cast(BinaryIO, content), content.size, executable=is_executable
+        )
+        if target in self._compiled and self._bytecode is not None:
+            self._write_bytecode(target, self._bytecode)
+        return content.record(str(path))
+
+    def _write_bytecode(self, source: str, bytecode: zipfile.ZipFile) -> None:
+        module = PurePosixPath(source)
+        compiled = f"{module.parent}/__pycache__/{module.stem}.{self._tag}.pyc"
+        self._writer.data(compiled, bytecode.read(source))
+
+    def write_script(self, name: str, module: str, attr: str, section: Any) -> RecordEntry:
+        script = Script(name, module, attr, section)
+        script_name, data = script.generate(INTERPRETER, "posix")
+        return self.write_file(Scheme("scripts"), script_name, io.BytesIO(data), True)
+
+    def finalize_installation(
+        self,
+        scheme: Scheme,
+        record_file_path: str,
+        records: Iterable[tuple[Scheme, RecordEntry]],
+    ) -> None:
+        def prefix(other: Scheme) -> str | None:
+            if self._roots[other] == self._roots[scheme]:
+                return None
+            return posixpath.relpath(self._roots[other], self._roots[scheme]) + "/"
+
+        with construct_record_file(records, prefix) as stream:
+            self._writer.data(f"{self._roots[scheme]}/{record_file_path}", stream.read())
+
+
+def _in_memory(data: bytes) -> _Sized:
+    return _Sized(io.BytesIO(data), len(data))
+
+
+def write_wheel(writer: LayerWriter, wheel: Path, filename: str, python: str, bytecode: Path) -> None:
+    """Add an installed wheel to a layer.
+
+    ``filename`` is the wheel's own name (the store's has none), ``bytecode`` the archive made by
+    ``layering.bytecode`` for it. A wheel that breaks the wheel format raises ``InvalidLock``.
+    """
+    with wheel.open("rb") as handle, zipfile.ZipFile(handle) as archive:
+        archive.filename = filename
+        with zipfile.ZipFile(bytecode) as compiled, warnings.catch_warnings():
+            # installer skips bytecode that a wheel brings along, and warns; ours replaces it.
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module="installer")
+            destination = _Layer(writer, python, compiled)
+            try:
+                installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
+            except (InstallerError, FileExistsError, AssertionError) as error:
+                raise InvalidLock(
+                    f"{filename} cannot be installed", why=str(error), hint="lock another version"
+                ) from None
