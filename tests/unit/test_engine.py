@@ -1,0 +1,155 @@
+"""The parts of the engine edge that need no engine."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from docker.errors import APIError, NotFound
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder import engine, owner
+from builder.engine import Container, Engine, Owned, _Lines, chain_ids
+from builder.errors import CommandFailed, OutOfSpace, Unavailable
+
+
+@given(st.lists(st.text("ab\r\n", max_size=6), max_size=8), st.data())
+def test_lines_do_not_depend_on_how_the_bytes_are_cut(
+    parts: list[str], data: st.DataObject
+) -> None:
+    text = "".join(parts)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=4)))
+    lines = _Lines()
+    got: list[str] = []
+    for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        got += lines.feed(text[start:end].encode())
+    got += lines.end()
+    whole = _Lines()
+    assert got == [*whole.feed(text.encode()), *whole.end()]
+    assert "".join(got) == text.replace("\r", "").replace("\n", "")
+
+
+def test_a_multibyte_character_cut_in_two_survives() -> None:
+    lines = _Lines()
+    first = list(lines.feed("é\n".encode()[:1]))
+    assert [*first, *lines.feed("é\n".encode()[1:])] == ["é"]
+
+
+def test_chain_ids_follow_the_image_specification() -> None:
+    a, b = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+    chain = chain_ids((a, b))
+    assert chain[0] == a
+    assert chain[1] == "sha256:" + hashlib.sha256(f"{a} {b}".encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("write /var/x: no space left on device", OutOfSpace),
+        ("Connection aborted.", Unavailable),
+        ("invalid reference format", CommandFailed),
+    ],
+)
+def test_engine_errors_become_ours(said: str, kind: type[Exception]) -> None:
+    with pytest.raises(Unavailable) as caught, engine._translated("loading"):
+        raise APIError("wrapped", explanation=f'{{"message": "{said}"}}')
+    assert type(caught.value) is kind
+    assert caught.value.why == said
+
+
+def test_no_engine_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
+    with pytest.raises(Unavailable) as caught:
+        Engine.connect()
+    assert "dev engine" in str(caught.value)
+    assert caught.value.exit_code == 6
+
+
+class FakeApi:
+    """Records what is removed; holds containers of three owners."""
+
+    def __init__(self, containers: list[dict[str, object]]) -> None:
+        self.listed = containers
+        self.removed: list[str] = []
+
+    def containers(self, **_: object) -> list[dict[str, object]]:
+        return self.listed
+
+    def networks(self, **_: object) -> list[dict[str, object]]:
+        return []
+
+    def volumes(self, **_: object) -> dict[str, object]:
+        return {"Volumes": None}
+
+    def remove_container(self, name: str, **_: object) -> None:
+        self.removed.append(name)
+        if name == "gone":
+            raise NotFound("no such container")
+
+
+def _container(name: str, labels: dict[str, str]) -> dict[str, object]:
+    return {"Id": name, "Names": [f"/{name}"], "Labels": labels, "State": "running"}
+
+
+def test_sweep_removes_what_dead_owners_left_and_nothing_else() -> None:
+    mine = owner.current().labels("r1")
+    dead = {**mine, "mlruntime.started": "1"}  # our process id, used before by another process
+    rebooted = {**mine, "mlruntime.boot": "another"}
+    stranger = {**dead, "mlruntime.host": "another machine"}
+    api = FakeApi(
+        [
+            _container("mine", mine),
+            _container("dead", dead),
+            _container("gone", dead),
+            _container("rebooted", rebooted),
+            _container("stranger", stranger),
+            _container("unlabelled", {"mlruntime": "1"}),
+        ]
+    )
+    left = Engine(api, api).sweep()
+    assert api.removed == ["dead", "gone", "rebooted"]
+    assert [thing.name for thing in left] == ["dead", "gone", "rebooted"]
+
+
+def test_containers_are_removed_before_networks() -> None:
+    calls: list[str] = []
+
+    class Api:
+        def __getattr__(self, name: str) -> object:
+            return lambda *args, **_: calls.append(name)
+
+    things = [
+        Owned(kind="volume", id="v", name="v", labels={}),
+        Owned(kind="network", id="n", name="n", labels={}),
+        Owned(kind="container", id="c", name="c", labels={}),
+    ]
+    Engine(Api(), Api()).remove(things)
+    assert calls == ["remove_container", "remove_network", "remove_volume"]
+
+
+def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
+    stat = tmp_path / "7"
+    stat.mkdir()
+    fields = " ".join(["S", *["0"] * 18, "4711", "0"])
+    (stat / "stat").write_text(f"7 (a (strange) name) {fields}\n")
+    assert owner._started(tmp_path, 7) == 4711
+    (stat / "stat").write_text(f"7 (x) {fields.replace('S', 'Z', 1)}\n")
+    assert owner._started(tmp_path, 7) is None
+    assert owner._started(tmp_path, 8) is None
+
+
+def test_this_process_owns_itself() -> None:
+    labels = owner.current().labels("r")
+    assert labels["mlruntime.pid"] == str(os.getpid())
+    assert not owner.abandoned(labels)
+
+
+def test_an_absent_container_counts_as_killed() -> None:
+    class Api:
+        def inspect_container(self, name: str) -> object:
+            raise NotFound("no such container")
+
+    state = Container(Api(), name="x").state()
+    assert not state.running
+    assert str(state) == "exited with 137 (it was removed)"
