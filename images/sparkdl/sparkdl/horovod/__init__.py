@@ -1,0 +1,1 @@
+"""What a training function may import while ``sparkdl.HorovodRunner`` runs it."""
