@@ -40,5 +40,7 @@ def run(
         raise CommandFailed(f"{words[0]} could not be started", why=error.strerror) from None
     if done.returncode != 0:
         tail = "\n       ".join(done.stderr.strip().splitlines()[-12:])
-        raise CommandFailed(f"{words[0]} exited with {done.returncode}", why=tail or "it said nothing")
+        raise CommandFailed(
+            f"{words[0]} exited with {done.returncode}", why=tail or "it said nothing"
+        )
     return done.stdout

@@ -13,7 +13,13 @@ import yaml
 
 from builder.errors import InvalidDefinition, MlruntimeError
 
-_NAMES = {dict: "a mapping", list: "a list", str: "text", int: "a whole number", bool: "true or false"}
+_NAMES = {
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -25,7 +31,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.MarkedYAMLError(problem=f"key {key!r} twice", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"key {key!r} twice", problem_mark=key_node.start_mark
+            )
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
@@ -33,7 +41,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 # 2.10 must stay "2.10" and 2026-11-01 a string: only booleans, null and whole numbers convert.
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith((":float", ":timestamp"))]
+    first: [
+        (tag, regexp) for tag, regexp in resolvers if not tag.endswith((":float", ":timestamp"))
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -71,12 +81,18 @@ class Place:
 
     def _typed(self, kind: type) -> Any:
         if type(self.value) is not kind:
-            found = "nothing" if self.value is None else _NAMES.get(type(self.value), "something else")
+            found = (
+                "nothing" if self.value is None else _NAMES.get(type(self.value), "something else")
+            )
             raise self.fail(f"expected {_NAMES[kind]}, found {found}")
         return self.value
 
     def _child(self, value: Any, step: str) -> "Place":
-        path = f"{self._path}{step}" if step.startswith("[") or not self._path else f"{self._path}.{step}"
+        path = (
+            f"{self._path}{step}"
+            if step.startswith("[") or not self._path
+            else f"{self._path}.{step}"
+        )
         return Place(value, file=self.file, path=path.lstrip("."), error=self._error)
 
     def text(self) -> str:

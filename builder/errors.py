@@ -15,7 +15,12 @@ class MlruntimeError(Exception):
     exit_code = 1
 
     def __init__(
-        self, what: str, *, where: str | None = None, why: str | None = None, hint: str | None = None
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what

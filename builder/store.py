@@ -60,9 +60,7 @@ class Store:
         found = file_sha256(path)
         if found != sha256:
             path.unlink(missing_ok=True)
-            raise HashMismatch(
-                f"expected sha256 {sha256}", why=f"its bytes have sha256 {found}"
-            )
+            raise HashMismatch(f"expected sha256 {sha256}", why=f"its bytes have sha256 {found}")
         target = self._blob_path(sha256)
         _made(target.parent)
         path.replace(target)
@@ -140,11 +138,16 @@ def full_disk(where: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfSpace(
-                "no space left on the disk", where=str(where), hint="free some, or set MLRUNTIME_STORE"
+                "no space left on the disk",
+                where=str(where),
+                hint="free some, or set MLRUNTIME_STORE",
             ) from None
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise OutOfSpace(
-                "cannot write here", where=str(where), why=error.strerror, hint="set MLRUNTIME_STORE"
+                "cannot write here",
+                where=str(where),
+                why=error.strerror,
+                hint="set MLRUNTIME_STORE",
             ) from None
         raise
 

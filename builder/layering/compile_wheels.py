@@ -11,10 +11,10 @@ the same wheel gives the same bytes.
 
 import importlib.util
 import multiprocessing
-import os
 import sys
 import zipfile
-from importlib import _bootstrap_external as external  # type: ignore[attr-defined]
+from importlib import _bootstrap_external as external
+from pathlib import Path
 
 CHUNK = 150
 Job = tuple[str, str, tuple[str, ...]]
@@ -50,7 +50,8 @@ def compile_chunk(job: Job) -> list[tuple[str, bytes]]:
                 continue
             # Hash-based and unchecked: valid whatever mtime the source file has.
             source_hash = importlib.util.source_hash(source)
-            done.append((path, bytes(external._code_to_hash_pyc(code, source_hash, False))))
+            pyc = external._code_to_hash_pyc(code, source_hash, False)  # type: ignore[attr-defined]
+            done.append((path, bytes(pyc)))
     return done
 
 
@@ -65,12 +66,12 @@ def main(out: str, site: str, wheels: list[str]) -> None:
         compiled = pool.imap(compile_chunk, jobs, chunksize=1)
         for (wheel, _, _), pairs in zip(jobs, compiled, strict=True):
             results[wheel] += pairs
-            print(os.path.basename(wheel), flush=True)
+            print(Path(wheel).name, flush=True)  # noqa: T201 - the builder shows it
     for wheel, pairs in results.items():
-        write(os.path.join(out, os.path.basename(wheel) + ".zip"), pairs)
+        write(Path(out) / f"{Path(wheel).name}.zip", pairs)
 
 
-def write(path: str, pairs: list[tuple[str, bytes]]) -> None:
+def write(path: Path, pairs: list[tuple[str, bytes]]) -> None:
     """Write the archive, uncompressed: it is read once, into a layer that is compressed."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in pairs:

@@ -163,4 +163,3 @@ def blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as handle:
         while chunk := handle.read(BLOCK):
             yield chunk
-

@@ -58,7 +58,7 @@ class _Wheel(WheelFile):
     def get_contents(self) -> Iterator[Any]:
         sizes = (item.file_size for item in self._zipfile.infolist() if not item.is_dir())
         for (record, stream, executable), size in zip(super().get_contents(), sizes, strict=True):
-            yield record, _Sized(cast(BinaryIO, stream), size), executable
+            yield record, _Sized(stream, size), executable
 
 
 class _Layer(WheelDestination):
@@ -87,9 +87,7 @@ class _Layer(WheelDestination):
             with fix_shebang(io.BytesIO(content.read()), INTERPRETER) as fixed:
                 content = _in_memory(fixed.read())
             is_executable = True
-        self._writer.file(
-            target, cast(BinaryIO, content), content.size, executable=is_executable
-        )
+        self._writer.file(target, cast(BinaryIO, content), content.size, executable=is_executable)
         if target in self._compiled and self._bytecode is not None:
             self._write_bytecode(target, self._bytecode)
         return content.record(str(path))
@@ -123,7 +121,9 @@ def _in_memory(data: bytes) -> _Sized:
     return _Sized(io.BytesIO(data), len(data))
 
 
-def write_wheel(writer: LayerWriter, wheel: Path, filename: str, python: str, bytecode: Path) -> None:
+def write_wheel(
+    writer: LayerWriter, wheel: Path, filename: str, python: str, bytecode: Path
+) -> None:
     """Add an installed wheel to a layer.
 
     ``filename`` is the wheel's own name (the store's has none), ``bytecode`` the archive made by

@@ -1,0 +1,151 @@
+"""Native wheels: built once per recipe key, in a container without network, kept in the store."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from builder.engine import Engine, Mount
+from builder.errors import CommandFailed
+from builder.layering.bytecode import Wheel
+from builder.layering.debian import write_repository
+from builder.layering.tarball import MTIME
+from builder.lock import Artifact, NativeWheel
+from builder.store import Store, file_sha256
+
+_KIND: Final = "native"
+_SECONDS: Final = 3600
+# Paths are fixed, because compilers write them into what they make.
+_SCRIPT: Final = """\
+set -eu
+if [ -e /mlr/debs/Packages ]; then
+    echo 'deb [trusted=yes] copy:/mlr/debs ./' > /etc/apt/sources.list
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $MLR_TOOLCHAIN
+fi
+python -m pip install -q --no-index --no-deps --no-compile --target /build/requirements \
+    /mlr/requirements/*.whl
+mkdir /build/source
+tar -xf /mlr/sdist/* --strip-components=1 --no-same-owner -C /build/source
+cd /build/source
+for patch in /mlr/patches/*.patch; do
+    [ ! -e "$patch" ] || patch -p1 < "$patch"
+done
+export PYTHONPATH=/build/requirements PATH="/build/requirements/bin:$PATH"
+python -m pip wheel -v --no-index --no-build-isolation --no-deps --wheel-dir /build/wheel .
+cp /build/wheel/*.whl /mlr/out/
+"""
+
+
+def built(store: Store, native: NativeWheel) -> Wheel | None:
+    """Return the wheel for a recipe key if the store has it, whole and unchanged."""
+    record = store.record(_KIND, native.key)
+    if record is None:
+        return None
+    found = json.loads(record.read_text(encoding="utf-8"))
+    path = store.blob(found["sha256"])
+    if path is None:
+        return None
+    return Wheel(filename=found["filename"], sha256=found["sha256"], path=path)
+
+
+def build(
+    store: Store,
+    engine: Engine,
+    image: str,
+    native: NativeWheel,
+    *,
+    files: Mapping[str, Path],
+    toolchain: tuple[Artifact, ...],
+    patches: Mapping[str, bytes],
+    on_line: Callable[[str], None],
+) -> Wheel:
+    """Build one native wheel and put it into the store under its key.
+
+    ``image`` has the runtime's other packages in ``/opt/ml``; ``files`` maps the sha256 of every
+    needed artifact to its file; ``patches`` their names to their content. Two builders with the
+    same key wait for one another. Raises ``CommandFailed`` with the last lines of the build.
+    """
+    with store.lock(f"native-{native.key}"):
+        if (done := built(store, native)) is not None:
+            return done
+        with store.scratch() as scratch:
+            mounts = _lay_out(scratch, native, files, toolchain, patches)
+            result = engine.run(
+                image,
+                ["sh", "-c", _SCRIPT],
+                mounts=mounts,
+                environment=_environment(native, toolchain),
+                user="0:0",
+                workdir="/",
+                timeout=_SECONDS,
+                on_line=on_line,
+            )
+            wheels = sorted((scratch / "out").glob("*.whl"))
+            if result.exit_code != 0 or len(wheels) != 1:
+                raise CommandFailed(
+                    f"{native.name} {native.version} could not be built",
+                    where=f"images/{native.name}/recipe.yaml",
+                    why="\n       ".join(result.tail.splitlines()[-25:]),
+                )
+            return _keep(store, native, wheels[0])
+
+
+def _keep(store: Store, native: NativeWheel, wheel: Path) -> Wheel:
+    sha256, filename = file_sha256(wheel), wheel.name
+    path = store.adopt_blob(wheel, sha256)
+    record = {"filename": filename, "sha256": sha256, "name": native.name}
+    store.write_record(_KIND, native.key, json.dumps(record))
+    return Wheel(filename=filename, sha256=sha256, path=path)
+
+
+def _environment(native: NativeWheel, toolchain: tuple[Artifact, ...]) -> dict[str, str]:
+    return dict(native.environment) | {
+        "MLR_TOOLCHAIN": " ".join(f"{a.name}={a.version}" for a in toolchain),
+        # How many compilers run at once does not change what they make.
+        "MAKEFLAGS": f"-j{os.cpu_count() or 1}",
+        "SOURCE_DATE_EPOCH": str(MTIME),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _lay_out(
+    scratch: Path,
+    native: NativeWheel,
+    files: Mapping[str, Path],
+    toolchain: tuple[Artifact, ...],
+    patches: Mapping[str, bytes],
+) -> tuple[Mount, ...]:
+    folders = {name: scratch / name for name in ("debs", "requirements", "sdist", "patches", "out")}
+    for folder in folders.values():
+        folder.mkdir()
+    if toolchain:
+        write_repository(folders["debs"], [(a, files[a.sha256]) for a in toolchain])
+    for artifact in native.requirements:
+        _place(files[artifact.sha256], folders["requirements"] / artifact.filename)
+    _place(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
+    for name, sha256 in native.patches:
+        content = patches[name]
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise CommandFailed(
+                f"patch {name} is not the locked one", hint="`mlruntime lock` again"
+            )
+        (folders["patches"] / name).write_bytes(content)
+    return tuple(
+        Mount(source=str(path), target=f"/mlr/{name}", read_only=name != "out")
+        for name, path in folders.items()
+    )
+
+
+def _place(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,293 @@
+"""The plan: which layers an image has, each with a key, and its configuration. Core: no I/O.
+
+A layer's key identifies everything that can change its bytes, and can be computed before any of
+its artifacts has been downloaded. Equal keys, equal bytes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from builder.document import canonical_json
+from builder.errors import InvalidDefinition
+from builder.layering.tarball import COMPRESSOR, WRITER
+from builder.lock import Artifact, Lock, NativeWheel, Variant, set_digest
+from builder.stack import EVERYTHING_ELSE, Stack, StackConfig, StackLayer
+from builder.templates import render, variables
+
+LABEL = "io.mlruntime"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file laid into the image as it is."""
+
+    path: str
+    content: bytes
+    executable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedLayer:
+    """One layer: what it is made of, and the key that stands for its bytes.
+
+    Exactly what its ``source`` needs is filled in: ``packages`` (Debian), ``wheels`` and
+    ``native`` (Python), ``jars`` and ``files`` by their path in the image.
+    """
+
+    name: str
+    source: str
+    key: str
+    packages: tuple[Artifact, ...] = ()
+    wheels: tuple[Artifact, ...] = ()
+    native: tuple[NativeWheel, ...] = ()
+    jars: tuple[tuple[str, Artifact], ...] = ()
+    files: tuple[File, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    directories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageConfig:
+    """What a container of the image starts with, and the image's labels."""
+
+    user: str
+    workdir: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """An image before it is made. ``python`` is the interpreter's minor version ("3.11")."""
+
+    runtime: str
+    variant: str
+    python: str
+    layers: tuple[PlannedLayer, ...]
+    config: ImageConfig
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return every artifact the image itself is made of (not those of native builds)."""
+        return tuple(
+            artifact
+            for layer in self.layers
+            for artifact in (*layer.packages, *layer.wheels, *(jar for _, jar in layer.jars))
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tools:
+    """Digests of our own recipes: an edit of one must change the keys of what it makes."""
+
+    bootstrap: str
+    bytecode: str
+
+
+def plan(
+    lock: Lock,
+    variant: str,
+    stack: Stack,
+    files: Mapping[str, bytes],
+    *,
+    tools: Tools,
+    version: str,
+) -> Plan:
+    """Return the plan for one variant.
+
+    ``files`` are the definitions' ``images/`` folder, by relative path; ``version`` is this
+    tool's. Raises ``InvalidDefinition`` for a stack that names what is not there.
+    """
+    known = variables(lock, variant)
+    planner = _Planner(lock, lock.variant(variant), stack, files, known, tools, version)
+    layers = tuple(planner.layer(layer) for layer in stack.layers)
+    return Plan(
+        runtime=lock.runtime,
+        variant=variant,
+        python=known["python"]["minor"],
+        layers=tuple(layer for layer in layers if not _empty(layer)),
+        config=_config(stack.config, lock, variant, known),
+    )
+
+
+def _empty(layer: PlannedLayer) -> bool:
+    return not any(
+        (layer.packages, layer.wheels, layer.native, layer.jars, layer.files, layer.links)
+    )
+
+
+def layer_key(source: str, content: Any) -> str:
+    """Return the key (hex) of a layer made from ``content``, a JSON value."""
+    recipe = {"source": source, "writer": WRITER, "compressor": COMPRESSOR, "content": content}
+    return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    lock: Lock
+    variant: Variant
+    stack: Stack
+    files: Mapping[str, bytes]
+    known: dict[str, Any]
+    tools: Tools
+    version: str
+
+    def layer(self, layer: StackLayer) -> PlannedLayer:
+        planned: PlannedLayer = getattr(self, f"_{layer.source}")(layer)
+        return planned
+
+    def _debian(self, layer: StackLayer) -> PlannedLayer:
+        key = layer_key("debian", [self.tools.bootstrap, set_digest(self.lock.os)])
+        return PlannedLayer(name=layer.name, source="debian", key=key, packages=self.lock.os)
+
+    def _python(self, layer: StackLayer) -> PlannedLayer:
+        wanted = frozenset(layer.packages)
+        named = frozenset(p for other in self.stack.layers for p in other.packages)
+
+        def here(name: str) -> bool:
+            name = canonicalize_name(name)
+            return name in wanted or (EVERYTHING_ELSE in wanted and name not in named)
+
+        wheels = tuple(a for a in (*self.lock.python, *self.variant.python) if here(a.name))
+        wheels = tuple(sorted(wheels, key=lambda a: a.name))
+        native = tuple(n for n in self.variant.native if here(n.name))
+        content = [
+            self.tools.bytecode,
+            interpreter_digest(self.lock, self.known["python"]["minor"]),
+            [[a.name, a.version, a.filename, a.sha256] for a in wheels],
+            [[n.name, n.key] for n in native],
+        ]
+        return PlannedLayer(
+            name=layer.name,
+            source="python",
+            key=layer_key("python", content),
+            wheels=wheels,
+            native=native,
+        )
+
+    def _jars(self, layer: StackLayer) -> PlannedLayer:
+        into = self._render(layer.into)
+        jars = tuple((f"{into}/{jar.filename}", jar) for jar in self.lock.jars)
+        key = layer_key("jars", [[path, jar.sha256] for path, jar in jars])
+        return PlannedLayer(name=layer.name, source="jars", key=key, jars=jars)
+
+    def _files(self, layer: StackLayer) -> PlannedLayer:
+        folder = f"rootfs/{layer.files}/"
+        executable = tuple(self._render(pattern) for pattern in layer.executable)
+        found = []
+        for path in sorted(p for p in self.files if p.startswith(folder)):
+            target, content = path.removeprefix(folder), self.files[path]
+            if target.endswith(".j2"):
+                target = target.removesuffix(".j2")
+                text = content.decode("utf-8")
+                content = render(text, self.known, file=f"images/{path}").encode()
+            matches = any(PurePosixPath(target).match(pattern) for pattern in executable)
+            found.append(File(path=target, content=content, executable=matches))
+        if not found:
+            raise InvalidDefinition(
+                f"layer {layer.name!r}: there is no folder images/{folder}",
+                where="images/layers.yaml",
+            )
+        links = tuple((self._render(a), self._render(b)) for a, b in layer.links)
+        directories = tuple(self._render(path) for path in layer.directories)
+        return self._literal(layer.name, tuple(found), links, directories)
+
+    def _library(self, layer: StackLayer) -> PlannedLayer:
+        folder = f"{layer.library}/"
+        site = self.known["site_packages"]
+        found = [
+            File(path=f"{site}/{path.removeprefix(folder)}", content=self.files[path])
+            for path in sorted(p for p in self.files if p.startswith(folder))
+        ]
+        if not found:
+            raise InvalidDefinition(
+                f"layer {layer.name!r}: there is no folder images/{folder}",
+                where="images/layers.yaml",
+            )
+        found += _dist_info(layer.library, self.version, site, tuple(found))
+        return self._literal(layer.name, tuple(found), (), ())
+
+    def _literal(
+        self,
+        name: str,
+        files: tuple[File, ...],
+        links: tuple[tuple[str, str], ...],
+        directories: tuple[str, ...],
+    ) -> PlannedLayer:
+        content = [
+            [[f.path, f.executable, hashlib.sha256(f.content).hexdigest()] for f in files],
+            [list(link) for link in links],
+            list(directories),
+        ]
+        return PlannedLayer(
+            name=name,
+            source="files",
+            key=layer_key("files", content),
+            files=files,
+            links=links,
+            directories=directories,
+        )
+
+    def _render(self, text: str) -> str:
+        return render(text, self.known, file="images/layers.yaml")
+
+
+def _dist_info(name: str, version: str, site: str, files: tuple[File, ...]) -> list[File]:
+    """Return the metadata that makes a library a distribution (``pip list`` shows it)."""
+    folder = f"{name}-{version}.dist-info"
+    texts = {
+        "INSTALLER": "mlruntime\n",
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: mlruntime\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
+    }
+    paths = [f.path.removeprefix(f"{site}/") for f in files]
+    paths += [f"{folder}/{file}" for file in (*texts, "RECORD")]
+    texts["RECORD"] = "".join(f"{path},,\n" for path in sorted(paths))
+    return [
+        File(path=f"{site}/{folder}/{file}", content=text.encode()) for file, text in texts.items()
+    ]
+
+
+def interpreter_digest(lock: Lock, python: str) -> str:
+    """Return the digest of the Debian packages that make up the image's Python."""
+    prefixes = (f"python{python}", f"libpython{python}")
+    return set_digest(tuple(a for a in lock.os if a.name.startswith(prefixes)))
+
+
+def _config(config: StackConfig, lock: Lock, variant: str, known: dict[str, Any]) -> ImageConfig:
+    def rendered(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(render(text, known, file="images/layers.yaml") for text in texts)
+
+    names = tuple(name for name, _ in config.environment)
+    values = rendered(tuple(value for _, value in config.environment))
+    return ImageConfig(
+        user=config.user,
+        workdir=config.workdir,
+        entrypoint=rendered(config.entrypoint),
+        command=rendered(config.command),
+        environment=tuple(zip(names, values, strict=True)),
+        labels=labels(lock, variant),
+    )
+
+
+def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
+    """Return the labels an image of this lock and variant carries, sorted."""
+    omitted = {o.component for o in lock.omitted}
+    found = {
+        "org.opencontainers.image.title": f"mlruntime {lock.runtime} ({variant})",
+        "org.opencontainers.image.version": lock.runtime,
+        f"{LABEL}.runtime": lock.runtime,
+        f"{LABEL}.variant": variant,
+        f"{LABEL}.lock.digest": lock.digest,
+    }
+    found |= {f"{LABEL}.component.{n}": v for n, v in lock.components if n not in omitted}
+    found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.omitted}
+    return tuple(sorted(found.items()))

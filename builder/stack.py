@@ -1,0 +1,118 @@
+"""The layer stack, read from ``images/layers.yaml``. Core: text in, values out."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from builder.document import Place, read_yaml
+
+SOURCES: Final = ("debian", "files", "jars", "library", "python")
+_DETAILS: Final = {
+    "debian": ((), ()),
+    "files": (("files",), ("links", "directories", "executable")),
+    "jars": (("into",), ()),
+    "library": (("library",), ()),
+    "python": (("packages",), ()),
+}
+EVERYTHING_ELSE: Final = "*"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackLayer:
+    """One layer of the stack.
+
+    ``source`` says where its content comes from: the locked Debian packages; a folder of
+    ``images/rootfs`` with symbolic ``links`` and empty ``directories``; the locked jars, put
+    ``into`` a directory; a ``library`` of ``images/``; or Python ``packages`` by name, ``*``
+    being all that no other layer names. Strings may be Jinja2 templates.
+    """
+
+    name: str
+    source: str
+    files: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+    directories: tuple[str, ...] = ()
+    executable: tuple[str, ...] = ()
+    into: str = ""
+    library: str = ""
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackConfig:
+    """What a container of the image starts with; strings may be Jinja2 templates."""
+
+    user: str
+    workdir: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack:
+    """All layers, bottom first, and the configuration."""
+
+    layers: tuple[StackLayer, ...]
+    config: StackConfig
+
+
+def parse_stack(text: str, *, file: str) -> Stack:
+    """Read ``layers.yaml``; raises ``InvalidDefinition`` with the place of what is wrong."""
+    top = read_yaml(text, file=file)
+    top.keys(("layers", "config"))
+    layers = tuple(_layer(place) for place in top.get("layers").each())
+    names = [layer.name for layer in layers]
+    for place, name in zip(top.get("layers").each(), names, strict=True):
+        if names.count(name) > 1:
+            raise place.fail(f"two layers are called {name!r}")
+    owners = [p for layer in layers for p in layer.packages]
+    for package in owners:
+        if owners.count(package) > 1:
+            raise top.get("layers").fail(f"package {package!r} is in two layers")
+    if any(layer.source == "python" for layer in layers) and EVERYTHING_ELSE not in owners:
+        raise top.get("layers").fail(
+            "packages that no layer names have no place", hint='give one layer `packages: ["*"]`'
+        )
+    return Stack(layers=layers, config=_config(top.get("config")))
+
+
+def _layer(place: Place) -> StackLayer:
+    source = place.get("source").choice(SOURCES)
+    required, optional = _DETAILS[source]
+    place.keys(("name", "source", *required), optional)
+    return StackLayer(
+        name=place.get("name").text(),
+        source=source,
+        files=_text(place, "files"),
+        links=_pairs(place.maybe("links")),
+        directories=_texts(place, "directories"),
+        executable=_texts(place, "executable"),
+        into=_text(place, "into"),
+        library=_text(place, "library"),
+        packages=_texts(place, "packages"),
+    )
+
+
+def _text(place: Place, key: str) -> str:
+    found = place.maybe(key)
+    return found.text() if found else ""
+
+
+def _texts(place: Place, key: str) -> tuple[str, ...]:
+    found = place.maybe(key)
+    return found.texts() if found else ()
+
+
+def _pairs(place: Place | None) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value.text()) for key, value in place.items()) if place else ()
+
+
+def _config(place: Place) -> StackConfig:
+    place.keys(("user", "workdir", "entrypoint", "command", "environment"))
+    return StackConfig(
+        user=place.get("user").text(),
+        workdir=place.get("workdir").text(),
+        entrypoint=place.get("entrypoint").texts(),
+        command=place.get("command").texts(),
+        environment=_pairs(place.get("environment")),
+    )
