@@ -1,0 +1,143 @@
+"""Conflicts and resolutions in words, and as JSON. Core: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from builder.conflict import Conflict, Replacement
+from builder.matrix import Edge, Term
+
+if TYPE_CHECKING:
+    from builder.resolve import Reason, Resolution
+
+
+def conflict_text(conflict: Conflict) -> str:
+    """Return the explanation a person reads when there is no solution."""
+    text = ["no versions satisfy this request", "", "Asked for:"]
+    text += [f"  - {line.text}" for line in conflict.lines]
+    if conflict.edges:
+        text += ["", "These rules, together, leave nothing:"]
+        for edge in conflict.edges:
+            text += [f"  - {edge.says}  [{edge.id}]", f"      {rule_text(edge)}"]
+            text += [f"      {edge.evidence}, {edge.date}: {edge.source}"]
+    else:
+        line = conflict.lines[0]
+        text += ["", f"No release of {line.component} in the matrix matches {line.asked}."]
+    text += ["", *_changes(conflict)]
+    return "\n".join(text)
+
+
+def _changes(conflict: Conflict) -> Iterable[str]:
+    if len(conflict.changes) == 1:
+        yield f"The nearest change that works: {_change(conflict.changes[0])}"
+        return
+    yield "Any one of these changes works, the nearest first:"
+    for change in conflict.changes:
+        yield f"  - {_change(change)}"
+
+
+def _change(change: Iterable[Replacement]) -> str:
+    return ", and ".join(
+        f"{r.line.component}=={r.version} instead of {r.line.text}"
+        if r.version is not None
+        else f"leave {r.line.component} out"
+        for r in change
+    )
+
+
+def term_text(term: Term) -> str:
+    """Return a term as ``tensorflow ==2.15.*``."""
+    return f"{term.component} {term.text}"
+
+
+def rule_text(edge: Edge) -> str:
+    """Return an edge as ``tensorflow ==2.15.* requires keras ==2.15.*``."""
+    parts = []
+    if edge.requires:
+        parts.append("requires " + ", ".join(term_text(t) for t in edge.requires))
+    if edge.conflicts:
+        parts.append("conflicts with " + ", ".join(term_text(t) for t in edge.conflicts))
+    return " and ".join(term_text(t) for t in edge.when) + " " + " and ".join(parts)
+
+
+def edge_json(edge: Edge) -> dict[str, Any]:
+    """Return an edge's JSON form."""
+
+    def terms(given: tuple[Term, ...]) -> dict[str, list[str]]:
+        return {t.component: list(t.alternatives) for t in given}
+
+    return {
+        "id": edge.id,
+        "says": edge.says,
+        "when": terms(edge.when),
+        "requires": terms(edge.requires),
+        "conflicts": terms(edge.conflicts),
+        "evidence": edge.evidence,
+        "source": edge.source,
+        "date": edge.date,
+    }
+
+
+def conflict_json(conflict: Conflict) -> dict[str, Any]:
+    """Return a conflict's JSON form."""
+    return {
+        "request": [
+            {"component": line.component, "specifier": str(line.specifier)}
+            for line in conflict.lines
+        ],
+        "edges": [edge_json(edge) for edge in conflict.edges],
+        "changes": [
+            [
+                {
+                    "component": r.line.component,
+                    "instead_of": str(r.line.specifier),
+                    "version": str(r.version) if r.version is not None else None,
+                }
+                for r in change
+            ]
+            for change in conflict.changes
+        ],
+    }
+
+
+def reason_text(reason: Reason) -> str:
+    """Return why a component has its version, in one line."""
+    if reason.asked is None:
+        needed = reason.needed_by[0].id if reason.needed_by else "the request"
+        text = f"drawn in by {needed}; "
+        scope = "there is"
+    elif reason.asked == "any version":
+        text, scope = "asked for; ", "there is"
+    else:
+        text, scope = f"asked for {reason.asked}; ", "that allows"
+    if reason.version == reason.newest:
+        return text + "the newest there is"
+    if not reason.bounded_by:
+        return text + f"the newest {scope}"
+    ids = ", ".join(edge.id for edge in reason.bounded_by)
+    return text + f"the newest that fits: {reason.newest_asked} is ruled out by {ids}"
+
+
+def resolution_rows(resolution: Resolution) -> list[tuple[str, str, str]]:
+    """Return component, version and reason of each choice."""
+    return [(r.component, str(r.version), reason_text(r)) for r in resolution.reasons]
+
+
+def resolution_json(resolution: Resolution) -> dict[str, Any]:
+    """Return a resolution's JSON form."""
+    return {
+        "versions": {name: str(version) for name, version in resolution.versions},
+        "components": [
+            {
+                "component": r.component,
+                "version": str(r.version),
+                "asked": r.asked,
+                "newest": str(r.newest),
+                "needed_by": [edge.id for edge in r.needed_by],
+                "bounded_by": [edge.id for edge in r.bounded_by],
+                "reason": reason_text(r),
+            }
+            for r in resolution.reasons
+        ],
+    }

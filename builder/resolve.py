@@ -1,0 +1,175 @@
+"""From a request to versions, with the reason for each. Core: no I/O.
+
+The order of preference is part of the contract: of all solutions the one whose components,
+taken in the matrix's ``preference`` order, are the newest; those asked for first, then those
+drawn in by edges, which are left out wherever that is possible. Stable releases come before
+pre-releases.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from builder.conflict import Conflict, explain_failure
+from builder.document import did_you_mean
+from builder.errors import NoCompatibleVersions, UsageError
+from builder.explain import conflict_text
+from builder.matrix import Edge, Implication, Matrix, fill
+from builder.space import Line, Space
+
+Request = Iterable[tuple[str, SpecifierSet]]
+
+
+class NoSolution(NoCompatibleVersions):
+    """``conflict`` says, as data, what the message says in words."""
+
+    def __init__(self, conflict: Conflict) -> None:
+        super().__init__(conflict_text(conflict))
+        self.conflict = conflict
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why a component has its version.
+
+    ``asked`` is the request's specifier, or ``None`` when the component was drawn in by the
+    edges ``needed_by``. ``newest`` is the newest release there is, ``newest_asked`` the newest
+    that the request allows; ``bounded_by`` are the edges that between them exclude every release
+    which the request allows and which is preferred to the chosen one.
+    """
+
+    component: str
+    version: Version
+    asked: str | None
+    newest: Version
+    newest_asked: Version
+    needed_by: tuple[Edge, ...]
+    bounded_by: tuple[Edge, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolution:
+    """Versions of all components that take part, in order of preference, and why."""
+
+    versions: tuple[tuple[str, Version], ...]
+    reasons: tuple[Reason, ...]
+
+    def version(self, component: str) -> Version | None:
+        """Return the chosen version of a component, ``None`` when it takes no part."""
+        return dict(self.versions).get(component)
+
+
+def resolve(matrix: Matrix, request: Request) -> Resolution:
+    """Return the best versions, or raise ``NoSolution``.
+
+    A component that the matrix does not know is a ``UsageError``.
+    """
+    space = Space(matrix)
+    lines = request_lines(space, request)
+    outcome = space.solve(lines)
+    if outcome.values is None:
+        raise NoSolution(explain_failure(space, lines))
+    versions = space.versions(outcome.values)
+    return Resolution(
+        versions=tuple(versions.items()), reasons=tuple(_reasons(matrix, lines, versions))
+    )
+
+
+def request_lines(space: Space, request: Request) -> list[Line]:
+    """Return the request's lines in order of preference."""
+    asked: dict[str, SpecifierSet] = {}
+    for component, specifier in request:
+        if component not in space.matrix.components:
+            raise UsageError(
+                f"unknown component {component!r}",
+                where="request",
+                hint=did_you_mean(component, space.matrix.components),
+            )
+        asked[component] = asked.get(component, SpecifierSet()) & specifier
+    return [space.line(name, asked[name]) for name in space.matrix.preference if name in asked]
+
+
+def artifact_names(
+    matrix: Matrix, resolution: Resolution, origin: str, variant: str
+) -> list[tuple[str, str, str]]:
+    """Return ``(component, name, version)`` of every artifact of one origin and variant."""
+    versions = dict(resolution.versions)
+    found = []
+    for component, version in resolution.versions:
+        for template in matrix.components[component].artifacts:
+            if template.origin != origin or variant not in template.variants:
+                continue
+            try:
+                name = fill(template.name, versions)
+            except KeyError as missing:
+                raise UsageError(
+                    f"the artifact of {component} is named after {missing.args[0]}: absent",
+                    hint=f"add {missing.args[0]} to the request",
+                ) from None
+            found.append((component, name, str(version)))
+    return found
+
+
+def _reasons(
+    matrix: Matrix, lines: Sequence[Line], versions: Mapping[str, Version]
+) -> Iterable[Reason]:
+    chosen = {
+        name: 1 << matrix.components[name].releases.index(version)
+        for name, version in versions.items()
+    }
+    asked = {line.component: line for line in lines}
+    for name, version in versions.items():
+        component = matrix.components[name]
+        line = asked.get(name)
+        allowed = line.mask if line else (1 << len(component.releases)) - 1
+        yield Reason(
+            component=name,
+            version=version,
+            asked=line.asked if line else None,
+            newest=component.newest,
+            newest_asked=component.releases[(allowed & -allowed).bit_length() - 1],
+            needed_by=() if line else _needed_by(matrix, name, chosen),
+            bounded_by=_bounded_by(matrix, name, allowed & chosen[name] - 1, chosen),
+        )
+
+
+def _holds(rule: Implication, chosen: Mapping[str, int]) -> bool:
+    if not all(chosen.get(name, 0) & mask for name, mask in rule.when):
+        return True
+    value = chosen.get(rule.component)
+    return rule.absent if value is None else bool(value & rule.mask)
+
+
+def _needed_by(matrix: Matrix, name: str, chosen: Mapping[str, int]) -> tuple[Edge, ...]:
+    without = {other: value for other, value in chosen.items() if other != name}
+    return tuple(
+        edge
+        for edge in matrix.edges
+        if not all(_holds(rule, without) for rule in edge.implications)
+    )
+
+
+def _bounded_by(
+    matrix: Matrix, name: str, better: int, chosen: Mapping[str, int]
+) -> tuple[Edge, ...]:
+    """Return few edges that between them exclude every release in ``better``.
+
+    An edge excludes a release if taking it, all else as it is, would break the edge. One always
+    does: otherwise the solution would not have been the best.
+    """
+    excluded: dict[int, int] = {}
+    for bit in range(better.bit_length()):
+        if not better >> bit & 1:
+            continue
+        trial = {**chosen, name: 1 << bit}
+        for edge in matrix.edges:
+            if not all(_holds(rule, trial) for rule in edge.implications):
+                excluded[edge.index] = excluded.get(edge.index, 0) | 1 << bit
+    bounds = []
+    while better and excluded:
+        best = max(excluded, key=lambda index: ((excluded[index] & better).bit_count(), -index))
+        better &= ~excluded.pop(best)
+        bounds.append(best)
+    return tuple(matrix.edges[index] for index in sorted(bounds))
