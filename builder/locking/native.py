@@ -1,0 +1,126 @@
+"""Native wheels: recipes from ``images/`` and everything that goes into such a build, locked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from builder.errors import InvalidDefinition
+from builder.lock import Artifact, NativeWheel, set_digest
+from builder.locking.pypi import Static
+from builder.recipe import Recipe, parse_recipe
+from builder.store import file_sha256
+
+
+class Compiler(Protocol):
+    """What ``pypi.Resolver`` does: from requirements to their closure, one file each."""
+
+    def compile(
+        self,
+        requirements: tuple[str, ...],
+        *,
+        constraints: tuple[str, ...] = (),
+        static: tuple[Static, ...] = (),
+    ) -> tuple[Artifact, ...]:
+        """Return the closure, sorted by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedRecipe:
+    """A recipe with the sha256 of each of its patches, in order."""
+
+    recipe: Recipe
+    patches: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """What native wheels are built on: the image's Debian packages, and the compilers."""
+
+    os: tuple[Artifact, ...]
+    toolchain: tuple[Artifact, ...]
+    python: str
+
+    def digests(self, recipe: Recipe) -> tuple[str, str]:
+        """Return the digests of the system and of the system with the compilers."""
+        base = set_digest(self.os)
+        return base, set_digest((*self.os, *self.toolchain)) if recipe.toolchain else base
+
+
+def recipe_files(images: Path) -> tuple[Path, ...]:
+    """Return the recipes below ``images``, sorted by path."""
+    return tuple(sorted(images.glob("*/recipe.yaml")))
+
+
+def load_recipes(images: Path) -> dict[str, LoadedRecipe]:
+    """Read all recipes by package name; a missing patch or a second recipe is an error."""
+    found: dict[str, LoadedRecipe] = {}
+    for path in recipe_files(images):
+        where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+        recipe = parse_recipe(path.read_text(encoding="utf-8"), file=where)
+        if recipe.name in found:
+            raise InvalidDefinition(f"there are two recipes for {recipe.name}", where=where)
+        for index, name in enumerate(recipe.patches):
+            if not (path.parent / name).is_file():
+                raise InvalidDefinition(
+                    f"there is no file {name!r} beside the recipe",
+                    where=f"{where}: patches[{index}]",
+                )
+        patches = tuple((name, file_sha256(path.parent / name)) for name in recipe.patches)
+        found[recipe.name] = LoadedRecipe(recipe=recipe, patches=patches)
+    return found
+
+
+def native_wheel(
+    loaded: LoadedRecipe,
+    sdist: Artifact,
+    *,
+    packages: tuple[Artifact, ...],
+    against: Mapping[str, str],
+    compiler: Compiler,
+    bench: Bench,
+) -> NativeWheel:
+    """Lock the build of one sdist.
+
+    ``packages`` are the wheels of the runtime's variant; ``against`` gives, for each component,
+    its PyPI name in that variant. The build environment is one resolution: build requirements
+    and what is linked with, at the runtime's versions wherever the recipe does not ask otherwise.
+    """
+    recipe = loaded.recipe
+    known = {artifact.name: artifact for artifact in packages}
+    linked = []
+    for component in recipe.against:
+        if component not in against or against[component] not in known:
+            raise InvalidDefinition(
+                f"{recipe.name} is built against {component!r}, which has no wheel here",
+                where=f"the recipe of {recipe.name}: against",
+                hint=f"components with wheels: {', '.join(sorted(against)) or 'none'}",
+            )
+        linked.append(f"{against[component]}=={known[against[component]].version}")
+    asked: dict[str, SpecifierSet] = {
+        canonicalize_name(r.name): r.specifier for r in map(Requirement, recipe.requirements)
+    }
+    limits = tuple(
+        f"{a.name}=={a.version}"
+        for a in packages
+        if asked.get(a.name, SpecifierSet()).contains(a.version, prereleases=True)
+    )
+    environment = compiler.compile((*recipe.requirements, *linked), constraints=limits)
+    base, toolchain = bench.digests(recipe)
+    shared = {a.sha256 for a in packages} if recipe.against else set()
+    return NativeWheel(
+        name=sdist.name,
+        version=sdist.version,
+        python=bench.python,
+        sdist=sdist,
+        against=tuple(a for a in environment if a.sha256 in shared),
+        requirements=tuple(a for a in environment if a.sha256 not in shared),
+        environment=recipe.environment,
+        patches=loaded.patches,
+        base=base,
+        toolchain=toolchain,
+    )

@@ -1,0 +1,43 @@
+"""The ecosystems as this host reaches them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.fetch import Web
+from builder.locking.debian import Archive
+from builder.locking.maven import Repository
+from builder.locking.pypi import Resolver, Target
+from builder.sources import Sources
+from builder.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostRegistries:
+    """``scratch`` is an empty directory for one run; the caller opens ``web`` and closes it."""
+
+    sources: Sources
+    web: Web
+    store: Store
+    scratch: Path
+    environ: Mapping[str, str]
+
+    def archive(self, release: str) -> Archive:
+        """Return a Debian release, read from the host's archives now."""
+        root = self.scratch / f"debian-{release}"
+        root.mkdir()
+        return Archive(self.sources, release, root)
+
+    def compiler(self, target: Target, snapshot: str) -> Resolver:
+        """Return uv for one target and moment."""
+        return Resolver(
+            sources=self.sources,
+            target=target,
+            snapshot=snapshot,
+            scratch=self.scratch,
+            environ=self.environ,
+        )
+
+    def repository(self) -> Repository:
+        """Return the Maven repository of the host's settings."""
+        return Repository(url=self.sources.maven, web=self.web, store=self.store)

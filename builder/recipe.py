@@ -1,0 +1,86 @@
+"""``images/NAME/recipe.yaml``: how a package that has no wheel is built. Core: no I/O."""
+
+import re
+from dataclasses import dataclass
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from builder.document import Place, read_yaml
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What turning one sdist into a wheel needs.
+
+    ``against`` are components whose wheels must be installed meanwhile (what it is linked with);
+    ``requirements`` PEP 508 build requirements; ``toolchain`` Debian packages;
+    ``requires_dist`` the wheel's own dependencies, so that no sdist must be run to know them;
+    ``patches`` names of files beside the recipe, in the order they are applied.
+    """
+
+    name: str
+    against: tuple[str, ...]
+    requirements: tuple[str, ...]
+    toolchain: tuple[str, ...]
+    requires_dist: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    patches: tuple[str, ...]
+
+
+def parse_recipe(text: str, *, file: str) -> Recipe:
+    """Read a recipe; anything unknown or malformed raises ``InvalidDefinition`` with its place."""
+    top = read_yaml(text, file=file)
+    optional = ("against", "requirements", "toolchain", "requires-dist", "environment", "patches")
+    top.keys(("name",), optional)
+    name = top.get("name").text()
+    if canonicalize_name(name) != name:
+        raise top.get("name").fail(
+            f"{name!r} is not a normalised package name", hint=f"write {canonicalize_name(name)!r}"
+        )
+    environment = top.maybe("environment")
+    return Recipe(
+        name=name,
+        against=_texts(top, "against"),
+        requirements=_requirements(top, "requirements"),
+        toolchain=_texts(top, "toolchain"),
+        requires_dist=_requirements(top, "requires-dist"),
+        environment=_environment(environment) if environment else (),
+        patches=_patches(top),
+    )
+
+
+def _texts(top: Place, key: str) -> tuple[str, ...]:
+    place = top.maybe(key)
+    return place.texts() if place else ()
+
+
+def _requirements(top: Place, key: str) -> tuple[str, ...]:
+    place = top.maybe(key)
+    return tuple(_requirement(item) for item in place.each()) if place else ()
+
+
+def _requirement(place: Place) -> str:
+    try:
+        requirement = Requirement(place.text())
+    except InvalidRequirement as error:
+        why = str(error).splitlines()[0]
+        raise place.fail(f"{place.value!r} is not a requirement", why=why) from None
+    if requirement.url:
+        raise place.fail("a requirement must not name an address", hint="name and versions only")
+    return str(requirement)
+
+
+def _environment(place: Place) -> tuple[tuple[str, str], ...]:
+    for name, value in place.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise value.fail(f"{name!r} cannot be an environment variable's name")
+    return tuple(sorted((name, value.text()) for name, value in place.items()))
+
+
+def _patches(top: Place) -> tuple[str, ...]:
+    place = top.maybe("patches")
+    for item in place.each() if place else ():
+        if "/" in item.text() or item.text().startswith("."):
+            raise item.fail("a patch is a file beside the recipe", hint="its name, no directory")
+    return place.texts() if place else ()
