@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -23,7 +24,7 @@ from pypi_simple import ProjectPage
 from builder.errors import ArtifactNotFound, HashMismatch, MlruntimeError, Unavailable
 from builder.lock import Artifact
 from builder.sources import DEBIAN_HINT, Sources, without_secrets
-from builder.store import CHUNK, Store, full_disk
+from builder.store import Store, full_disk
 
 AT_ONCE = 4
 TIMEOUT = httpx.Timeout(60.0, connect=20.0)
@@ -81,7 +82,7 @@ class Web:
         self._pauses = pauses
         self._sleep = sleep
         self._client = httpx.Client(
-            verify=_tls(sources), timeout=TIMEOUT, follow_redirects=True, trust_env=True
+            verify=_tls(sources.ca_bundle), timeout=TIMEOUT, follow_redirects=True, trust_env=True
         )
         self.stop = threading.Event()
 
@@ -139,7 +140,8 @@ class Web:
             if useless:
                 grown(-have)
             with full_disk(target.parent), target.open("wb" if useless else "ab") as sink:
-                for chunk in answer.iter_raw(CHUNK):
+                # Unbuffered: what came before a cut must be there for the next try.
+                for chunk in answer.iter_raw():
                     if self.stop.is_set():
                         raise _StoppedError
                     sink.write(chunk)
@@ -324,9 +326,10 @@ def maven_url(repository: str, name: str, version: str, filename: str) -> str:
     return f"{repository}/{group.replace('.', '/')}/{artifact}/{version}/{filename}"
 
 
-def _tls(sources: Sources) -> ssl.SSLContext:
-    if sources.ca_bundle:
-        return ssl.create_default_context(cafile=str(sources.ca_bundle))
+@lru_cache
+def _tls(ca_bundle: Path | None) -> ssl.SSLContext:
+    if ca_bundle:
+        return ssl.create_default_context(cafile=str(ca_bundle))
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context

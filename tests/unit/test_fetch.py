@@ -1,0 +1,368 @@
+"""Downloads against a registry that misbehaves in every way a registry can."""
+
+import errno
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from builder.errors import ArtifactNotFound, HashMismatch, OutOfSpace, Unavailable
+from builder.fetch import Fetcher, Web, project_files
+from builder.lock import Artifact
+from builder.sources import DebianSource, Sources
+from builder.store import Store
+
+BODY = bytes(range(256)) * 4096  # 1 MiB
+POOL = "pool/main/t/thing/thing_1_amd64.deb"
+
+
+@dataclass
+class Registry:
+    """What the server answers, and what it was asked."""
+
+    url: str = ""
+    script: list[str] = field(default_factory=list)
+    body: bytes = BODY
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    pages: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def ranges(self) -> list[str | None]:
+        return [wanted for path, wanted in self.asked if path.endswith(".deb")]
+
+
+def _answer(handler: BaseHTTPRequestHandler, registry: Registry) -> None:
+    wanted = handler.headers.get("Range")
+    registry.asked.append((handler.path, wanted))
+    if handler.path in registry.pages:
+        kind, text = registry.pages[handler.path]
+        _send(handler, 200, text.encode(), kind)
+        return
+    what = registry.script.pop(0) if registry.script else "whole"
+    if what.isdigit():
+        _send(handler, int(what), b"no")
+        return
+    start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted else 0
+    if what == "ignore-range":
+        start = 0
+    if start >= len(registry.body):
+        _send(handler, 416, b"")
+        return
+    content = registry.body[start:]
+    handler.send_response(206 if start else 200)
+    if start:
+        shown = start + 7 if what == "wrong-range" else start
+        end = len(registry.body)
+        handler.send_header("Content-Range", f"bytes {shown}-{end - 1}/{end}")
+    if what != "no-length":
+        handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    cut = what in ("cut", "no-length")
+    handler.wfile.write(content[: len(content) // 2] if cut else content)
+    handler.close_connection = True
+
+
+def _send(handler: BaseHTTPRequestHandler, status: int, content: bytes, kind: str = "") -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(content)))
+    if kind:
+        handler.send_header("Content-Type", kind)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    state = Registry()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            _answer(self, state)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def deb(body: bytes = BODY, name: str = "thing_1_amd64.deb") -> Artifact:
+    return Artifact(
+        kind="deb",
+        name="thing",
+        version="1",
+        filename=name,
+        size=len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+        origin=f"debian:bookworm:{POOL}",
+    )
+
+
+def sources(*urls: str, index: str = "http://127.0.0.1:9/") -> Sources:
+    archives = (DebianSource(uri=url, part="", signed_by=None) for url in urls)
+    return Sources(indexes=(index,), maven="file:///nowhere", debian=tuple(archives))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def fetcher(store: Store, registry: Registry) -> Fetcher:
+    return Fetcher(store, sources(registry.url), sleep=lambda _: None)
+
+
+def test_a_file_lands_in_the_store_and_is_not_asked_for_again(
+    fetcher: Fetcher, store: Store, registry: Registry
+) -> None:
+    path = fetcher.fetch(deb())
+    assert path.read_bytes() == BODY
+    assert path == store.blob(deb().sha256)
+    assert fetcher.fetch(deb()) == path
+    assert registry.ranges() == [None]
+
+
+@pytest.mark.parametrize(
+    ("script", "ranges"),
+    [
+        (["500", "whole"], [None, None]),
+        (["503", "429", "whole"], [None, None, None]),
+        (["cut", "whole"], [None, f"bytes={len(BODY) // 2}-"]),
+        (["no-length", "whole"], [None, f"bytes={len(BODY) // 2}-"]),
+        (["cut", "ignore-range"], [None, f"bytes={len(BODY) // 2}-"]),
+        (["cut", "wrong-range", "whole"], [None, f"bytes={len(BODY) // 2}-", None]),
+        (["cut", "500", "whole"], [None, *[f"bytes={len(BODY) // 2}-"] * 2]),
+        (["cut", "416", "whole"], [None, f"bytes={len(BODY) // 2}-", None]),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) and value[0] else "",
+)
+def test_a_stumbling_registry_is_tried_again(
+    fetcher: Fetcher, registry: Registry, script: list[str], ranges: list[str | None]
+) -> None:
+    registry.script = script
+    assert fetcher.fetch(deb()).read_bytes() == BODY
+    assert registry.ranges() == ranges
+
+
+def test_pauses_grow_and_tries_end(store: Store, registry: Registry) -> None:
+    registry.script = ["500"] * 9
+    slept: list[float] = []
+    with pytest.raises(Unavailable) as caught:
+        Fetcher(store, sources(registry.url), pauses=(1, 5), sleep=slept.append).fetch(deb())
+    assert slept == [1, 5]
+    assert caught.value.exit_code == 6
+    assert caught.value.why == "HTTP status 500 (3 tries)"
+
+
+def test_nobody_listening_is_unavailable(store: Store) -> None:
+    with pytest.raises(Unavailable, match="could not be read"):
+        Fetcher(store, sources("http://127.0.0.1:9"), sleep=lambda _: None).fetch(deb())
+
+
+def test_a_killed_download_goes_on_where_it_was(
+    fetcher: Fetcher, store: Store, registry: Registry
+) -> None:
+    store.partial(deb().sha256).write_bytes(BODY[:1000])
+    assert fetcher.fetch(deb()).read_bytes() == BODY
+    assert registry.ranges() == ["bytes=1000-"]
+
+
+def test_a_complete_partial_file_needs_no_registry(
+    fetcher: Fetcher, store: Store, registry: Registry
+) -> None:
+    store.partial(deb().sha256).write_bytes(BODY)
+    assert fetcher.fetch(deb()).read_bytes() == BODY
+    assert registry.asked == []
+
+
+@pytest.mark.parametrize("left", [b"x" * 1000, b"x" * len(BODY), b"x" * (len(BODY) + 1)])
+def test_rotten_leftovers_are_thrown_away(
+    fetcher: Fetcher, store: Store, registry: Registry, left: bytes
+) -> None:
+    store.partial(deb().sha256).write_bytes(left)
+    assert fetcher.fetch(deb()).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "body",
+    [BODY[:-1] + b"!", BODY + b"more", BODY[:100], b""],
+    ids=["other", "longer", "shorter", "empty"],
+)
+def test_wrong_bytes_are_refused_and_not_kept(
+    fetcher: Fetcher, store: Store, registry: Registry, body: bytes
+) -> None:
+    registry.body = body or b"\0"
+    with pytest.raises(HashMismatch) as caught:
+        fetcher.fetch(deb())
+    assert caught.value.exit_code == 5
+    assert "thing_1_amd64.deb is not the file that was locked" in str(caught.value)
+    assert registry.url in str(caught.value)
+    assert store.blob(deb().sha256) is None
+    assert not store.partial(deb().sha256).exists()
+
+
+def test_a_deb_gone_from_the_pool_asks_for_a_new_lock(fetcher: Fetcher, registry: Registry) -> None:
+    registry.script = ["404"]
+    with pytest.raises(ArtifactNotFound) as caught:
+        fetcher.fetch(deb())
+    assert caught.value.exit_code == 6
+    assert "re-lock" in str(caught.value)
+    assert registry.ranges() == [None]
+
+
+def test_another_archive_of_the_host_may_have_it(store: Store, registry: Registry) -> None:
+    registry.script = ["404", "whole"]
+    both = sources(f"{registry.url}/a", f"{registry.url}/b")
+    assert Fetcher(store, both).fetch(deb()).read_bytes() == BODY
+    assert [path for path, _ in registry.asked] == [f"/a/{POOL}", f"/b/{POOL}"]
+
+
+def test_a_refusal_is_not_tried_again(fetcher: Fetcher, registry: Registry) -> None:
+    registry.script = ["403"]
+    with pytest.raises(Unavailable, match="was refused"):
+        fetcher.fetch(deb())
+    assert len(registry.asked) == 1
+
+
+def test_credentials_never_reach_a_message(store: Store, registry: Registry) -> None:
+    registry.script = ["403"]
+    secret = registry.url.replace("://", "://user:hunter2@")
+    with pytest.raises(Unavailable) as caught:
+        Fetcher(store, sources(secret)).fetch(deb())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_no_archive_configured_says_what_to_set(store: Store) -> None:
+    with pytest.raises(Unavailable, match="no Debian archive") as caught:
+        Fetcher(store, sources()).fetch(deb())
+    assert "MLRUNTIME_DEBIAN_SOURCES" in str(caught.value.hint)
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+        self.have: dict[str, int] = {}
+        self.done: list[str] = []
+        self.guard = threading.Lock()
+
+    def started(self, name: str, size: int) -> None:
+        self.sizes[name] = size
+        self.have[name] = 0
+
+    def advanced(self, name: str, count: int) -> None:
+        with self.guard:
+            self.have[name] += count
+
+    def finished(self, name: str) -> None:
+        self.done.append(name)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [["whole"], ["cut", "whole"], ["cut", "ignore-range"], ["cut", "wrong-range", "whole"]],
+)
+def test_progress_adds_up_to_the_size(
+    fetcher: Fetcher, store: Store, registry: Registry, script: list[str]
+) -> None:
+    registry.script = script
+    store.partial(deb().sha256).write_bytes(BODY[:10])
+    recorder = Recorder()
+    fetcher.fetch_all([deb()], recorder)
+    assert recorder.have == recorder.sizes == {"thing_1_amd64.deb": len(BODY)}
+    assert recorder.done == ["thing_1_amd64.deb"]
+
+
+def test_a_failure_stops_the_others_and_keeps_what_they_had(
+    store: Store, registry: Registry
+) -> None:
+    wrong = [deb(b"no such bytes %d" % n, f"wrong-{n}.deb") for n in range(8)]
+    with pytest.raises(HashMismatch):
+        Fetcher(store, sources(registry.url), sleep=lambda _: None).fetch_all([*wrong, deb()])
+    assert not [t for t in threading.enumerate() if t.name.startswith("fetch")]
+
+
+def test_many_at_once(store: Store, registry: Registry) -> None:
+    index = {f"/simple/p{n}/": n for n in range(20)}
+    files = [b"%d" % n * 1000 for n in index.values()]
+    wheels = [
+        Artifact(
+            kind="wheel",
+            name=f"p{n}",
+            version="1",
+            filename=f"p{n}-1-py3-none-any.whl",
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            origin="pypi",
+        )
+        for n, content in enumerate(files)
+    ]
+    for n, content in enumerate(files):
+        link = f'<a href="../../files/p{n}-1-py3-none-any.whl#sha256=00">x</a>'
+        registry.pages[f"/simple/p{n}/"] = (
+            "text/html",
+            link.replace(">x<", f">p{n}-1-py3-none-any.whl<"),
+        )
+        registry.pages[f"/files/p{n}-1-py3-none-any.whl"] = ("", content.decode())
+    found = Fetcher(store, sources(index=f"{registry.url}/simple/")).fetch_all(wheels)
+    assert [found[w.sha256].read_bytes() for w in wheels] == files
+
+
+def test_a_json_index_is_understood_and_a_missing_project_is_empty(registry: Registry) -> None:
+    registry.script = ["404"]
+    registry.pages["/simple/p/"] = (
+        "application/vnd.pypi.simple.v1+json",
+        '{"meta": {"api-version": "1.0"}, "name": "p", "files":'
+        ' [{"filename": "p-1.tar.gz", "url": "../../f/p-1.tar.gz", "hashes": {}}]}',
+    )
+    asked = sources(index=f"{registry.url}/simple/")
+    with Web(asked) as web:
+        assert project_files(asked, web, "p") == {"p-1.tar.gz": [f"{registry.url}/f/p-1.tar.gz"]}
+        assert project_files(asked, web, "q") == {}
+
+
+def test_a_page_that_is_no_index_is_unavailable(registry: Registry) -> None:
+    registry.pages["/simple/p/"] = ("application/vnd.pypi.simple.v1+json", "<html>login</html>")
+    asked = sources(index=f"{registry.url}/simple/")
+    with Web(asked) as web, pytest.raises(Unavailable, match="is not a package index"):
+        project_files(asked, web, "p")
+
+
+def test_a_file_address_is_copied(store: Store, tmp_path: Path) -> None:
+    pool = tmp_path / "mirror" / POOL
+    pool.parent.mkdir(parents=True)
+    pool.write_bytes(BODY)
+    fetcher = Fetcher(store, sources((tmp_path / "mirror").as_uri()))
+    assert fetcher.fetch(deb()).read_bytes() == BODY
+    assert pool.exists()
+    pool.unlink()
+    with pytest.raises(ArtifactNotFound):
+        fetcher.fetch(deb(b"other"))
+
+
+def test_a_full_disk_is_said(
+    fetcher: Fetcher, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., object] = Path.open
+
+    def full(path: Path, *args: object, **words: object) -> object:
+        if path.parent.name == "partial":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, *args, **words)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OutOfSpace, match="no space left"):
+        fetcher.fetch(deb())
