@@ -27,6 +27,7 @@ from builder.store import Store, full_disk
 
 TOOLS: Final = Tools(bootstrap=debian.RECIPE, bytecode=bytecode.RECIPE)
 _KIND: Final = "layers"
+_STAGE: Final = "mlruntime/stage"
 Say = Callable[[str], None]
 
 
@@ -47,10 +48,16 @@ class Workshop:
     stages: list[str] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Remove the intermediate images, once the finished one has been loaded upon them."""
-        for stage in self.stages:
-            self.engine().remove_image(stage)
-        self.stages.clear()
+        """Remove the intermediate images, once the finished one has been loaded upon them.
+
+        Those that a killed build left go too.
+        """
+        if self.stages:
+            for reference in self.engine().tags(_STAGE):
+                pid = int(reference.rpartition("-")[2])
+                if reference in self.stages or not Path(f"/proc/{pid}").exists():
+                    self.engine().remove_image(reference)
+            self.stages.clear()
 
 
 def build(plan: Plan, lock: Lock, shop: Workshop, *, reference: str, created: str) -> Image:
@@ -179,7 +186,7 @@ class _Build:
         layers = tuple(self.done[layer.name] for layer in planned)
         pairs = [(layer.name, layer.blob) for layer in layers]
         config = oci.config(self.plan.config, pairs, created="1980-01-01T00:00:00Z")
-        reference = f"mlruntime/stage:{config.digest.partition(':')[2][:16]}-{os.getpid()}"
+        reference = f"{_STAGE}:{config.digest.partition(':')[2][:16]}-{os.getpid()}"
         manifest = oci.manifest(config, [blob for _, blob in pairs], {})
         image = Image(reference=reference, layers=layers, config=config, manifest=manifest)
         load(image, self.shop.store, self.shop.engine())

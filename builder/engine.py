@@ -186,6 +186,12 @@ class Engine:
             )
         return found
 
+    def tags(self, repository: str) -> tuple[str, ...]:
+        """Return the references (``REPOSITORY:TAG``) of a repository's images, sorted."""
+        with _translated(f"listing images of {repository}"):
+            images = self._api.images(name=repository)
+        return tuple(sorted(tag for image in images for tag in image["RepoTags"] or ()))
+
     def chain_ids(self) -> frozenset[str]:
         """Return the OCI chain id of every layer stack that the engine can already build upon."""
         with _translated("listing images"):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import shutil
+import struct
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -112,7 +113,7 @@ def _copy(tar: tarfile.TarFile, writer: LayerWriter) -> None:
 def _keystore(data: bytes) -> bytes:
     try:
         return normalised(data)
-    except ValueError as error:
+    except (ValueError, struct.error) as error:
         raise MlruntimeError(
             "Java's trust store cannot be normalised", where=CACERTS, why=str(error)
         ) from None

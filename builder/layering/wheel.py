@@ -7,7 +7,6 @@ instead of a directory, streaming each file.
 import hashlib
 import io
 import posixpath
-import warnings
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ def site_packages(python: str) -> str:
 
 
 class _Sized:
-    """A stream that knows its length, as tar must before the first byte, and hashes what it gives."""
+    """A stream that knows its length, as tar must at once, and hashes what it gives."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._stream = stream
@@ -53,12 +52,17 @@ class _Sized:
 
 
 class _Wheel(WheelFile):
-    """A wheel whose members come with their size, in the archive's order."""
+    """A wheel whose members come with their size, in the archive's order.
+
+    Bytecode that a wheel brings along is left out: an installer must not trust it, and ours
+    takes its place.
+    """
 
     def get_contents(self) -> Iterator[Any]:
         sizes = (item.file_size for item in self._zipfile.infolist() if not item.is_dir())
         for (record, stream, executable), size in zip(super().get_contents(), sizes, strict=True):
-            yield record, _Sized(stream, size), executable
+            if "__pycache__" not in PurePosixPath(record[0]).parts[:-1]:
+                yield record, _Sized(stream, size), executable
 
 
 class _Layer(WheelDestination):
@@ -131,9 +135,7 @@ def write_wheel(
     """
     with wheel.open("rb") as handle, zipfile.ZipFile(handle) as archive:
         archive.filename = filename
-        with zipfile.ZipFile(bytecode) as compiled, warnings.catch_warnings():
-            # installer skips bytecode that a wheel brings along, and warns; ours replaces it.
-            warnings.filterwarnings("ignore", category=RuntimeWarning, module="installer")
+        with zipfile.ZipFile(bytecode) as compiled:
             destination = _Layer(writer, python, compiled)
             try:
                 installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})

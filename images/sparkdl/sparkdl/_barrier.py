@@ -1,6 +1,7 @@
 """Ranks as the tasks of one Spark barrier stage."""
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class RankTask:
             self.port,
             partition=context.partitionId(),
             rank=placement.rank,
-            host=placement.host,
+            host=socket.gethostname(),
         )
         try:
             variables = _rank.environment(

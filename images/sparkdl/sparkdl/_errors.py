@@ -84,10 +84,12 @@ def from_spark(
     task = re.search(r"ResultTask\(\d+, (\d+)\)", message)
     reported = {failure.rank for failure in failures}
     rank, host = started.get(int(task.group(1)), (None, None)) if task else (None, None)
-    if rank in reported:  # that one spoke, and only to say that another was gone
-        silent = [(r, h) for r, h in started.values() if r not in reported]
-        rank, host = silent[0] if len(silent) == 1 else (None, None)
-    return died(rank, size, host, _spark_reason(message))
+    if rank is None or rank not in reported:
+        return died(rank, size, host, _spark_reason(message))
+    # The task Spark names only said that another one was gone: it is one that said nothing.
+    silent = [(r, h) for r, h in started.values() if r not in reported]
+    rank, host = silent[0] if len(silent) == 1 else (None, None)
+    return died(rank, size, host, "its process ended without an error (killed or crashed)")
 
 
 def _spark_reason(message: str) -> str:

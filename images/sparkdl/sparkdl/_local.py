@@ -4,6 +4,7 @@ import contextlib
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -61,7 +62,7 @@ def _error(one: _Ended) -> RankFailed:
         how = f"killed by {signal.Signals(-status).name}"
     else:
         how = f"exited with status {status}"
-    return died(one.placement.rank, size, one.placement.host, how)
+    return died(one.placement.rank, size, socket.gethostname(), how)
 
 
 @contextmanager

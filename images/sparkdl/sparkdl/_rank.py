@@ -1,6 +1,7 @@
 """What happens inside one rank's process, whoever started it."""
 
 import os
+import socket
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -57,7 +58,7 @@ def account(error: BaseException, placement: Placement) -> Failure:
         frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames))
     summary = "".join(traceback.format_exception_only(error)).strip()
-    return Failure(rank=placement.rank, host=placement.host, summary=summary, traceback=text)
+    return Failure(rank=placement.rank, host=socket.gethostname(), summary=summary, traceback=text)
 
 
 @contextmanager

@@ -1,0 +1,156 @@
+"""``mlruntime build``."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from builder import __version__
+from builder.build import TOOLS, Workshop
+from builder.build import build as build_image
+from builder.cli.context import Context
+from builder.cli.output import emit, say
+from builder.cli.stores import fetcher, store_root
+from builder.definitions import Definitions
+from builder.document import did_you_mean
+from builder.engine import Engine
+from builder.errors import UsageError
+from builder.image import Image, load, write_layout
+from builder.lock import Lock, parse_lock
+from builder.plan import Plan, plan
+from builder.stack import parse_stack
+from builder.staleness import input_digests, refuse_stale
+from builder.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("build")(build)
+
+
+def build(
+    ctx: typer.Context,
+    runtime: Annotated[str, typer.Argument(help="the runtime's id, say 6.0-ml")],
+    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write an OCI layout into this directory")
+    ] = None,
+    load_: Annotated[bool, typer.Option("--load", help="put the image into the engine")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Compose the image of a runtime from its lock."""
+    started = time.monotonic()
+    context: Context = ctx.obj
+    definitions = Definitions(context.root)
+    lock = fresh_lock(definitions, runtime)
+    planned = planned_image(definitions, lock, variant)
+    store = Store(store_root())
+    shop = Workshop(
+        store=store,
+        fetcher=fetcher(store),
+        engine=cache(Engine.connect),
+        say=say,
+        images=definitions.image_files(),
+    )
+    sent: int | None = None
+    try:
+        image = build_image(
+            planned, lock, shop, reference=reference(runtime, variant), created=created(lock)
+        )
+        if load_:
+            say("loading the image into the engine")
+            sent = load(image, store, shop.engine())
+    finally:
+        shop.clear()
+    if output is not None:
+        write_layout(image, store, output)
+    result = summary(planned, lock, image, time.monotonic() - started)
+    if sent is not None:
+        result["sent"] = sent
+    emit(result, _text(result, image), as_json)
+
+
+def reference(runtime: str, variant: str) -> str:
+    """Return the name an image has in the engine."""
+    return f"mlruntime/{runtime}:{variant}"
+
+
+def fresh_lock(definitions: Definitions, runtime: str) -> Lock:
+    """Read a runtime's lock and refuse it when it does not follow from its inputs any more."""
+    shown = definitions.shown(definitions.lock_path(runtime))
+    lock = parse_lock(definitions.lock_text(runtime), file=shown)
+    refuse_stale(lock, input_digests(definitions.root, runtime), file=shown)
+    return lock
+
+
+def planned_image(definitions: Definitions, lock: Lock, variant: str) -> Plan:
+    """Return the plan of one variant of a locked runtime."""
+    known = tuple(v.name for v in lock.variants)
+    if variant not in known:
+        raise UsageError(
+            f"{lock.runtime} has no variant {variant!r}", hint=did_you_mean(variant, known)
+        )
+    files = definitions.image_files()
+    stack = parse_stack(files["layers.yaml"].decode(), file="images/layers.yaml")
+    return plan(lock, variant, stack, files, tools=TOOLS, version=__version__)
+
+
+def created(lock: Lock, environ: Callable[[str], str | None] = os.environ.get) -> str:
+    """Return the image's time of creation: ``SOURCE_DATE_EPOCH``, else the lock's snapshot."""
+    epoch = environ("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return lock.snapshot
+    if not epoch.isdigit():
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {epoch!r}", why="it must be a number of seconds since 1970"
+        )
+    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def summary(planned: Plan, lock: Lock, image: Image, seconds: float) -> dict[str, Any]:
+    """Return the verb's JSON; sizes in bytes, compressed."""
+    return {
+        "runtime": planned.runtime,
+        "variant": planned.variant,
+        "reference": image.reference,
+        "digest": image.manifest.digest,
+        "image_id": image.config.digest,
+        "lock_digest": lock.digest,
+        "size": image.size,
+        "layers": [
+            {
+                "name": layer.name,
+                "diff_id": layer.blob.diff_id,
+                "digest": layer.blob.digest,
+                "size": layer.blob.size,
+                "unpacked": layer.blob.unpacked,
+                "cached": layer.cached,
+                "seconds": round(layer.seconds, 2),
+            }
+            for layer in image.layers
+        ],
+        "omitted": [{"component": o.component, "why": o.why} for o in lock.omitted],
+        "seconds": round(seconds, 2),
+    }
+
+
+def _text(result: dict[str, Any], image: Image) -> str:
+    lines = [f"{'layer':12} {'packed':>9} {'unpacked':>9}  from"]
+    for layer in image.layers:
+        origin = "store" if layer.cached else f"made in {layer.seconds:.1f} s"
+        lines.append(
+            f"{layer.name:12} {_mb(layer.blob.size)} {_mb(layer.blob.unpacked)}  {origin}"
+        )
+    lines.append(f"{'':12} {_mb(image.size)} {_mb(sum(i.blob.unpacked for i in image.layers))}")
+    lines += [f"left out: {o['component']} ({o['why']})" for o in result["omitted"]]
+    lines.append(f"{image.reference}  {image.manifest.digest}  in {result['seconds']:.1f} s")
+    return "\n".join(lines)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:6.1f} MB"

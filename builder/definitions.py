@@ -1,0 +1,56 @@
+"""The hand-written and generated files of a definitions folder (``--root``). Reads, never parses."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.document import did_you_mean
+from builder.errors import InvalidLock, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """A folder with ``matrix.yaml``, ``runtimes/`` and ``images/``."""
+
+    root: Path
+
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the ids of all runtimes, sorted."""
+        return tuple(sorted(p.parent.name for p in self.root.glob("runtimes/*/runtime.yaml")))
+
+    def folder(self, runtime: str) -> Path:
+        """Return a runtime's folder; an unknown id raises ``UsageError`` with a "did you mean"."""
+        known = self.runtimes()
+        if runtime not in known:
+            raise UsageError(f"there is no runtime {runtime!r}", hint=did_you_mean(runtime, known))
+        return self.root / "runtimes" / runtime
+
+    def lock_path(self, runtime: str) -> Path:
+        """Return where a runtime's lock is or will be."""
+        return self.folder(runtime) / "lock.json"
+
+    def lock_text(self, runtime: str) -> str:
+        """Return the lock's text; ``InvalidLock`` when it has not been written yet."""
+        path = self.lock_path(runtime)
+        if not path.is_file():
+            raise InvalidLock(f"{runtime} is not locked", hint=f"run `mlruntime lock {runtime}`")
+        return _text(path, self.shown(path))
+
+    def shown(self, path: Path) -> str:
+        """Return a path as messages name it: relative to the root."""
+        return path.relative_to(self.root).as_posix()
+
+    def image_files(self) -> dict[str, bytes]:
+        """Return every file below ``images/`` by its path there."""
+        folder = self.root / "images"
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+
+
+def _text(path: Path, shown: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidLock("not UTF-8 text", where=shown, why=str(error)) from None

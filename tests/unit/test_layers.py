@@ -1,0 +1,203 @@
+"""Layers: the same entries give the same bytes, and those bytes are a proper tar."""
+
+import gzip
+import hashlib
+import io
+import os
+import struct
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.errors import InvalidLock
+from builder.layering.keystore import normalised
+from builder.layering.tarball import BLOCK, MTIME, LayerBlob, LayerWriter
+from builder.layering.wheel import write_wheel
+
+segment = st.text("abcdefgäß0123456789_-", min_size=1, max_size=60)
+paths = st.lists(segment, min_size=1, max_size=6).map("/".join)
+
+
+def written(entries: dict[str, bytes]) -> tuple[LayerBlob, bytes]:
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    for path, content in entries.items():
+        writer.data(path, content)
+    return writer.finish(), target.getvalue()
+
+
+def members(packed: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        return {info.name: info for info in tar}
+
+
+@given(st.dictionaries(paths, st.binary(max_size=3000), max_size=8))
+def test_what_goes_in_comes_out(entries: dict[str, bytes]) -> None:
+    files = {
+        path: content
+        for path, content in entries.items()
+        if not any(other.startswith(path + "/") for other in entries)
+    }
+    blob, packed = written(files)
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        found = {i.name: tar.extractfile(i).read() for i in tar if i.isreg()}  # type: ignore[union-attr]
+    assert found == files
+    plain = gzip.decompress(packed)
+    assert blob.diff_id == f"sha256:{hashlib.sha256(plain).hexdigest()}"
+    assert blob.digest == f"sha256:{hashlib.sha256(packed).hexdigest()}"
+    assert (blob.size, blob.unpacked) == (len(packed), len(plain))
+
+
+def test_neither_clock_nor_umask_nor_folder_reaches_the_bytes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entries = {"opt/ml/a.py": b"a", "etc/b": b"b" * 3 * BLOCK}
+    first = written(entries)
+    before = os.umask(0o077)
+    try:
+        monkeypatch.setattr(time, "time", lambda: 2e9)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("TZ", "Asia/Kathmandu")
+        assert written(entries) == first
+    finally:
+        os.umask(before)
+
+
+def test_how_content_is_cut_does_not_reach_the_bytes() -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(size or 1, 1000))
+
+    content = os.urandom(BLOCK + 17)
+    blobs = []
+    for stream in (io.BytesIO(content), Slow(content)):
+        writer = LayerWriter(io.BytesIO())
+        writer.file("x", stream, len(content))
+        blobs.append(writer.finish())
+    assert blobs[0] == blobs[1]
+
+
+def test_owners_modes_and_times_follow_one_rule() -> None:
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    writer.data("opt/ml/bin/x", b"#!", executable=True)
+    writer.symlink("opt/spark", "/opt/ml")
+    writer.directory("home/ml")
+    writer.finish()
+    found = members(target.getvalue())
+    assert all(info.mtime == MTIME for info in found.values())
+    assert {n: (i.uid, i.gid) for n, i in found.items()} == {
+        "opt": (0, 0),
+        "opt/ml": (1000, 1000),
+        "opt/ml/bin": (1000, 1000),
+        "opt/ml/bin/x": (1000, 1000),
+        "opt/spark": (0, 0),
+        "home": (0, 0),
+        "home/ml": (1000, 1000),
+    }
+    assert found["opt/ml/bin/x"].mode == 0o755
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../b"])
+def test_nothing_leaves_the_image(path: str) -> None:
+    with pytest.raises(ValueError, match="not a path inside an image"):
+        LayerWriter(io.BytesIO()).data(path, b"")
+
+
+def test_one_path_twice_is_refused() -> None:
+    writer = LayerWriter(io.BytesIO())
+    writer.data("a", b"1")
+    with pytest.raises(FileExistsError):
+        writer.data("a", b"2")
+
+
+def test_a_file_shorter_than_announced_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 bytes less"):
+        LayerWriter(io.BytesIO()).file("a", io.BytesIO(b"1234567"), 10)
+
+
+# wheels
+
+METADATA = "Metadata-Version: 2.1\nName: toy\nVersion: 1\n"
+
+
+def toy_wheel(folder: Path, files: dict[str, bytes], *, record: bool = True) -> tuple[Path, Path]:
+    wheel, bytecode = folder / "toy-1-py3-none-any.whl", folder / "toy.zip"
+    texts = {
+        "toy-1.dist-info/METADATA": METADATA.encode(),
+        "toy-1.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "toy-1.dist-info/entry_points.txt": b"[console_scripts]\ntoy = toy:main\n",
+    }
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, content in (files | texts).items():
+            archive.writestr(name, content)
+        if record:
+            lines = "".join(f"{name},,\n" for name in (*files, *texts))
+            archive.writestr("toy-1.dist-info/RECORD", lines)
+    with zipfile.ZipFile(bytecode, "w") as archive:
+        archive.writestr("opt/ml/lib/python3.11/site-packages/toy/__init__.py", b"PYC")
+    return wheel, bytecode
+
+
+def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
+    wheel, bytecode = toy_wheel(
+        tmp_path,
+        {
+            "toy/__init__.py": b"def main(): ...\n",
+            "toy/__pycache__/__init__.cpython-311.pyc": b"a stranger's",
+            "toy-1.data/scripts/tool": b"#!python\nprint(1)\n",
+            "toy-1.data/data/share/toy.txt": b"hello",
+        },
+    )
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    write_wheel(writer, wheel, wheel.name, "3.11", bytecode)
+    writer.finish()
+    with tarfile.open(fileobj=io.BytesIO(target.getvalue()), mode="r:gz") as tar:
+        found = {i.name: tar.extractfile(i).read() for i in tar if i.isreg()}  # type: ignore[union-attr]
+        modes = {i.name: i.mode for i in tar.getmembers()}
+    site = "opt/ml/lib/python3.11/site-packages"
+    assert found["opt/ml/bin/tool"] == b"#!/opt/ml/bin/python\nprint(1)\n"
+    assert found["opt/ml/bin/toy"].startswith(b"#!/opt/ml/bin/python\n")
+    assert modes["opt/ml/bin/toy"] == modes["opt/ml/bin/tool"] == 0o755
+    assert found["opt/ml/share/toy.txt"] == b"hello"
+    assert found[f"{site}/toy/__pycache__/__init__.cpython-311.pyc"] == b"PYC"
+    record = found[f"{site}/toy-1.dist-info/RECORD"].decode()
+    assert "../../../bin/toy,sha256=" in record
+    assert "../../../share/toy.txt,sha256=" in record
+    assert "toy-1.dist-info/RECORD,,\n" in record
+
+
+def test_a_broken_wheel_is_named(tmp_path: Path) -> None:
+    wheel, bytecode = toy_wheel(tmp_path, {"other-2.dist-info/METADATA": b""})
+    with pytest.raises(InvalidLock, match="toy-1-py3-none-any.whl cannot be installed"):
+        write_wheel(LayerWriter(io.BytesIO()), wheel, wheel.name, "3.11", bytecode)
+
+
+# the trust store
+
+
+def keystore(aliases: list[str], when: int) -> bytes:
+    body = struct.pack(">III", 0xFEEDFEED, 2, len(aliases))
+    for alias in aliases:
+        body += struct.pack(">IH", 2, len(alias)) + alias.encode() + struct.pack(">Q", when)
+        body += struct.pack(">H", 5) + b"X.509" + struct.pack(">I", 4) + alias.encode()[:1] * 4
+    seal = hashlib.sha1("changeit".encode("utf-16-be") + b"Mighty Aphrodite" + body)
+    return body + seal.digest()
+
+
+def test_a_trust_store_forgets_when_and_in_what_order_it_was_made() -> None:
+    first = normalised(keystore(["alpha", "beta"], 111))
+    assert first == normalised(keystore(["beta", "alpha"], 222))
+    assert first == keystore(["alpha", "beta"], MTIME * 1000)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xfe\xed\xfe\xed" + bytes(8), b"x" * 40])
+def test_what_is_no_trust_store_is_refused(damage: bytes) -> None:
+    with pytest.raises((ValueError, struct.error)):
+        normalised(damage)

@@ -1,0 +1,203 @@
+"""The plan: layers by key; and the OCI documents made from it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder import oci
+from builder.errors import InvalidDefinition
+from builder.layering.tarball import LayerBlob
+from builder.lock import Artifact, Lock, NativeWheel, Omission, Variant
+from builder.plan import Plan, Tools, plan
+from builder.stack import parse_stack
+
+TOOLS = Tools(bootstrap="b", bytecode="c")
+STACK = """\
+layers:
+  - {name: os, source: debian}
+  - name: environment
+    source: files
+    files: environment
+    links: {"opt/ml/bin/python": "/usr/bin/python{{ python.minor }}"}
+  - {name: numpy, source: python, packages: [numpy]}
+  - {name: rest, source: python, packages: ["*"]}
+  - {name: horovod, source: python, packages: [horovod]}
+  - {name: jars, source: jars, into: "{{ site_packages }}/pyspark/jars"}
+  - {name: sparkdl, source: library, library: sparkdl}
+config:
+  user: "1000:1000"
+  workdir: /home/ml
+  entrypoint: [tini]
+  command: [bash]
+  environment: {SPARK: "{{ spark.full }}"}
+"""
+FILES = {
+    "layers.yaml": STACK.encode(),
+    "rootfs/environment/opt/ml/pyvenv.cfg.j2": b"version = {{ python.full }}\n",
+    "sparkdl/sparkdl/__init__.py": b"",
+}
+
+
+def artifact(kind: str, name: str, version: str = "1") -> Artifact:
+    return Artifact(
+        kind=kind,
+        name=name,
+        version=version,
+        filename=f"{name}-{version}.{kind}",
+        size=10,
+        sha256=(name + version).encode().hex().ljust(64, "0")[:64],
+        origin="pypi",
+    )
+
+
+def native(name: str) -> NativeWheel:
+    return NativeWheel(
+        name=name,
+        version="0.28.1",
+        python="3.11",
+        sdist=artifact("sdist", name),
+        against=(artifact("wheel", "tensorflow-cpu"),),
+        requirements=(),
+        environment=(("A", "1"),),
+        patches=(),
+        base="sha256:1",
+        toolchain="sha256:2",
+    )
+
+
+def lock() -> Lock:
+    return Lock(
+        runtime="6.0-ml",
+        inputs=(("matrix", "sha256:0"),),
+        snapshot="2026-11-20T00:00:00Z",
+        components=(("python", "3.11"), ("spark", "3.5.9"), ("graphframes", "0.11.0")),
+        omitted=(Omission(component="graphframes", artifact="io:g:1", why="not there"),),
+        os=(artifact("deb", "python3.11"), artifact("deb", "libc6")),
+        toolchain=(),
+        python=(artifact("wheel", "numpy"), artifact("wheel", "six")),
+        jars=(),
+        variants=(
+            Variant(
+                name="cpu",
+                python=(artifact("wheel", "tensorflow-cpu"),),
+                native=(native("horovod"),),
+            ),
+        ),
+    )
+
+
+def planned(of: Lock, files: dict[str, bytes] | None = None) -> Plan:
+    stack = parse_stack((files or FILES)["layers.yaml"].decode(), file="images/layers.yaml")
+    return plan(of, "cpu", stack, files or FILES, tools=TOOLS, version="1.0")
+
+
+def keys(of: Plan) -> dict[str, str]:
+    return {layer.name: layer.key for layer in of.layers}
+
+
+def changed(before: Plan, after: Plan) -> set[str]:
+    old, new = keys(before), keys(after)
+    return {name for name in old | new if old.get(name) != new.get(name)}
+
+
+def test_every_package_has_exactly_one_layer() -> None:
+    layers = {layer.name: layer for layer in planned(lock()).layers}
+    assert {n: [a.name for a in layer.wheels] for n, layer in layers.items() if layer.wheels} == {
+        "numpy": ["numpy"],
+        "rest": ["six", "tensorflow-cpu"],
+    }
+    assert [n.name for n in layers["horovod"].native] == ["horovod"]
+
+
+def test_an_empty_layer_is_no_layer() -> None:
+    assert "jars" not in keys(planned(lock()))
+
+
+def test_one_pin_changes_one_layer() -> None:
+    before = lock()
+    after = replace(before, python=(artifact("wheel", "numpy", "2"), artifact("wheel", "six")))
+    assert changed(planned(before), planned(after)) == {"numpy"}
+
+
+def test_a_native_wheel_changes_with_what_it_was_compiled_against() -> None:
+    before = lock()
+    other = replace(native("horovod"), against=(artifact("wheel", "tensorflow-cpu", "2"),))
+    cpu = replace(before.variants[0], native=(other,))
+    assert changed(planned(before), planned(replace(before, variants=(cpu,)))) == {"horovod"}
+
+
+def test_another_interpreter_changes_every_python_layer() -> None:
+    before = lock()
+    after = replace(before, os=(artifact("deb", "python3.11", "2"), artifact("deb", "libc6")))
+    assert changed(planned(before), planned(after)) == {"os", "numpy", "rest", "horovod"}
+
+
+def test_a_package_that_is_not_the_interpreter_changes_the_os_layer_only() -> None:
+    before = lock()
+    after = replace(before, os=(artifact("deb", "python3.11"), artifact("deb", "libc6", "2")))
+    assert changed(planned(before), planned(after)) == {"os"}
+
+
+def test_files_are_rendered_and_libraries_become_distributions() -> None:
+    layers = {layer.name: layer for layer in planned(lock()).layers}
+    environment = layers["environment"]
+    assert [(f.path, f.content) for f in environment.files] == [
+        ("opt/ml/pyvenv.cfg", b"version = 3.11\n")
+    ]
+    assert environment.links == (("opt/ml/bin/python", "/usr/bin/python3.11"),)
+    site = "opt/ml/lib/python3.11/site-packages"
+    paths = {f.path for f in layers["sparkdl"].files}
+    assert {f"{site}/sparkdl/__init__.py", f"{site}/sparkdl-1.0.dist-info/METADATA"} <= paths
+
+
+def test_labels_name_every_component_and_what_was_left_out() -> None:
+    labels = dict(planned(lock()).config.labels)
+    assert labels["io.mlruntime.lock.digest"] == lock().digest
+    assert labels["io.mlruntime.component.spark"] == "3.5.9"
+    assert "io.mlruntime.component.graphframes" not in labels
+    assert labels["io.mlruntime.omitted.graphframes"] == "not there"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("files: environment", "files: enviroment", "there is no folder images/rootfs/enviroment/"),
+        ("spark.full", "sparc.full", "'sparc' is undefined"),
+        ("{{ spark.full }}", "{{ spark.full", "unexpected end of template"),
+        ("source: debian", "source: debain", "did you mean 'debian'"),
+        ("into:", "onto:", "did you mean 'into'"),
+        ("packages: [numpy]", "packages: [horovod]", "'horovod' is in two layers"),
+        ('packages: ["*"]', "packages: [six]", "packages that no layer names have no place"),
+        ("name: numpy", "name: rest", "two layers are called 'rest'"),
+    ],
+)
+def test_a_wrong_stack_is_told_with_its_place(old: str, new: str, said: str) -> None:
+    files = FILES | {"layers.yaml": STACK.replace(old, new).encode()}
+    with pytest.raises(InvalidDefinition) as error:
+        planned(lock(), files)
+    assert said in str(error.value)
+    assert "images/layers.yaml" in str(error.value)
+
+
+def test_oci_documents() -> None:
+    blob = LayerBlob(diff_id="sha256:aa", digest="sha256:bb", size=3, unpacked=9)
+    config = oci.config(planned(lock()).config, [("os", blob)], created="2026-11-20T00:00:00Z")
+    manifest = oci.manifest(config, [blob], {"a": "b"})
+    image = json.loads(config.content)
+    assert image["rootfs"] == {"type": "layers", "diff_ids": ["sha256:aa"]}
+    assert image["config"]["User"] == "1000:1000"
+    assert image["config"]["Env"] == ["SPARK=3.5.9"]
+    document = json.loads(manifest.content)
+    assert document["config"]["digest"] == config.digest
+    assert document["layers"][0]["digest"] == "sha256:bb"
+    files = oci.layout_files(config, manifest, "x:cpu")
+    assert files[f"blobs/sha256/{config.digest[7:]}"] == config.content
+    assert json.loads(files["index.json"])["manifests"][0]["digest"] == manifest.digest
+
+
+def test_the_shipped_stack_is_sound() -> None:
+    text = (Path(__file__).parents[2] / "images" / "layers.yaml").read_text()
+    stack = parse_stack(text, file="images/layers.yaml")
+    assert [layer.name for layer in stack.layers][:2] == ["os", "environment"]
