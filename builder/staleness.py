@@ -4,8 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from packaging.version import Version
-
 from builder.errors import InvalidLock
 from builder.lock import Artifact, Lock
 from builder.recipe import parse_recipe
@@ -55,7 +53,7 @@ def refuse_stale(lock: Lock, digests: tuple[tuple[str, str], ...], *, file: str)
         )
 
 
-def stale_versions(lock: Lock, versions: Mapping[str, Version]) -> tuple[str, ...]:
+def stale_versions(lock: Lock, versions: Mapping[str, str]) -> tuple[str, ...]:
     """Return a sentence for each component whose locked version is not the resolved one."""
     locked, omitted = dict(lock.components), {o.component for o in lock.omitted}
     said = []
@@ -66,7 +64,7 @@ def stale_versions(lock: Lock, versions: Mapping[str, Version]) -> tuple[str, ..
             said.append(f"{name} {locked[name]} locked, but not asked for any more")
         elif name not in locked:
             said.append(f"{name} {versions[name]} resolved, but not locked")
-        elif locked[name] != str(versions[name]):
+        elif locked[name] != versions[name]:
             said.append(f"{name} {locked[name]} locked, {versions[name]} resolved")
     return tuple(said)
 
