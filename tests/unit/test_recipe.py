@@ -1,0 +1,85 @@
+"""Recipes: what is read, and what is refused and how it is said."""
+
+from pathlib import Path
+
+import pytest
+
+from builder.errors import InvalidDefinition
+from builder.locking.native import load_recipes
+from builder.recipe import Recipe, parse_recipe
+
+FULL = """
+name: horovod
+against: [tensorflow]
+requirements: ["cmake<4", wheel]
+toolchain: [g++]
+requires-dist: ["psutil", "dataclasses; python_version < '3.7'"]
+environment: {B: "2", A: "1"}
+patches: [two.patch, one.patch]
+"""
+
+
+def test_everything_a_recipe_can_say() -> None:
+    assert parse_recipe(FULL, file="r") == Recipe(
+        name="horovod",
+        against=("tensorflow",),
+        requirements=("cmake<4", "wheel"),
+        toolchain=("g++",),
+        requires_dist=("psutil", 'dataclasses; python_version < "3.7"'),
+        environment=(("A", "1"), ("B", "2")),
+        patches=("two.patch", "one.patch"),
+    )
+
+
+def test_only_the_name_must_be_there() -> None:
+    assert parse_recipe("name: x", file="r").requirements == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nme: x", "r: nme: unknown key 'nme'\n  try: did you mean 'name'?"),
+        ("against: [x]", "r: missing key 'name'"),
+        (
+            "name: Foo_Bar",
+            "r: name: 'Foo_Bar' is not a normalised package name\n  try: write 'foo-bar'",
+        ),
+        ("name: x\npatches: [a/b]", "r: patches[0]: a patch is a file beside the recipe"),
+        ("name: x\nenvironment: {A B: x}", "r: environment.A B: 'A B' cannot be an environment"),
+        ("name: x\nenvironment: {A: 1}", "r: environment.A: expected text, found a whole number"),
+        (
+            "name: x\nrequirements: ['cmake<<4']",
+            "r: requirements[0]: 'cmake<<4' is not a requirement",
+        ),
+        ("name: x\nrequirements: ['a @ https://x/y.whl']", "requirement must not name an address"),
+        ("name: [", "r:1:8: not valid YAML"),
+    ],
+)
+def test_what_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        parse_recipe(text, file="r")
+    assert said in str(caught.value)
+
+
+def recipe(images: Path, folder: str, text: str, **files: str) -> None:
+    (images / folder).mkdir(parents=True)
+    (images / folder / "recipe.yaml").write_text(text)
+    for name, content in files.items():
+        (images / folder / f"{name}.patch").write_text(content)
+
+
+def test_patches_are_hashed_in_the_order_they_are_applied(tmp_path: Path) -> None:
+    recipe(tmp_path, "x", "name: x\npatches: [b.patch, a.patch]", a="1", b="2")
+    patches = load_recipes(tmp_path)["x"].patches
+    assert [name for name, _ in patches] == ["b.patch", "a.patch"]
+    assert patches[1][1] == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+
+
+def test_a_missing_patch_and_a_second_recipe_are_errors(tmp_path: Path) -> None:
+    recipe(tmp_path / "a", "x", "name: x\npatches: [b.patch]")
+    with pytest.raises(InvalidDefinition, match="beside the recipe"):
+        load_recipes(tmp_path / "a")
+    recipe(tmp_path / "b", "x", "name: x")
+    recipe(tmp_path / "b", "y", "name: x")
+    with pytest.raises(InvalidDefinition, match="two recipes for x"):
+        load_recipes(tmp_path / "b")
