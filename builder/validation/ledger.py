@@ -77,6 +77,10 @@ class Ledger:
         """Note that a new process was started with the remaining names."""
         self.running, self._since, self._started_any, self._done = None, now, False, False
 
+    def lasting(self, now: float) -> float:
+        """Return for how long the running check, or the pause between two, has lasted."""
+        return now - self._since
+
     @property
     def deadline(self) -> float:
         """Return when the running check, or the pause between two, has lasted too long."""
@@ -125,29 +129,28 @@ class Ledger:
 
     # what makes checks fail from outside
 
-    def violated(self, error: ProtocolError, now: float) -> CheckResult:
-        """Fail the check that ``error`` is about; return its result.
+    def violated(self, error: ProtocolError, now: float) -> tuple[CheckResult, ...]:
+        """Fail the check that ``error`` names, and the running (else the next) one.
 
-        That is the one it names, else the running, the next or (if none is left) the last one.
+        So every process that is started for the remaining checks leaves fewer of them.
         """
-        named = [p.name for p in self.planned if p.name == error.check]
-        name = [
-            *named,
-            *([self.running] if self.running else ()),
-            *self.remaining,
-            self.planned[-1].name,
-        ][0]
-        return self._fail(name, f"protocol error: {error}", now)
+        names = [p.name for p in self.planned if p.name == error.check]
+        current = self.running or next(iter(self.remaining), None)
+        if current and current not in names:
+            names.append(current)
+        what = f"protocol error: {error}"
+        return tuple(self._fail(name, what, now) for name in names or [self.planned[-1].name])
 
-    def expired(self, now: float) -> CheckResult | None:
-        """Fail what has lasted too long; return its result, ``None`` when nothing was left."""
+    def expired(self, tail: str, now: float) -> CheckResult:
+        """Fail what has lasted too long; ``tail`` are the last lines of the program's log."""
         if self.running:
-            limit = f"{self._limit:g}"
-            return self._fail(self.running, f"did not end within its {limit} s and was killed", now)
+            what = f"did not end within its {self._limit:g} s and was killed"
+            return self._fail(self.running, _with_log(what, tail), now)
         if not self.remaining:
-            return self._last("its program did not end after its last check and was killed", now)
+            what = "its program did not end after its last check and was killed"
+            return self._last(_with_log(what, tail), now)
         what = f"its program was silent for {PAUSE_SECONDS:g} s before it and was killed"
-        return self._fail(self.remaining[0], what, now)
+        return self._fail(self.remaining[0], _with_log(what, tail), now)
 
     def exited(self, code: int, tail: str, now: float) -> tuple[CheckResult, ...]:
         """Note the end of the process; return the results of the checks that this fails.
@@ -169,14 +172,14 @@ class Ledger:
             return self._fail_all(_with_log(f"the program does not start: {end}", tail), now)
         return (self._fail(self.remaining[0], _with_log(f"{end} before it started", tail), now),)
 
-    def lost(self, reason: str, now: float) -> tuple[CheckResult, ...]:
+    def lost(self, reason: str, log: str, now: float) -> tuple[CheckResult, ...]:
         """Fail the running check because of ``reason``, and all that have not started yet."""
-        failed = [self._fail(self.running, reason, now)] if self.running else []
+        failed = [self._fail(self.running, _with_log(reason, log), now)] if self.running else []
         return (*failed, *self._fail_all(f"not started, because {reason}", now))
 
-    def spoil(self, name: str, reason: str, now: float) -> CheckResult:
+    def spoil(self, name: str, reason: str, log: str, now: float) -> CheckResult:
         """Fail a check that has just ended, whatever it said."""
-        return self._fail(name, reason, now)
+        return self._fail(name, _with_log(reason, log), now)
 
     def _fail_all(self, error: str, now: float) -> tuple[CheckResult, ...]:
         return tuple(self._fail(name, error, now) for name in self.remaining)

@@ -1,0 +1,161 @@
+"""``mlruntime validate``."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from builder.cli.context import Context
+from builder.cli.output import emit, say
+from builder.definitions import Definitions
+from builder.document import did_you_mean
+from builder.engine import Engine
+from builder.errors import InvalidLock, UsageError
+from builder.lock import Lock, parse_lock
+from builder.plan import LABEL
+from builder.report import CheckResult, Report, numbers
+from builder.store import full_disk
+from builder.validation.catalog import CHECKS
+from builder.validation.session import Subject, planned, validate
+
+STILL_SECONDS = 5.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("validate")(command)
+
+
+def command(
+    ctx: typer.Context,
+    subject: Annotated[
+        str, typer.Argument(metavar="RUNTIME|IMAGE", help="a runtime's id, or any image")
+    ],
+    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
+    cluster: Annotated[str, typer.Option(help="where: docker")] = "docker",
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="a check or family; may be repeated")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML here")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the JSON report here")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Prove an image on a cluster of containers: every check compares numbers, none may skip."""
+    context: Context = ctx.obj
+    if cluster != "docker":
+        raise UsageError(f"--cluster {cluster} is not there yet", hint="use --cluster docker")
+    for path in (junit, report):
+        _writable(path)
+    with Engine.connect() as engine:
+        chosen = find_subject(engine, Definitions(context.root), subject, variant, workers)
+        result = validate(
+            engine,
+            chosen,
+            CHECKS,
+            only=tuple(only or ()),
+            say=say,
+            observer=Progress(say=say, total=count(chosen.lock, only or ())),
+        )
+    _write(junit, result.to_junit())
+    _write(report, result.to_json())
+    emit(result.to_dict(), result.to_text(), as_json)
+    _leave(result)
+
+
+def count(lock: Lock, only: list[str] | tuple[()]) -> int:
+    """Return how many checks there will be."""
+    return len(planned(CHECKS, tuple(only), lock).names)
+
+
+def _leave(result: Report) -> None:
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def find_subject(
+    engine: Engine, definitions: Definitions, subject: str, variant: str, workers: int
+) -> Subject:
+    """Return what to validate: a runtime's image built from its present lock, or any image.
+
+    Any other image says by its labels which runtime it is; where it differs from that
+    runtime's lock, the checks fail.
+    """
+    known = definitions.runtimes()
+    if subject in known:
+        lock = _lock(definitions, subject)
+        lock.variant(variant)
+        reference = f"mlruntime/{subject}:{variant}"
+        built = f"mlruntime build {subject} --variant {variant} --load"
+        image = engine.image(reference)
+        if image is None:
+            raise InvalidLock(f"the engine has no image {reference}", hint=f"build it: `{built}`")
+        if image.labels.get(f"{LABEL}.lock.digest") != lock.digest:
+            raise InvalidLock(
+                f"{reference} was built from another lock", hint=f"build it anew: `{built}`"
+            )
+        return Subject(image=image.id, lock=lock, variant=variant, workers=workers)
+    image = engine.image(subject)
+    if image is None:
+        raise UsageError(
+            f"{subject!r} is neither a runtime nor an image of the engine",
+            hint=did_you_mean(subject, known),
+        )
+    runtime = image.labels.get(f"{LABEL}.runtime")
+    if runtime is None:
+        raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
+    lock = _lock(definitions, runtime)
+    lock.variant(variant)
+    return Subject(image=image.id, lock=lock, variant=variant, workers=workers)
+
+
+def _lock(definitions: Definitions, runtime: str) -> Lock:
+    shown = definitions.shown(definitions.lock_path(runtime))
+    return parse_lock(definitions.lock_text(runtime), file=shown)
+
+
+def _writable(path: Path | None) -> None:
+    """Refuse a report file that could not be written, before minutes of checks."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"cannot write {path}", why="it must be a file in an existing directory")
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is not None:
+        with full_disk(path):
+            path.write_text(text, encoding="utf-8")
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """Says how each check goes, and every few seconds that one is still at it."""
+
+    total: int
+    say: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    _count: int = 0
+    _said: float = field(default=0.0)
+
+    def started(self, name: str) -> None:
+        """Note the time: a check that ends soon is told of once."""
+        self._said = self.clock()
+
+    def ended(self, result: CheckResult) -> None:
+        """Say how it ended."""
+        self._count += 1
+        self._said = self.clock()
+        told = result.message if result.error else numbers(result.detail)
+        line = f"[{self._count}/{self.total}] {result.name}: {result.status}"
+        self.say(f"{line} in {result.seconds:.1f} s  {told}"[:160].rstrip())
+
+    def waiting(self, name: str | None, seconds: float) -> None:
+        """Say what is waited for."""
+        now = self.clock()
+        if now - self._said >= STILL_SECONDS:
+            self._said = now
+            self.say(f"{name or 'the check program'}: {seconds:.0f} s so far")

@@ -1,0 +1,92 @@
+"""What a lock promises about an image: labels, and what the programs in it compare with. Core."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from builder.document import did_you_mean
+from builder.errors import UsageError
+from builder.lock import Lock
+from builder.plan import LABEL
+
+# Families that cannot be checked without a component, beyond the family of the same name.
+_NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "horovod": ("horovodrunner", "pipeline"),
+    "keras": ("horovodrunner", "pipeline"),
+    "tensorflow": ("keras", "horovod", "horovodrunner", "pipeline"),
+}
+
+
+def labels(lock: Lock, variant: str) -> dict[str, str]:
+    """Return the labels that an image built from this lock must carry."""
+    absent = {omission.component for omission in lock.omitted}
+    return {
+        f"{LABEL}.runtime": lock.runtime,
+        f"{LABEL}.variant": variant,
+        f"{LABEL}.lock.digest": lock.digest,
+        **{f"{LABEL}.component.{n}": v for n, v in lock.components if n not in absent},
+    }
+
+
+def python_packages(lock: Lock, variant: str) -> dict[str, str]:
+    """Return every locked Python distribution of the image: PEP 503 name to version."""
+    own = lock.variant(variant)
+    found = {artifact.name: artifact.version for artifact in (*lock.python, *own.python)}
+    return dict(sorted({**found, **{wheel.name: wheel.version for wheel in own.native}}.items()))
+
+
+def expectation(
+    lock: Lock,
+    variant: str,
+    *,
+    image: str,
+    master: str,
+    driver: str,
+    workers: Sequence[str],
+    nodes: Mapping[str, str],
+    shared: str,
+) -> dict[str, Any]:
+    """Return the JSON that the programs in the driver get.
+
+    ``nodes`` says which image each host really runs; ``shared`` is a directory all of them see.
+    """
+    absent = {omission.component for omission in lock.omitted}
+    components = {n: v for n, v in lock.components if n not in absent}
+    return {
+        "master": master,
+        "workers": len(workers),
+        "worker_hosts": list(workers),
+        "driver_host": driver,
+        "python_packages": python_packages(lock, variant),
+        "components": components,
+        "java": components.get("java", ""),
+        "image": image,
+        "node_images": dict(nodes),
+        "labels": labels(lock, variant),
+        "shared": shared,
+    }
+
+
+def absent_families(lock: Lock) -> dict[str, str]:
+    """Return the families that cannot be checked, each with the declared reason."""
+    found: dict[str, str] = {}
+    for omission in lock.omitted:
+        reason = f"the lock leaves {omission.component} out: {omission.why}"
+        for family in (omission.component, *_NEEDED_BY.get(omission.component, ())):
+            found.setdefault(family, reason)
+    return found
+
+
+def selected(names: Iterable[str], only: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that ``only`` asks for (families or full names), all when it is empty.
+
+    What names nothing raises ``UsageError`` with a "did you mean".
+    """
+    names = tuple(names)
+    known = sorted({*names, *(name.partition(".")[0] for name in names)})
+    for wanted in only:
+        if wanted not in known:
+            raise UsageError(f"there is no check {wanted!r}", hint=did_you_mean(wanted, known))
+    wanted_names = set(only)
+    return tuple(
+        name for name in names if not only or wanted_names & {name, name.partition(".")[0]}
+    )

@@ -1,0 +1,221 @@
+"""One validation from an image to a report: cluster up, checks, cluster down."""
+
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from builder.cluster import SHARED, Cluster, ClusterFailed, ClusterSpec, Pumped, cluster, pumped
+from builder.engine import Engine, Exec, ImageInfo
+from builder.errors import Unavailable
+from builder.lock import Lock
+from builder.report import CheckResult, Host, Report
+from builder.validation import resources
+from builder.validation.expectation import absent_families, expectation, labels, selected
+from builder.validation.ledger import Planned, failed
+from builder.validation.runner import Observer, Runner
+
+# Checked from outside, without a program in the image.
+IMAGE_CHECK: Final = "identity.image"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """The image to validate, and the lock that says what must be in it.
+
+    ``node_images`` gives single nodes (``worker-1``) another image, ``environment`` is set on
+    every node; both are for images that are broken on purpose.
+    """
+
+    image: str
+    lock: Lock
+    variant: str
+    workers: int = 2
+    manifest: str | None = None
+    node_images: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Which checks to run in the image, whether to look at the image, what is not run and why."""
+
+    programs: tuple[Planned, ...]
+    image: bool
+    absent: Mapping[str, str]
+    names: tuple[str, ...]
+
+
+def planned(checks: Sequence[Planned], only: Sequence[str], lock: Lock) -> Plan:
+    """Select checks; what ``only`` does not name does not count. Core: no I/O."""
+    by_name = {check.name: check for check in checks if check.name != IMAGE_CHECK}
+    names = selected((IMAGE_CHECK, *by_name), only)
+    reasons = absent_families(lock)
+    absent = {n: reasons[f] for n in names if (f := n.partition(".")[0]) in reasons}
+    return Plan(
+        programs=tuple(by_name[n] for n in names if n in by_name and n not in absent),
+        image=IMAGE_CHECK in names,
+        absent=absent,
+        names=names,
+    )
+
+
+def validate(
+    engine: Engine,
+    subject: Subject,
+    checks: Sequence[Planned],
+    *,
+    observer: Observer,
+    only: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+    programs: Path = resources.PROGRAMS,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Report:
+    """Run the checks on a cluster made of the image; every selected check is in the report.
+
+    A cluster that does not come up fails all checks; an engine that cannot be reached raises
+    ``Unavailable``.
+    """
+    plan = planned(checks, only, subject.lock)
+    image = engine.image_config(subject.image)
+    info = engine.info()
+    started, begin = now(), clock()
+    results = {name: _not_run(name, why) for name, why in plan.absent.items()}
+    for result in results.values():
+        observer.ended(result)
+    if plan.image or plan.programs:
+        spec = ClusterSpec(
+            image=image.id,
+            workers=subject.workers,
+            node_images=subject.node_images,
+            environment=subject.environment,
+        )
+        results |= _on_cluster(engine, subject, spec, image, plan, observer, say, programs, clock)
+    return Report(
+        runtime=subject.lock.runtime,
+        variant=subject.variant,
+        image=image.id,
+        manifest=subject.manifest,
+        lock=subject.lock.digest,
+        workers=subject.workers,
+        host=Host(
+            kernel=info.kernel,
+            cpus=info.cpus,
+            memory=info.memory,
+            engine=f"Docker Engine {info.version}",
+        ),
+        started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=clock() - begin,
+        checks=tuple(results[name] for name in plan.names),
+    )
+
+
+def _on_cluster(
+    engine: Engine,
+    subject: Subject,
+    spec: ClusterSpec,
+    image: ImageInfo,
+    plan: Plan,
+    observer: Observer,
+    say: Callable[[str], None],
+    programs: Path,
+    clock: Callable[[], float],
+) -> dict[str, CheckResult]:
+    results: dict[str, CheckResult] = {}
+    try:
+        with cluster(engine, spec, say=say, clock=clock) as running:
+            nodes = {node.name: node.image_id() for node in running.nodes.values()}
+            if plan.image:
+                results[IMAGE_CHECK] = check_image(image, nodes, subject.lock, subject.variant)
+                observer.ended(results[IMAGE_CHECK])
+            expect = _expectation(subject, image, running, nodes)
+            running.driver.put(resources.PARENT, resources.archive(expect, programs))
+            results |= Runner(plan.programs, ClusterBench(running), observer, clock).run()
+    except ClusterFailed as error:
+        why = "\n".join(filter(None, (f"the cluster did not come up: {error.what}", error.why)))
+        for name in plan.names:
+            if name not in plan.absent and name not in results:
+                results[name] = failed(name, why)
+                observer.ended(results[name])
+    return results
+
+
+def _expectation(
+    subject: Subject, image: ImageInfo, running: Cluster, nodes: Mapping[str, str]
+) -> dict[str, Any]:
+    return expectation(
+        subject.lock,
+        subject.variant,
+        image=image.id,
+        master=running.master_url,
+        driver=running.driver.name,
+        workers=running.worker_hosts,
+        nodes=nodes,
+        shared=SHARED,
+    )
+
+
+def check_image(
+    image: ImageInfo, nodes: Mapping[str, str], lock: Lock, variant: str
+) -> CheckResult:
+    """Compare what every node runs with the expected image, and its labels with the lock."""
+    wanted = labels(lock, variant)
+    wrong = [
+        f"{node} runs {found}, not {image.id}" for node, found in nodes.items() if found != image.id
+    ]
+    wrong += [
+        f"label {key} is {image.labels.get(key)!r}, the lock says {value!r}"
+        for key, value in wanted.items()
+        if image.labels.get(key) != value
+    ]
+    detail = {"nodes": len(nodes), "images": len({*nodes.values()}), "labels": len(wanted)}
+    if wrong:
+        return failed(IMAGE_CHECK, "\n".join(wrong), detail=detail)
+    return CheckResult(name=IMAGE_CHECK, status="passed", seconds=0.0, detail=detail, error=None)
+
+
+def _not_run(name: str, why: str) -> CheckResult:
+    return CheckResult(name=name, status="not-run", seconds=0.0, detail={}, error=why)
+
+
+class ClusterBench:
+    """Runs check programs in the driver of a cluster."""
+
+    def __init__(self, running: Cluster) -> None:
+        self._cluster = running
+        self._dead: tuple[str, str] | None = None
+
+    def launch(self, names: Sequence[str]) -> "ContainerProcess":
+        """Start ``python -m programs.main`` for these checks."""
+        argv = ["python", "-m", "programs.main", "--expect", resources.EXPECTATION, *names]
+        return ContainerProcess(self._cluster.driver.exec(argv, workdir=resources.FOLDER))
+
+    def casualty(self) -> tuple[str, str] | None:
+        """Return the first node that ended, and its last lines; a death is never forgotten."""
+        if self._dead is None and (dead := self._cluster.casualty()) is not None:
+            self._dead = str(dead), "\n".join(dead.log[-20:])
+        return self._dead
+
+
+class ContainerProcess:
+    """A check program in a container."""
+
+    def __init__(self, process: Exec) -> None:
+        self._process = process
+        self._items = pumped(process)
+
+    @property
+    def items(self) -> "queue.Queue[Pumped]":
+        """Its lines and its end."""
+        return self._items
+
+    def kill(self) -> None:
+        """Kill it with all its descendants; nothing when its container is gone."""
+        try:
+            self._process.kill()
+        except Unavailable:
+            return
