@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
 from builder.cli.context import Context
 from builder.cli.output import emit, say
-
 from builder.cli.stores import host_sources, store_root
 from builder.definitions import Definitions
 from builder.errors import InvalidLock, UsageError
@@ -74,7 +74,7 @@ def asked_for(definitions: Definitions, runtime: str) -> Asked:
 
 
 def _made(context: Context, definitions: Definitions, asked: Asked, omit: tuple[str, ...]) -> Lock:
-    store, sources = Store(store_root()), host_sources(context)
+    store, sources = Store(store_root()), host_sources(context.ca_bundle)
     with store.scratch() as scratch, Web(sources) as web:
         return assemble(
             asked,

@@ -61,7 +61,14 @@ class Archive:
             raise Unavailable("no Debian archive is configured on this host", hint=DEBIAN_HINT)
         self._config = root / "apt.conf"
         _lay_out(root, sources, self._codename, self._config)
-        self._apt("update", "-o", "APT::Update::Error-Mode=any")
+        try:
+            self._apt("update", "-o", "APT::Update::Error-Mode=any")
+        except CommandFailed as error:
+            raise Unavailable(
+                f"the archive of Debian {self._codename} could not be read",
+                why=error.why,
+                hint=DEBIAN_HINT,
+            ) from None
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._base: set[str] = set()
         for entry in _read_indices(root / "state/lists", self._codename):
@@ -86,7 +93,7 @@ class Archive:
         """Return everything an installation of ``names`` on an empty system brings, by name.
 
         Recommended packages are left out. Raises ``ArtifactNotFound`` for a name the release
-        does not have.
+        does not have, ``InvalidDefinition`` when the packages exclude each other.
         """
         wanted = sorted(set(names))
         for name in wanted:
@@ -95,9 +102,16 @@ class Archive:
                     f"Debian {self._codename} has no package {name!r}",
                     hint="check the name in runtime.yaml, matrix.yaml or the recipe",
                 )
-        printed = self._apt(
-            "install", "--print-uris", "-qq", "-y", "--no-install-recommends", *wanted
-        )
+        # apt explains on stdout, which is lost when it fails; the resolver's notes are on stderr.
+        notes = ("-o", "Debug::pkgProblemResolver=yes")
+        options = ("--print-uris", "-qq", "-y", "--no-install-recommends", *notes)
+        try:
+            printed = self._apt("install", *options, *wanted)
+        except CommandFailed as error:
+            raise InvalidDefinition(
+                f"Debian {self._codename} cannot have these packages together: {', '.join(wanted)}",
+                why=error.why,
+            ) from None
         chosen = [self._entries[key].artifact() for key in _printed(printed)]
         return tuple(sorted(chosen, key=lambda a: a.name))
 
@@ -111,14 +125,7 @@ class Archive:
     def _apt(self, *words: str) -> str:
         path = "/usr/sbin:/usr/bin:/sbin:/bin"
         env = {"APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8", "PATH": path}
-        try:
-            return run(["apt-get", *words], env=env, timeout=900)
-        except CommandFailed as error:
-            raise Unavailable(
-                f"apt-get {words[0]} failed for Debian {self._codename}",
-                why=error.why,
-                hint=DEBIAN_HINT,
-            ) from None
+        return run(["apt-get", *words], env=env, timeout=900)
 
 
 _FIELDS = re.compile(r"^(Package|Version|Essential|Priority): (.*)$", re.MULTILINE)

@@ -1,0 +1,374 @@
+"""From a resolution to a lock, with ecosystems that are dictionaries."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from builder.errors import ArtifactNotFound, InvalidDefinition, UsageError
+from builder.lock import Artifact, Lock, parse_lock, set_digest
+from builder.locking.assemble import Asked, Wanted, assemble, target_of
+from builder.locking.native import LoadedRecipe
+from builder.locking.pypi import Static, Target
+from builder.recipe import Recipe
+from builder.staleness import (
+    refuse_stale,
+    stale_artifacts,
+    stale_inputs,
+    stale_versions,
+)
+
+BOTH = ("cpu", "gpu")
+INPUTS = (("matrix", "sha256:1"), ("runtime", "sha256:2"), ("images", "sha256:3"))
+
+
+def artifact(kind: str, name: str, version: str, note: str = "") -> Artifact:
+    sha256 = f"{abs(hash((kind, name, version, note))):064x}"
+    return Artifact(
+        kind=kind,
+        name=name,
+        version=version,
+        filename=f"{name}.{kind}",
+        size=1,
+        sha256=sha256,
+        origin=kind,
+    )
+
+
+@dataclass
+class Debian:
+    packages: dict[str, tuple[str, tuple[str, ...]]]
+    base: tuple[str, ...] = ("apt",)
+
+    def has(self, name: str) -> bool:
+        return name in self.packages
+
+    def closure(self, names: Iterable[str]) -> tuple[Artifact, ...]:
+        ahead, found = list(names), {}
+        while ahead:
+            name = ahead.pop()
+            if name not in self.packages:
+                raise ArtifactNotFound(f"no {name}")
+            version, needs = self.packages[name]
+            found[name] = artifact("deb", name, version)
+            ahead += [n for n in needs if n not in found]
+        return tuple(found[name] for name in sorted(found))
+
+
+@dataclass
+class Pypi:
+    """Projects with one version each and their dependencies."""
+
+    projects: dict[str, tuple[str, tuple[str, ...]]]
+    asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
+
+    def compile(
+        self,
+        requirements: Iterable[str],
+        *,
+        constraints: Iterable[str] = (),
+        static: Iterable[Static] = (),
+    ) -> tuple[Artifact, ...]:
+        self.asked.append((tuple(requirements), tuple(constraints)))
+        limits = dict(c.split("==") for c in constraints)
+        built, ahead, found = {s.name: s for s in static}, list(self.asked[-1][0]), {}
+        while ahead:
+            name, _, pinned = (
+                ahead.pop(0).replace("setuptools<81", "setuptools==80").partition("==")
+            )
+            if name in found:
+                continue
+            if name not in self.projects:
+                raise ArtifactNotFound(f"the package index does not have {name}")
+            newest, needs = self.projects[name]
+            version = pinned or limits.get(name) or newest
+            kind = "sdist" if name in built else "wheel"
+            found[name] = artifact(kind, name, version)
+            ahead += built[name].requires if name in built else needs
+        return tuple(found[name] for name in sorted(found))
+
+
+@dataclass
+class Maven:
+    jars: dict[str, str]
+
+    def closure(self, name: str, version: str) -> tuple[Artifact, ...]:
+        if self.jars.get(name) != version:
+            raise ArtifactNotFound(f"the repository does not have {name}:{version}", hint="set it")
+        return (artifact("jar", name, version),)
+
+
+@dataclass
+class World:
+    """The three ecosystems."""
+
+    debian: Debian
+    pypi: Pypi
+    maven: Maven
+    target: Target | None = None
+
+    def archive(self, release: str) -> Debian:
+        assert release == "12"
+        return self.debian
+
+    def compiler(self, target: Target, snapshot: str) -> Pypi:
+        assert snapshot == "2026-11-20T00:00:00Z"
+        self.target = target
+        return self.pypi
+
+    def repository(self) -> Maven:
+        return self.maven
+
+
+@pytest.fixture
+def world() -> World:
+    return World(
+        debian=Debian(
+            {
+                "apt": ("2.6", ("libc6",)), "libc6": ("2.36-9+deb12u14", ()),
+                "python3.11": ("3.11.2-6+deb12u9", ("libc6",)), "jre": ("17", ("libc6",)),
+                "tini": ("0.19", ()), "g++": ("12", ("libc6", "binutils")),
+                "binutils": ("2.40", ()),
+            }
+        ),
+        pypi=Pypi(
+            {
+                "tensorflow-cpu": ("2.15.1", ("numpy", "setuptools")),
+                "tensorflow": ("2.15.1", ("numpy", "setuptools", "nvidia-nccl")),
+                "nvidia-nccl": ("2.16", ()), "numpy": ("1.26.4", ()), "setuptools": ("84", ()),
+                "horovod": ("0.28.1", ()), "psutil": ("7", ()), "cmake": ("3.31", ()),
+                "scipy": ("1.17", ("numpy",)), "graphframes-py": ("0.11.0", ("numpy",)),
+            }
+        ),
+        maven=Maven({"g:gf": "0.11.0"}),
+    )  # fmt: skip
+
+
+def wanted(component: str, origin: str, name: str, version: str, *variants: str) -> Wanted:
+    return Wanted(
+        component=component, origin=origin, name=name, version=version, variants=variants or BOTH
+    )
+
+
+ASKED = Asked(
+    runtime="6.0-ml",
+    snapshot="2026-11-20T00:00:00Z",
+    variants=("cpu",),
+    versions=(
+        ("debian", "12"),
+        ("graphframes", "0.11.0"),
+        ("horovod", "0.28.1"),
+        ("python", "3.11"),
+        ("tensorflow", "2.15.1"),
+    ),
+    wanted=(
+        wanted("python", "debian", "python3.11", "3.11"),
+        wanted("tensorflow", "pypi", "tensorflow-cpu", "2.15.1", "cpu"),
+        wanted("tensorflow", "pypi", "tensorflow", "2.15.1", "gpu"),
+        wanted("horovod", "pypi", "horovod", "0.28.1"),
+        wanted("graphframes", "pypi", "graphframes-py", "0.11.0"),
+        wanted("graphframes", "maven", "g:gf", "0.11.0"),
+    ),
+    python=("scipy",),
+    debian=("tini",),
+)
+RECIPE = Recipe(
+    name="horovod",
+    against=("tensorflow",),
+    requirements=("cmake", "setuptools<81", "psutil"),
+    toolchain=("g++",),
+    requires_dist=("psutil",),
+    environment=(("A", "1"),),
+    patches=("p",),
+)
+
+
+def recipes(recipe: Recipe = RECIPE) -> dict[str, LoadedRecipe]:
+    return {"horovod": LoadedRecipe(recipe=recipe, patches=(("p", "0" * 64),))}
+
+
+def locked(world: World, asked: Asked = ASKED, **words: Any) -> Lock:
+    return assemble(
+        asked, **({"inputs": INPUTS, "recipes": recipes(), "registries": world} | words)
+    )
+
+
+def names(artifacts: Iterable[Artifact]) -> list[str]:
+    return [a.name for a in artifacts]
+
+
+def test_everything_has_its_place(world: World) -> None:
+    lock = locked(world)
+    assert names(lock.os) == ["apt", "libc6", "python3.11", "tini"]
+    assert names(lock.toolchain) == ["binutils", "g++"]
+    assert names(lock.python) == ["graphframes-py", "numpy", "psutil", "scipy", "setuptools"]
+    assert names(lock.jars) == ["g:gf"]
+    assert names(lock.variant("cpu").python) == ["tensorflow-cpu"]
+    assert lock.components == ASKED.versions
+    assert lock.omitted == ()
+    assert world.target == Target(python="3.11.2", glibc=(2, 36))
+
+
+def test_twice_is_the_same_and_it_reads_back(world: World) -> None:
+    text = locked(world).to_json()
+    assert locked(world).to_json() == text
+    assert parse_lock(text, file="x").to_json() == text
+
+
+def test_a_native_wheel_records_all_that_its_build_uses(world: World) -> None:
+    lock = locked(world)
+    (wheel,) = lock.variant("cpu").native
+    assert (wheel.name, wheel.version, wheel.python) == ("horovod", "0.28.1", "3.11")
+    assert wheel.sdist.kind == "sdist"
+    assert names(wheel.against) == ["numpy", "psutil", "tensorflow-cpu"]
+    assert names(wheel.requirements) == ["cmake", "setuptools"]
+    assert wheel.environment == (("A", "1"),)
+    assert wheel.patches == (("p", "0" * 64),)
+    assert wheel.base == set_digest(lock.os)
+    assert wheel.toolchain == set_digest((*lock.os, *lock.toolchain))
+
+
+def test_build_requirements_keep_the_runtime_s_versions_where_they_may(world: World) -> None:
+    locked(world)
+    requirements, constraints = world.pypi.asked[-1]
+    assert requirements == ("cmake", "setuptools<81", "psutil", "tensorflow-cpu==2.15.1")
+    assert "psutil==7" in constraints
+    assert "numpy==1.26.4" in constraints
+    assert not [c for c in constraints if c.startswith("setuptools")]
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        (lambda w: w.debian.packages.update({"binutils": ("2.41", ())}), True),
+        (lambda w: w.debian.packages.update({"tini": ("0.20", ())}), True),
+        (lambda w: w.pypi.projects.update({"cmake": ("3.32", ())}), True),
+        (lambda w: w.pypi.projects.update({"numpy": ("1.26.5", ())}), True),
+        (lambda w: w.pypi.projects.update({"scipy": ("1.18", ("numpy",))}), False),
+        (lambda w: w.debian.packages.update({"jre": ("18", ())}), False),
+    ],
+    ids=["compiler", "system", "requirement", "against", "another wheel", "not installed"],
+)
+def test_a_native_key_changes_with_what_the_build_uses(
+    world: World, change: Any, changed: bool
+) -> None:
+    before = locked(world).variant("cpu").native[0].key
+    change(world)
+    assert (locked(world).variant("cpu").native[0].key != before) is changed
+
+
+def test_variants_share_all_but_what_the_matrix_and_the_closure_tell_apart(world: World) -> None:
+    lock = locked(world, replace(ASKED, variants=BOTH))
+    assert names(lock.python) == ["graphframes-py", "numpy", "psutil", "scipy", "setuptools"]
+    assert names(lock.variant("cpu").python) == ["tensorflow-cpu"]
+    assert names(lock.variant("gpu").python) == ["nvidia-nccl", "tensorflow"]
+    cpu, gpu = (lock.variant(name).native[0] for name in BOTH)
+    assert cpu.key != gpu.key
+    assert locked(world).python == lock.python
+
+
+def test_a_recipe_without_toolchain_needs_only_the_system(world: World) -> None:
+    lock = locked(world, recipes=recipes(replace(RECIPE, toolchain=())))
+    (wheel,) = lock.variant("cpu").native
+    assert lock.toolchain == ()
+    assert wheel.toolchain == wheel.base == set_digest(lock.os)
+
+
+def test_a_missing_jar_offers_to_leave_the_component_out(world: World) -> None:
+    world.maven.jars = {}
+    with pytest.raises(ArtifactNotFound) as caught:
+        locked(world)
+    assert str(caught.value) == (
+        "graphframes: the repository does not have g:gf:0.11.0\n"
+        "  try: set it; or leave graphframes out with"
+        " `mlruntime lock 6.0-ml --omit-unavailable graphframes`"
+    )
+    assert caught.value.exit_code == 6
+
+
+def test_an_omission_takes_the_whole_component_and_says_why(world: World) -> None:
+    world.maven.jars = {}
+    lock = locked(world, omit=["graphframes"])
+    (omission,) = lock.omitted
+    assert (omission.component, omission.artifact) == ("graphframes", "maven:g:gf:0.11.0")
+    assert omission.why == "the repository does not have g:gf:0.11.0"
+    assert "graphframes" not in dict(lock.components)
+    assert "graphframes-py" not in names(lock.python)
+    assert lock.jars == ()
+
+
+@pytest.mark.parametrize("missing", ["maven", "pypi", "debian"])
+def test_any_ecosystem_may_lack_it(world: World, missing: str) -> None:
+    asked = replace(ASKED, wanted=(*ASKED.wanted, wanted("graphframes", "debian", "jre", "17")))
+    if missing == "maven":
+        world.maven.jars = {}
+    elif missing == "pypi":
+        del world.pypi.projects["graphframes-py"]
+    else:
+        del world.debian.packages["jre"]
+        with pytest.raises(
+            ArtifactNotFound, match="graphframes: the Debian archive does not have jre"
+        ):
+            locked(world, asked)
+    lock = locked(world, asked, omit=["graphframes"])
+    assert lock.omitted[0].artifact.startswith(f"{missing}:")
+    assert "jre" not in names(lock.os)
+
+
+def test_what_is_there_is_never_left_out(world: World) -> None:
+    assert locked(world, omit=["graphframes"]) == locked(world)
+
+
+def test_only_components_with_artifacts_can_be_left_out(world: World) -> None:
+    with pytest.raises(UsageError, match="'graphframe' is not a component"):
+        locked(world, omit=["graphframe"])
+
+
+def test_a_recipe_against_nothing_that_is_there(world: World) -> None:
+    strange = replace(RECIPE, against=("spark",))
+    with pytest.raises(InvalidDefinition, match="horovod is built against 'spark'") as caught:
+        locked(world, recipes=recipes(strange))
+    assert caught.value.hint == "components with wheels: graphframes, horovod, tensorflow"
+
+
+def test_a_system_without_python_is_refused() -> None:
+    with pytest.raises(InvalidDefinition, match="no Python interpreter"):
+        target_of([artifact("deb", "libc6", "2.36-9")])
+
+
+def test_stale_inputs_versions_and_artifacts_are_told(world: World) -> None:
+    lock = locked(world)
+    assert stale_inputs(lock, INPUTS) == ()
+    refuse_stale(lock, INPUTS, file="lock.json")
+    changed = (("matrix", "sha256:9"), *INPUTS[1:2], ("images", "sha256:9"))
+    assert stale_inputs(lock, changed) == (
+        "matrix.yaml has changed since",
+        "a recipe or patch under images/ has changed since",
+    )
+    with pytest.raises(Exception, match="the lock is stale") as caught:
+        refuse_stale(lock, changed, file="lock.json")
+    assert "mlruntime lock 6.0-ml" in str(caught.value)
+
+    versions = dict(lock.components)
+    assert stale_versions(lock, versions) == ()
+    del versions["horovod"]
+    assert stale_versions(lock, versions | {"tensorflow": "2.15.2", "spark": "3.5.9"}) == (
+        "horovod 0.28.1 locked, but not asked for any more",
+        "spark 3.5.9 resolved, but not locked",
+        "tensorflow 2.15.1 locked, 2.15.2 resolved",
+    )
+
+    world.debian.packages |= {"tini": ("0.20", ("jre",))}
+    world.pypi.projects["scipy"] = ("1.17", ())
+    assert stale_artifacts(lock, lock) == ()
+    assert stale_artifacts(lock, locked(world)) == (
+        "os: jre 17 needed, not locked",
+        "os: tini 0.19 locked, 0.20 to be had",
+    )
+
+
+def test_an_omitted_component_is_not_stale_for_being_left_out(world: World) -> None:
+    world.maven.jars = {}
+    lock = locked(world, omit=["graphframes"])
+    assert stale_versions(lock, dict(ASKED.versions)) == ()
