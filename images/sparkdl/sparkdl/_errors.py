@@ -11,11 +11,11 @@ _CONSEQUENCE = re.compile(
 )
 
 
-class NotEnoughSlots(RuntimeError):
+class NotEnoughSlots(RuntimeError):  # noqa: N818 - says what is wrong by itself
     """The cluster has fewer task slots than ranks were asked for."""
 
 
-class RankFailed(RuntimeError):
+class RankFailed(RuntimeError):  # noqa: N818
     """``main`` raised on a rank, or a rank's process died.
 
     ``rank`` is the first rank that failed (``None`` when it is not known which one died) and

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import cloudpickle
 
@@ -16,9 +17,7 @@ from sparkdl._ranks import Placement
 _GLOO_SECONDS = "120"
 
 
-def environment(
-    placement: Placement, *, address: str, port: int, interface: str
-) -> dict[str, str]:
+def environment(placement: Placement, *, address: str, port: int, interface: str) -> dict[str, str]:
     """Return everything ``hvd.init()`` has to find in the environment of this rank."""
     return {
         **placement.environment(),
@@ -50,7 +49,7 @@ def run(payload: bytes, variables: Mapping[str, str]) -> bytes:
 
 def account(error: BaseException, placement: Placement) -> Failure:
     """Return what there is to say about ``error``, without this library's own frames."""
-    own = os.path.dirname(__file__) + os.sep
+    own = f"{Path(__file__).parent}{os.sep}"
     frames = error.__traceback__
     while frames is not None and frames.tb_next is not None:
         if not frames.tb_frame.f_code.co_filename.startswith(own):

@@ -1,0 +1,72 @@
+"""Which checks there are: their names, what each proves, and how long each may take."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Session = Literal["spark", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckSpec:
+    """One check: ``name`` is ``family.detail``, ``timeout`` its limit in seconds.
+
+    ``session`` says whether it needs the cluster's Spark session. The limits are two to four
+    times what a busy machine with 2 cores needs, cold starts of a Python worker included:
+    the checks before it may have been left out.
+    """
+
+    name: str
+    summary: str
+    timeout: int
+    session: Session = "spark"
+
+    @property
+    def family(self) -> str:
+        """The part of the name before the dot."""
+        return self.name.partition(".")[0]
+
+
+def _check(name: str, summary: str, timeout: int, session: Session = "spark") -> CheckSpec:
+    return CheckSpec(name=name, summary=summary, timeout=timeout, session=session)
+
+
+# In this order, so that what needs TensorFlow in the Python workers comes in one stretch: Spark
+# ends a worker that has been idle for a minute, and horovod.spark's launcher leaves none behind.
+CHECKS: tuple[CheckSpec, ...] = (
+    _check("identity.nodes", "same image, Python, Java and locked packages on every node", 60),
+    _check("identity.pip", "pip check is clean and pip list is the lock on every node", 60),
+    _check("spark.aggregate", "a shuffled sum with a closed form", 30),
+    _check("spark.join", "a shuffled join with a known answer", 30),
+    _check("spark.workers", "ordinary tasks run on every worker", 30),
+    _check("spark.parquet", "SQL over partitioned Parquet that the workers wrote", 40),
+    _check("spark.arrow", "a pandas UDF and Arrow to the driver", 40),
+    _check("barrier.allgather", "barrier tasks on every worker hear from each other", 30),
+    _check("barrier.slots", "more barrier tasks than slots are refused within seconds", 30),
+    _check("mllib.linear", "least squares equals numpy's", 40),
+    _check("mllib.logistic", "logistic regression equals Newton's method", 40),
+    _check("mllib.pca", "principal components equal the covariance's eigenvectors", 30),
+    _check("mllib.als", "factors solve their ridge equations and restore the ratings", 60),
+    _check("mllib.kmeans", "centres of three clouds are their means", 30),
+    _check("mllib.forest", "trees learn a rule, with importances worked out by hand", 40),
+    _check("mllib.blas", "OpenBLAS through JNI, one thread, in every JVM", 40),
+    _check("graphframes.pagerank", "PageRank equals numpy's power iteration", 60),
+    _check("graphframes.components", "connected components of a small graph", 80),
+    _check("graphframes.triangles", "triangles of a complete graph with a tail", 40),
+    _check("graphframes.bfs", "all shortest paths, and none where there is none", 40),
+    _check("graphframes.motifs", "mutual edges and open chains", 40),
+    _check("tensorflow.gradient", "a training step with a known gradient, on every node", 90),
+    _check("tensorflow.function", "a compiled loop and a convolution, on every node", 90),
+    _check("keras.fit", "fit ends at the weights numpy ends at", 60, "plain"),
+    _check("keras.save_load", "same predictions and next step after .keras and .h5", 60, "plain"),
+    _check("horovod.built", "Gloo is in; compiled against the installed TensorFlow", 90),
+    _check("horovod.allreduce", "known sums across workers, eager and compiled", 90),
+    _check("horovod.allgather", "uneven rows gathered across workers", 90),
+    _check("horovod.broadcast", "variables and objects from the last rank", 90),
+    _check("horovod.alltoall", "uneven splits exchanged across workers", 90),
+    _check("horovodrunner.equivalence", "ranks end as one process on the whole batch does", 90),
+    _check("horovodrunner.result", "rank 0's value, from ranks on every worker, twice", 90),
+    _check("horovodrunner.local", "np=-2: two processes on the driver's host", 90),
+    _check("horovodrunner.slots", "np too large is refused within seconds", 40),
+    _check("pipeline.end_to_end", "ETL, Parquet, training, scores, evaluation", 120),
+    _check("horovod.spark_run", "Horovod's own launcher on Spark", 120),
+)

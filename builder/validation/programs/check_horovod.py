@@ -1,0 +1,157 @@
+"""Horovod's collectives between ranks on different workers, with sums known beforehand."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .cluster import Cluster
+from .harness import Proof
+from .ranks import on_ranks
+
+
+def _build() -> dict[str, Any]:
+    import horovod
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    metadata = Path(horovod.__file__).with_name("metadata.json").read_text(encoding="utf-8")
+    return {
+        "gloo": bool(hvd.gloo_built()),
+        "mpi": bool(hvd.mpi_built()),
+        "compiled against": json.loads(metadata).get("tensorflow"),
+        "tensorflow": tf.__version__,
+        "version": horovod.__version__,
+    }
+
+
+def built(cluster: Cluster, proof: Proof) -> None:
+    """Gloo is in, and the TensorFlow it was compiled against is the one installed."""
+    nodes = {cluster.expect.driver_host: _build(), **cluster.on_workers(_build)}
+    for host, node in sorted(nodes.items()):
+        proof.equal(f"{host}.gloo", node["gloo"], True)
+        proof.equal(f"{host}.mpi", node["mpi"], False)
+        proof.equal(f"{host}.compiled against", node["compiled against"], node["tensorflow"])
+        version = cluster.expect.components.get("horovod", node["version"])
+        proof.equal(f"{host}.version", node["version"], version)
+
+
+def _answers(cluster: Cluster, proof: Proof, function: Any) -> list[Any]:
+    """Return each rank's value, having seen that every worker holds exactly one rank."""
+    answers = on_ranks(cluster, function)
+    proof.equal("hosts", sorted(host for host, _ in answers), sorted(cluster.expect.worker_hosts))
+    return [value for _, value in answers]
+
+
+def _allreduce() -> dict[str, Any]:
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    mine = tf.range(1000, dtype=tf.float32) + 1000.0 * hvd.rank()
+    reduce = tf.function(lambda x: hvd.allreduce(x, op=hvd.Sum, name="check"), autograph=False)
+    return {
+        "size": hvd.size(),
+        "sum": hvd.allreduce(mine, op=hvd.Sum).numpy().tolist(),
+        "average": hvd.allreduce(tf.constant([hvd.rank() + 1.0]), op=hvd.Average).numpy().tolist(),
+        "largest": hvd.allreduce(tf.constant([hvd.rank() + 1]), op=hvd.Max).numpy().tolist(),
+        "compiled": float(reduce(tf.constant(2.0 ** hvd.rank()))),
+    }
+
+
+def allreduce(cluster: Cluster, proof: Proof) -> None:
+    """Sum, average and maximum, eager and in a compiled function."""
+    answers = _answers(cluster, proof, _allreduce)
+    n = len(answers)
+    steps = n * (n - 1) // 2
+    for rank, answer in enumerate(answers):
+        proof.equal(f"size.{rank}", answer["size"], n)
+        total = [float(n * i + 1000 * steps) for i in range(1000)]
+        proof.equal(f"sum of sums.{rank}", sum(answer["sum"]), sum(total))
+        proof.equal(f"sum is right everywhere.{rank}", answer["sum"] == total, True)
+        proof.close(f"average.{rank}", answer["average"], [(n + 1) / 2], within=1e-6)
+        proof.equal(f"largest.{rank}", answer["largest"], [n])
+        proof.equal(f"compiled.{rank}", answer["compiled"], 2.0**n - 1)
+
+
+def _allgather() -> Any:
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    rows = hvd.rank() + 1
+    return hvd.allgather(tf.fill([rows, 2], rows * 10)).numpy().tolist()
+
+
+def allgather(cluster: Cluster, proof: Proof) -> None:
+    """Rank r gives r + 1 rows; every rank gets all rows in rank order."""
+    answers = _answers(cluster, proof, _allgather)
+    want = [[10 * (rank + 1)] * 2 for rank in range(len(answers)) for _ in range(rank + 1)]
+    for rank, answer in enumerate(answers):
+        proof.equal(f"rows.{rank}", answer, want)
+
+
+def _broadcast() -> Any:
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    last = hvd.size() - 1
+    variable = tf.Variable([hvd.rank() * 1.5, hvd.rank() + 7.0])
+    hvd.broadcast_variables([variable], root_rank=last)
+    thing = hvd.broadcast_object({"from": hvd.rank(), "pid": os.getpid() * 0}, root_rank=last)
+    return variable.numpy().tolist(), thing
+
+
+def broadcast(cluster: Cluster, proof: Proof) -> None:
+    """The last rank's variable and object arrive everywhere."""
+    answers = _answers(cluster, proof, _broadcast)
+    last = len(answers) - 1
+    for rank, (variable, thing) in enumerate(answers):
+        proof.equal(f"variable.{rank}", variable, [last * 1.5, last + 7.0])
+        proof.equal(f"object.{rank}", thing, {"from": last, "pid": 0})
+
+
+def _alltoall() -> Any:
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    # Rank r sends j + 1 copies of 100 r + j to rank j.
+    splits = [j + 1 for j in range(hvd.size())]
+    mine = [100 * hvd.rank() + j for j in range(hvd.size()) for _ in range(j + 1)]
+    got, counts = hvd.alltoall(tf.constant(mine), splits=tf.constant(splits))
+    return got.numpy().tolist(), counts.numpy().tolist()
+
+
+def alltoall(cluster: Cluster, proof: Proof) -> None:
+    """Each rank gets its share of what every rank sends, uneven splits included."""
+    answers = _answers(cluster, proof, _alltoall)
+    n = len(answers)
+    for rank, (got, counts) in enumerate(answers):
+        want = [100 * sender + rank for sender in range(n) for _ in range(rank + 1)]
+        proof.equal(f"got.{rank}", got, want)
+        proof.equal(f"counts.{rank}", counts, [rank + 1] * n)
+
+
+def _spark_rank(offset: float) -> Any:
+    import socket
+
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    hvd.init()
+    total = hvd.allreduce(tf.constant(offset + hvd.rank()), op=hvd.Sum)
+    return hvd.rank(), hvd.size(), float(total), socket.gethostname()
+
+
+def spark_run(cluster: Cluster, proof: Proof) -> None:
+    """Horovod's own launcher on Spark, ``horovod.spark.run``."""
+    import horovod.spark
+
+    n = len(cluster.expect.worker_hosts)
+    cluster.context  # noqa: B018 - horovod.spark takes the active context
+    answers = horovod.spark.run(
+        _spark_rank, args=(5.0,), num_proc=n, use_gloo=True, start_timeout=60, verbose=0
+    )
+    hosts = sorted(host for _, _, _, host in answers)
+    proof.equal("hosts", hosts, sorted(cluster.expect.worker_hosts))
+    total = 5.0 * n + n * (n - 1) / 2
+    for rank, answer in enumerate(answers):
+        proof.equal(f"answer.{rank}", answer[:3], [rank, n, total])

@@ -1,0 +1,54 @@
+"""One small training problem, solved with Keras and, independently, with numpy."""
+
+from typing import Any
+
+RATE = 0.1
+STEPS = 12
+ROWS = 64
+
+
+def data() -> tuple[Any, Any]:
+    """Return features (64 by 3) and targets (64 by 1), the same ones at every call."""
+    import numpy as np
+
+    random = np.random.default_rng(21)
+    x = random.normal(size=(ROWS, 3)).astype("float32")
+    y = np.tanh(x @ np.array([[1.0], [-0.5], [2.0]])) + 0.05 * random.normal(size=(ROWS, 1))
+    return x, y.astype("float32")
+
+
+def start() -> list[Any]:
+    """Return the weights that training starts from: of a hidden layer of 5 and of the output."""
+    import numpy as np
+
+    random = np.random.default_rng(22)
+    shapes = [(3, 5), (5,), (5, 1), (1,)]
+    return [random.normal(scale=0.5, size=shape).astype("float32") for shape in shapes]
+
+
+def model(weights: list[Any]) -> Any:
+    """Return the Keras model with these weights: tanh, then linear."""
+    import keras
+
+    network = keras.Sequential([keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)])
+    network.build((None, 3))
+    network.set_weights(weights)
+    return network
+
+
+def by_hand(steps: int = STEPS) -> list[Any]:
+    """Return the weights after gradient descent on the whole batch, worked out with numpy."""
+    import numpy as np
+
+    x, y = (one.astype("float64") for one in data())
+    w1, b1, w2, b2 = (one.astype("float64") for one in start())
+    for _ in range(steps):
+        hidden = np.tanh(x @ w1 + b1)
+        slope = 2 / len(x) * (hidden @ w2 + b2 - y)
+        back = slope @ w2.T * (1 - hidden**2)
+        gradients = [x.T @ back, back.sum(0), hidden.T @ slope, slope.sum(0)]
+        w1, b1, w2, b2 = (
+            weight - RATE * gradient
+            for weight, gradient in zip((w1, b1, w2, b2), gradients, strict=True)
+        )
+    return [w1, b1, w2, b2]
