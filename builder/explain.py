@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.conflict import Conflict, Replacement
 from builder.matrix import Edge, Term
+from builder.space import ANY_VERSION
 
 if TYPE_CHECKING:
     from builder.resolve import Reason, Resolution
@@ -104,19 +105,18 @@ def conflict_json(conflict: Conflict) -> dict[str, Any]:
 def reason_text(reason: Reason) -> str:
     """Return why a component has its version, in one line."""
     if reason.asked is None:
-        needed = reason.needed_by[0].id if reason.needed_by else "the request"
-        text = f"drawn in by {needed}; "
-        scope = "there is"
-    elif reason.asked == "any version":
-        text, scope = "asked for; ", "there is"
+        needed = ", ".join(edge.id for edge in reason.needed_by)
+        text = f"needed by {needed}"
+    elif reason.asked == ANY_VERSION:
+        text = "asked for"
     else:
-        text, scope = f"asked for {reason.asked}; ", "that allows"
+        text = f"asked for {reason.asked}"
     if reason.version == reason.newest:
-        return text + "the newest there is"
+        return text + "; the newest there is"
     if not reason.bounded_by:
-        return text + f"the newest {scope}"
+        return text + "; the newest of these"
     ids = ", ".join(edge.id for edge in reason.bounded_by)
-    return text + f"the newest that fits: {reason.newest_asked} is ruled out by {ids}"
+    return text + f"; the newest that fits: {ids} rule out up to {reason.newest_asked}"
 
 
 def resolution_rows(resolution: Resolution) -> list[tuple[str, str, str]]:

@@ -49,7 +49,8 @@ class Component:
 
     ``releases`` are in order of preference. A component that is ``on_request`` takes part only
     when a request names it: an edge that requires it is silent otherwise. ``part_of`` names the
-    component inside which it is delivered, and whose releases it shares.
+    component inside which it is delivered, and whose releases it shares. ``spellings`` are those
+    releases that PEP 440 spells otherwise than the file.
     """
 
     name: str
@@ -59,6 +60,11 @@ class Component:
     releases: tuple[Version, ...]
     on_request: bool
     part_of: str | None
+    spellings: tuple[str, ...] = ()
+
+    def spell(self, release: Version) -> str:
+        """Return a release as the file spells it (``450.80.02``), which PEP 440 may not."""
+        return next((s for s in self.spellings if Version(s) == release), str(release))
 
     @property
     def newest(self) -> Version:
@@ -235,6 +241,7 @@ def _component(name: str, place: Place) -> Component:
         releases=_releases(releases) if releases else (),
         on_request=on_request.boolean() if on_request else False,
         part_of=part_of.text() if part_of else None,
+        spellings=_spellings(releases) if releases else (),
     )
 
 
@@ -251,6 +258,10 @@ def _releases(place: Place) -> tuple[Version, ...]:
     if not seen:
         raise place.fail("a component without releases can never be chosen")
     return release_order(seen)
+
+
+def _spellings(place: Place) -> tuple[str, ...]:
+    return tuple(text for text in place.texts() if text != str(Version(text)))
 
 
 def _artifact(place: Place) -> ArtifactTemplate:

@@ -4,8 +4,9 @@ Each component is a variable; bit ``i`` of its domain stands for ``releases[i]``
 after the last release for "left out". Each consequence of an edge is one clause.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -13,7 +14,7 @@ from packaging.version import Version
 from builder.matrix import Implication, Matrix, mask_of
 from builder.solver import Clause, Outcome, Problem, conjoin
 
-Assignment = Mapping[str, Version]
+ANY_VERSION: Final = "any version"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +32,8 @@ class Line:
 
     @property
     def asked(self) -> str:
-        """Return the specifier, ``any version`` when empty."""
-        return str(self.specifier) or "any version"
+        """Return the specifier, ``ANY_VERSION`` when empty."""
+        return str(self.specifier) or ANY_VERSION
 
 
 class Space:

@@ -1,0 +1,129 @@
+"""``mlruntime matrix``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from builder.cli.context import Context
+from builder.cli.output import emit
+from builder.document import did_you_mean
+from builder.errors import InvalidDefinition, UsageError
+from builder.matrix import Matrix, parse_matrix
+from builder.render_matrix import (
+    Table,
+    component_list,
+    edge_list,
+    markdown,
+    matrix_json,
+    overview,
+    plain,
+    release_list,
+)
+from builder.rules import Problem, problems
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs below ``matrix``."""
+    matrix = typer.Typer(help="The compatibility facts.", no_args_is_help=True)
+    matrix.command("check")(check)
+    matrix.command("show")(show)
+    app.add_typer(matrix, name="matrix")
+
+
+def check(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Read matrix.yaml strictly, and prove that every release can be used in some combination."""
+    matrix = read_matrix(ctx.obj)
+    found = problems(matrix)
+    summary = {
+        "ok": not found,
+        "components": len(matrix.components),
+        "releases": sum(len(c.releases) for c in matrix.components.values()),
+        "edges": len(matrix.edges),
+        "problems": [
+            {"where": p.where, "what": p.what, "edges": [edge.id for edge in p.edges]}
+            for p in found
+        ],
+    }
+    text = "{components} components, {releases} releases, {edges} edges: sound".format(**summary)
+    if as_json or not found:
+        emit(summary, text, as_json)
+    if found:
+        raise _unsound(found)
+
+
+def _unsound(found: tuple[Problem, ...]) -> InvalidDefinition:
+    first, rest = found[0], found[1:]
+    why = "\n       ".join([first.why, *(f"and {p.where}: {p.what} ({p.why})" for p in rest)])
+    return InvalidDefinition(
+        first.what,
+        where=f"matrix.yaml: {first.where}",
+        why=why,
+        hint="correct an edge, or take the release out",
+    )
+
+
+def show(
+    ctx: typer.Context,
+    component: Annotated[str | None, typer.Argument(help="show only what concerns this")] = None,
+    rules: Annotated[bool, typer.Option("--rules", help="list every rule, too")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Show components, what goes with what, and the rules with their sources."""
+    matrix = read_matrix(ctx.obj)
+    if component is not None and component not in matrix.components:
+        raise UsageError(
+            f"unknown component {component!r}", hint=did_you_mean(component, matrix.components)
+        )
+    if as_json:
+        emit(matrix_json(matrix, component), "", as_json)
+        return
+    if component is not None:
+        tables = [release_list(matrix, component), edge_list(matrix, component)]
+    else:
+        tables = [component_list(matrix), *overview(matrix)]
+        tables += [edge_list(matrix)] if rules else []
+    show_tables(tables, as_markdown=as_markdown)
+
+
+def show_tables(tables: list[Table], *, as_markdown: bool = False) -> None:
+    """Print tables: for reading on a terminal, aligned text elsewhere."""
+    if as_markdown:
+        emit(None, "\n\n".join(f"### {t.title}\n\n{markdown(t)}" for t in tables), as_json=False)
+    elif sys.stdout.isatty():
+        console = Console()
+        for table in tables:
+            console.print(_rich(table))
+    else:
+        emit(None, "\n\n".join(plain(table) for table in tables), as_json=False)
+
+
+def _rich(table: Table) -> RichTable:
+    drawn = RichTable(title=table.title, title_justify="left", header_style="bold")
+    for column in table.columns:
+        drawn.add_column(column, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def read_matrix(context: Context) -> Matrix:
+    """Read the matrix of the definitions folder."""
+    return parse_matrix(read_text(context.root / "matrix.yaml", "matrix.yaml"), file="matrix.yaml")
+
+
+def read_text(path: Path, shown: str) -> str:
+    """Return a definition's text; ``InvalidDefinition`` when there is none to be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidDefinition("not UTF-8 text", where=shown, why=str(error)) from None
+    except OSError as error:
+        raise InvalidDefinition("cannot be read", where=shown, why=error.strerror) from None

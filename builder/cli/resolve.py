@@ -1,0 +1,47 @@
+"""``mlruntime resolve``."""
+
+from typing import Annotated
+
+import typer
+
+from builder.cli.matrix import read_matrix, read_text, show_tables
+from builder.cli.output import emit
+from builder.definitions import Definitions
+from builder.explain import conflict_json, resolution_json, resolution_rows
+from builder.render_matrix import Table
+from builder.resolve import NoSolution
+from builder.resolve import resolve as resolve_request
+from builder.runtime import parse_runtime
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("resolve")(resolve)
+
+
+def resolve(
+    ctx: typer.Context,
+    runtime: Annotated[str, typer.Argument(help="the runtime's id, say 6.0-ml")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COMPONENT==VERSION", help="ask for this instead"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Choose the versions of a runtime and say why, or why there are none."""
+    definitions = Definitions(ctx.obj.root)
+    path = definitions.folder(runtime) / "runtime.yaml"
+    file = definitions.shown(path)
+    definition = parse_runtime(read_text(path, file), file=file)
+    asked = definition.with_settings(settings or ())
+    try:
+        resolution = resolve_request(read_matrix(ctx.obj), asked.request)
+    except NoSolution as failure:
+        if as_json:
+            emit({"runtime": runtime, "conflict": conflict_json(failure.conflict)}, "", as_json)
+        raise
+    if as_json:
+        emit({"runtime": runtime, **resolution_json(resolution)}, "", as_json)
+        return
+    rows = tuple(resolution_rows(resolution))
+    show_tables([Table(title=asked.summary, columns=("component", "version", "why"), rows=rows)])
