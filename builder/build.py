@@ -176,7 +176,7 @@ class _Build:
             wheel,
             files=self.files,
             toolchain=self._toolchain(wheel),
-            patches={n: self.shop.images[f"{wheel.name}/patches/{n}"] for n, _ in wheel.patches},
+            patches={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in wheel.patches},
             on_line=_now_and_then(self.shop, f"{wheel.name}: "),
         )
         self.shop.say(f"built {wheel.name} in {self.shop.clock() - started:.0f} s")

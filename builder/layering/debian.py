@@ -33,6 +33,11 @@ _USER: Final = f"ml:x:{USER_ID}:{USER_ID}:ML runtime:/home/ml:/bin/bash"
 _HOOKS: Final = (
     # OpenJDK's maintainer script makes links here, and fails when man pages are excluded.
     ("--setup-hook", 'mkdir -p "$1/usr/share/man/man1"'),
+    # A merged /usr from the first package on: `usr-is-merged` refuses anything else.
+    (
+        "--setup-hook",
+        'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done',
+    ),
     ("--customize-hook", f'echo "{_USER}" >> "$1/etc/passwd"'),
     ("--customize-hook", f'echo "ml:x:{USER_ID}:" >> "$1/etc/group"'),
     ("--customize-hook", f'echo "ml:*:{MTIME // 86400}:0:99999:7:::" >> "$1/etc/shadow"'),
