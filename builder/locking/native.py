@@ -87,8 +87,9 @@ def native_wheel(
     """Lock the build of one sdist.
 
     ``packages`` are the wheels of the runtime's variant; ``against`` gives, for each component,
-    its PyPI name in that variant. The build environment is one resolution: build requirements
-    and what is linked with, at the runtime's versions wherever the recipe does not ask otherwise.
+    its PyPI name in that variant. Build requirements have the runtime's versions wherever the
+    recipe does not ask for others. What is linked with is recorded by its own wheels alone: a
+    newer package that those merely import must not compile anything anew.
     """
     recipe = loaded.recipe
     known = {artifact.name: artifact for artifact in packages}
@@ -100,7 +101,7 @@ def native_wheel(
                 where=f"the recipe of {recipe.name}: against",
                 hint=f"components with wheels: {', '.join(sorted(against)) or 'none'}",
             )
-        linked.append(f"{against[component]}=={known[against[component]].version}")
+        linked.append(known[against[component]])
     asked: dict[str, SpecifierSet] = {
         canonicalize_name(r.name): r.specifier for r in map(Requirement, recipe.requirements)
     }
@@ -109,16 +110,14 @@ def native_wheel(
         for a in packages
         if asked.get(a.name, SpecifierSet()).contains(a.version, prereleases=True)
     )
-    environment = compiler.compile((*recipe.requirements, *linked), constraints=limits)
     base, toolchain = bench.digests(recipe)
-    shared = {a.sha256 for a in packages} if recipe.against else set()
     return NativeWheel(
         name=sdist.name,
         version=sdist.version,
         python=bench.python,
         sdist=sdist,
-        against=tuple(a for a in environment if a.sha256 in shared),
-        requirements=tuple(a for a in environment if a.sha256 not in shared),
+        against=tuple(sorted(linked, key=lambda a: a.name)),
+        requirements=compiler.compile(recipe.requirements, constraints=limits),
         environment=recipe.environment,
         patches=loaded.patches,
         base=base,

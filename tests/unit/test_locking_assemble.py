@@ -221,8 +221,8 @@ def test_a_native_wheel_records_all_that_its_build_uses(world: World) -> None:
     (wheel,) = lock.variant("cpu").native
     assert (wheel.name, wheel.version, wheel.python) == ("horovod", "0.28.1", "3.11")
     assert wheel.sdist.kind == "sdist"
-    assert names(wheel.against) == ["numpy", "psutil", "tensorflow-cpu"]
-    assert names(wheel.requirements) == ["cmake", "setuptools"]
+    assert names(wheel.against) == ["tensorflow-cpu"]
+    assert names(wheel.requirements) == ["cmake", "psutil", "setuptools"]
     assert wheel.environment == (("A", "1"),)
     assert wheel.patches == (("p", "0" * 64),)
     assert wheel.base == set_digest(lock.os)
@@ -232,7 +232,7 @@ def test_a_native_wheel_records_all_that_its_build_uses(world: World) -> None:
 def test_build_requirements_keep_the_runtime_s_versions_where_they_may(world: World) -> None:
     locked(world)
     requirements, constraints = world.pypi.asked[-1]
-    assert requirements == ("cmake", "setuptools<81", "psutil", "tensorflow-cpu==2.15.1")
+    assert requirements == ("cmake", "setuptools<81", "psutil")
     assert "psutil==7" in constraints
     assert "numpy==1.26.4" in constraints
     assert not [c for c in constraints if c.startswith("setuptools")]
@@ -244,11 +244,12 @@ def test_build_requirements_keep_the_runtime_s_versions_where_they_may(world: Wo
         (lambda w: w.debian.packages.update({"binutils": ("2.41", ())}), True),
         (lambda w: w.debian.packages.update({"tini": ("0.20", ())}), True),
         (lambda w: w.pypi.projects.update({"cmake": ("3.32", ())}), True),
-        (lambda w: w.pypi.projects.update({"numpy": ("1.26.5", ())}), True),
+        (lambda w: w.pypi.projects.update({"psutil": ("8", ())}), True),
+        (lambda w: w.pypi.projects.update({"numpy": ("1.26.5", ())}), False),
         (lambda w: w.pypi.projects.update({"scipy": ("1.18", ("numpy",))}), False),
         (lambda w: w.debian.packages.update({"jre": ("18", ())}), False),
     ],
-    ids=["compiler", "system", "requirement", "against", "another wheel", "not installed"],
+    ids=["compiler", "system", "requirement", "shared", "import", "another wheel", "not installed"],
 )
 def test_a_native_key_changes_with_what_the_build_uses(
     world: World, change: Any, changed: bool
@@ -372,3 +373,14 @@ def test_an_omitted_component_is_not_stale_for_being_left_out(world: World) -> N
     world.maven.jars = {}
     lock = locked(world, omit=["graphframes"])
     assert stale_versions(lock, dict(ASKED.versions)) == ()
+
+
+def test_another_tensorflow_is_another_horovod(world: World) -> None:
+    older = (
+        replace(w, version="2.15.0") if w.component == "tensorflow" else w for w in ASKED.wanted
+    )
+    keys = {
+        locked(world, asked).variant("cpu").native[0].key
+        for asked in (ASKED, replace(ASKED, wanted=tuple(older)))
+    }
+    assert len(keys) == 2
