@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import parse_repository_tag
+from docker.utils.socket import STDERR, frames_iter
 from urllib3.exceptions import HTTPError
 
 from builder import owner
@@ -510,9 +511,11 @@ class Exec:
     def __iter__(self) -> Iterator[tuple[Stream, str]]:
         out, err = _Lines(), _Lines()
         with _translated(f"running a process in {self._container.name}"):
-            for stdout, stderr in self._api.exec_start(self._id, stream=True, demux=True):
-                yield from (("stdout", line) for line in out.feed(stdout or b""))
-                yield from (("stderr", line) for line in err.feed(stderr or b""))
+            for number, chunk in _frames(self._api, self._id):
+                if number == STDERR:
+                    yield from (("stderr", line) for line in err.feed(chunk))
+                else:
+                    yield from (("stdout", line) for line in out.feed(chunk))
             yield from (("stdout", line) for line in out.end())
             yield from (("stderr", line) for line in err.end())
 
@@ -528,7 +531,19 @@ class Exec:
         with suppress(Unavailable), _translated(f"killing a process in {self._container.name}"):
             # The same user: root without CAP_SYS_PTRACE may not read others' environments.
             made = self._api.exec_create(self._container.name, killer, user=self._user)
-            self._api.exec_start(made["Id"])
+            for _ in _frames(self._api, made["Id"]):
+                pass
+
+
+def _frames(api: Any, ident: str) -> Iterator[tuple[int, bytes]]:
+    """Run an exec to its end: stream number and bytes, in pieces."""
+    # The SDK's own stream would leave its socket open.
+    connection = api.exec_start(ident, socket=True)
+    try:
+        yield from frames_iter(connection, tty=False)  # type: ignore[no-untyped-call]
+    finally:
+        connection._response.close()
+        connection.close()
 
 
 class _Lines:

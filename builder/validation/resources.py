@@ -27,7 +27,7 @@ def archive(expect: Mapping[str, Any], programs: Path = PROGRAMS) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         folders = {folder for name in files for folder in Path(name).parents}
         for folder in sorted(folders):
-            entry = tarfile.TarInfo(f"{root}/{folder}")
+            entry = tarfile.TarInfo((Path(root) / folder).as_posix())
             # Whatever user the image has must be able to work here.
             entry.type, entry.mode = tarfile.DIRTYPE, 0o777
             tar.addfile(entry)

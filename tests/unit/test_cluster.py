@@ -1,0 +1,169 @@
+"""Bringing up and tearing down, against an engine that only remembers."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from builder.cluster import ClusterFailed, ClusterSpec, cluster
+from builder.engine import Owned, State
+from builder.errors import CommandFailed, OutOfSpace
+
+RUNNING = State(running=True, exit_code=0, oom_killed=False, error="")
+DEAD = State(running=False, exit_code=1, oom_killed=False, error="")
+
+
+class FakeExec:
+    def __init__(self, lines: Sequence[str], code: int, hang: threading.Event | None) -> None:
+        self.lines, self.code, self.hang = lines, code, hang
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        yield from (("stdout", line) for line in self.lines)
+        if self.hang:
+            self.hang.wait(30)
+
+    def exit_code(self) -> int:
+        return self.code
+
+
+class FakeContainer:
+    def __init__(self, engine: "FakeEngine", name: str) -> None:
+        self.engine, self.name = engine, name
+
+    def call(self, argv: Sequence[str], user: str) -> Any:
+        self.engine.calls.append((*argv, user))
+        return SimpleNamespace(exit_code=self.engine.chown, tail="denied")
+
+    def exec(self, argv: Sequence[str]) -> FakeExec:
+        return FakeExec(["0", "2"], 0, self.engine.hang)
+
+    def state(self) -> State:
+        role = self.name.split("-", 2)[2]
+        return self.engine.states.get(role, RUNNING)
+
+    def logs(self) -> tuple[str, ...]:
+        return ("its last words",)
+
+
+class FakeEngine:
+    def __init__(self) -> None:
+        self.things: list[Owned] = []
+        self.calls: list[tuple[str, ...]] = []
+        self.started: dict[str, dict[str, Any]] = {}
+        self.states: dict[str, State] = {}
+        self.chown = 0
+        self.hang: threading.Event | None = None
+        self.refuse: dict[str, Exception] = {}
+
+    def sweep(self) -> tuple[Owned, ...]:
+        return (Owned(kind="container", id="x", name="mlr-old-master", labels={}),)
+
+    def create_network(self, name: str, *, run: str) -> None:
+        self.things.append(Owned(kind="network", id=name, name=name, labels={"run": run}))
+
+    def create_volume(self, name: str, *, run: str) -> None:
+        self.things.append(Owned(kind="volume", id=name, name=name, labels={"run": run}))
+
+    def start(self, image: str, command: Sequence[str], **options: Any) -> FakeContainer:
+        if error := self.refuse.get(options["role"]):
+            raise error
+        name = options["name"]
+        self.started[options["role"]] = {"image": image, "command": list(command), **options}
+        self.things.append(
+            Owned(kind="container", id=name, name=name, labels={"run": options["run"]})
+        )
+        return FakeContainer(self, name)
+
+    def image_config(self, reference: str) -> Any:
+        return SimpleNamespace(user="ml")
+
+    def owned(self, labels: Mapping[str, str]) -> tuple[Owned, ...]:
+        (run,) = labels.values()
+        return tuple(t for t in self.things if t.labels["run"] == run)
+
+    def remove(self, things: Any) -> None:
+        for thing in things:
+            self.things.remove(thing)
+
+
+def test_each_node_gets_its_role_and_image() -> None:
+    engine, said = FakeEngine(), []
+    spec = ClusterSpec(image="i", cores=3, node_images={"worker-2": "other"}, limit=7)
+    with cluster(engine, spec, say=said.append) as running:  # type: ignore[arg-type]
+        master = f"mlr-{running.ident}-master"
+        assert running.master_url == f"spark://{master}:7077"
+        assert running.worker_hosts == tuple(f"mlr-{running.ident}-worker-{n}" for n in (1, 2))
+        assert running.driver.name == f"mlr-{running.ident}-driver"
+    assert {role: node["image"] for role, node in engine.started.items()} == {
+        "master": "i", "worker-1": "i", "worker-2": "other", "driver": "i",
+    }  # fmt: skip
+    worker = engine.started["worker-1"]["command"]
+    assert worker[-1] == f"spark://{master}:7077"
+    assert worker[worker.index("--cores") + 1] == "3"
+    assert engine.started["master"]["hostname"] == engine.started["master"]["name"] == master
+    assert engine.started["driver"]["memory"] == 7
+    assert engine.calls == [("chown", "ml", "/shared", "0")]
+    assert said[0] == "removed container mlr-old-master, left by a run that was killed"
+    assert "2 of 2 workers registered" in said
+    assert not engine.things
+
+
+def test_a_node_that_ends_early_is_named_with_its_last_words() -> None:
+    engine = FakeEngine()
+    engine.states["worker-2"] = DEAD
+    with pytest.raises(ClusterFailed) as caught, cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+        pytest.fail("it came up")
+    assert caught.value.what == "worker-2 exited with 1 before the cluster was ready"
+    assert caught.value.why == "its last words"
+    assert not engine.things
+
+
+def test_readiness_has_a_time_limit() -> None:
+    engine = FakeEngine()
+    engine.hang = threading.Event()
+    ticks = iter(range(0, 100000, 50))
+    with pytest.raises(ClusterFailed, match="did not register within 120 s"):  # noqa: SIM117
+        with cluster(engine, ClusterSpec(image="i"), clock=lambda: next(ticks)):  # type: ignore[arg-type]
+            pytest.fail("it came up")
+    engine.hang.set()
+    assert not engine.things
+
+
+@pytest.mark.parametrize(
+    ("refusal", "seen"),
+    [
+        (CommandFailed("no such program", why="tini"), ClusterFailed),
+        (OutOfSpace("disk full"), OutOfSpace),
+    ],
+)
+def test_a_node_that_cannot_start(refusal: Exception, seen: type[Exception]) -> None:
+    engine = FakeEngine()
+    engine.refuse["worker-1"] = refusal
+    with pytest.raises(seen), cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+        pytest.fail("it came up")
+    assert not engine.things
+
+
+def test_a_shared_directory_that_cannot_be_given_away() -> None:
+    engine = FakeEngine()
+    engine.chown = 1
+    with pytest.raises(ClusterFailed, match="/shared cannot be given to user ml"):  # noqa: SIM117
+        with cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+            pytest.fail("it came up")
+    assert not engine.things
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_the_block_and_handlers_are_restored(number: signal.Signals) -> None:
+    engine = FakeEngine()
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
+        with cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+            os.kill(os.getpid(), number)
+            threading.Event().wait(30)
+    assert not engine.things
+    assert signal.getsignal(number) is before

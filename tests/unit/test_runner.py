@@ -1,0 +1,486 @@
+"""The validation's state machine, against scripted programs: what must fail, fails."""
+
+import io
+import json
+import queue
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.engine import ImageInfo
+from builder.errors import CommandFailed, Unavailable, UsageError
+from builder.lock import Artifact, Lock, NativeWheel, Omission, Variant
+from builder.report import CheckResult
+from builder.validation import resources
+from builder.validation.expectation import expectation, labels, python_packages, selected
+from builder.validation.ledger import Ledger, ProtocolError, parse_event
+from builder.validation.runner import Runner
+from builder.validation.session import IMAGE_CHECK, check_image, planned
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    timeout: float = 10
+
+
+def start(name: str) -> str:
+    return json.dumps({"event": "start", "check": name})
+
+
+def end(name: str, status: str = "passed", error: str | None = None) -> str:
+    return json.dumps(
+        {
+            "event": "end",
+            "check": name,
+            "status": status,
+            "seconds": 0.5,
+            "detail": {"n": 1},
+            "error": error,
+        }
+    )
+
+
+DONE = json.dumps({"event": "done"})
+
+
+class Clock:
+    """A clock that moves only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Items:
+    """A queue that is filled by a script and lets the clock run when it is empty."""
+
+    def __init__(self, script: Sequence[object], clock: Clock) -> None:
+        self.script = list(script)
+        self.clock = clock
+
+    def get(self, timeout: float) -> object:
+        if not self.script:
+            self.clock.pause(timeout)
+            raise queue.Empty
+        item = self.script.pop(0)
+        if callable(item):
+            item()
+            return self.get(timeout)
+        return ("stdout", item) if isinstance(item, str) else item
+
+
+@dataclass
+class Process:
+    items: Items
+    stubborn: bool = False
+    killed: bool = False
+
+    def kill(self) -> None:
+        self.killed = True
+        self.items.script = [] if self.stubborn else [137]
+
+
+@dataclass
+class Bench:
+    """Gives each launched process the next script."""
+
+    clock: Clock
+    scripts: list[Sequence[object]]
+    launched: list[tuple[str, ...]] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
+    dead: tuple[str, str] | None = None
+    stubborn: bool = False
+
+    def launch(self, names: Sequence[str]) -> Process:
+        self.launched.append(tuple(names))
+        items = Items(self.scripts.pop(0), self.clock)
+        self.processes.append(Process(items, self.stubborn))
+        return self.processes[-1]
+
+    def casualty(self) -> tuple[str, str] | None:
+        return self.dead
+
+
+@dataclass
+class Heard:
+    told: list[tuple[str, str]] = field(default_factory=list)
+    waited: int = 0
+    on_start: Callable[[str], None] = lambda name: None
+
+    def started(self, name: str) -> None:
+        self.on_start(name)
+        self.told.append(("started", name))
+
+    def ended(self, result: CheckResult) -> None:
+        self.told.append((result.status, result.name))
+
+    def waiting(self, name: str | None, seconds: float) -> None:
+        self.waited += 1
+
+
+def run(
+    names: Sequence[str], *scripts: Sequence[object], **options: object
+) -> tuple[dict[str, CheckResult], Bench, Heard]:
+    clock = Clock()
+    bench = Bench(clock, list(scripts), **options)  # type: ignore[arg-type]
+    heard = Heard()
+    checks = [Check(name) for name in names]
+    runner = Runner(checks, bench, heard, clock=clock, pause=clock.pause)  # type: ignore[arg-type]
+    return runner.run(), bench, heard
+
+
+def statuses(results: dict[str, CheckResult]) -> list[str]:
+    return [results[name].status for name in sorted(results)]
+
+
+def message(results: dict[str, CheckResult], name: str) -> str:
+    return results[name].message
+
+
+def test_all_pass() -> None:
+    results, bench, heard = run(
+        ["a.1", "b.1"], [start("a.1"), end("a.1"), start("b.1"), end("b.1"), DONE, 0]
+    )
+    assert statuses(results) == ["passed", "passed"]
+    assert bench.launched == [("a.1", "b.1")]
+    assert not bench.processes[0].killed
+    assert heard.told == [
+        ("started", "a.1"), ("passed", "a.1"), ("started", "b.1"), ("passed", "b.1"),
+    ]  # fmt: skip
+
+
+def test_a_failed_check_does_not_stop_the_others() -> None:
+    results, bench, _ = run(
+        ["a", "b"], [start("a"), end("a", "failed", "1 != 2"), start("b"), end("b"), DONE, 0]
+    )
+    assert statuses(results) == ["failed", "passed"]
+    assert len(bench.launched) == 1
+
+
+def test_a_time_limit_kills_the_process_and_the_rest_goes_on_in_another() -> None:
+    results, bench, heard = run(
+        ["a", "b"], [start("a"), ("stderr", "stuck here")], [start("b"), end("b"), DONE, 0]
+    )
+    assert message(results, "a") == "did not end within its 10 s and was killed"
+    assert "stuck here" in str(results["a"].error)
+    assert results["a"].seconds == pytest.approx(10, abs=1)
+    assert results["b"].status == "passed"
+    assert bench.processes[0].killed
+    assert bench.launched[1] == ("b",)
+    assert heard.waited > 10
+
+
+def test_output_does_not_extend_a_time_limit() -> None:
+    clock = Clock()
+    lines = [item for _ in range(40) for item in (lambda: clock.pause(1), ("stderr", "busy"))]
+    bench = Bench(clock, [[start("a"), *lines, end("a")]])
+    results = Runner([Check("a")], bench, Heard(), clock=clock, pause=clock.pause).run()
+    assert message(results, "a") == "did not end within its 10 s and was killed"
+
+
+def test_silence_before_a_check_fails_that_check() -> None:
+    results, _, _ = run(["a", "b"], [], [start("b"), end("b"), DONE, 0])
+    assert message(results, "a") == "its program was silent for 60 s before it and was killed"
+    assert results["b"].status == "passed"
+
+
+def test_a_crash_fails_the_running_check_with_its_last_words() -> None:
+    results, _, _ = run(
+        ["a", "b"], [start("a"), ("stderr", "SIGSEGV"), 139], [start("b"), end("b"), DONE, 0]
+    )
+    assert results["a"].error == "its process exited with 139 (segmentation fault)\nSIGSEGV"
+    assert results["b"].status == "passed"
+
+
+def test_a_quiet_exit_in_a_check_fails_it() -> None:
+    results, _, _ = run(["a"], [start("a"), 0])
+    assert message(results, "a") == "its process exited with 0"
+
+
+def test_a_program_that_never_starts_fails_everything_and_is_not_tried_for_each() -> None:
+    crash = [("stderr", "ImportError"), 1]
+    results, bench, _ = run(["a", "b", "c", "d"], crash, crash)
+    assert statuses(results) == ["failed"] * 4
+    assert len(bench.launched) == 2
+    assert "ImportError" in str(results["d"].error)
+
+
+def test_done_too_early_fails_what_was_left_out() -> None:
+    results, bench, _ = run(["a", "b", "c"], [start("a"), end("a"), DONE, 0])
+    assert statuses(results) == ["passed", "failed", "failed"]
+    assert message(results, "c") == "the program said it was done without running it"
+    assert len(bench.launched) == 1
+
+
+@pytest.mark.parametrize("ending", [[134], [DONE, 134], [0], []])
+def test_no_proper_end_after_the_last_check_fails_that(ending: list[object]) -> None:
+    results, _, _ = run(["a", "b"], [start("a"), end("a"), start("b"), end("b"), *ending])
+    assert statuses(results) == ["passed", "failed"]
+    assert "after its last check" in message(results, "b")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARN something",
+        "[]",
+        '{"event": "start"}',
+        '{"event": "start", "check": "zzz"}',
+        '{"event": "start", "check": ["a"]}',
+        '{"event": "end", "check": "a", "status": "passed"}',
+        end("a", "skipped"),
+        end("a", "passed", "but"),
+        end("a", "failed", None),
+        end("a").replace("0.5", "NaN"),
+        end("a").replace('"n": 1', '"n": 1e999'),
+        end("a").replace("0.5", "-1"),
+        end("a").replace("0.5", "true"),
+        end("b"),
+        start("b"),
+        DONE,
+    ],
+)
+def test_what_is_out_of_place_fails_the_running_check(line: str) -> None:
+    rest = [start("b"), end("b"), DONE, 0]
+    results, bench, _ = run(["a", "b"], [start("a"), line, end("a")], rest)
+    assert message(results, "a").startswith("protocol error")
+    assert bench.processes[0].killed
+
+
+def test_ending_twice_fails_a_check_that_had_passed() -> None:
+    results, _, _ = run(
+        ["a", "b"], [start("a"), end("a"), end("a")], [start("b"), end("b"), DONE, 0]
+    )
+    assert message(results, "a") == "protocol error: a ended a second time"
+
+
+def test_a_program_that_repeats_itself_forever_comes_to_an_end() -> None:
+    script = [end("a")]
+    results, bench, _ = run(["a", "b", "c"], *[script] * 10)
+    assert statuses(results) == ["failed"] * 3
+    assert len(bench.launched) == 3
+
+
+def test_a_dead_node_fails_the_running_check_and_all_that_follow() -> None:
+    clock = Clock()
+    bench = Bench(clock, [[start("a"), end("a"), start("b")]])
+
+    def die(name: str) -> None:
+        if name == "b":
+            bench.dead = ("worker-1 exited with 137", "last words")
+
+    heard = Heard(on_start=die)
+    checks = [Check(name) for name in "abcd"]
+    results = Runner(checks, bench, heard, clock=clock, pause=clock.pause).run()
+    assert statuses(results) == ["passed", "failed", "failed", "failed"]
+    assert results["b"].error == "worker-1 exited with 137\nlast words"
+    assert results["d"].error == "not started, because worker-1 exited with 137"
+    assert bench.processes[0].killed
+    assert len(bench.launched) == 1
+
+
+def test_a_check_that_passes_on_a_cluster_that_lost_a_node_has_failed() -> None:
+    clock = Clock()
+    bench = Bench(clock, [])
+    dead = ("worker-2 exited with 1", "")
+    bench.scripts = [[start("a"), lambda: setattr(bench, "dead", dead), end("a"), 0]]
+    results = Runner([Check("a")], bench, Heard(), clock=clock, pause=clock.pause).run()
+    assert results["a"].error == "worker-2 exited with 1"
+
+
+def test_the_node_that_took_the_program_with_it_is_named_even_if_its_death_shows_later() -> None:
+    clock = Clock()
+    bench = Bench(clock, [[start("a"), 137]])
+    calls = 0
+
+    def casualty() -> tuple[str, str] | None:
+        nonlocal calls
+        calls += 1
+        return ("driver exited with 137", "") if calls > 4 else None
+
+    bench.casualty = casualty  # type: ignore[method-assign]
+    results = Runner([Check("a")], bench, Heard(), clock=clock, pause=clock.pause).run()
+    assert results["a"].error == "driver exited with 137"
+
+
+def test_an_engine_that_goes_away_is_not_the_images_fault() -> None:
+    with pytest.raises(Unavailable):
+        run(["a"], [start("a"), CommandFailed("stream broke")])
+
+
+def test_a_process_that_cannot_be_killed_ends_the_validation() -> None:
+    results, bench, _ = run(["a", "b"], [start("a")], stubborn=True)
+    assert results["b"].error == "not started, because a check's program cannot be killed"
+    assert len(bench.launched) == 1
+
+
+LINES = st.one_of(
+    st.sampled_from([start("a"), end("a"), start("b"), end("b", "failed", "x"), DONE, "noise"]),
+    st.sampled_from([0, 1, 137]),
+)
+
+
+@given(st.lists(st.lists(LINES, max_size=6), min_size=4, max_size=4))
+def test_whatever_programs_do_every_check_gets_a_result(scripts: list[list[object]]) -> None:
+    results, _, heard = run(["a", "b"], *scripts)
+    assert set(results) == {"a", "b"}
+    for name in ("a", "b"):
+        told = [status for status, about in heard.told if about == name and status != "started"]
+        assert told[-1] == results[name].status
+        ends = sum(end(name) in script for script in scripts)
+        assert results[name].status == "failed" or ends > 0
+
+
+def test_half_a_surrogate_pair_is_made_writable() -> None:
+    event = parse_event(end("a", "failed", "x").replace('"x"', '"\\ud800"'))
+    assert event.result.error.encode() == b"?"  # type: ignore[union-attr]
+
+
+def test_going_on_after_done_is_an_error() -> None:
+    ledger = Ledger([Check("a")])
+    ledger.begin(0)
+    ledger.read(DONE, 0)
+    with pytest.raises(ProtocolError, match="went on"):
+        ledger.read(start("a"), 0)
+
+
+# what is selected, and what is expected of it
+
+
+def artifact(kind: str, name: str, version: str) -> Artifact:
+    return Artifact(
+        kind=kind, name=name, version=version, filename=name, size=1, sha256="0" * 64, origin="pypi"
+    )
+
+
+LOCK = Lock(
+    runtime="6.0-ml",
+    inputs=(),
+    snapshot="2026-11-20T00:00:00Z",
+    components=(("spark", "3.5.9"), ("java", "17"), ("graphframes", "0.11")),
+    omitted=(Omission(component="graphframes", artifact="g:a", why="no such jar"),),
+    os=(),
+    toolchain=(),
+    python=(artifact("sdist", "pyspark", "3.5.9"), artifact("wheel", "numpy", "1.26.4")),
+    jars=(),
+    variants=(
+        Variant(
+            name="cpu",
+            python=(artifact("wheel", "tensorflow-cpu", "2.15.1"),),
+            native=(
+                NativeWheel(
+                    name="horovod",
+                    version="0.28.1",
+                    python="3.11",
+                    sdist=artifact("sdist", "horovod", "0.28.1"),
+                    against=(),
+                    requirements=(artifact("wheel", "cmake", "3.31"),),
+                    environment=(),
+                    patches=(),
+                    base="",
+                    toolchain="",
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def test_packages_are_those_of_the_image_not_of_the_compile() -> None:
+    assert python_packages(LOCK, "cpu") == {
+        "horovod": "0.28.1",
+        "numpy": "1.26.4",
+        "pyspark": "3.5.9",
+        "tensorflow-cpu": "2.15.1",
+    }
+
+
+def test_the_expectation_has_the_documented_keys() -> None:
+    value = expectation(
+        LOCK,
+        "cpu",
+        image="sha256:1",
+        master="spark://m:7077",
+        driver="d",
+        workers=("w1", "w2"),
+        nodes={"w1": "sha256:1"},
+        shared="/shared",
+    )
+    assert value["workers"] == 2
+    assert value["java"] == "17"
+    assert value["components"] == {"spark": "3.5.9", "java": "17"}
+    json.dumps(value)
+
+
+CHECKS = [Check("graphframes.bfs"), Check("mllib.pca"), Check("mllib.als")]
+
+
+def test_an_omitted_component_is_not_run_with_the_declared_reason() -> None:
+    plan = planned(CHECKS, (), LOCK)
+    assert plan.names == (IMAGE_CHECK, "graphframes.bfs", "mllib.pca", "mllib.als")
+    assert [check.name for check in plan.programs] == ["mllib.pca", "mllib.als"]
+    assert plan.absent == {"graphframes.bfs": "the lock leaves graphframes out: no such jar"}
+
+
+def test_only_what_is_asked_for_counts() -> None:
+    plan = planned(CHECKS, ("mllib",), LOCK)
+    assert plan.names == ("mllib.pca", "mllib.als")
+    assert not plan.image
+    assert not plan.absent
+    assert planned(CHECKS, ("mllib.als", "identity"), LOCK).names == (IMAGE_CHECK, "mllib.als")
+
+
+def test_an_unknown_check_is_a_usage_error() -> None:
+    with pytest.raises(UsageError) as caught:
+        selected(["mllib.pca"], ["mlib.pca"])
+    assert caught.value.hint == "did you mean 'mllib.pca'?"
+
+
+def image(**changed: str) -> ImageInfo:
+    return ImageInfo(
+        id="sha256:1",
+        tags=(),
+        labels={**labels(LOCK, "cpu"), **changed},
+        size=1,
+        user="ml",
+        environment=(),
+        diff_ids=(),
+    )
+
+
+def test_the_image_check_compares_every_node_and_label() -> None:
+    nodes = {"m": "sha256:1", "w": "sha256:1"}
+    assert check_image(image(), nodes, LOCK, "cpu").status == "passed"
+    other = check_image(image(), {**nodes, "w": "sha256:2"}, LOCK, "cpu")
+    assert other.error == "w runs sha256:2, not sha256:1"
+    key = "io.mlruntime.component.spark"
+    wrong = check_image(image(**{key: "3.4.0"}), nodes, LOCK, "cpu")
+    assert wrong.error == f"label {key} is '3.4.0', the lock says '3.5.9'"
+    assert check_image(image(), nodes, LOCK, "gpu").status == "failed"
+
+
+def test_the_archive_holds_the_programs_and_the_expectation(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "x.pyc").write_bytes(b"")
+    (tmp_path / "main.py").write_text("1")
+    with tarfile.open(fileobj=io.BytesIO(resources.archive({"a": 1}, tmp_path))) as tar:
+        assert tar.getnames() == [
+            "mlruntime-checks",
+            "mlruntime-checks/programs",
+            "mlruntime-checks/programs/main.py",
+            "mlruntime-checks/expect.json",
+        ]
+        member = tar.extractfile("mlruntime-checks/expect.json")
+        assert member is not None
+        assert json.load(member) == {"a": 1}
