@@ -12,7 +12,6 @@ from builder.cli.output import emit, say
 from builder.cli.stores import host_sources, store_root
 from builder.definitions import Definitions
 from builder.errors import InvalidLock, UsageError
-from builder.fetch import Web
 from builder.lock import Artifact, Lock, parse_lock
 from builder.locking.assemble import Asked, ask, assemble
 from builder.locking.native import load_recipes
@@ -22,6 +21,7 @@ from builder.resolve import resolve
 from builder.runtime import parse_runtime
 from builder.staleness import input_digests, stale_artifacts, stale_inputs, stale_versions
 from builder.store import Store, full_disk
+from builder.web import Web
 
 
 def register(app: typer.Typer) -> None:

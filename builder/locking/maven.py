@@ -7,10 +7,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from builder.errors import ArtifactNotFound, HashMismatch, Unavailable
-from builder.fetch import Web, maven_url
+from builder.fetch import maven_url
 from builder.lock import Artifact
 from builder.sources import without_secrets
 from builder.store import Store, file_sha256
+from builder.web import Web
 
 # Spark's own distribution has everything else that such a jar may want.
 _PROVIDED_SCOPES = ("provided", "test", "system", "import")

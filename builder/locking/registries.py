@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.fetch import Web
 from builder.locking.debian import Archive
 from builder.locking.maven import Repository
 from builder.locking.pypi import Resolver, Target
 from builder.sources import Sources
 from builder.store import Store
+from builder.web import Web
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactNotFound, HashMismatch, OutOfSpace, Unavailable
-from builder.fetch import Fetcher, Web, project_files
+from builder.fetch import Fetcher, project_files
 from builder.lock import Artifact
 from builder.sources import DebianSource, Sources
 from builder.store import Store
+from builder.web import Web
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 POOL = "pool/main/t/thing/thing_1_amd64.deb"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactNotFound, HashMismatch, Unavailable
-from builder.fetch import Web
 from builder.locking.maven import Repository
 from builder.sources import Sources
 from builder.store import Store
+from builder.web import Web
 
 GROUP = "io.graphframes"
 
