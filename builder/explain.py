@@ -116,7 +116,7 @@ def reason_text(reason: Reason) -> str:
     if not reason.bounded_by:
         return text + "; the newest of these"
     ids = ", ".join(edge.id for edge in reason.bounded_by)
-    return text + f"; the newest that fits: {ids} rule out up to {reason.newest_asked}"
+    return text + f"; the newest that fits: {reason.newest_asked} is ruled out by {ids}"
 
 
 def resolution_rows(resolution: Resolution) -> list[tuple[str, str, str]]:
