@@ -1,0 +1,5 @@
+"""``python -m builder`` is ``mlruntime``."""
+
+from builder.cli import run
+
+run()

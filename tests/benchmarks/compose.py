@@ -1,0 +1,284 @@
+"""Composing the image beside `docker build` of the equivalent Dockerfile, from the same files."""
+
+import functools
+import http.server
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from builder import native, oci
+from builder.cli.build import fresh_lock, planned_image
+from builder.cli.stores import store_root
+from builder.definitions import Definitions
+from builder.dockerfile import dockerfile
+from builder.engine import Engine
+from builder.image import Image, ImageLayer, load
+from builder.layering.debian import bootstrap, write_repository
+from builder.layering.tarball import LayerWriter
+from builder.lock import Lock
+from builder.plan import Plan
+from builder.store import Store
+from tests.benchmarks.figures import Figures
+
+ROOT = Path(__file__).parents[2]
+RUNTIME = "6.0-ml"
+BASE = "mlruntime/bench-base:latest"
+BUILT = "mlruntime/bench-dockerfile:latest"
+# A small dependency in the layer of all small dependencies, and an older version of it.
+BUMP = "termcolor==2.5.0"
+
+
+def measure() -> Figures:
+    """Compose from nothing, again, with one pin changed; then the Dockerfile and a push's gzip."""
+    warm = Store(store_root())
+    _cli(warm.root, ROOT, "build", RUNTIME)
+    definitions = Definitions(ROOT)
+    lock = fresh_lock(definitions, RUNTIME)
+    plan = planned_image(definitions, lock, "cpu")
+    with tempfile.TemporaryDirectory(dir=warm.root, prefix="bench-") as folder:
+        work = Path(folder)
+        cold = _cold_store(warm, plan, lock, work / "store")
+        composed, result, memory = _timed_build(cold.root, ROOT, work / "layout")
+        again, _, _ = _timed_build(cold.root, ROOT, work / "layout")
+        bumped_root = _bumped(cold.root, work / "root")
+        bumped, bumped_result, _ = _timed_build(cold.root, bumped_root, work / "bumped")
+        rebuilt = [layer["name"] for layer in bumped_result["layers"] if not layer["cached"]]
+        docker, gzipped, recompressed, theirs = _docker(warm, plan, lock, work)
+    push = docker + gzipped
+    rows = [("what", "seconds", "ratio")]
+    rows += [
+        ("compose, layers compressed and in an OCI layout", f"{composed:.1f}", "1"),
+        ("`docker build`, artifacts on a local mirror", f"{docker:.1f}", _ratio(docker, composed)),
+        ("gzip of its layers, as a push does", f"{gzipped:.1f}", _ratio(gzipped, composed)),
+        ("`docker build` and push's gzip together", f"{push:.1f}", _ratio(push, composed)),
+        (
+            "the same with our compressor instead of gzip",
+            f"{docker + recompressed:.1f}",
+            _ratio(docker + recompressed, composed),
+        ),
+        ("the same build again", f"{again:.2f}", _ratio(again, composed)),
+        (
+            f"one dependency changed (written: {', '.join(rebuilt)})",
+            f"{bumped:.1f}",
+            _ratio(bumped, composed),
+        ),
+    ]
+    return Figures(
+        name="compose",
+        note=f"{RUNTIME}, cpu. Artifacts and native wheels in the store, no layer and no bytecode."
+        f" Peak memory of the builder: {memory} MiB.\n\n" + _sizes(result, theirs),
+        rows=tuple(rows),
+    )
+
+
+def _ratio(seconds: float, unit: float) -> str:
+    return f"{seconds / unit:.2f}"
+
+
+def _cli(store: Path, root: Path, *words: str) -> str:
+    command = [sys.executable, "-m", "builder", "--root", str(root), *words]
+    environment = os.environ | {"MLRUNTIME_STORE": str(store)}
+    return subprocess.run(command, env=environment, check=True, text=True, stdout=-1).stdout
+
+
+def _timed_build(store: Path, root: Path, output: Path) -> tuple[float, dict, int]:  # type: ignore[type-arg]
+    started = time.perf_counter()
+    printed = _cli(store, root, "build", RUNTIME, "--output", str(output), "--json")
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    return seconds, json.loads(printed), peak
+
+
+def _cold_store(warm: Store, plan: Plan, lock: Lock, root: Path) -> Store:
+    """Return a store with every artifact and native wheel, but nothing made from them."""
+    cold = Store(root)
+    wanted = {a.sha256 for a in plan.artifacts}
+    for wheel in lock.variant("cpu").native:
+        built = native.built(warm, wheel)
+        assert built is not None
+        wanted.add(built.sha256)
+        record = warm.record_path("native", wheel.key)
+        cold.write_record("native", wheel.key, record.read_text(encoding="utf-8"))
+    (root / "blobs" / "sha256").mkdir(parents=True)
+    for sha256 in wanted:
+        path = warm.blob(sha256)
+        assert path is not None, sha256
+        os.link(path, root / "blobs" / "sha256" / sha256)
+    return cold
+
+
+def _bumped(store: Path, root: Path) -> Path:
+    """Return definitions that ask for another version of one package, locked."""
+    for name in ("matrix.yaml", "runtimes", "images"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name)
+        else:
+            root.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, root / name)
+    path = root / "runtimes" / RUNTIME / "lock.json"
+    runtime = path.with_name("runtime.yaml")
+    text = runtime.read_text(encoding="utf-8")
+    runtime.write_text(text.replace("\npython:\n", f"\npython:\n  - {BUMP}\n"), encoding="utf-8")
+    omit = [w for o in json.loads(path.read_text())["omitted"] for w in
+            ("--omit-unavailable", o["component"])]  # fmt: skip
+    _cli(store, root, "lock", RUNTIME, *omit)
+    return root
+
+
+# docker build
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback: the mirror that the Dockerfile installs from."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _docker(
+    warm: Store, plan: Plan, lock: Lock, work: Path
+) -> tuple[float, float, float, list[int]]:
+    """Return seconds to build, to gzip, to compress as we do, and the compressed layer sizes."""
+    mirror, context = work / "mirror", work / "context"
+    wheels = _mirror(warm, plan, lock, mirror)
+    _context(plan, lock, warm, context, wheels)
+    engine = Engine.connect()
+    _base(engine, warm, mirror / "debs", work)
+    try:
+        with _served(mirror) as address:
+            started = time.perf_counter()
+            subprocess.run(
+                ["docker", "build", "--quiet", "--no-cache", "--network", "host",
+                 "--build-arg", f"BASE={BASE}", "--build-arg", f"PACKAGES={address}",
+                 "--tag", BUILT, str(context)],
+                env=os.environ | {"DOCKER_BUILDKIT": "0"}, check=True, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+            built = time.perf_counter() - started
+        saved = work / "saved"
+        saved.mkdir()
+        subprocess.run(f"docker save {BUILT} | tar -x -C {saved}", shell=True, check=True)
+        layers = sorted(saved.rglob("layer.tar")) or sorted(saved.rglob("*.tar"))
+        gzipped, sizes = _packed(layers, _gzip)
+        ours, _ = _packed(layers, _isal)
+    finally:
+        engine.remove_image(BUILT)
+        engine.remove_image(BASE)
+        engine.close()
+    return built, gzipped, ours, sizes
+
+
+def _packed(layers: list[Path], pack: object) -> tuple[float, list[int]]:
+    started = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        sizes = list(pool.map(pack, layers))  # type: ignore[arg-type]
+    return time.perf_counter() - started, sizes
+
+
+def _gzip(path: Path) -> int:
+    """Compress as an engine's push does: gzip, level 6, one stream per layer."""
+    packer, size = zlib.compressobj(6, wbits=31), 0
+    with path.open("rb") as handle:
+        while chunk := handle.read(1 << 20):
+            size += len(packer.compress(chunk))
+    return size + len(packer.flush())
+
+
+def _isal(path: Path) -> int:
+    writer = LayerWriter(open(os.devnull, "wb"))  # noqa: PTH123, SIM115
+    with path.open("rb") as handle:
+        writer.file("layer.tar", handle, path.stat().st_size)
+    return writer.finish().size
+
+
+def _mirror(warm: Store, plan: Plan, lock: Lock, mirror: Path) -> list[str]:
+    """Lay out debs and wheels; return the names of the natively built wheels."""
+    (mirror / "debs").mkdir(parents=True)
+    (mirror / "wheels").mkdir()
+    write_repository(mirror / "debs", [(a, _blob(warm, a.sha256)) for a in lock.os])
+    for layer in plan.layers:
+        for artifact in layer.wheels:
+            os.link(_blob(warm, artifact.sha256), mirror / "wheels" / artifact.filename)
+    names = []
+    for recipe in lock.variant("cpu").native:
+        wheel = native.built(warm, recipe)
+        assert wheel is not None
+        os.link(wheel.path, mirror / "wheels" / wheel.filename)
+        names.append(wheel.filename)
+    return names
+
+
+def _blob(store: Store, sha256: str) -> Path:
+    path = store.blob(sha256)
+    assert path is not None, sha256
+    return path
+
+
+def _context(plan: Plan, lock: Lock, warm: Store, context: Path, wheels: list[str]) -> None:
+    template = (ROOT / "images" / "Dockerfile.j2").read_text(encoding="utf-8")
+    for name in ("jars", "library", "rootfs"):
+        (context / name).mkdir(parents=True)
+    for layer in plan.layers:
+        for target, jar in layer.jars:
+            os.link(_blob(warm, jar.sha256), context / "jars" / Path(target).name)
+        for file in layer.files:
+            folder = "rootfs" if layer.name == "settings" else "library"
+            if layer.name in ("settings", "sparkdl"):
+                path = file.path.partition("site-packages/")[2] or file.path
+                (context / folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (context / folder / path).write_bytes(file.content)
+    text = dockerfile(plan, lock, template, wheels)
+    (context / "Dockerfile").write_text(text, encoding="utf-8")
+
+
+def _base(engine: Engine, warm: Store, repository: Path, work: Path) -> None:
+    """Give the engine a bare Debian, as a Dockerfile's FROM would find it; not timed."""
+    store = Store(work / "base")
+    scratch = work / "bootstrap"
+    scratch.mkdir()
+    path = work / "base.tar.gz"
+    with path.open("wb") as target:
+        writer = LayerWriter(target)
+        bootstrap(repository, ("apt",), scratch, writer)
+        blob = writer.finish()
+    store.adopt_blob(path, blob.digest.partition(":")[2])
+    layer = ImageLayer(name="base", blob=blob, cached=False, seconds=0.0)
+    document = {"architecture": "amd64", "os": "linux", "config": {"Env": []},
+                "rootfs": {"type": "layers", "diff_ids": [blob.diff_id]}}  # fmt: skip
+    config = oci.Document(content=json.dumps(document).encode(), media_type=oci.CONFIG_TYPE)
+    manifest = oci.manifest(config, [blob], {})
+    load(Image(reference=BASE, layers=(layer,), config=config, manifest=manifest), store, engine)
+
+
+def _sizes(result: dict, theirs: list[int]) -> str:  # type: ignore[type-arg]
+    lines = ["| layer | compressed MB | on disk MB |", "|---|---|---|"]
+    for layer in result["layers"]:
+        lines.append(
+            f"| {layer['name']} | {layer['size'] / 1e6:.1f} | {layer['unpacked'] / 1e6:.1f} |"
+        )
+    unpacked = sum(layer["unpacked"] for layer in result["layers"])
+    lines.append(f"| **all** | **{result['size'] / 1e6:.1f}** | **{unpacked / 1e6:.1f}** |")
+    lines.append(f"| the Dockerfile's image, gzip 6 | {sum(theirs) / 1e6:.1f} | |")
+    return "\n".join(lines)
