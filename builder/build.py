@@ -7,7 +7,7 @@ image's own Python compiling bytecode, and the native builds.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Final
 
 from builder import native, oci
 from builder.engine import Engine
-from builder.fetch import Fetcher
 from builder.image import Image, ImageLayer, load
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
@@ -35,11 +34,11 @@ Say = Callable[[str], None]
 class Workshop:
     """Everything a build needs of its surroundings.
 
-    ``engine`` is only called when something has to run; ``say`` gets lines about progress.
+    ``fetch`` brings artifacts and returns their files by sha256; ``engine`` is only called when something has to run; ``say`` gets lines about progress.
     """
 
     store: Store
-    fetcher: Fetcher
+    fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
     engine: Callable[[], Engine]
     say: Say
     images: Mapping[str, bytes]
@@ -125,7 +124,7 @@ class _Build:
         for wheel in unbuilt:
             for artifact in (wheel.sdist, *wheel.requirements, *self._toolchain(wheel)):
                 wanted[artifact.sha256] = artifact
-        self.files |= self.shop.fetcher.fetch_all(wanted.values())
+        self.files |= self.shop.fetch(wanted.values())
 
     def _toolchain(self, wheel: NativeWheel) -> tuple[Artifact, ...]:
         return self.lock.toolchain if wheel.toolchain != wheel.base else ()

@@ -6,12 +6,16 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+from typing import Final
 
 from builder import oci
 from builder.engine import Engine, chain_ids
 from builder.errors import HashMismatch, Unavailable
 from builder.layering.tarball import LayerBlob, blocks
 from builder.store import Store, file_sha256, full_disk
+
+MANIFESTS: Final = "manifests"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,15 +44,25 @@ class Image:
         return layers + len(self.config.content) + len(self.manifest.content)
 
 
-def blob_file(store: Store, digest: str) -> Path:
-    """Return the store's file for a blob, or raise ``Unavailable`` when it is gone."""
-    path = store.blob(digest.partition(":")[2])
+class Blobs(Protocol):
+    """Where the bytes of layers are: the store, or an OCI layout."""
+
+    def blob(self, sha256: str) -> Path | None:
+        """Return the file of a blob, or ``None``."""
+
+    def discard(self, sha256: str) -> None:
+        """Forget a blob that turned out to be damaged, if it can be made again."""
+
+
+def blob_file(blobs: Blobs, digest: str) -> Path:
+    """Return the file of a blob, or raise ``Unavailable`` when it is gone."""
+    path = blobs.blob(_hex(digest))
     if path is None:
-        raise Unavailable(f"the store has lost blob {digest}", hint="build again")
+        raise Unavailable(f"blob {digest} is missing", hint="build the image again")
     return path
 
 
-def write_layout(image: Image, store: Store, directory: Path) -> None:
+def write_layout(image: Image, blobs: Blobs, directory: Path) -> None:
     """Write an OCI layout; an existing layout in ``directory`` is replaced only once whole.
 
     Layers are hard links into the store where the file system allows it.
@@ -67,7 +81,7 @@ def write_layout(image: Image, store: Store, directory: Path) -> None:
             for layer in image.layers:
                 target = partial / oci.blob_path(layer.blob.digest)
                 if not target.exists():
-                    _link(blob_file(store, layer.blob.digest), target)
+                    _link(blob_file(blobs, layer.blob.digest), target)
             shutil.rmtree(directory, ignore_errors=True)
             partial.replace(directory)
     finally:
@@ -81,7 +95,22 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def load(image: Image, store: Store, engine: Engine) -> int:
+def remember_manifest(image: Image, store: Store) -> None:
+    """Note the manifest digest of an image that an engine will know by its config only."""
+    store.write_record(MANIFESTS, _hex(image.config.digest), image.manifest.digest)
+
+
+def manifest_of(image_id: str, store: Store) -> str | None:
+    """Return the manifest digest of an image that was loaded; an engine knows only its config."""
+    record = store.record(MANIFESTS, _hex(image_id))
+    return record.read_text(encoding="utf-8") if record else None
+
+
+def _hex(digest: str) -> str:
+    return digest.partition(":")[2]
+
+
+def load(image: Image, blobs: Blobs, engine: Engine) -> int:
     """Put the image into the engine under its reference; return the bytes that were sent.
 
     Layers the engine can already build upon are not sent. A blob whose bytes are not what its
@@ -92,8 +121,8 @@ def load(image: Image, store: Store, engine: Engine) -> int:
         return 0
     missing = _missing(image, engine.chain_ids())
     for layer in missing:
-        _verify(layer, blob_file(store, layer.blob.digest))
-    engine.load(_archive(image, missing, store))
+        verify(layer, blobs)
+    engine.load(_archive(image, missing, blobs))
     return sum(layer.blob.size for layer in missing)
 
 
@@ -104,18 +133,19 @@ def _missing(image: Image, chains: frozenset[str]) -> tuple[ImageLayer, ...]:
     )
 
 
-def _verify(layer: ImageLayer, path: Path) -> None:
-    found = f"sha256:{file_sha256(path)}"
+def verify(layer: ImageLayer, blobs: Blobs) -> None:
+    """Raise ``HashMismatch`` unless a layer's bytes are what its digest says."""
+    found = f"sha256:{file_sha256(blob_file(blobs, layer.blob.digest))}"
     if found != layer.blob.digest:
-        path.unlink(missing_ok=True)
+        blobs.discard(_hex(layer.blob.digest))
         raise HashMismatch(
-            f"layer {layer.name!r} is damaged in the store",
+            f"layer {layer.name!r} is damaged",
             why=f"its digest is {layer.blob.digest}, its bytes have {found}",
-            hint="the damaged blob has been removed: build again",
+            hint="build the image again: what is damaged is made anew",
         )
 
 
-def _archive(image: Image, layers: tuple[ImageLayer, ...], store: Store) -> Iterator[bytes]:
+def _archive(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs) -> Iterator[bytes]:
     """Yield the archive an engine loads, a block at a time."""
     diff_ids = [layer.blob.diff_id for layer in image.layers]
     documents = {
@@ -125,7 +155,7 @@ def _archive(image: Image, layers: tuple[ImageLayer, ...], store: Store) -> Iter
     for name, content in documents.items():
         yield _header(name, len(content)) + content + _padding(len(content))
     for layer in layers:
-        path = blob_file(store, layer.blob.digest)
+        path = blob_file(blobs, layer.blob.digest)
         yield _header(oci.archive_layer(layer.blob.diff_id), layer.blob.size)
         yield from blocks(path)
         yield _padding(layer.blob.size)

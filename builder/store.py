@@ -37,6 +37,10 @@ class Store:
         path = self._blob_path(sha256)
         return path if path.is_file() else None
 
+    def discard(self, sha256: str) -> None:
+        """Remove a blob whose bytes turned out not to be what its name says."""
+        self._blob_path(sha256).unlink(missing_ok=True)
+
     def record(self, kind: str, key: str) -> Path | None:
         """Return the path of a record, or ``None``."""
         path = self.record_path(kind, key)

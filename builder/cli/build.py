@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +15,15 @@ from builder.build import TOOLS, Workshop
 from builder.build import build as build_image
 from builder.cli.context import Context
 from builder.cli.output import emit, say
+from builder.cli.progress import downloads
 from builder.cli.stores import fetcher, store_root
 from builder.definitions import Definitions
 from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import UsageError
-from builder.image import Image, load, write_layout
-from builder.lock import Lock, parse_lock
+from builder.fetch import Fetcher
+from builder.image import Image, load, remember_manifest, write_layout
+from builder.lock import Artifact, Lock, parse_lock
 from builder.plan import Plan, plan
 from builder.stack import parse_stack
 from builder.staleness import input_digests, refuse_stale
@@ -52,7 +54,7 @@ def build(
     store = Store(store_root())
     shop = Workshop(
         store=store,
-        fetcher=fetcher(store),
+        fetch=partial(_fetched, fetcher(store, context.ca_bundle)),
         engine=cache(Engine.connect),
         say=say,
         images=definitions.image_files(),
@@ -65,6 +67,7 @@ def build(
         if load_:
             say("loading the image into the engine")
             sent = load(image, store, shop.engine())
+            remember_manifest(image, store)
     finally:
         shop.clear()
     if output is not None:
@@ -73,6 +76,11 @@ def build(
     if sent is not None:
         result["sent"] = sent
     emit(result, _text(result, image), as_json)
+
+
+def _fetched(source: Fetcher, artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
+    with downloads(say) as progress:
+        return source.fetch_all(artifacts, progress)
 
 
 def reference(runtime: str, variant: str) -> str:
@@ -143,9 +151,7 @@ def _text(result: dict[str, Any], image: Image) -> str:
     lines = [f"{'layer':12} {'packed':>9} {'unpacked':>9}  from"]
     for layer in image.layers:
         origin = "store" if layer.cached else f"made in {layer.seconds:.1f} s"
-        lines.append(
-            f"{layer.name:12} {_mb(layer.blob.size)} {_mb(layer.blob.unpacked)}  {origin}"
-        )
+        lines.append(f"{layer.name:12} {_mb(layer.blob.size)} {_mb(layer.blob.unpacked)}  {origin}")
     lines.append(f"{'':12} {_mb(image.size)} {_mb(sum(i.blob.unpacked for i in image.layers))}")
     lines += [f"left out: {o['component']} ({o['why']})" for o in result["omitted"]]
     lines.append(f"{image.reference}  {image.manifest.digest}  in {result['seconds']:.1f} s")
