@@ -2,8 +2,6 @@
 
 import warnings
 
-import cloudpickle
-
 _VERBOSITIES = ("all", "log_callback_only")
 
 
@@ -42,6 +40,8 @@ class HorovodRunner:
         """
         if not callable(main):
             raise TypeError(f"main must be callable, not {type(main).__name__}")
+        import cloudpickle
+
         payload = cloudpickle.dumps((main, kwargs))
         run = _local if self.num_processor < 0 else _cluster
         return cloudpickle.loads(run(payload, abs(self.num_processor)))

@@ -1,0 +1,157 @@
+"""What of ``sparkdl`` can be tested without Spark, Horovod or TensorFlow."""
+
+import importlib
+import inspect
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+LIBRARY = Path(__file__).parents[2] / "images" / "sparkdl"
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(LIBRARY))
+
+
+def load(name: str) -> Any:
+    return importlib.import_module(f"sparkdl.{name}")
+
+
+def test_the_signature_is_upstreams() -> None:
+    runner = load("_runner").HorovodRunner
+    assert inspect.getfullargspec(runner.__init__) == inspect.FullArgSpec(
+        args=["self"],
+        varargs=None,
+        varkw=None,
+        defaults=None,
+        kwonlyargs=["np", "driver_log_verbosity"],
+        kwonlydefaults={"driver_log_verbosity": "log_callback_only"},
+        annotations={},
+    )
+    assert inspect.getfullargspec(runner.run) == inspect.FullArgSpec(
+        args=["self", "main"],
+        varargs=None,
+        varkw="kwargs",
+        defaults=None,
+        kwonlyargs=[],
+        kwonlydefaults=None,
+        annotations={},
+    )
+
+
+def test_np_must_be_named() -> None:
+    with pytest.raises(TypeError):
+        load("_runner").HorovodRunner(2)
+
+
+@pytest.mark.parametrize("np", [2.0, "2", None, True])
+def test_np_must_be_a_whole_number(np: Any) -> None:
+    with pytest.raises(TypeError, match="whole number"):
+        load("_runner").HorovodRunner(np=np)
+
+
+def test_an_unknown_verbosity_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'all' or 'log_callback_only', not 'loud'"):
+        load("_runner").HorovodRunner(np=2, driver_log_verbosity="loud")
+
+
+def test_all_slots_is_deprecated() -> None:
+    with pytest.warns(DeprecationWarning, match="number of ranks"):
+        load("_runner").HorovodRunner(np=0)
+
+
+def test_main_must_be_callable() -> None:
+    with pytest.raises(TypeError, match="callable"):
+        load("_runner").HorovodRunner(np=-1).run(3)
+
+
+def test_ranks_of_a_host_are_neighbours() -> None:
+    placements = load("_ranks").place(["b", "a", "b", "c", "a", "b"])
+    assert [one.rank for one in placements] == [0, 3, 1, 5, 4, 2]
+    assert [one.local_rank for one in placements] == [0, 0, 1, 0, 1, 2]
+    assert [one.local_size for one in placements] == [3, 2, 3, 1, 2, 3]
+    assert [one.cross_rank for one in placements] == [0, 1, 0, 2, 1, 0]
+    assert [one.cross_size for one in placements] == [3, 3, 2, 3, 2, 1]
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=12))
+def test_placements_fit_together(hosts: list[str]) -> None:
+    placements = load("_ranks").place(hosts)
+    assert sorted(one.rank for one in placements) == list(range(len(hosts)))
+    assert placements[0].rank == 0
+    assert [one.host for one in placements] == hosts
+    by_rank = sorted(placements, key=lambda one: one.rank)
+    order = [one.host for one in by_rank]
+    assert sum(a != b for a, b in itertools.pairwise(order)) == len(set(hosts)) - 1
+    for host, count in Counter(hosts).items():
+        locals_ = [one.local_rank for one in by_rank if one.host == host]
+        assert locals_ == list(range(count))
+    for local_rank in {one.local_rank for one in placements}:
+        peers = [one for one in by_rank if one.local_rank == local_rank]
+        assert [one.cross_rank for one in peers] == list(range(len(peers)))
+        assert {one.cross_size for one in peers} == {len(peers)}
+
+
+def failure(rank: int, summary: str) -> Any:
+    return load("_errors").Failure(rank=rank, host="h", summary=summary, traceback="Trace")
+
+
+def test_the_cause_is_told_and_not_its_consequences() -> None:
+    failures = [
+        failure(0, "UnknownError: Horovod has been shut down. This was caused by an exception"),
+        failure(1, "ValueError: boo"),
+        failure(2, "KeyError: 3"),
+    ]
+    error = load("_errors").from_spark("whatever", failures, {0: (0, "h")}, 3)
+    assert error.rank == 1
+    assert str(error) == "rank 1 of 3 on h failed: ValueError: boo\n\nTrace"
+
+
+def test_a_rank_that_died_silently_is_named_from_what_spark_says() -> None:
+    message = (
+        "Job aborted due to stage failure: barrier task ResultTask(6, 1) finished unsuccessfully.\n"
+        "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)"
+    )
+    started = {0: (1, "a"), 1: (0, "b")}
+    error = load("_errors").from_spark(message, [], started, 2)
+    assert error.rank == 0
+    assert str(error) == "rank 0 of 2 on b died: Python worker exited unexpectedly (crashed)"
+
+
+def test_the_silent_one_is_to_blame_when_spark_names_its_victim() -> None:
+    message = "barrier task ResultTask(6, 0) finished unsuccessfully."
+    started = {0: (0, "a"), 1: (1, "b")}
+    victim = failure(0, "UnknownError: Horovod has been shut down")
+    error = load("_errors").from_spark(message, [victim], started, 2)
+    assert error.rank == 1
+    assert "on b died" in str(error)
+
+
+def test_sparks_own_error_stands_when_no_rank_started() -> None:
+    assert load("_errors").from_spark("slots", [], {}, 2) is None
+
+
+def test_a_failure_travels_as_text() -> None:
+    one = failure(1, "ValueError: ünï")
+    assert load("_errors").Failure.from_json(one.to_json()) == one
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    import subprocess
+    import sys
+
+    program = "import sys, sparkdl; print(*{'tensorflow', 'pyspark', 'horovod'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(LIBRARY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == ""
