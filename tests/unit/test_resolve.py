@@ -1,0 +1,205 @@
+"""The resolver against an exhaustive search, and on the real matrix."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from builder.errors import UsageError
+from builder.explain import conflict_json, reason_text, resolution_json
+from builder.matrix import Matrix, parse_matrix
+from builder.resolve import NoSolution, artifact_names, resolve
+from builder.runtime import parse_runtime
+from tests.unit.matrices import Facts, facts
+
+ROOT = Path(__file__).parents[2]
+
+
+def outcome(given: Facts) -> dict[str, Version] | NoSolution:
+    try:
+        return dict(resolve(given.matrix(), given.asked()).versions)
+    except NoSolution as failure:
+        return failure
+
+
+@settings(max_examples=250, deadline=None)
+@given(facts())
+def test_the_verdict_and_the_optimum_are_those_of_an_exhaustive_search(given: Facts) -> None:
+    found = outcome(given)
+    best = given.best()
+    if best is None:
+        assert isinstance(found, NoSolution)
+    else:
+        assert found == best
+
+
+@settings(max_examples=250, deadline=None)
+@given(facts())
+def test_an_explanation_is_unsatisfiable_and_minimal(given: Facts) -> None:
+    found = outcome(given)
+    if not isinstance(found, NoSolution):
+        return
+    lines = {line.component: given.request[line.component] for line in found.conflict.lines}
+    rules = tuple(given.rules[edge.index] for edge in found.conflict.edges)
+    assert not given.solvable(lines, rules)
+    for name in lines:
+        assert given.solvable({n: w for n, w in lines.items() if n != name}, rules)
+    for rule in rules:
+        assert given.solvable(lines, tuple(r for r in rules if r is not rule))
+
+
+@settings(max_examples=250, deadline=None)
+@given(facts())
+def test_the_changes_work_and_no_smaller_one_does(given: Facts) -> None:
+    found = outcome(given)
+    if not isinstance(found, NoSolution):
+        return
+    assert found.conflict.changes
+    for change in found.conflict.changes:
+        changed = dict(given.request)
+        for replacement in change:
+            del changed[replacement.line.component]
+            if replacement.version is not None:
+                changed[replacement.line.component] = (str(replacement.version),)
+        assert given.solvable(changed, given.rules)
+        for fewer in combinations(given.request, len(change) - 1):
+            rest = {n: w for n, w in given.request.items() if n not in fewer}
+            assert not given.solvable(rest, given.rules)
+
+
+@settings(max_examples=150, deadline=None)
+@given(facts())
+def test_every_release_preferred_to_the_chosen_one_is_excluded_by_a_named_edge(
+    given: Facts,
+) -> None:
+    try:
+        resolution = resolve(given.matrix(), given.asked())
+    except NoSolution:
+        return
+    chosen = dict.fromkeys(given.releases) | {n: str(v) for n, v in resolution.versions}
+    for reason in resolution.reasons:
+        bounds = [given.rules[edge.index] for edge in reason.bounded_by]
+        releases = given.releases[reason.component]
+        for better in releases[: releases.index(str(reason.version))]:
+            if better in given.request.get(reason.component, releases):
+                trial = {**chosen, reason.component: better}
+                assert not all(given.holds(rule, trial) for rule in bounds)
+        assert reason.asked is not None or reason.needed_by
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    return parse_matrix((ROOT / "matrix.yaml").read_text(), file="matrix.yaml")
+
+
+def request(*lines: str) -> list[tuple[str, SpecifierSet]]:
+    pairs = (line.split(" ", 1) for line in lines)
+    return [(name, SpecifierSet(specifier)) for name, specifier in pairs]
+
+
+def test_what_a_release_needs_is_drawn_in_and_nothing_else(matrix: Matrix) -> None:
+    found = resolve(matrix, request("spark ==3.5.9"))
+    assert dict(found.versions) == {
+        "spark": Version("3.5.9"),
+        "python": Version("3.11"),
+        "java": Version("21"),
+        "scala": Version("2.12"),
+    }
+    scala = next(r for r in found.reasons if r.component == "scala")
+    assert [edge.id for edge in scala.needed_by] == ["spark-3-scala"]
+    assert reason_text(scala).startswith("needed by spark-3-scala; ")
+
+
+def test_components_on_request_join_only_when_named(matrix: Matrix) -> None:
+    assert resolve(matrix, request("tensorflow ==2.15.1")).version("cuda") is None
+    found = resolve(matrix, request("tensorflow ==2.15.1", "cuda >=0", "driver >=0"))
+    assert found.version("cuda") == Version("12.2")
+    assert found.version("cudnn") is None
+    assert found.version("driver") == Version("580.65.06")
+
+
+def test_a_driver_too_old_for_the_image_is_explained(matrix: Matrix) -> None:
+    with pytest.raises(NoSolution) as failure:
+        resolve(matrix, request("tensorflow ==2.15.1", "cuda ==12.*", "driver ==520.61.05"))
+    assert [edge.id for edge in failure.value.conflict.edges] == ["cuda-12-driver"]
+    assert {line.component for line in failure.value.conflict.lines} == {"cuda", "driver"}
+
+
+def test_artifact_names_are_filled_in_from_the_resolution(matrix: Matrix) -> None:
+    definition = parse_runtime((ROOT / "runtimes/6.0-ml/runtime.yaml").read_text(), file="r")
+    found = resolve(matrix, definition.request)
+    assert artifact_names(matrix, found, "maven", "cpu") == [
+        ("graphframes", "io.graphframes:graphframes-spark3_2.12", "0.12.2")
+    ]
+    assert ("java", "openjdk-17-jre-headless", "17") in artifact_names(
+        matrix, found, "debian", "cpu"
+    )
+    names = {
+        v: dict(n[:2] for n in artifact_names(matrix, found, "pypi", v)) for v in ("cpu", "gpu")
+    }
+    assert names["cpu"]["tensorflow"] == "tensorflow-cpu"
+    assert names["gpu"]["tensorflow"] == "tensorflow"
+
+
+def test_an_artifact_named_after_an_absent_component_is_an_error() -> None:
+    document = {
+        "components": {
+            "jar": {
+                "title": "Jar",
+                "summary": "x",
+                "releases": ["1"],
+                "artifacts": [{"origin": "maven", "name": "g:jar_{scala.minor}"}],
+            },
+            "scala": {"title": "Scala", "summary": "x", "releases": ["2.12"]},
+        },
+        "preference": ["jar", "scala"],
+        "edges": [],
+    }
+    matrix = parse_matrix(json.dumps(document), file="m")
+    with pytest.raises(UsageError, match="the artifact of jar is named after scala: absent"):
+        artifact_names(matrix, resolve(matrix, request("jar ==1")), "maven", "cpu")
+
+
+def test_a_misspelt_component_is_a_usage_error(matrix: Matrix) -> None:
+    with pytest.raises(UsageError, match=r"did you mean 'tensorflow'\?"):
+        resolve(matrix, request("tensorlow ==2.15"))
+
+
+def test_two_lines_about_one_component_both_count(matrix: Matrix) -> None:
+    found = resolve(matrix, request("numpy >=1.24", "numpy <1.25"))
+    assert found.version("numpy") == Version("1.24.4")
+
+
+def test_a_version_that_does_not_exist_gets_its_nearest_neighbour(matrix: Matrix) -> None:
+    with pytest.raises(NoSolution) as failure:
+        resolve(matrix, request("tensorflow ==2.15.7", "horovod ==0.28.1"))
+    conflict = failure.value.conflict
+    assert (len(conflict.lines), conflict.edges) == (1, ())
+    assert [str(r.version) for r in conflict.changes[0]] == ["2.15.1"]
+
+
+def test_a_conflict_as_json_says_what_the_text_says(matrix: Matrix) -> None:
+    with pytest.raises(NoSolution) as failure:
+        resolve(matrix, request("tensorflow ==2.16.2", "horovod ==0.28.1"))
+    data = conflict_json(failure.value.conflict)
+    assert data["request"] == [
+        {"component": "tensorflow", "specifier": "==2.16.2"},
+        {"component": "horovod", "specifier": "==0.28.1"},
+    ]
+    assert [edge["id"] for edge in data["edges"]] == ["horovod-tensorflow"]
+    assert data["changes"] == [
+        [{"component": "tensorflow", "instead_of": "==2.16.2", "version": "2.15.1"}],
+        [{"component": "horovod", "instead_of": "==0.28.1", "version": None}],
+    ]
+
+
+def test_a_resolution_as_json_has_the_reason_of_each_choice(matrix: Matrix) -> None:
+    data = resolution_json(resolve(matrix, request("pyarrow >=15", "numpy <2")))
+    assert data["versions"]["pyarrow"] == "25.0.1"
+    pyarrow = next(c for c in data["components"] if c["component"] == "pyarrow")
+    assert pyarrow["bounded_by"] == ["pyarrow-26-numpy"]
+    assert pyarrow["asked"] == ">=15"
