@@ -5,7 +5,6 @@ None of the SDK's errors leave it: they become ``Unavailable``, ``CommandFailed`
 can remove what a killed process left, and nothing else.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -15,8 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -25,83 +23,36 @@ from docker.utils.socket import STDERR, frames_iter
 from urllib3.exceptions import HTTPError
 
 from builder import owner
+from builder.containers import (
+    EngineInfo,
+    ImageInfo,
+    Lines,
+    Mount,
+    Owned,
+    RunResult,
+    State,
+    Stream,
+    chain_ids,
+)
 from builder.errors import CommandFailed, OutOfSpace, Unavailable
+
+__all__ = [
+    "Container",
+    "Engine",
+    "EngineInfo",
+    "Exec",
+    "ImageInfo",
+    "Mount",
+    "Owned",
+    "RunResult",
+    "State",
+    "chain_ids",
+]
 
 TAIL_LINES: Final = 40
 _LOAD_SECONDS: Final = 1800
 _DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 _START_HINT: Final = "start one: `./dev engine`, or install Docker, or set DOCKER_HOST"
-
-Stream = Literal["stdout", "stderr"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mount:
-    """A host directory (or, with ``kind="volume"``, a named volume) seen in a container."""
-
-    source: str
-    target: str
-    read_only: bool = False
-    kind: Literal["bind", "volume"] = "bind"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageInfo:
-    """What the engine knows of an image; ``size`` in bytes, unpacked."""
-
-    id: str
-    tags: tuple[str, ...]
-    labels: Mapping[str, str]
-    size: int
-    user: str
-    environment: tuple[str, ...]
-    diff_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineInfo:
-    """The engine and the host it runs on; ``memory`` in bytes."""
-
-    version: str
-    api: str
-    kernel: str
-    cpus: int
-    memory: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """How a container ended, with the last lines it wrote."""
-
-    exit_code: int
-    tail: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """Whether a container runs; ``exit_code`` and ``oom_killed`` once it does not."""
-
-    running: bool
-    exit_code: int
-    oom_killed: bool
-    error: str
-
-    def __str__(self) -> str:
-        if self.running:
-            return "is running"
-        why = " (out of memory)" if self.oom_killed else f" ({self.error})" if self.error else ""
-        return f"exited with {self.exit_code}{why}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Owned:
-    """One thing that some run of this tool made in the engine."""
-
-    kind: Literal["container", "network", "volume"]
-    id: str
-    name: str
-    labels: Mapping[str, str]
-    running: bool = False
 
 
 class Engine:
@@ -411,7 +362,7 @@ class Container:
     def follow(self) -> Iterator[str]:
         """Yield its output, stdout and stderr together, line by line until it ends."""
         with _translated(f"reading the output of {self.name}"):
-            lines = _Lines()
+            lines = Lines()
             for chunk in self._api.logs(self.name, stream=True, follow=True):
                 yield from lines.feed(chunk)
             yield from lines.end()
@@ -509,7 +460,7 @@ class Exec:
         self._user = user
 
     def __iter__(self) -> Iterator[tuple[Stream, str]]:
-        out, err = _Lines(), _Lines()
+        out, err = Lines(), Lines()
         with _translated(f"running a process in {self._container.name}"):
             for number, chunk in _frames(self._api, self._id):
                 if number == STDERR:
@@ -544,32 +495,6 @@ def _frames(api: Any, ident: str) -> Iterator[tuple[int, bytes]]:
     finally:
         connection._response.close()
         connection.close()
-
-
-class _Lines:
-    """Bytes in any pieces to lines of text, carriage returns counting as line ends."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, chunk: bytes) -> Iterator[str]:
-        *whole, self._rest = re.split(rb"\r\n|\n|\r(?!$)", self._rest + chunk)
-        return (line.decode(errors="replace") for line in whole)
-
-    def end(self) -> Iterator[str]:
-        rest, self._rest = self._rest.rstrip(b"\r"), b""
-        return iter([rest.decode(errors="replace")] if rest else [])
-
-
-def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the OCI chain id of each prefix of a layer stack (``diff_ids`` bottom first)."""
-    chains: list[str] = []
-    for diff_id in diff_ids:
-        joined = f"{chains[-1]} {diff_id}" if chains else None
-        chains.append(
-            "sha256:" + hashlib.sha256(joined.encode()).hexdigest() if joined else diff_id
-        )
-    return tuple(chains)
 
 
 def _knock(host: str) -> None:

@@ -6,8 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from typing import Final
+from typing import Final, Protocol
 
 from builder import oci
 from builder.engine import Engine, chain_ids

@@ -10,14 +10,16 @@ import typer
 
 from builder.cli.context import Context
 from builder.cli.output import emit, say
+from builder.cli.stores import store_root
 from builder.definitions import Definitions
 from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import InvalidLock, UsageError
+from builder.image import manifest_of
 from builder.lock import Lock, parse_lock
 from builder.plan import LABEL
 from builder.report import CheckResult, Report, numbers
-from builder.store import full_disk
+from builder.store import Store, full_disk
 from builder.validation.catalog import CHECKS
 from builder.validation.session import Subject, planned, validate
 
@@ -99,7 +101,7 @@ def find_subject(
             raise InvalidLock(
                 f"{reference} was built from another lock", hint=f"build it anew: `{built}`"
             )
-        return Subject(image=image.id, lock=lock, variant=variant, workers=workers)
+        return _subject(image.id, lock, variant, workers)
     image = engine.image(subject)
     if image is None:
         raise UsageError(
@@ -111,7 +113,12 @@ def find_subject(
         raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
     lock = _lock(definitions, runtime)
     lock.variant(variant)
-    return Subject(image=image.id, lock=lock, variant=variant, workers=workers)
+    return _subject(image.id, lock, variant, workers)
+
+
+def _subject(image: str, lock: Lock, variant: str, workers: int) -> Subject:
+    manifest = manifest_of(image, Store(store_root()))
+    return Subject(image=image, lock=lock, variant=variant, workers=workers, manifest=manifest)
 
 
 def _lock(definitions: Definitions, runtime: str) -> Lock:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder import engine, owner
-from builder.engine import Container, Engine, Owned, _Lines, chain_ids
+from builder.containers import Lines
+from builder.engine import Container, Engine, Owned, chain_ids
 from builder.errors import CommandFailed, OutOfSpace, Unavailable
 
 
@@ -20,18 +21,18 @@ def test_lines_do_not_depend_on_how_the_bytes_are_cut(
 ) -> None:
     text = "".join(parts)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=4)))
-    lines = _Lines()
+    lines = Lines()
     got: list[str] = []
     for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
         got += lines.feed(text[start:end].encode())
     got += lines.end()
-    whole = _Lines()
+    whole = Lines()
     assert got == [*whole.feed(text.encode()), *whole.end()]
     assert "".join(got) == text.replace("\r", "").replace("\n", "")
 
 
 def test_a_multibyte_character_cut_in_two_survives() -> None:
-    lines = _Lines()
+    lines = Lines()
     first = list(lines.feed("é\n".encode()[:1]))
     assert [*first, *lines.feed("é\n".encode()[1:])] == ["é"]
 
