@@ -7,7 +7,7 @@ from typing import Final
 
 from packaging.version import Version
 
-from builder.matrix import Edge
+from builder.facts import Edge
 from builder.space import Line, Space
 
 MOST_CHANGES: Final = 5

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from builder.conflict import Conflict, Replacement
-from builder.matrix import Edge, Term
+from builder.facts import Edge, Term
 from builder.space import ANY_VERSION
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from builder.explain import edge_json, rule_text
-from builder.matrix import Component, Edge, Matrix
+from builder.facts import Component, Edge, Matrix
 from builder.space import Space
 
 # What the overview shows: for each minor of the first, what it can be combined with.

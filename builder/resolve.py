@@ -16,7 +16,7 @@ from builder.conflict import Conflict, explain_failure
 from builder.document import did_you_mean
 from builder.errors import NoCompatibleVersions, UsageError
 from builder.explain import conflict_text
-from builder.matrix import Edge, Implication, Matrix, fill
+from builder.facts import Edge, Implication, Matrix, fill
 from builder.space import Line, Space
 
 Request = Iterable[tuple[str, SpecifierSet]]

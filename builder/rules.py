@@ -6,7 +6,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from builder.conflict import minimal_core
-from builder.matrix import Edge, Matrix
+from builder.facts import Edge, Matrix
 from builder.space import Space
 
 

@@ -11,8 +11,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from builder.document import Place, read_yaml
+from builder.edges import parse_specifier
 from builder.errors import UsageError
-from builder.matrix import VARIANTS, parse_specifier
+from builder.facts import VARIANTS
 
 _ID: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _DEBIAN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")

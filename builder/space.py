@@ -11,7 +11,7 @@ from typing import Final
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from builder.matrix import Implication, Matrix, mask_of
+from builder.facts import Implication, Matrix, mask_of
 from builder.solver import Clause, Outcome, Problem, conjoin
 
 ANY_VERSION: Final = "any version"
