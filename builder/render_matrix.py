@@ -13,7 +13,7 @@ from builder.space import Space
 
 # What the overview shows: for each minor of the first, what it can be combined with.
 OVERVIEW: Final = (
-    ("tensorflow", ("keras", "tf-keras", "horovod", "python", "numpy", "cuda", "cudnn", "nccl")),
+    ("tensorflow", ("keras", "horovod", "python", "numpy", "cuda", "cudnn", "nccl")),
     ("spark", ("scala", "java", "python", "graphframes", "pandas", "numpy", "pyarrow")),
 )
 
@@ -123,7 +123,7 @@ def _together(space: Space, main: str, release: Version, other: str) -> str:
 
 
 def span(component: Component, chosen: Iterable[Version] | None = None) -> str:
-    """Return releases as ranges: ``3.9-3.11, 3.13``; a dash when there are none."""
+    """Return releases as ranges: ``3.9 to 3.11, 3.13``; a dash when there are none."""
     ascending = sorted(component.releases)
     wanted = set(ascending if chosen is None else chosen)
     runs: list[list[Version]] = []
@@ -136,7 +136,7 @@ def span(component: Component, chosen: Iterable[Version] | None = None) -> str:
             runs.append([release])
     spell = component.spell
     texts = [
-        spell(run[0]) if len(run) == 1 else f"{spell(run[0])}-{spell(run[-1])}" for run in runs
+        spell(run[0]) if len(run) == 1 else f"{spell(run[0])} to {spell(run[-1])}" for run in runs
     ]
     return ", ".join(texts) or "-"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -106,9 +107,15 @@ def show_tables(tables: list[Table], *, as_markdown: bool = False) -> None:
 
 
 def _rich(table: Table) -> RichTable:
-    drawn = RichTable(title=table.title, title_justify="left", header_style="bold")
+    drawn = RichTable(
+        title=table.title,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in table.columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(column, overflow="fold", min_width=len(column))
     for row in table.rows:
         drawn.add_row(*row)
     return drawn

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from builder.errors import NoCompatibleVersions
 from builder.explain import resolution_rows
@@ -33,7 +34,7 @@ def runtime() -> RuntimeDefinition:
         ("java-of-another-debian", ["java==21"]),
         ("no-such-release", ["tensorflow==2.99"]),
         ("two-lines-must-change", ["python==3.12", "debian==13"]),
-        ("a-chain-of-rules", ["numpy>=2", "pandas<2.2"]),
+        ("old-pandas-new-numpy", ["numpy>=2", "pandas<2.2"]),
     ],
 )
 def test_a_conflict_in_words(
@@ -43,6 +44,13 @@ def test_a_conflict_in_words(
         resolve(matrix, runtime.with_settings(settings).request)
     assert f"{failure.value}\n" == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
     assert failure.value.exit_code == 3
+
+
+def test_a_conflict_between_rules_that_meet_in_a_component_nobody_named(matrix: Matrix) -> None:
+    request = [("debian", SpecifierSet("==13")), ("tensorflow", SpecifierSet("==2.19.*"))]
+    with pytest.raises(NoCompatibleVersions) as failure:
+        resolve(matrix, request)
+    assert f"{failure.value}\n" == (GOLDEN / "a-chain-of-rules.txt").read_text(encoding="utf-8")
 
 
 def test_the_reasons_of_6_0_ml(matrix: Matrix, runtime: RuntimeDefinition) -> None:

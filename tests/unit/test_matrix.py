@@ -213,6 +213,6 @@ def test_the_overview_is_computed_from_the_facts() -> None:
     row = next(r for r in tensorflow.rows if r[0].startswith("2.15"))
     cells = dict(zip(tensorflow.columns, row, strict=True))
     assert cells["keras"] == "2.15.0"
-    assert cells["python"] == "3.9-3.11"
-    assert cells["horovod"] == "0.28.0-0.28.1"
+    assert cells["python"] == "3.9 to 3.11"
+    assert cells["horovod"] == "0.28.0 to 0.28.1"
     assert cells["cuda"] == "12.2"
