@@ -159,6 +159,8 @@ class Report:
         for check in self.checks:
             if check.status == "failed":
                 rows += ["", f"{check.name}: {(check.error or '').strip()}"]
+        reasons = dict.fromkeys(c.error for c in self.checks if c.status == "not-run")
+        rows += [line for why in reasons for line in ("", f"not run: {why}")]
         rows += [
             "",
             f"runtime  {self.runtime} ({self.variant}), {self.workers} workers",

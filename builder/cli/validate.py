@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from builder import __version__
 from builder.cli.context import Context
 from builder.cli.output import emit, say
 from builder.cli.stores import store_root
@@ -19,6 +20,7 @@ from builder.image import manifest_of
 from builder.lock import Lock, parse_lock
 from builder.plan import LABEL
 from builder.report import CheckResult, Report, numbers
+from builder.stack import parse_stack
 from builder.store import Store, full_disk
 from builder.validation.catalog import CHECKS
 from builder.validation.session import Subject, planned, validate
@@ -101,7 +103,7 @@ def find_subject(
             raise InvalidLock(
                 f"{reference} was built from another lock", hint=f"build it anew: `{built}`"
             )
-        return _subject(image.id, lock, variant, workers)
+        return _subject(definitions, image.id, lock, variant, workers)
     image = engine.image(subject)
     if image is None:
         raise UsageError(
@@ -113,12 +115,27 @@ def find_subject(
         raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
     lock = _lock(definitions, runtime)
     lock.variant(variant)
-    return _subject(image.id, lock, variant, workers)
+    return _subject(definitions, image.id, lock, variant, workers)
 
 
-def _subject(image: str, lock: Lock, variant: str, workers: int) -> Subject:
-    manifest = manifest_of(image, Store(store_root()))
-    return Subject(image=image, lock=lock, variant=variant, workers=workers, manifest=manifest)
+def _subject(
+    definitions: Definitions, image: str, lock: Lock, variant: str, workers: int
+) -> Subject:
+    return Subject(
+        image=image,
+        lock=lock,
+        variant=variant,
+        workers=workers,
+        manifest=manifest_of(image, Store(store_root())),
+        libraries=libraries(definitions),
+    )
+
+
+def libraries(definitions: Definitions) -> dict[str, str]:
+    """Return our own Python distributions in an image; each has the builder's version."""
+    text = definitions.image_files()["layers.yaml"].decode()
+    stack = parse_stack(text, file="images/layers.yaml")
+    return {layer.library: __version__ for layer in stack.layers if layer.library}
 
 
 def _lock(definitions: Definitions, runtime: str) -> Lock:

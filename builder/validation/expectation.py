@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from builder import __version__
 from builder.document import did_you_mean
 from builder.errors import UsageError
 from builder.lock import Lock
@@ -28,9 +29,13 @@ def labels(lock: Lock, variant: str) -> dict[str, str]:
 
 
 def python_packages(lock: Lock, variant: str) -> dict[str, str]:
-    """Return every locked Python distribution of the image: PEP 503 name to version."""
+    """Return every Python distribution the image must have: PEP 503 name to version.
+
+    Those that are locked, and our own library, which has this tool's version.
+    """
     own = lock.variant(variant)
     found = {artifact.name: artifact.version for artifact in (*lock.python, *own.python)}
+    found["sparkdl"] = __version__
     return dict(sorted({**found, **{wheel.name: wheel.version for wheel in own.native}}.items()))
 
 
@@ -38,6 +43,7 @@ def expectation(
     lock: Lock,
     variant: str,
     *,
+    libraries: Mapping[str, str],
     image: str,
     master: str,
     driver: str,
@@ -47,7 +53,8 @@ def expectation(
 ) -> dict[str, Any]:
     """Return the JSON that the programs in the driver get.
 
-    ``nodes`` says which image each host really runs; ``shared`` is a directory all of them see.
+    ``libraries`` are our own distributions in the image with their versions, which no lock
+    names; ``nodes`` says which image each host really runs; ``shared`` is a directory all of them see.
     """
     absent = {omission.component for omission in lock.omitted}
     components = {n: v for n, v in lock.components if n not in absent}
@@ -56,7 +63,7 @@ def expectation(
         "workers": len(workers),
         "worker_hosts": list(workers),
         "driver_host": driver,
-        "python_packages": python_packages(lock, variant),
+        "python_packages": {**python_packages(lock, variant), **libraries},
         "components": components,
         "java": components.get("java", ""),
         "image": image,

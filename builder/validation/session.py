@@ -26,7 +26,8 @@ IMAGE_CHECK: Final = "identity.image"
 class Subject:
     """The image to validate, and the lock that says what must be in it.
 
-    ``node_images`` gives single nodes (``worker-1``) another image, ``environment`` is set on
+    ``libraries`` are our own distributions in the image (name to version), which the lock does
+    not name. ``node_images`` gives single nodes (``worker-1``) another image, ``environment`` is set on
     every node; both are for images that are broken on purpose.
     """
 
@@ -35,6 +36,7 @@ class Subject:
     variant: str
     workers: int = 2
     manifest: str | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
     node_images: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -150,6 +152,7 @@ def _expectation(
     return expectation(
         subject.lock,
         subject.variant,
+        libraries=subject.libraries,
         image=image.id,
         master=running.master_url,
         driver=running.driver.name,

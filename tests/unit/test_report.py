@@ -100,6 +100,7 @@ def test_the_table_names_every_check_and_tells_errors_in_full() -> None:
     assert lines[1].split() == ["mllib.pca", "ok", "1.25", "error=1.5e-09"]
     assert "mllib.als: rmse 3 > 1\nTraceback\n  x" in text
     assert "not run" in lines[3]
+    assert lines.count("not run: no jar") == 1
     assert lines[-1] == "1 of 3 checks passed, 1 failed, 1 not run in 12.3 s"
     assert report(PASSED).to_text().splitlines()[-1] == "1 of 1 checks passed in 12.3 s"
 

@@ -410,6 +410,7 @@ def test_the_expectation_has_the_documented_keys() -> None:
     value = expectation(
         LOCK,
         "cpu",
+        libraries={"sparkdl": "0.1.0"},
         image="sha256:1",
         master="spark://m:7077",
         driver="d",
@@ -420,6 +421,7 @@ def test_the_expectation_has_the_documented_keys() -> None:
     assert value["workers"] == 2
     assert value["java"] == "17"
     assert value["components"] == {"spark": "3.5.9", "java": "17"}
+    assert value["python_packages"]["sparkdl"] == "0.1.0"
     json.dumps(value)
 
 
