@@ -34,7 +34,8 @@ Say = Callable[[str], None]
 class Workshop:
     """Everything a build needs of its surroundings.
 
-    ``fetch`` brings artifacts and returns their files by sha256; ``engine`` is only called when something has to run; ``say`` gets lines about progress.
+    ``fetch`` brings artifacts and returns their files by sha256; ``engine`` is only called when
+    something has to run; ``say`` gets lines about progress.
     """
 
     store: Store
