@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from builder import __version__
 from builder.document import did_you_mean
 from builder.errors import UsageError
 from builder.lock import Lock
@@ -29,13 +28,9 @@ def labels(lock: Lock, variant: str) -> dict[str, str]:
 
 
 def python_packages(lock: Lock, variant: str) -> dict[str, str]:
-    """Return every Python distribution the image must have: PEP 503 name to version.
-
-    Those that are locked, and our own library, which has this tool's version.
-    """
+    """Return every locked Python distribution of the image: PEP 503 name to version."""
     own = lock.variant(variant)
     found = {artifact.name: artifact.version for artifact in (*lock.python, *own.python)}
-    found["sparkdl"] = __version__
     return dict(sorted({**found, **{wheel.name: wheel.version for wheel in own.native}}.items()))
 
 
@@ -54,7 +49,8 @@ def expectation(
     """Return the JSON that the programs in the driver get.
 
     ``libraries`` are our own distributions in the image with their versions, which no lock
-    names; ``nodes`` says which image each host really runs; ``shared`` is a directory all of them see.
+    names; ``nodes`` says which image each host really runs; ``shared`` is a directory that all
+    of them see.
     """
     absent = {omission.component for omission in lock.omitted}
     components = {n: v for n, v in lock.components if n not in absent}
