@@ -21,6 +21,7 @@ from builder.engine import Container, Engine
 from builder.lock import Lock
 from builder.report import CheckResult, Report
 from builder.validation.session import IMAGE_CHECK, Subject, validate
+from tests.conftest import Runtime
 
 pytestmark = pytest.mark.cluster
 
@@ -78,12 +79,8 @@ class Observer:
 
 
 @pytest.fixture(scope="module")
-def image() -> str:
-    name = os.environ.get("MLRUNTIME_TEST_IMAGE", "mlruntime/6.0-ml:cpu")
-    with Engine.connect() as engine:
-        if engine.image_id(name) is None:
-            pytest.fail(f"no image {name}: build it, or set MLRUNTIME_TEST_IMAGE")
-    return name
+def image(runtime: Runtime) -> str:
+    return runtime.image
 
 
 @pytest.fixture
