@@ -16,7 +16,8 @@ from builder.definitions import Definitions
 from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import InvalidLock, UsageError
-from builder.image import manifest_of
+from builder.image import load, manifest_of
+from builder.layout import LayoutBlobs, is_layout, read_layout
 from builder.lock import Lock, parse_lock
 from builder.plan import LABEL
 from builder.report import CheckResult, Report, numbers
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def command(
     ctx: typer.Context,
     subject: Annotated[
-        str, typer.Argument(metavar="RUNTIME|IMAGE", help="a runtime's id, or any image")
+        str, typer.Argument(metavar="RUNTIME|IMAGE", help="a runtime's id, an image, an OCI layout")
     ],
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
@@ -87,6 +88,8 @@ def find_subject(
 ) -> Subject:
     """Return what to validate: a runtime's image built from its present lock, or any image.
 
+    A directory is an OCI layout: every byte of it is checked before it is loaded.
+
     Any other image says by its labels which runtime it is; where it differs from that
     runtime's lock, the checks fail.
     """
@@ -104,6 +107,8 @@ def find_subject(
                 f"{reference} was built from another lock", hint=f"build it anew: `{built}`"
             )
         return _subject(definitions, image.id, lock, variant, workers)
+    if Path(subject).is_dir():
+        subject = _from_layout(engine, Path(subject))
     image = engine.image(subject)
     if image is None:
         raise UsageError(
@@ -116,6 +121,15 @@ def find_subject(
     lock = _lock(definitions, runtime)
     lock.variant(variant)
     return _subject(definitions, image.id, lock, variant, workers)
+
+
+def _from_layout(engine: Engine, directory: Path) -> str:
+    """Check every byte of an OCI layout, load it, and return the image's id."""
+    if not is_layout(directory):
+        raise UsageError(f"{directory} is not an OCI layout", why="it has no file oci-layout")
+    image = read_layout(directory)
+    load(image, LayoutBlobs(directory), engine)
+    return image.config.digest
 
 
 def _subject(
