@@ -7,8 +7,8 @@ image's own Python compiling bytecode, and the native builds.
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ from builder.store import Store, full_disk
 
 TOOLS: Final = Tools(bootstrap=debian.RECIPE, bytecode=bytecode.RECIPE)
 _KIND: Final = "layers"
+_STILL_SECONDS: Final = 5.0
 _STAGE: Final = "mlruntime/stage"
 Say = Callable[[str], None]
 
@@ -199,10 +200,20 @@ class _Build:
         """Write layers side by side, those with most to read first."""
         order = sorted(layers, key=self._weight, reverse=True)
         with ThreadPoolExecutor(max_workers=self.shop.threads) as pool:
-            futures = [pool.submit(self._layer, layer, compiled) for layer in order]
-            for future in futures:
-                made = future.result()
+            running = {pool.submit(self._layer, layer, compiled): layer for layer in order}
+            for made in self._awaited(running):
                 self.done[made.name] = made
+
+    def _awaited(self, running: dict[Future[ImageLayer], PlannedLayer]) -> Iterator[ImageLayer]:
+        """Yield layers as they are finished; say now and then which ones are not."""
+        started, left = self.shop.clock(), set(running)
+        while left:
+            finished, left = wait(left, timeout=_STILL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+            if not finished:
+                names = ", ".join(sorted(running[f].name for f in left if f.running()))
+                self.shop.say(f"layer {names}: {self.shop.clock() - started:.0f} s so far")
 
     def _weight(self, layer: PlannedLayer) -> int:
         return sum(a.size for a in (*layer.wheels, *layer.packages)) + (
