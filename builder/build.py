@@ -6,15 +6,19 @@ image's own Python compiling bytecode, and the native builds.
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
-from builder import native, oci
+from builder import native, oci, owner
+from builder.crew import Crew
 from builder.engine import Engine
+from builder.errors import CommandFailed, Unavailable
 from builder.image import Image, ImageLayer, load
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
@@ -47,18 +51,31 @@ class Workshop:
     clock: Callable[[], float] = time.monotonic
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     stages: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def clear(self) -> None:
         """Remove the intermediate images, once the finished one has been loaded upon them.
 
-        Those that a killed build left go too.
+        Those that a killed build left go too. An engine that fails here is left alone: what the
+        build itself ended with matters more, and the next one clears up.
         """
-        if self.stages:
+        if not self.stages:
+            return
+        host, proc = owner.current().host, Path("/proc")
+        with suppress(Unavailable):
             for reference in self.engine().tags(_STAGE):
-                pid = int(reference.rpartition("-")[2])
-                if reference in self.stages or not Path(f"/proc/{pid}").exists():
+                _, _, made_by = reference.partition("-")
+                pid = made_by.removeprefix(f"{host}-")
+                gone = pid.isdecimal() and not (proc / pid).exists()
+                if reference in self.stages or gone:
                     self.engine().remove_image(reference)
-            self.stages.clear()
+        self.stages.clear()
+
+    def abort(self) -> None:
+        """Make what runs in other threads end: layers, host tools, containers."""
+        self.stop.set()
+        if self.stages:  # else no container runs, and none must be asked for
+            self.engine().abort()
 
 
 def build(plan: Plan, lock: Lock, shop: Workshop, *, reference: str, created: str) -> Image:
@@ -75,8 +92,29 @@ def cached_layer(store: Store, layer: PlannedLayer) -> LayerBlob | None:
     record = store.record(_KIND, layer.key)
     if record is None:
         return None
-    blob = LayerBlob(**json.loads(record.read_text(encoding="utf-8")))
-    return blob if store.blob(blob.digest.partition(":")[2]) else None
+    try:
+        blob = LayerBlob(**json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):  # what a crash of the whole machine may leave
+        return None
+    path = store.blob(_hex(blob.digest))
+    return blob if path and path.stat().st_size == blob.size else None
+
+
+def _hex(digest: str) -> str:
+    return digest.partition(":")[2]
+
+
+class _Stoppable:
+    """A file that refuses to be written on once ``stop`` is set."""
+
+    def __init__(self, file: BinaryIO, stop: threading.Event) -> None:
+        self._file = file
+        self._stop = stop
+
+    def write(self, data: bytes) -> int:
+        if self._stop.is_set():
+            raise CommandFailed("the build was interrupted")
+        return self._file.write(data)
 
 
 class _Build:
@@ -163,8 +201,9 @@ class _Build:
     def _build_native(self, unbuilt: list[NativeWheel]) -> None:
         first = next(i for i, layer in enumerate(self.plan.layers) if layer.native)
         image = self._stage(list(self.plan.layers[:first]))
-        with ThreadPoolExecutor(max_workers=len(unbuilt)) as pool:
-            for done in [pool.submit(self._build_one, image, wheel) for wheel in unbuilt]:
+        with Crew(len(unbuilt), self.shop.abort, name="native") as crew:
+            jobs = [crew.submit(self._build_one, image, wheel) for wheel in unbuilt]
+            for done in as_completed(jobs):
                 done.result()
 
     def _build_one(self, image: str, wheel: NativeWheel) -> None:
@@ -187,9 +226,12 @@ class _Build:
         layers = tuple(self.done[layer.name] for layer in planned)
         pairs = [(layer.name, layer.blob) for layer in layers]
         config = oci.config(self.plan.config, pairs, created="1980-01-01T00:00:00Z")
-        reference = f"{_STAGE}:{config.digest.partition(':')[2][:16]}-{os.getpid()}"
+        reference = f"{_STAGE}:{_hex(config.digest)[:16]}-{owner.current().host}-{os.getpid()}"
         manifest = oci.manifest(config, [blob for _, blob in pairs], {})
         image = Image(reference=reference, layers=layers, config=config, manifest=manifest)
+        if not self.shop.stages:
+            for left in self.shop.engine().sweep():
+                self.shop.say(f"removed {left.kind} {left.name}, left by a run that was killed")
         load(image, self.shop.store, self.shop.engine())
         self.shop.stages.append(reference)
         return reference
@@ -199,8 +241,8 @@ class _Build:
     def _layers(self, layers: list[PlannedLayer], compiled: Mapping[str, Path]) -> None:
         """Write layers side by side, those with most to read first."""
         order = sorted(layers, key=self._weight, reverse=True)
-        with ThreadPoolExecutor(max_workers=self.shop.threads) as pool:
-            running = {pool.submit(self._layer, layer, compiled): layer for layer in order}
+        with Crew(self.shop.threads, self.shop.abort, name="layer") as crew:
+            running = {crew.submit(self._layer, layer, compiled): layer for layer in order}
             for made in self._awaited(running):
                 self.done[made.name] = made
 
@@ -228,10 +270,10 @@ class _Build:
                 self.shop.say(f"layer {layer.name}")
                 path = scratch / "layer.tar.gz"
                 with path.open("wb") as target:
-                    writer = LayerWriter(target)
+                    writer = LayerWriter(cast("BinaryIO", _Stoppable(target, self.shop.stop)))
                     self._fill(writer, layer, compiled, scratch)
                     blob = writer.finish()
-                store.adopt_blob(path, blob.digest.partition(":")[2])
+                store.adopt_blob(path, _hex(blob.digest))
                 store.write_record(_KIND, layer.key, json.dumps(asdict(blob)))
         seconds = self.shop.clock() - started
         return ImageLayer(name=layer.name, blob=blob, cached=False, seconds=seconds)
@@ -247,7 +289,8 @@ class _Build:
             repository = scratch / "repository"
             repository.mkdir()
             debian.write_repository(repository, [(a, self.files[a.sha256]) for a in layer.packages])
-            debian.bootstrap(repository, [a.name for a in layer.packages], scratch, writer)
+            names = [a.name for a in layer.packages]
+            debian.bootstrap(repository, names, scratch, writer, self.shop.stop)
         if layer.source == "python":
             for wheel in self._wheels(layer):
                 path = compiled[wheel.sha256]

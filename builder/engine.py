@@ -61,6 +61,8 @@ class Engine:
     def __init__(self, api: Any, slow: Any) -> None:
         self._api = api
         self._slow = slow
+        self._running: set[Container] = set()
+        self._aborted = threading.Event()
 
     @classmethod
     def connect(cls) -> "Engine":
@@ -248,9 +250,11 @@ class Engine:
         """Run a container to its end and remove it, whatever happens; options as for ``start``.
 
         ``on_line`` gets each line (stdout and stderr) as it is written. After ``timeout``
-        seconds the container is killed and ``CommandFailed`` raised with its last lines.
+        seconds, or when another thread calls ``abort``, the container is killed and
+        ``CommandFailed`` raised, with its last lines.
         """
         container = self.start(image, command, **options)
+        self._running.add(container)
         expired = threading.Event()
 
         def expire() -> None:
@@ -263,6 +267,8 @@ class Engine:
         try:
             if timer:
                 timer.start()
+            if self._aborted.is_set():
+                container.kill()
             for line in container.follow():
                 tail.append(line)
                 if on_line:
@@ -272,12 +278,22 @@ class Engine:
             if timer:
                 timer.cancel()
             container.remove()
+            self._running.discard(container)
+        told = "\n       ".join(tail) or "it said nothing"
+        what = command[0] if command else image
+        if self._aborted.is_set():
+            raise CommandFailed(f"{what} was interrupted", why=told)
         if expired.is_set():
-            raise CommandFailed(
-                f"{command[0] if command else image} did not end within {timeout:.0f} s",
-                why="\n       ".join(tail) or "it said nothing",
-            )
+            raise CommandFailed(f"{what} did not end within {timeout:.0f} s", why=told)
         return RunResult(exit_code=code, tail="\n".join(tail))
+
+    def abort(self) -> None:
+        """Make every ``run`` of other threads, now or later, end with ``CommandFailed``."""
+        # First the flag, then the list; ``run`` does it the other way round: none slips through.
+        self._aborted.set()
+        for container in tuple(self._running):
+            with suppress(Unavailable):
+                container.kill()
 
     # networks and volumes
 

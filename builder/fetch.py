@@ -8,12 +8,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
 from typing import Protocol
 
 from pypi_simple import ProjectPage
 
+from builder.crew import Crew
 from builder.errors import ArtifactNotFound, HashMismatch, MlruntimeError, Unavailable
 from builder.lock import Artifact
 from builder.sources import DEBIAN_HINT, Sources, without_secrets
@@ -80,31 +81,31 @@ class Fetcher:
         """
         progress = progress or Silent()
         wanted = {artifact.sha256: artifact for artifact in artifacts}
-        found = {sha: path for sha in wanted if (path := self._store.blob(sha))}
+        found = {sha: path for sha, a in wanted.items() if (path := self._stored(a))}
         missing = sorted((a for s, a in wanted.items() if s not in found), key=lambda a: -a.size)
         if not missing:
             return found
         web = Web(self._sources, pauses=self._pauses, sleep=self._sleep)
-        with web, ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
+        with web, Crew(AT_ONCE, web.stop.set, name="fetch") as crew:
             locate = _Locator(self._sources, web)
-            jobs = {pool.submit(self._one, a, web, locate, progress): a for a in missing}
-            try:
-                done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
-            except BaseException:
-                web.stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            failed = [job for job in done if job.exception()]
-            if failed:
-                web.stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                failed[0].result()
+            jobs = {crew.submit(self._one, a, web, locate, progress): a for a in missing}
+            done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
+            for job in done:
+                job.result()
             found |= {artifact.sha256: job.result() for job, artifact in jobs.items()}
         return found
 
+    def _stored(self, artifact: Artifact) -> Path | None:
+        """Return the blob, unless a crash of the whole machine cut it short."""
+        path = self._store.blob(artifact.sha256)
+        if path is None or held(path) == artifact.size:
+            return path
+        self._store.discard(artifact.sha256)
+        return None
+
     def _one(self, artifact: Artifact, web: Web, locate: "_Locator", progress: Progress) -> Path:
         with self._store.lock(f"fetch-{artifact.sha256[:2]}"):
-            if (path := self._store.blob(artifact.sha256)) is None:
+            if (path := self._stored(artifact)) is None:
                 path = self._download(artifact, web, locate, progress)
         progress.finished(artifact.filename)
         return path

@@ -45,11 +45,13 @@ def built(store: Store, native: NativeWheel) -> Wheel | None:
     record = store.record(_KIND, native.key)
     if record is None:
         return None
-    found = json.loads(record.read_text(encoding="utf-8"))
-    path = store.blob(found["sha256"])
-    if path is None:
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        filename, sha256 = str(found["filename"]), str(found["sha256"])
+    except (ValueError, TypeError, KeyError):  # what a crash of the whole machine may leave
         return None
-    return Wheel(filename=found["filename"], sha256=found["sha256"], path=path)
+    path = store.blob(sha256)
+    return Wheel(filename=filename, sha256=sha256, path=path) if path else None
 
 
 def build(

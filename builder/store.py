@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from builder.errors import HashMismatch, OutOfSpace
 
@@ -60,21 +61,23 @@ class Store:
         return path
 
     def adopt_blob(self, path: Path, sha256: str) -> Path:
-        """Move a finished file into the store; raise ``HashMismatch`` (and delete it) if it lies."""
+        """Move a finished file into the store; one that lies is deleted: ``HashMismatch``."""
         found = file_sha256(path)
         if found != sha256:
             path.unlink(missing_ok=True)
             raise HashMismatch(f"expected sha256 {sha256}", why=f"its bytes have sha256 {found}")
         target = self._blob_path(sha256)
         _made(target.parent)
-        path.replace(target)
+        with full_disk(target.parent):
+            path.replace(target)
         return target
 
     def adopt_record(self, path: Path, kind: str, key: str) -> Path:
         """Move a finished file into place as a record, replacing an older one."""
         target = self.record_path(kind, key)
         _made(target.parent)
-        path.replace(target)
+        with full_disk(target.parent):
+            path.replace(target)
         return target
 
     def write_record(self, kind: str, key: str, text: str) -> Path:
@@ -88,25 +91,28 @@ class Store:
     def scratch(self) -> Iterator[Path]:
         """Yield a private directory on the store's file system, removed afterwards.
 
-        What a killed process left is removed by the next one: each is held by a file lock.
+        What a killed process left is removed by the next one: each is held by a file lock, and
+        none is made or swept while another process does either.
         """
         parent = _made(self.root / "tmp")
-        _sweep(parent)
-        directory = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
-        descriptor = os.open(directory, os.O_RDONLY)
+        with full_disk(parent), _held(parent):
+            _sweep(parent)
+            directory = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
+            descriptor = _taken(directory)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold ``name`` against every other process (and thread) that uses this store."""
         path = _made(self.root / "locks") / re.sub(r"[^A-Za-z0-9._-]", "_", name)
-        with path.open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with full_disk(path.parent):
+            path.touch()
+        with _held(path):
             yield
 
 
@@ -116,42 +122,68 @@ def _made(directory: Path) -> Path:
     return directory
 
 
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold the file lock of a file or directory, waiting for whoever has it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(directory: Path) -> int | None:
+    """Take the lock of a scratch directory; ``None`` when its owner, or another user, has it."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def _sweep(parent: Path) -> None:
-    """Remove scratch directories whose owner is gone."""
+    """Remove scratch directories whose owner is gone; the caller holds the lock of ``parent``."""
     for directory in parent.glob("work-*"):
-        try:
-            descriptor = os.open(directory, os.O_RDONLY)
-        except FileNotFoundError:
-            continue
-        try:
-            # mkdtemp and flock are two steps: leave a directory younger than its lock may be.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if any(directory.iterdir()):
-                shutil.rmtree(directory, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
+        if (descriptor := _taken(directory)) is not None:
+            shutil.rmtree(directory, ignore_errors=True)
             os.close(descriptor)
 
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED: Final = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+
 @contextmanager
-def full_disk(where: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that says where and what to try."""
+def full_disk(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[None]:
+    """Turn "no space left" and "may not" into an error that says where and what to try.
+
+    ``instead`` says how to have another place written to.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise OutOfSpace(
-                "no space left on the disk",
-                where=str(where),
-                hint="free some, or set MLRUNTIME_STORE",
+                "no space left on the disk", where=str(where), hint=f"free some, or {instead}"
             ) from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _REFUSED:
             raise OutOfSpace(
-                "cannot write here",
-                where=str(where),
-                why=error.strerror,
-                hint="set MLRUNTIME_STORE",
+                "cannot write here", where=str(where), why=error.strerror, hint=instead
             ) from None
         raise
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import tarfile
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -73,11 +74,17 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def bootstrap(repository: Path, names: Iterable[str], scratch: Path, writer: LayerWriter) -> None:
+def bootstrap(
+    repository: Path,
+    names: Iterable[str],
+    scratch: Path,
+    writer: LayerWriter,
+    stop: threading.Event | None = None,
+) -> None:
     """Bootstrap a root file system from the repository and add it to a layer.
 
     ``names`` are all packages that must end up installed. Needs mmdebstrap on the host; runs the
-    packages' maintainer scripts, in a chroot.
+    packages' maintainer scripts, in a chroot; ends early, with an error, when ``stop`` is set.
     """
     tool = command.require("mmdebstrap", hint="apt-get install mmdebstrap")
     archive = scratch / "os.tar"
@@ -98,6 +105,7 @@ def bootstrap(repository: Path, names: Iterable[str], scratch: Path, writer: Lay
             "", archive, f"deb [trusted=yes] copy:{repository} ./",
         ],
         env=environment,
+        stop=stop,
     )  # fmt: skip
     with tarfile.open(archive) as tar:
         _copy(tar, writer)

@@ -1,0 +1,47 @@
+"""Threads that end with the block that uses them, also when that fails or is interrupted."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, Final, ParamSpec, TypeVar
+
+# How long what was told to stop may take to put its things away (a container, a half download).
+GRACE_SECONDS: Final = 10.0
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Crew:
+    """A thread pool for a ``with`` block.
+
+    When the block ends well, everything submitted is waited for. When it does not, jobs that
+    have not begun are dropped, ``abort`` is called to make the running ones end, and they get
+    ``GRACE_SECONDS`` for it: an interrupt never waits for a connection that stalls.
+    """
+
+    def __init__(self, size: int, abort: Callable[[], None], *, name: str = "crew") -> None:
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self._abort = abort
+        self._jobs: list[Future[Any]] = []
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def submit(self, job: Callable[P, T], *args: P.args, **options: P.kwargs) -> Future[T]:
+        """Have a job done by one of the threads."""
+        future = self._pool.submit(job, *args, **options)
+        self._jobs.append(future)
+        return future
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._pool.shutdown()
+            return
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._abort()
+        wait(self._jobs, timeout=GRACE_SECONDS)
