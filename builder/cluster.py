@@ -10,11 +10,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Final
+from typing import Final, TypeVar
 
 from builder import owner
 from builder.engine import Container, Engine, Exec, Mount, State
@@ -23,6 +23,8 @@ from builder.errors import CommandFailed, MlruntimeError, Unavailable
 READY_SECONDS: Final = 120.0
 SHARED: Final = "/shared"
 _WATCH_SECONDS: Final = 0.25
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_T = TypeVar("_T")
 
 # Runs in the driver's container: says how many workers the master sees, ends when it is all.
 _AWAIT: Final = """
@@ -140,7 +142,7 @@ def cluster(
             yield running
         finally:
             # A second Ctrl-C must not stop the removal; each engine call has its own time limit.
-            with _signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, handler=signal.SIG_IGN):
+            with _signals(*_ENDING, handler=signal.SIG_IGN):
                 try:
                     _tear_down(engine, ident)
                 except Unavailable as error:
@@ -155,18 +157,39 @@ def _started(engine: Engine, spec: ClusterSpec, ident: str) -> Cluster:
     def start(role: str) -> Container:
         return _start_node(engine, spec, ident, role)
 
-    with ThreadPoolExecutor(max_workers=len(spec.roles)) as pool:
-        try:
-            pool.submit(engine.create_network, network, run=ident).result()
-            pool.submit(engine.create_volume, volume, run=ident).result()
-            nodes = dict(zip(spec.roles, pool.map(start, spec.roles), strict=True))
+    try:
+        with _pool(len(spec.roles)) as pool:
+            _submitted(pool, engine.create_network, network, run=ident).result()
+            _submitted(pool, engine.create_volume, volume, run=ident).result()
+            starting = {role: _submitted(pool, start, role) for role in spec.roles}
+            nodes = {role: future.result() for role, future in starting.items()}
             user = engine.image_config(spec.image).user or "0"
-            owned = pool.submit(nodes["driver"].call, ["chown", user, SHARED], user="0").result()
-        except CommandFailed as error:
-            raise ClusterFailed(error.what, why=error.why) from None
+            chown = ["chown", user, SHARED]
+            owned = _submitted(pool, nodes["driver"].call, chown, user="0").result()
+    except CommandFailed as error:
+        raise ClusterFailed(error.what, why=error.why) from None
     if owned.exit_code:
         raise ClusterFailed(f"{SHARED} cannot be given to user {user}", why=owned.tail)
     return Cluster(ident=ident, spec=spec, nodes=nodes)
+
+
+@contextmanager
+def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool; at the end wait for what is under way, however impatient the user is."""
+    pool = ThreadPoolExecutor(max_workers=size)
+    try:
+        yield pool
+    finally:
+        with _signals(*_ENDING, handler=signal.SIG_IGN):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(
+    pool: ThreadPoolExecutor, call: Callable[..., _T], *words: object, **options: object
+) -> "Future[_T]":
+    # Interrupted while it starts a thread, a pool would not know that thread, nor wait for it.
+    with _uninterrupted():
+        return pool.submit(call, *words, **options)
 
 
 def _start_node(engine: Engine, spec: ClusterSpec, ident: str, role: str) -> Container:
@@ -264,6 +287,16 @@ def _tear_down(engine: Engine, ident: str) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals that would end the block have their effect only after it."""
+    late: list[int] = []
+    with _signals(*_ENDING, handler=lambda number, frame: late.append(number)):
+        yield
+    if late:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builder.cluster import ClusterFailed, ClusterSpec, cluster
+from builder.cluster import ClusterFailed, ClusterSpec, _uninterrupted, cluster
 from builder.engine import Owned, State
 from builder.errors import CommandFailed, OutOfSpace
 
@@ -166,4 +166,18 @@ def test_signals_end_the_block_and_handlers_are_restored(number: signal.Signals)
             os.kill(os.getpid(), number)
             threading.Event().wait(30)
     assert not engine.things
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_thread_is_being_started_waits_until_it_has(
+    number: signal.Signals,
+) -> None:
+    before = signal.getsignal(number)
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
+        with _uninterrupted():
+            os.kill(os.getpid(), number)
+            steps.append("after the signal")
+    assert steps == ["after the signal"]
     assert signal.getsignal(number) is before
