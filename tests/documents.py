@@ -1,0 +1,116 @@
+"""The parts of the documentation that are generated from data.
+
+``python -m tests.documents`` writes them anew; ``tests/unit/test_readme.py`` fails while a page
+says something else. A part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from builder.explain import conflict_text, resolution_rows
+from builder.lock import parse_lock
+from builder.matrix import Matrix, parse_matrix
+from builder.render_matrix import Table, component_list, markdown, overview, plain
+from builder.resolve import NoSolution, resolve
+from builder.runtime import RuntimeDefinition, parse_runtime
+from builder.validation.catalog import CHECKS
+from builder.validation.session import IMAGE_CHECK
+
+CHECKOUT = Path(__file__).parents[1]
+RUNTIME = CHECKOUT / "runtimes" / "6.0-ml"
+# The request whose refusal the README explains.
+REFUSED = "tensorflow==2.16.2"
+# It has no entry in the catalog: no program in the image answers it.
+IMAGE_SUMMARY = "every node runs the image under test; its labels say what the lock says"
+
+
+def parts() -> dict[tuple[str, str], str]:
+    """Return every generated part by page and name, without its markers."""
+    matrix = parse_matrix(text_of(CHECKOUT / "matrix.yaml"), file="matrix.yaml")
+    runtime = parse_runtime(text_of(RUNTIME / "runtime.yaml"), file="runtime.yaml")
+    return {
+        ("README.md", "contents"): markdown(contents(matrix)),
+        ("README.md", "matrix"): titled(overview(matrix)),
+        ("README.md", "resolution"): fenced(resolution(matrix, runtime)),
+        ("README.md", "conflict"): fenced(conflict(matrix, runtime)),
+        ("docs/matrix.md", "components"): markdown(component_list(matrix)),
+        ("docs/validation.md", "checks"): markdown(checks()),
+    }
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def titled(tables: Iterable[Table]) -> str:
+    """Return tables as ``mlruntime matrix show --markdown`` prints them."""
+    return "\n\n".join(f"### {table.title}\n\n{markdown(table)}" for table in tables)
+
+
+def fenced(text: str) -> str:
+    return f"```text\n{text}\n```"
+
+
+def contents(matrix: Matrix) -> Table:
+    """Return the components of 6.0-ml's lock, in the matrix's order."""
+    lock = parse_lock(text_of(RUNTIME / "lock.json"), file="lock.json")
+    versions = dict(lock.components)
+    left_out = {omission.component for omission in lock.omitted}
+    rows = [
+        (c.title, "left out of this lock" if name in left_out else versions[name])
+        for name, c in matrix.components.items()
+        if name in versions or name in left_out
+    ]
+    return Table(title="", columns=("component", "version"), rows=tuple(rows))
+
+
+def resolution(matrix: Matrix, runtime: RuntimeDefinition) -> str:
+    """Return what ``mlruntime resolve`` prints for the runtime."""
+    rows = tuple(resolution_rows(resolve(matrix, runtime.request)))
+    return plain(Table(title=runtime.summary, columns=("component", "version", "why"), rows=rows))
+
+
+def conflict(matrix: Matrix, runtime: RuntimeDefinition) -> str:
+    """Return what ``mlruntime resolve --set`` says of the refused request."""
+    try:
+        resolve(matrix, runtime.with_settings([REFUSED]).request)
+    except NoSolution as failure:
+        return f"mlruntime: {conflict_text(failure.conflict)}"
+    raise AssertionError(f"{REFUSED} has a solution by now: the README needs another example")
+
+
+def checks() -> Table:
+    """Return every check with its limit, in the order in which they run."""
+    rows = [(f"`{IMAGE_CHECK}`", IMAGE_SUMMARY, "-")]
+    rows += [(f"`{check.name}`", check.summary, str(check.timeout)) for check in CHECKS]
+    return Table(title="", columns=("check", "what it proves", "limit, s"), rows=tuple(rows))
+
+
+def span(name: str) -> re.Pattern[str]:
+    """Return a pattern for a part, its text being group 1."""
+    return re.compile(
+        rf"^<!-- {re.escape(name)} -->\n(.*?)\n?<!-- /{re.escape(name)} -->$",
+        re.DOTALL | re.MULTILINE,
+    )
+
+
+def markers(page: str) -> Iterator[str]:
+    """Yield the names of the parts that a page has."""
+    yield from re.findall(r"^<!-- /([a-z]+) -->$", page, re.MULTILINE)
+
+
+def main() -> None:
+    """Write every part into its page."""
+    for (page, name), text in parts().items():
+        path = CHECKOUT / page
+        old = text_of(path)
+        whole = f"<!-- {name} -->\n{text}\n<!-- /{name} -->"
+        new, count = span(name).subn(lambda _, whole=whole: whole, old)
+        if count != 1:
+            raise ValueError(f"{page} has {count} parts called {name}")
+        path.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
