@@ -4,13 +4,15 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from builder import oci
 from builder.engine import Engine, chain_ids
-from builder.errors import HashMismatch, Unavailable
+from builder.errors import CommandFailed, HashMismatch, OutOfSpace, Unavailable, UsageError
 from builder.layering.tarball import LayerBlob, blocks
 from builder.store import Store, file_sha256, full_disk
 
@@ -61,30 +63,46 @@ def blob_file(blobs: Blobs, digest: str) -> Path:
     return path
 
 
+def refuse_output(directory: Path) -> None:
+    """Raise ``UsageError`` unless a layout may be written here: nothing else is ever replaced."""
+    if not directory.exists() or (directory / "oci-layout").is_file():
+        return
+    if not directory.is_dir() or any(directory.iterdir()):
+        raise UsageError(
+            f"{directory} is not an OCI layout, and not empty",
+            why="what it holds would be lost",
+            hint="name a directory that does not exist yet",
+        )
+
+
 def write_layout(image: Image, blobs: Blobs, directory: Path) -> None:
     """Write an OCI layout; an existing layout in ``directory`` is replaced only once whole.
 
-    Layers are hard links into the store where the file system allows it.
+    Layers are hard links into the store where the file system allows it. Raises ``UsageError``
+    when there is something else, ``OutOfSpace`` when it cannot be written there.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory = directory.absolute()
+    refuse_output(directory)
     partial = directory.parent / f".{directory.name}.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with full_disk(directory):
-            for path, content in oci.layout_files(
-                image.config, image.manifest, image.reference
-            ).items():
-                target = partial / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(content)
-            for layer in image.layers:
-                target = partial / oci.blob_path(layer.blob.digest)
-                if not target.exists():
-                    _link(blob_file(blobs, layer.blob.digest), target)
+    with full_disk(directory, instead="write it elsewhere"):
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            _lay_out(image, blobs, partial)
             shutil.rmtree(directory, ignore_errors=True)
             partial.replace(directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _lay_out(image: Image, blobs: Blobs, directory: Path) -> None:
+    for path, content in oci.layout_files(image.config, image.manifest, image.reference).items():
+        target = directory / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    for layer in image.layers:
+        target = directory / oci.blob_path(layer.blob.digest)
+        if not target.exists():
+            _link(blob_file(blobs, layer.blob.digest), target)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -115,14 +133,25 @@ def load(image: Image, blobs: Blobs, engine: Engine) -> int:
     Layers the engine can already build upon are not sent. A blob whose bytes are not what its
     digest says raises ``HashMismatch`` before anything is sent.
     """
-    if engine.image_id(image.config.digest) is not None:
-        engine.tag(image.config.digest, image.reference)
-        return 0
+    with suppress(Unavailable):  # another build may remove the image between these two steps
+        if engine.image_id(image.config.digest) is not None:
+            engine.tag(image.config.digest, image.reference)
+            return 0
     missing = _missing(image, engine.chain_ids())
-    for layer in missing:
+    try:
+        return _send(image, missing, blobs, engine)
+    except Unavailable:
+        # What we built upon may have been another build's, and be gone by now.
+        if len(missing) == len(image.layers) or _missing(image, engine.chain_ids()) == missing:
+            raise
+        return _send(image, image.layers, blobs, engine)
+
+
+def _send(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs, engine: Engine) -> int:
+    for layer in layers:
         verify(layer, blobs)
-    engine.load(_archive(image, missing, blobs))
-    return sum(layer.blob.size for layer in missing)
+    engine.load(_archive(image, layers, blobs))
+    return sum(layer.blob.size for layer in layers)
 
 
 def _missing(image: Image, chains: frozenset[str]) -> tuple[ImageLayer, ...]:

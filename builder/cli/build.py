@@ -22,7 +22,7 @@ from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import UsageError
 from builder.fetch import Fetcher
-from builder.image import Image, load, remember_manifest, write_layout
+from builder.image import Image, load, refuse_output, remember_manifest, write_layout
 from builder.lock import Artifact, Lock, parse_lock
 from builder.plan import Plan, plan
 from builder.stack import parse_stack
@@ -48,6 +48,8 @@ def build(
     """Compose the image of a runtime from its lock."""
     started = time.monotonic()
     context: Context = ctx.obj
+    if output is not None:
+        refuse_output(output)
     definitions = Definitions(context.root)
     lock = fresh_lock(definitions, runtime)
     planned = planned_image(definitions, lock, variant)
@@ -113,11 +115,13 @@ def created(lock: Lock, environ: Callable[[str], str | None] = os.environ.get) -
     epoch = environ("SOURCE_DATE_EPOCH")
     if epoch is None:
         return lock.snapshot
-    if not epoch.isdigit():
+    try:
+        moment = datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError):
         raise UsageError(
             f"SOURCE_DATE_EPOCH is {epoch!r}", why="it must be a number of seconds since 1970"
-        )
-    return datetime.fromtimestamp(int(epoch), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ) from None
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def summary(planned: Plan, lock: Lock, image: Image, seconds: float) -> dict[str, Any]:

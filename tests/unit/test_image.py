@@ -10,7 +10,7 @@ import pytest
 
 from builder import oci
 from builder.engine import Engine, chain_ids
-from builder.errors import HashMismatch, Unavailable
+from builder.errors import CommandFailed, HashMismatch, OutOfSpace, Unavailable, UsageError
 from builder.image import Image, ImageLayer, load, write_layout
 from builder.layering.tarball import LayerWriter
 from builder.layout import read_layout
@@ -89,6 +89,22 @@ def test_a_layer_known_only_above_another_one_is_sent(store: Store) -> None:
     assert len(layer_files(engine)) == 2
 
 
+def test_layers_that_vanish_meanwhile_are_sent_after_all(store: Store) -> None:
+    """Another build's stage image, upon which ours was to be built, is removed just then."""
+    made = image(store, b"one", b"two")
+
+    class Forgetful(Remembering):
+        def load(self, chunks: Iterable[bytes]) -> None:
+            if self.chains:
+                self.chains = frozenset()
+                raise Unavailable("no such layer")
+            super().load(chunks)
+
+    engine = Forgetful(chain_ids([made.layers[0].blob.diff_id]))
+    send(made, store, engine)
+    assert len(layer_files(engine)) == 2
+
+
 def test_a_damaged_blob_is_found_before_anything_is_sent_and_forgotten(store: Store) -> None:
     made = image(store, b"one", b"two")
     digest = made.layers[1].blob.digest[7:]
@@ -107,6 +123,57 @@ def test_a_lost_blob_is_told(store: Store) -> None:
     store.discard(made.layers[0].blob.digest[7:])
     with pytest.raises(Unavailable, match="is missing"):
         send(made, store, Remembering())
+
+
+class Forgetful(Remembering):
+    """Another build removes the image, and the layers below it, as soon as we know of them."""
+
+    def __init__(self, chains: Iterable[str], failure: Exception) -> None:
+        super().__init__(chains)
+        self.failure: Exception | None = failure
+
+    def image_id(self, reference: str) -> str:  # type: ignore[override]
+        return reference
+
+    def tag(self, image: str, reference: str) -> None:
+        raise CommandFailed(f"no such image: {image}")
+
+    def load(self, chunks: Iterable[bytes]) -> None:
+        failure, self.failure = self.failure, None
+        if failure:
+            raise failure
+        super().load(chunks)
+
+
+def test_what_another_build_removes_meanwhile_is_sent_after_all(store: Store) -> None:
+    made = image(store, b"one", b"two")
+    engine = Forgetful(
+        chain_ids([layer.blob.diff_id for layer in made.layers])[:1], CommandFailed("no parent")
+    )
+    assert send(made, store, engine) == sum(layer.blob.size for layer in made.layers)
+    assert len(layer_files(engine)) == 2
+
+
+def test_a_full_engine_is_not_sent_everything_once_more(store: Store) -> None:
+    made = image(store, b"one", b"two")
+    chains = chain_ids([layer.blob.diff_id for layer in made.layers])[:1]
+    with pytest.raises(OutOfSpace):
+        send(made, store, Forgetful(chains, OutOfSpace("full")))
+
+
+def test_only_a_layout_or_an_empty_directory_is_replaced(store: Store, tmp_path: Path) -> None:
+    made, home = image(store, b"one"), tmp_path / "home"
+    home.mkdir()
+    write_layout(made, store, home)
+    for folder in (tmp_path, store.root):
+        with pytest.raises(UsageError, match="not an OCI layout"):
+            write_layout(made, store, folder)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="not an OCI layout"):
+        write_layout(made, store, tmp_path / "file")
+    with pytest.raises(OutOfSpace, match="cannot write here"):
+        write_layout(made, store, tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_layout_reads_back_as_the_same_image(store: Store, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from builder.errors import ArtifactNotFound, InvalidDefinition, Unavailable
 from builder.locking.debian import Archive
 from builder.sources import DebianSource, Sources
 
+pytestmark = pytest.mark.starts  # apt, on archives in a temporary directory
+
 
 class Mirror:
     """A Debian archive in a directory: paragraphs go in, apt reads it."""

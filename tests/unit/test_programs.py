@@ -147,6 +147,7 @@ def test_numbers_json_has_no_word_for_become_text() -> None:
     assert ended["detail"]["x"]["got"] == "inf"
 
 
+@pytest.mark.starts
 def test_nothing_but_events_reaches_stdout() -> None:
     program = """
 import os, sys
@@ -167,6 +168,7 @@ harness.run(["fake.noisy"], None, out, lambda name: noisy)
     assert done.stderr.count("noise from") == 3
 
 
+@pytest.mark.starts
 def test_a_process_that_dies_leaves_a_start_without_an_end() -> None:
     program = """
 import os

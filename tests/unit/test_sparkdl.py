@@ -142,6 +142,7 @@ def test_a_failure_travels_as_text() -> None:
     assert load("_errors").Failure.from_json(one.to_json()) == one
 
 
+@pytest.mark.starts
 def test_importing_the_package_loads_no_framework() -> None:
     import subprocess
     import sys

@@ -104,7 +104,8 @@ def pip(cluster: Cluster, proof: Proof) -> None:
     answers = {expect.driver_host: _pip(), **cluster.on_workers(_pip)}
     for host, node in sorted(answers.items()):
         proof.note(f"{host}.pip check says", node["report"])
-        proof.equal(f"{host}.pip check", node["check"], 0)
+        if node["check"] != 0:
+            raise Mismatch(f"pip check on {host} exited with {node['check']}: {node['report']}")
         proof.equal(f"{host}.pip list errors", node["errors"], "")
         listed = {_canonical(one["name"]): one["version"] for one in node["list"]}
         proof.equal(f"{host}.pip list against the lock", _difference(listed, locked), {})
