@@ -5,7 +5,6 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -133,18 +132,20 @@ def load(image: Image, blobs: Blobs, engine: Engine) -> int:
     Layers the engine can already build upon are not sent. A blob whose bytes are not what its
     digest says raises ``HashMismatch`` before anything is sent.
     """
-    with suppress(Unavailable):  # another build may remove the image between these two steps
-        if engine.image_id(image.config.digest) is not None:
+    if engine.image_id(image.config.digest) is not None:
+        with suppress(Unavailable):  # another build may have removed it meanwhile
             engine.tag(image.config.digest, image.reference)
             return 0
     missing = _missing(image, engine.chain_ids())
     try:
         return _send(image, missing, blobs, engine)
-    except Unavailable:
-        # What we built upon may have been another build's, and be gone by now.
-        if len(missing) == len(image.layers) or _missing(image, engine.chain_ids()) == missing:
+    except OutOfSpace:
+        raise
+    except CommandFailed:
+        if len(missing) == len(image.layers):
             raise
-        return _send(image, image.layers, blobs, engine)
+    # Another build may have removed what ours was to be built upon: once more, with everything.
+    return _send(image, image.layers, blobs, engine)
 
 
 def _send(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs, engine: Engine) -> int:

@@ -89,22 +89,6 @@ def test_a_layer_known_only_above_another_one_is_sent(store: Store) -> None:
     assert len(layer_files(engine)) == 2
 
 
-def test_layers_that_vanish_meanwhile_are_sent_after_all(store: Store) -> None:
-    """Another build's stage image, upon which ours was to be built, is removed just then."""
-    made = image(store, b"one", b"two")
-
-    class Forgetful(Remembering):
-        def load(self, chunks: Iterable[bytes]) -> None:
-            if self.chains:
-                self.chains = frozenset()
-                raise Unavailable("no such layer")
-            super().load(chunks)
-
-    engine = Forgetful(chain_ids([made.layers[0].blob.diff_id]))
-    send(made, store, engine)
-    assert len(layer_files(engine)) == 2
-
-
 def test_a_damaged_blob_is_found_before_anything_is_sent_and_forgotten(store: Store) -> None:
     made = image(store, b"one", b"two")
     digest = made.layers[1].blob.digest[7:]
