@@ -44,4 +44,5 @@ class Crew:
             return
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._abort()
-        wait(self._jobs, timeout=GRACE_SECONDS)
+        # To `wait`, what was cancelled before it began is not over.
+        wait([job for job in self._jobs if not job.cancelled()], timeout=GRACE_SECONDS)

@@ -1,0 +1,388 @@
+"""The build stage on a toy plan: files, a jar and a library, without engine and network."""
+
+import hashlib
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from builder import build as stage
+from builder.build import Workshop, build, cached_layer
+from builder.command import run
+from builder.crew import Crew
+from builder.engine import Engine
+from builder.errors import CommandFailed, HashMismatch, OutOfSpace
+from builder.image import Image, ImageLayer
+from builder.layering.tarball import LayerWriter
+from builder.lock import Artifact, Lock, Variant
+from builder.plan import Plan, Tools, plan
+from builder.stack import parse_stack
+from builder.store import Store
+
+SPAWN = multiprocessing.get_context("spawn")
+SECONDS = 60
+JAR = b"PK not really a jar" * 1000
+STACK = """\
+layers:
+  - {name: settings, source: files, files: settings, links: {etc/link: settings}}
+  - {name: jars, source: jars, into: opt/jars}
+  - {name: toy, source: library, library: toy}
+config: {user: "1000:1000", workdir: /, entrypoint: [tini], command: [sh], environment: {}}
+"""
+FILES = {
+    "layers.yaml": STACK.encode(),
+    "rootfs/settings/etc/settings": b"a = 1\n",
+    "toy/toy/__init__.py": b"answer = 42\n",
+}
+FILE_OF = {"settings": "rootfs/settings/etc/settings", "toy": "toy/toy/__init__.py"}
+ARTIFACT = Artifact(
+    kind="jar",
+    name="g:toy",
+    version="1",
+    filename="toy-1.jar",
+    size=len(JAR),
+    sha256=hashlib.sha256(JAR).hexdigest(),
+    origin="maven",
+)
+LOCK = Lock(
+    runtime="0.1-ml",
+    inputs=(),
+    snapshot="2026-11-20T00:00:00Z",
+    components=(("python", "3.11"),),
+    omitted=(),
+    os=(),
+    toolchain=(),
+    python=(),
+    jars=(ARTIFACT,),
+    variants=(Variant(name="cpu", python=(), native=()),),
+)
+
+
+def toy(**changed: bytes) -> Plan:
+    """Return the plan with other content for a layer's file."""
+    files = FILES | {FILE_OF[layer]: content for layer, content in changed.items()}
+    stack = parse_stack(STACK, file="layers.yaml")
+    return plan(LOCK, "cpu", stack, files, tools=Tools(bootstrap="b", bytecode="c", native="n"), version="1")
+
+
+def no_engine() -> NoReturn:
+    raise AssertionError("an engine was asked for")
+
+
+class Registry:
+    """Brings the jar, and counts how often it was asked for anything."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self.asked = 0
+
+    def fetch(self, artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
+        self.asked += 1
+        found = {}
+        for artifact in artifacts:
+            with self.store.scratch() as scratch:
+                (scratch / "jar").write_bytes(JAR)
+                path = self.store.adopt_blob(scratch / "jar", artifact.sha256)
+            found[artifact.sha256] = path
+        return found
+
+
+def workshop(root: Path, say: Callable[[str], None] = lambda _: None) -> Workshop:
+    registry = Registry(root)
+    return Workshop(
+        store=registry.store, fetch=registry.fetch, engine=no_engine, say=say, images=FILES
+    )
+
+
+def made(root: Path, of: Plan | None = None, shop: Workshop | None = None) -> Image:
+    return build(
+        of or toy(),
+        LOCK,
+        shop or workshop(root),
+        reference="toy:1",
+        created="2026-11-20T00:00:00Z",
+    )
+
+
+def cached(image: Image) -> dict[str, bool]:
+    return {layer.name: layer.cached for layer in image.layers}
+
+
+def consistent(root: Path) -> None:
+    """Assert that the store holds whole blobs and nothing else but locks."""
+    for path in (root / "blobs" / "sha256").iterdir():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    assert not list((root / "tmp").iterdir())
+
+
+def test_the_second_build_takes_everything_from_the_store(tmp_path: Path) -> None:
+    first = made(tmp_path)
+    assert cached(first) == {"settings": False, "jars": False, "toy": False}
+    shop = workshop(tmp_path)
+    second = made(tmp_path, shop=shop)
+    assert cached(second) == {"settings": True, "jars": True, "toy": True}
+    assert second.manifest == first.manifest
+    assert shop.fetch.__self__.asked == 0  # type: ignore[attr-defined]
+    consistent(tmp_path)
+
+
+def test_builds_in_two_stores_are_the_same_bytes(tmp_path: Path) -> None:
+    one, two = made(tmp_path / "one"), made(tmp_path / "two")
+    assert one.manifest == two.manifest
+    assert one.config == two.config
+
+
+@pytest.mark.parametrize("layer", ["settings", "toy"])
+def test_one_changed_file_rewrites_one_layer(layer: str, tmp_path: Path) -> None:
+    before = made(tmp_path)
+    after = made(tmp_path, toy(**{layer: b"changed\n"}))
+    assert {name for name, was in cached(after).items() if not was} == {layer}
+    assert before.manifest != after.manifest
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "record"])
+def test_what_a_crash_took_from_a_layer_is_made_again(damage: str, tmp_path: Path) -> None:
+    first, store = made(tmp_path), Store(tmp_path)
+    layer = toy().layers[2]
+    blob = store.blob(first.layers[2].blob.digest.partition(":")[2])
+    record = store.record("layers", layer.key)
+    assert blob is not None
+    assert record is not None
+    if damage == "lost":
+        blob.unlink()
+    elif damage == "cut":
+        blob.write_bytes(b"")
+    else:
+        record.write_bytes(b"")
+    assert cached_layer(store, layer) is None
+    again = made(tmp_path)
+    assert cached(again) == {"settings": True, "jars": True, "toy": False}
+    assert again.manifest == first.manifest
+    consistent(tmp_path)
+
+
+def test_threads_that_build_the_same_at_once_make_it_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor(4) as pool:
+        images = list(
+            pool.map(lambda _: made(tmp_path, shop=workshop(tmp_path, said.append)), range(4))
+        )
+    assert len({image.manifest for image in images}) == 1
+    assert sorted(said) == ["layer jars", "layer settings", "layer toy"]
+    consistent(tmp_path)
+
+
+def _build_and_tell(root: Path, answers: Any) -> None:
+    said: list[str] = []
+    image = made(root, shop=workshop(root, said.append))
+    answers.put((image.manifest.digest, said))
+
+
+@pytest.mark.starts
+def test_processes_that_build_the_same_at_once_make_it_once(tmp_path: Path) -> None:
+    answers = SPAWN.Queue()
+    processes = [SPAWN.Process(target=_build_and_tell, args=(tmp_path, answers)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    told = [answers.get(timeout=SECONDS) for _ in processes]
+    for process in processes:
+        process.join(SECONDS)
+    answers.close()
+    answers.join_thread()
+    assert {digest for digest, _ in told} == {made(tmp_path).manifest.digest}
+    assert sorted(line for _, said in told for line in said) == [
+        "layer jars",
+        "layer settings",
+        "layer toy",
+    ]
+    consistent(tmp_path)
+
+
+# failures and interrupts in the middle
+
+
+def _interrupted_at(monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
+    """Let the second file that is written fail."""
+    data = LayerWriter.data
+    left = [1]
+
+    def failing(self: LayerWriter, path: str, content: bytes, *, executable: bool = False) -> None:
+        if not left:
+            raise problem
+        left.pop()
+        data(self, path, content, executable=executable)
+
+    monkeypatch.setattr(LayerWriter, "data", failing)
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(28, "no space"), ValueError()])
+def test_a_build_that_breaks_off_leaves_whole_things_and_the_next_completes(
+    problem: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _interrupted_at(patch, problem)
+        expected = OutOfSpace if isinstance(problem, OSError) else type(problem)
+        with pytest.raises(expected):
+            made(tmp_path)
+    consistent(tmp_path)
+    assert made(tmp_path).manifest == made(tmp_path / "other").manifest
+    consistent(tmp_path)
+
+
+def test_an_interrupt_stops_layers_that_are_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The main thread gets Ctrl-C while a layer has gigabytes to go."""
+    begun, shop = threading.Event(), workshop(tmp_path)
+    ended: list[BaseException] = []
+
+    def endless(self: stage._Build, writer: LayerWriter, layer: Any, *_: Any) -> None:
+        try:
+            for number in range(1 << 30):
+                writer.data(f"file{number}", bytes(1 << 20))
+                begun.set()
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    def interrupted(self: stage._Build, running: Any) -> Iterable[ImageLayer]:
+        if running:
+            assert begun.wait(SECONDS)
+            raise KeyboardInterrupt
+        return ()
+
+    monkeypatch.setattr(stage._Build, "_fill", endless)
+    monkeypatch.setattr(stage._Build, "_awaited", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path, shop=shop)
+    assert [type(error) for error in ended[:1]] == [CommandFailed]
+    monkeypatch.undo()
+    assert cached(made(tmp_path)) == {"settings": False, "jars": False, "toy": False}
+    consistent(tmp_path)
+
+
+def test_a_jar_that_lies_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> None:
+    shop = workshop(tmp_path)
+
+    def fetch(artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
+        raise HashMismatch("toy-1.jar is not the file that was locked")
+
+    with pytest.raises(HashMismatch):
+        made(tmp_path, shop=replace(shop, fetch=fetch))
+    assert not (tmp_path / "layers").exists()
+
+
+# what ends what runs elsewhere
+
+
+def test_a_crew_drops_what_waits_and_ends_what_runs() -> None:
+    stop, begun = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def long(name: str) -> None:
+        begun.set()
+        assert stop.wait(SECONDS)
+        done.append(name)
+
+    with pytest.raises(KeyboardInterrupt), Crew(1, stop.set) as crew:  # noqa: PT012
+        first, second = crew.submit(long, "first"), crew.submit(long, "second")
+        assert begun.wait(SECONDS)
+        raise KeyboardInterrupt
+    assert first.done()
+    assert second.cancelled()
+    assert done == ["first"]
+
+
+def test_a_crew_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    stalled = threading.Event()
+    monkeypatch.setattr("builder.crew.GRACE_SECONDS", 0.01)
+    with pytest.raises(ValueError, match="x"), Crew(1, lambda: None) as crew:  # noqa: PT012
+        job = crew.submit(stalled.wait, SECONDS)
+        raise ValueError("x")
+    assert not job.done()
+    stalled.set()
+
+
+@pytest.mark.starts
+def test_a_tool_and_its_children_end_when_somebody_says_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.command._GRACE_SECONDS", 0.1)
+    stop, alive = threading.Event(), tmp_path / "alive"
+    # Neither heeds SIGTERM; the grandchild holds the pipe open.
+    script = f"trap '' TERM; (trap '' TERM; echo $$ > {alive}; sleep 600) & sleep 600"
+
+    def when_alive() -> None:
+        while not alive.exists():
+            stop.wait(0.01)
+        stop.set()
+
+    threading.Thread(target=when_alive).start()
+    with pytest.raises(CommandFailed, match="sh was interrupted"):
+        run(["sh", "-c", script], stop=stop)
+    group = alive.read_text().strip()
+    assert not [p for p in Path("/proc").glob("[0-9]*") if _group(p) == group]
+
+
+def _group(process: Path) -> str | None:
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[2]
+
+
+@pytest.mark.starts
+def test_a_tool_gets_its_input_once_however_long_it_takes() -> None:
+    script = "sleep 0.5; cat"
+    assert run(["sh", "-c", script], stdin="word", stop=threading.Event(), timeout=SECONDS) == "word"
+    with pytest.raises(CommandFailed, match="did not end within"):
+        run(["sleep", "600"], timeout=0.01)
+
+
+class Api:
+    """An engine's API with one container that runs until it is killed."""
+
+    def __init__(self) -> None:
+        self.killed, self.following = threading.Event(), threading.Event()
+        self.removed: list[str] = []
+
+    def create_host_config(self, **_: Any) -> None: ...
+
+    def create_container(self, *_: Any, **__: Any) -> None: ...
+
+    def start(self, name: str) -> None: ...
+
+    def logs(self, name: str, **_: Any) -> Iterable[bytes]:
+        yield b"compiling\n"
+        self.following.set()
+        assert self.killed.wait(SECONDS)
+
+    def kill(self, name: str) -> None:
+        self.killed.set()
+
+    def wait(self, name: str, timeout: None) -> dict[str, int]:
+        return {"StatusCode": 137}
+
+    def remove_container(self, name: str, **_: Any) -> None:
+        self.removed.append(name)
+
+
+def test_an_interrupted_native_build_ends_and_its_container_goes() -> None:
+    api = Api()
+    engine = Engine(api, api)
+    with pytest.raises(KeyboardInterrupt), Crew(1, engine.abort) as crew:  # noqa: PT012
+        job = crew.submit(engine.run, "image", ["sh"], name="mlr-test", timeout=3600)
+        assert api.following.wait(SECONDS)
+        raise KeyboardInterrupt
+    with pytest.raises(CommandFailed, match="sh was interrupted"):
+        job.result()
+    assert api.removed == ["mlr-test"]
+    with pytest.raises(CommandFailed, match="sh was interrupted"):
+        engine.run("image", ["sh"], name="mlr-late")
+    assert api.removed == ["mlr-test", "mlr-late"]
