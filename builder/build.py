@@ -1,6 +1,7 @@
 """The build stage: a plan becomes an image, layer by layer, from the store's artifacts.
 
-Only what the store lacks is made. Two things run code, both in containers without network: the
+Only what the store lacks is made. Three things run code: the bootstrap of the OS layer in a chroot,
+and two in containers without network, the
 image's own Python compiling bytecode, and the native builds.
 """
 
@@ -28,7 +29,7 @@ from builder.lock import Artifact, Lock, NativeWheel
 from builder.plan import Plan, PlannedLayer, Tools, interpreter_digest
 from builder.store import Store, full_disk
 
-TOOLS: Final = Tools(bootstrap=debian.RECIPE, bytecode=bytecode.RECIPE)
+TOOLS: Final = Tools(bootstrap=debian.RECIPE, bytecode=bytecode.RECIPE, native=native.RECIPE)
 _KIND: Final = "layers"
 _STILL_SECONDS: Final = 5.0
 _STAGE: Final = "mlruntime/stage"

@@ -206,6 +206,7 @@ def _start_node(engine: Engine, spec: ClusterSpec, ident: str, role: str) -> Con
         environment={
             "SPARK_LOCAL_HOSTNAME": name,
             "SPARK_DAEMON_MEMORY": "512m",
+            "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             **spec.environment,
         },
         memory=spec.limit,

@@ -40,9 +40,18 @@ cp /build/wheel/*.whl /mlr/out/
 """
 
 
+# How it is done belongs to what identifies the result, like what it is done with.
+RECIPE: Final = hashlib.sha256(_SCRIPT.encode()).hexdigest()
+
+
+def record_key(native: NativeWheel) -> str:
+    """Return what the store knows a built wheel by: its recipe key and how we build."""
+    return hashlib.sha256(f"{native.key} {RECIPE}".encode()).hexdigest()
+
+
 def built(store: Store, native: NativeWheel) -> Wheel | None:
     """Return the wheel for a recipe key if the store has it, whole and unchanged."""
-    record = store.record(_KIND, native.key)
+    record = store.record(_KIND, record_key(native))
     if record is None:
         return None
     try:
@@ -100,7 +109,7 @@ def _keep(store: Store, native: NativeWheel, wheel: Path) -> Wheel:
     sha256, filename = file_sha256(wheel), wheel.name
     path = store.adopt_blob(wheel, sha256)
     record = {"filename": filename, "sha256": sha256, "name": native.name}
-    store.write_record(_KIND, native.key, json.dumps(record))
+    store.write_record(_KIND, record_key(native), json.dumps(record))
     return Wheel(filename=filename, sha256=sha256, path=path)
 
 

@@ -89,6 +89,7 @@ class Tools:
 
     bootstrap: str
     bytecode: str
+    native: str
 
 
 def plan(
@@ -162,7 +163,7 @@ class _Planner:
             self.tools.bytecode,
             interpreter_digest(self.lock, self.known["python"]["minor"]),
             [[a.name, a.version, a.filename, a.sha256] for a in wheels],
-            [[n.name, n.key] for n in native],
+            [[n.name, n.key, self.tools.native] for n in native],
         ]
         return PlannedLayer(
             name=layer.name,
@@ -186,7 +187,7 @@ class _Planner:
             target, content = path.removeprefix(folder), self.files[path]
             if target.endswith(".j2"):
                 target = target.removesuffix(".j2")
-                text = content.decode("utf-8")
+                text = _text(content, f"images/{path}")
                 content = render(text, self.known, file=f"images/{path}").encode()
             matches = any(PurePosixPath(target).match(pattern) for pattern in executable)
             found.append(File(path=target, content=content, executable=matches))
@@ -237,6 +238,13 @@ class _Planner:
 
     def _render(self, text: str) -> str:
         return render(text, self.known, file="images/layers.yaml")
+
+
+def _text(content: bytes, file: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidDefinition("not UTF-8 text", where=file, why=str(error)) from None
 
 
 def _dist_info(name: str, version: str, site: str, files: tuple[File, ...]) -> list[File]:

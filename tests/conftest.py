@@ -126,8 +126,9 @@ def cold_store(warm: Store, plan: Plan, lock: Lock, root: Path) -> Store:
         built = native.built(warm, wheel)
         assert built is not None, f"{wheel.name} has not been built"
         wanted.add(built.sha256)
-        record = warm.record_path("native", wheel.key)
-        cold.write_record("native", wheel.key, record.read_text(encoding="utf-8"))
+        key = native.record_key(wheel)
+        record = warm.record_path("native", key).read_text(encoding="utf-8")
+        cold.write_record("native", key, record)
     (root / "blobs" / "sha256").mkdir(parents=True)
     for sha256 in wanted:
         path = warm.blob(sha256)

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,9 +29,9 @@ from builder.lock import Lock
 from builder.plan import Plan
 from builder.store import Store
 from tests.benchmarks.figures import Figures
+from tests.conftest import RUNTIME, cold_store, copied
 
 ROOT = Path(__file__).parents[2]
-RUNTIME = "6.0-ml"
 BASE = "mlruntime/bench-base:latest"
 BUILT = "mlruntime/bench-dockerfile:latest"
 # A small dependency in the layer of all small dependencies, and an older version of it.
@@ -48,7 +47,7 @@ def measure() -> Figures:
     plan = planned_image(definitions, lock, "cpu")
     with tempfile.TemporaryDirectory(dir=warm.root, prefix="bench-") as folder:
         work = Path(folder)
-        cold = _cold_store(warm, plan, lock, work / "store")
+        cold = cold_store(warm, plan, lock, work / "store")
         composed, result, memory = _timed_build(cold.root, ROOT, work / "layout")
         again, _, _ = _timed_build(cold.root, ROOT, work / "layout")
         bumped_root = _bumped(cold.root, work / "root")
@@ -100,33 +99,9 @@ def _timed_build(store: Path, root: Path, output: Path) -> tuple[float, dict, in
     return seconds, json.loads(printed), peak
 
 
-def _cold_store(warm: Store, plan: Plan, lock: Lock, root: Path) -> Store:
-    """Return a store with every artifact and native wheel, but nothing made from them."""
-    cold = Store(root)
-    wanted = {a.sha256 for a in plan.artifacts}
-    for wheel in lock.variant("cpu").native:
-        built = native.built(warm, wheel)
-        assert built is not None
-        wanted.add(built.sha256)
-        record = warm.record_path("native", wheel.key)
-        cold.write_record("native", wheel.key, record.read_text(encoding="utf-8"))
-    (root / "blobs" / "sha256").mkdir(parents=True)
-    for sha256 in wanted:
-        path = warm.blob(sha256)
-        assert path is not None, sha256
-        os.link(path, root / "blobs" / "sha256" / sha256)
-    return cold
-
-
 def _bumped(store: Path, root: Path) -> Path:
     """Return definitions that ask for another version of one package, locked."""
-    for name in ("matrix.yaml", "runtimes", "images"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, root / name)
-        else:
-            root.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, root / name)
+    copied(root)
     path = root / "runtimes" / RUNTIME / "lock.json"
     runtime = path.with_name("runtime.yaml")
     text = runtime.read_text(encoding="utf-8")

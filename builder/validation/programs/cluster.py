@@ -9,6 +9,9 @@ from typing import Any
 from .harness import Expectation, Mismatch
 
 _REGISTER_SECONDS = 45.0
+# The checks are many short jobs: what the second compiler and parallel collectors of four JVMs on
+# a small host would take is more than what they give.
+_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 class Cluster:
@@ -44,6 +47,8 @@ class Cluster:
         _send_by_value()
         settings = {
             "spark.driver.host": self.expect.driver_host,
+            "spark.driver.extraJavaOptions": _SHORT_LIVED,
+            "spark.executor.extraJavaOptions": _SHORT_LIVED,
             "spark.sql.shuffle.partitions": "2",
             "spark.default.parallelism": "2",
             "spark.ui.enabled": "false",
