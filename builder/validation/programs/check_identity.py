@@ -64,8 +64,6 @@ def nodes(cluster: Cluster, proof: Proof) -> None:
     answers = {expect.driver_host: driver, **cluster.on_workers(_describe_worker)}
     locked = {_canonical(name): version for name, version in expect.python_packages.items()}
     for host, node in sorted(answers.items()):
-        if expect.image is not None:
-            proof.equal(f"{host}.image", expect.node_images.get(host), expect.image)
         proof.equal(f"{host}.packages that differ", _difference(node["packages"], locked), {})
         if not _is_release(node["java"], expect.java):
             raise Mismatch(f"{host} runs Java {node['java']}, not {expect.java}")
@@ -73,6 +71,9 @@ def nodes(cluster: Cluster, proof: Proof) -> None:
             raise Mismatch(f"{host} runs Python {node['python']}")
         for key in ("python", "executable", "java", "user"):
             proof.equal(f"{host}.{key}", node[key], driver[key])
+        # Last: the differences above say more than that the images are not the same.
+        if expect.image is not None:
+            proof.equal(f"{host}.image", expect.node_images.get(host), expect.image)
     proof.note("packages", len(locked))
     spark = expect.components.get("spark")
     if spark is not None:

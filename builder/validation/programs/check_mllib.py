@@ -14,6 +14,7 @@ def _features(rows: int, columns: int, seed: int) -> Any:
 
 
 def _frame(cluster: Cluster, x: Any, y: Any = None) -> Any:
+    """Return rows as a DataFrame; call it before making an estimator, which needs a session."""
     from pyspark.ml.linalg import Vectors
 
     labels = [0.0] * len(x) if y is None else [float(one) for one in y]
@@ -29,7 +30,8 @@ def linear(cluster: Cluster, proof: Proof) -> None:
     x = _features(200, 4, seed=1)
     noise = np.random.default_rng(2).normal(scale=0.1, size=200)
     y = x @ np.array([1.5, -2.0, 0.5, 3.0]) + 4.0 + noise
-    model = LinearRegression(solver="normal", regParam=0.0).fit(_frame(cluster, x, y))
+    frame = _frame(cluster, x, y)
+    model = LinearRegression(solver="normal", regParam=0.0).fit(frame)
     want = np.linalg.lstsq(np.column_stack([x, np.ones(200)]), y, rcond=None)[0]
     proof.close("coefficients", model.coefficients.toArray(), want[:-1], within=1e-8)
     proof.close("intercept", model.intercept, want[-1], within=1e-8)
@@ -60,7 +62,8 @@ def pca(cluster: Cluster, proof: Proof) -> None:
     from pyspark.ml.feature import PCA
 
     x = _features(150, 5, seed=5) @ np.diag([5.0, 3.0, 1.0, 0.5, 0.2])
-    model = PCA(k=2, inputCol="features", outputCol="out").fit(_frame(cluster, x))
+    frame = _frame(cluster, x)
+    model = PCA(k=2, inputCol="features", outputCol="out").fit(frame)
     values, vectors = np.linalg.eigh(np.cov(x, rowvar=False))
     want, got = vectors[:, ::-1][:, :2], model.pc.toArray()
     signs = np.sign((want * got).sum(axis=0))
@@ -95,7 +98,8 @@ def kmeans(cluster: Cluster, proof: Proof) -> None:
 
     spots = np.array([[0.0, 0.0], [50.0, 0.0], [0.0, 80.0]])
     clouds = [spot + _features(40, 2, seed=10 + i) for i, spot in enumerate(spots)]
-    model = KMeans(k=3, seed=1, maxIter=10).fit(_frame(cluster, np.concatenate(clouds)))
+    frame = _frame(cluster, np.concatenate(clouds))
+    model = KMeans(k=3, seed=1, maxIter=10).fit(frame)
     want = sorted(cloud.mean(axis=0).tolist() for cloud in clouds)
     got = sorted(centre.tolist() for centre in model.clusterCenters())
     cost = sum(((cloud - cloud.mean(axis=0)) ** 2).sum() for cloud in clouds)

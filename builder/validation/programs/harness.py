@@ -17,7 +17,7 @@ from typing import IO, Any
 _LINES = 40
 
 
-class Mismatch(Exception):  # noqa: N818 - not an error of the program, its finding
+class Mismatch(Exception):
     """What a check computed is not what it should be."""
 
 
