@@ -1,8 +1,8 @@
 """The build stage: a plan becomes an image, layer by layer, from the store's artifacts.
 
-Only what the store lacks is made. Three things run code: the bootstrap of the OS layer in a chroot,
-and two in containers without network, the
-image's own Python compiling bytecode, and the native builds.
+Only what the store lacks is made. Three things run code: the bootstrap of the OS layer, in a
+chroot; and, in containers without network, the image's own Python compiling bytecode, and native
+builds.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""The hand-written and generated files of a definitions folder (``--root``). Reads, never parses."""
+"""The files of a definitions folder (``--root``), hand-written and generated: read, not parsed."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.document import did_you_mean
-from builder.errors import InvalidLock, UsageError
+from builder.errors import InvalidDefinition, InvalidLock, MlruntimeError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Definitions:
         path = self.lock_path(runtime)
         if not path.is_file():
             raise InvalidLock(f"{runtime} is not locked", hint=f"run `mlruntime lock {runtime}`")
-        return _text(path, self.shown(path))
+        return read_text(path, self.shown(path), InvalidLock)
 
     def shown(self, path: Path) -> str:
         """Return a path as messages name it: relative to the root."""
@@ -43,14 +43,27 @@ class Definitions:
         """Return every file below ``images/`` by its path there."""
         folder = self.root / "images"
         return {
-            path.relative_to(folder).as_posix(): path.read_bytes()
+            path.relative_to(folder).as_posix(): read_bytes(path, self.shown(path))
             for path in sorted(folder.rglob("*"))
             if path.is_file() and "__pycache__" not in path.parts
         }
 
+    def stack_text(self) -> str:
+        """Return the text of ``images/layers.yaml``."""
+        return read_text(self.root / "images" / "layers.yaml", "images/layers.yaml")
 
-def _text(path: Path, shown: str) -> str:
+
+def read_bytes(path: Path, shown: str, error: type[MlruntimeError] = InvalidDefinition) -> bytes:
+    """Return a file's content, or raise ``error`` when it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidLock("not UTF-8 text", where=shown, why=str(error)) from None
+        return path.read_bytes()
+    except OSError as problem:
+        raise error("cannot be read", where=shown, why=problem.strerror) from None
+
+
+def read_text(path: Path, shown: str, error: type[MlruntimeError] = InvalidDefinition) -> str:
+    """Return a file's text, or raise ``error`` when it cannot be read or is not UTF-8."""
+    try:
+        return read_bytes(path, shown, error).decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise error("not UTF-8 text", where=shown, why=str(problem)) from None

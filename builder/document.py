@@ -18,6 +18,7 @@ _NAMES = {
     list: "a list",
     str: "text",
     int: "a whole number",
+    float: "a number with a fraction",
     bool: "true or false",
 }
 
@@ -30,6 +31,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, list | dict):
+            raise yaml.MarkedYAMLError(
+                problem="a key is one word", problem_mark=key_node.start_mark
+            )
         if key in seen:
             raise yaml.MarkedYAMLError(
                 problem=f"key {key!r} twice", problem_mark=key_node.start_mark
@@ -118,7 +123,7 @@ class Place:
         return value
 
     def keys(self, required: Iterable[str] = (), optional: Iterable[str] = ()) -> None:
-        """Check that this is a mapping with all ``required`` and no other than ``optional`` keys."""
+        """Check that this is a mapping with all ``required`` and only ``optional`` other keys."""
         mapping, needed = self._typed(dict), tuple(required)
         known = (*needed, *optional)
         for key in mapping:
@@ -174,21 +179,33 @@ def read_yaml(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefi
         mark = problem.problem_mark
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
         raise error(f"not valid YAML: {problem.problem}", where=where) from None
-    except yaml.YAMLError as problem:
-        raise error(f"not valid YAML: {problem}", where=file) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        what = str(problem).partition("\n")[0]
+        raise error(f"not valid YAML: {what}", where=file) from None
     return Place(value, file=file, error=error)
 
 
 def read_json(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Place:
     """Parse JSON; malformed text raises ``error`` with line and column."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as problem:
         where = f"{file}:{problem.lineno}:{problem.colno}"
-        raise error(f"not valid JSON: {problem.msg}", where=where) from None
+        what = problem.msg.removesuffix(" at")
+        raise error(f"not valid JSON: {what}", where=where) from None
+    except (ValueError, RecursionError) as problem:
+        raise error(f"not valid JSON: {problem}", where=file) from None
     return Place(value, file=file, error=error)
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} twice")
+    return made
+
+
 def canonical_json(value: Any) -> str:
-    """Return ``value`` as JSON with sorted keys and no spaces: what keys and digests are made of."""
+    """Return ``value`` as JSON with sorted keys and no spaces: digests are made of that."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

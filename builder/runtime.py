@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from builder.document import Place, read_yaml
+from builder.document import Place, did_you_mean, read_yaml
 from builder.edges import parse_specifier
 from builder.errors import UsageError
 from builder.facts import VARIANTS
@@ -51,11 +51,22 @@ class RuntimeDefinition:
             request[name] = parse_specifier(found[2] or "*", spot)
         return replace(self, request=tuple(request.items()))
 
+    def must_fit(self, runtime: str, components: Iterable[str], *, file: str) -> None:
+        """Raise ``InvalidDefinition`` unless this is ``runtime`` and all its components exist."""
+        known = tuple(components)
+        if self.runtime != runtime:
+            spot = Place(self.runtime, file=file, path="runtime")
+            raise spot.fail(f"this is the folder of {runtime!r}", hint=f"write {runtime!r}")
+        for name, _ in self.request:
+            if name not in known:
+                spot = Place(name, file=file, path=f"request.{name}")
+                raise spot.fail(f"unknown component {name!r}", hint=did_you_mean(name, known))
+
 
 def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
     """Read ``runtime.yaml``; raise ``InvalidDefinition`` with the place of the first mistake.
 
-    Whether the components exist is for ``resolve`` to say, which has the matrix.
+    Whether the components exist is for ``must_fit`` to say, which is told the matrix's.
     """
     top = read_yaml(text, file=file)
     top.keys(("runtime", "summary", "snapshot", "variants", "request"), ("python", "debian"))

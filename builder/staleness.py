@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from builder.definitions import read_bytes, read_text
 from builder.errors import InvalidLock
 from builder.lock import Artifact, Lock
 from builder.recipe import parse_recipe
@@ -19,15 +20,16 @@ def input_digests(root: Path, runtime: str) -> tuple[tuple[str, str], ...]:
     """Return the digests of everything hand-written that a lock follows from."""
     images = hashlib.sha256()
     for recipe in sorted((root / "images").glob("*/recipe.yaml")):
-        text = recipe.read_text(encoding="utf-8")
-        patches = parse_recipe(text, file=str(recipe.relative_to(root))).patches
+        shown = recipe.relative_to(root).as_posix()
+        patches = parse_recipe(read_text(recipe, shown), file=shown).patches
         for path in sorted((recipe, *(recipe.parent / name for name in patches))):
             if path.is_file():
                 name, content = path.relative_to(root / "images").as_posix(), path.read_bytes()
                 images.update(f"{name}\0{len(content)}\0".encode() + content)
+    yaml = f"runtimes/{runtime}/runtime.yaml"
     return (
-        ("matrix", _digest((root / "matrix.yaml").read_bytes())),
-        ("runtime", _digest((root / "runtimes" / runtime / "runtime.yaml").read_bytes())),
+        ("matrix", _digest(read_bytes(root / "matrix.yaml", "matrix.yaml"))),
+        ("runtime", _digest(read_bytes(root / yaml, yaml))),
         ("images", f"sha256:{images.hexdigest()}"),
     )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jinja2
 
-from builder.errors import InvalidDefinition
+from builder.errors import InvalidDefinition, InvalidLock
 from builder.layering.wheel import site_packages
 from builder.lock import Lock
 
@@ -27,6 +27,8 @@ def variables(lock: Lock, variant: str) -> dict[str, Any]:
             "minor": ".".join(parts[:2]),
             "major": parts[0],
         }
+    if "python" not in known:
+        raise InvalidLock(f"the lock of {lock.runtime} has no component python")
     known["site_packages"] = site_packages(known["python"]["minor"])
     return known
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from builder.errors import Unavailable
+from builder.errors import Unavailable, UsageError
 from builder.sources import Sources, without_secrets
 from builder.store import full_disk
 
@@ -136,7 +136,15 @@ class Web:
 @lru_cache
 def _tls(ca_bundle: Path | None) -> ssl.SSLContext:
     if ca_bundle:
-        return ssl.create_default_context(cafile=str(ca_bundle))
+        try:
+            return ssl.create_default_context(cafile=str(ca_bundle))
+        except OSError as error:  # an SSLError is one
+            raise UsageError(
+                "the CA bundle holds no certificates we can read",
+                where=str(ca_bundle),
+                why=error.strerror or str(error),
+                hint="name a PEM file with --ca-bundle or SSL_CERT_FILE",
+            ) from None
     context = httpx.create_ssl_context(trust_env=False)
     context.load_default_certs()
     return context

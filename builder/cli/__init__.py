@@ -1,10 +1,13 @@
 """The command line: the only place that prints, and the only one that exits."""
 
+import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -57,7 +60,6 @@ def application() -> typer.Typer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see DESIGN for what each means."""
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         command = typer.main.get_command(application())
         outcome = command.main(
@@ -65,21 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             prog_name="mlruntime",
             standalone_mode=False,
         )
-        return outcome if isinstance(outcome, int) else 0
+        sys.stdout.flush()
     except TyperException as error:
         _usage(error)
         return 2
     except (Abort, KeyboardInterrupt):
-        print("mlruntime: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        outcome = INTERRUPTED
     except MlruntimeError as error:
         print(f"mlruntime: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):  # the argument parser makes the one of the other
+        _deaf()
         return INTERRUPTED
     except Exception as error:
         return _bug(error)
+    if outcome == INTERRUPTED:
+        print("mlruntime: interrupted", file=sys.stderr)
+    return outcome if isinstance(outcome, int) else 0
 
 
 def _usage(error: TyperException) -> None:
@@ -91,24 +95,40 @@ def _usage(error: TyperException) -> None:
         print(f"mlruntime: {error}", file=sys.stderr)
 
 
+def _deaf() -> None:
+    """Write the rest of stdout to nowhere: whoever read it (``| head``) has gone."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     # The same way out as Ctrl-C, so that everything that cleans up does.
     raise KeyboardInterrupt
 
 
 def _bug(error: Exception) -> int:
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="mlruntime-", suffix=".traceback", delete=False, encoding="utf-8"
-    ) as file:
-        traceback.print_exc(file=file)
-    print(
-        f"mlruntime: a bug of ours: {type(error).__name__}: {error}\n"
-        f"  try: report it with {file.name}",
-        file=sys.stderr,
-    )
+    what = f"mlruntime: a bug of ours: {type(error).__name__}: {error}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="mlruntime-", suffix=".traceback", delete=False, encoding="utf-8"
+        ) as file:
+            traceback.print_exc(file=file)
+        print(f"{what}\n  try: report it with {file.name}", file=sys.stderr)
+    except OSError:  # nowhere to write it
+        traceback.print_exc()
+        print(what, file=sys.stderr)
     return 1
 
 
 def run() -> NoReturn:
     """Be the console script."""
-    sys.exit(main())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _terminated)
+    code = main()
+    if threading.active_count() > 1:
+        # A stalled connection, say: what had to be put away has been, so do not wait for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

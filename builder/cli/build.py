@@ -20,7 +20,7 @@ from builder.cli.stores import fetcher, store_root
 from builder.definitions import Definitions
 from builder.document import did_you_mean
 from builder.engine import Engine
-from builder.errors import UsageError
+from builder.errors import InvalidLock, UsageError
 from builder.fetch import Fetcher
 from builder.image import Image, load, refuse_output, remember_manifest, write_layout
 from builder.lock import Artifact, Lock, parse_lock
@@ -94,6 +94,12 @@ def fresh_lock(definitions: Definitions, runtime: str) -> Lock:
     """Read a runtime's lock and refuse it when it does not follow from its inputs any more."""
     shown = definitions.shown(definitions.lock_path(runtime))
     lock = parse_lock(definitions.lock_text(runtime), file=shown)
+    if lock.runtime != runtime:
+        raise InvalidLock(
+            f"this is the lock of {lock.runtime}",
+            where=f"{shown}: runtime",
+            hint=f"write it anew with `mlruntime lock {runtime}`",
+        )
     refuse_stale(lock, input_digests(definitions.root, runtime), file=shown)
     return lock
 
@@ -106,7 +112,7 @@ def planned_image(definitions: Definitions, lock: Lock, variant: str) -> Plan:
             f"{lock.runtime} has no variant {variant!r}", hint=did_you_mean(variant, known)
         )
     files = definitions.image_files()
-    stack = parse_stack(files["layers.yaml"].decode(), file="images/layers.yaml")
+    stack = parse_stack(definitions.stack_text(), file="images/layers.yaml")
     return plan(lock, variant, stack, files, tools=TOOLS, version=__version__)
 
 

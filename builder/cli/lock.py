@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from builder.cli.context import Context
+from builder.cli.matrix import read_matrix, read_runtime
 from builder.cli.output import emit, say
 from builder.cli.stores import host_sources, store_root
 from builder.definitions import Definitions
@@ -16,9 +17,7 @@ from builder.lock import Artifact, Lock, parse_lock
 from builder.locking.assemble import Asked, ask, assemble
 from builder.locking.native import load_recipes
 from builder.locking.registries import HostRegistries
-from builder.matrix import parse_matrix
 from builder.resolve import resolve
-from builder.runtime import parse_runtime
 from builder.staleness import input_digests, stale_artifacts, stale_inputs, stale_versions
 from builder.store import Store, full_disk
 from builder.web import Web
@@ -66,10 +65,8 @@ def lock(
 def asked_for(definitions: Definitions, runtime: str) -> Asked:
     """Resolve a runtime and return what has to be locked for it."""
     folder = definitions.folder(runtime)
-    file = folder / "runtime.yaml"
-    definition = parse_runtime(file.read_text(encoding="utf-8"), file=definitions.shown(file))
-    text = (definitions.root / "matrix.yaml").read_text(encoding="utf-8")
-    matrix = parse_matrix(text, file="matrix.yaml")
+    matrix = read_matrix(Context(root=definitions.root))
+    definition = read_runtime(folder, matrix)
     return ask(matrix, definition, resolve(matrix, definition.request))
 
 
@@ -118,9 +115,9 @@ def _check(
 
 def write_if_changed(path: Path, text: str) -> bool:
     """Replace a file in one step, unless it already holds ``text``; return whether it changed."""
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return False
-    with full_disk(path.parent):
+    with full_disk(path.parent, instead="lock in a folder of yours, with --root"):
+        if path.is_file() and path.read_bytes() == text.encode():
+            return False
         descriptor, name = tempfile.mkstemp(prefix=".lock-", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as sink:

@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 
 from builder.cli.context import Context
 from builder.cli.output import emit
+from builder.definitions import read_text
 from builder.document import did_you_mean
 from builder.errors import InvalidDefinition, UsageError
 from builder.matrix import Matrix, parse_matrix
@@ -25,6 +26,7 @@ from builder.render_matrix import (
     release_list,
 )
 from builder.rules import Problem, problems
+from builder.runtime import RuntimeDefinition, parse_runtime
 
 
 def register(app: typer.Typer) -> None:
@@ -126,11 +128,9 @@ def read_matrix(context: Context) -> Matrix:
     return parse_matrix(read_text(context.root / "matrix.yaml", "matrix.yaml"), file="matrix.yaml")
 
 
-def read_text(path: Path, shown: str) -> str:
-    """Return a definition's text; ``InvalidDefinition`` when there is none to be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidDefinition("not UTF-8 text", where=shown, why=str(error)) from None
-    except OSError as error:
-        raise InvalidDefinition("cannot be read", where=shown, why=error.strerror) from None
+def read_runtime(folder: Path, matrix: Matrix) -> RuntimeDefinition:
+    """Read the runtime of a folder, whose name it must have; the matrix has its components."""
+    file = f"runtimes/{folder.name}/runtime.yaml"
+    definition = parse_runtime(read_text(folder / "runtime.yaml", file), file=file)
+    definition.must_fit(folder.name, matrix.components, file=file)
+    return definition

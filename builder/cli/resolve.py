@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from builder.cli.matrix import read_matrix, read_text, show_tables
+from builder.cli.matrix import read_matrix, read_runtime, show_tables
 from builder.cli.output import emit
 from builder.definitions import Definitions
 from builder.explain import conflict_json, resolution_json, resolution_rows
 from builder.render_matrix import Table
 from builder.resolve import NoSolution
 from builder.resolve import resolve as resolve_request
-from builder.runtime import parse_runtime
 
 
 def register(app: typer.Typer) -> None:
@@ -30,12 +29,10 @@ def resolve(
 ) -> None:
     """Choose the versions of a runtime and say why, or why there are none."""
     definitions = Definitions(ctx.obj.root)
-    path = definitions.folder(runtime) / "runtime.yaml"
-    file = definitions.shown(path)
-    definition = parse_runtime(read_text(path, file), file=file)
-    asked = definition.with_settings(settings or ())
+    folder, matrix = definitions.folder(runtime), read_matrix(ctx.obj)
+    asked = read_runtime(folder, matrix).with_settings(settings or ())
     try:
-        resolution = resolve_request(read_matrix(ctx.obj), asked.request)
+        resolution = resolve_request(matrix, asked.request)
     except NoSolution as failure:
         if as_json:
             emit({"runtime": runtime, "conflict": conflict_json(failure.conflict)}, "", as_json)

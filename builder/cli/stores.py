@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from builder.errors import UsageError
 from builder.fetch import Fetcher
 from builder.sources import Sources, discover
 from builder.store import Store
@@ -12,13 +13,22 @@ def store_root() -> Path:
     """Return ``MLRUNTIME_STORE``, else ``mlruntime`` in the user's cache directory."""
     if given := os.environ.get("MLRUNTIME_STORE"):
         return Path(given).absolute()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = os.environ.get("XDG_CACHE_HOME") or _home() / ".cache"
     return Path(cache).absolute() / "mlruntime"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UsageError(
+            "this user has no home directory", hint="set HOME, or MLRUNTIME_STORE"
+        ) from None
 
 
 def host_sources(ca_bundle: Path | None = None) -> Sources:
     """Return where this host's own clients get packages."""
-    return discover(os.environ, home=Path.home(), ca_bundle=ca_bundle)
+    return discover(os.environ, home=_home(), ca_bundle=ca_bundle)
 
 
 def fetcher(store: Store, ca_bundle: Path | None = None) -> Fetcher:

@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from builder.definitions import read_text
 from builder.errors import InvalidDefinition
 from builder.lock import Artifact, NativeWheel, set_digest
 from builder.locking.pypi import Static
@@ -61,7 +62,7 @@ def load_recipes(images: Path) -> dict[str, LoadedRecipe]:
     found: dict[str, LoadedRecipe] = {}
     for path in recipe_files(images):
         where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-        recipe = parse_recipe(path.read_text(encoding="utf-8"), file=where)
+        recipe = parse_recipe(read_text(path, where), file=where)
         if recipe.name in found:
             raise InvalidDefinition(f"there are two recipes for {recipe.name}", where=where)
         for index, name in enumerate(recipe.patches):

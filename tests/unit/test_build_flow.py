@@ -67,7 +67,9 @@ def toy(**changed: bytes) -> Plan:
     """Return the plan with other content for a layer's file."""
     files = FILES | {FILE_OF[layer]: content for layer, content in changed.items()}
     stack = parse_stack(STACK, file="layers.yaml")
-    return plan(LOCK, "cpu", stack, files, tools=Tools(bootstrap="b", bytecode="c", native="n"), version="1")
+    return plan(
+        LOCK, "cpu", stack, files, tools=Tools(bootstrap="b", bytecode="c", native="n"), version="1"
+    )
 
 
 def no_engine() -> NoReturn:
@@ -289,7 +291,7 @@ def test_a_crew_drops_what_waits_and_ends_what_runs() -> None:
         assert stop.wait(SECONDS)
         done.append(name)
 
-    with pytest.raises(KeyboardInterrupt), Crew(1, stop.set) as crew:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), Crew(1, stop.set) as crew:
         first, second = crew.submit(long, "first"), crew.submit(long, "second")
         assert begun.wait(SECONDS)
         raise KeyboardInterrupt
@@ -301,7 +303,7 @@ def test_a_crew_drops_what_waits_and_ends_what_runs() -> None:
 def test_a_crew_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     stalled = threading.Event()
     monkeypatch.setattr("builder.crew.GRACE_SECONDS", 0.01)
-    with pytest.raises(ValueError, match="x"), Crew(1, lambda: None) as crew:  # noqa: PT012
+    with pytest.raises(ValueError, match="x"), Crew(1, lambda: None) as crew:
         job = crew.submit(stalled.wait, SECONDS)
         raise ValueError("x")
     assert not job.done()
@@ -340,7 +342,9 @@ def _group(process: Path) -> str | None:
 @pytest.mark.starts
 def test_a_tool_gets_its_input_once_however_long_it_takes() -> None:
     script = "sleep 0.5; cat"
-    assert run(["sh", "-c", script], stdin="word", stop=threading.Event(), timeout=SECONDS) == "word"
+    assert (
+        run(["sh", "-c", script], stdin="word", stop=threading.Event(), timeout=SECONDS) == "word"
+    )
     with pytest.raises(CommandFailed, match="did not end within"):
         run(["sleep", "600"], timeout=0.01)
 
@@ -376,7 +380,7 @@ class Api:
 def test_an_interrupted_native_build_ends_and_its_container_goes() -> None:
     api = Api()
     engine = Engine(api, api)
-    with pytest.raises(KeyboardInterrupt), Crew(1, engine.abort) as crew:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), Crew(1, engine.abort) as crew:
         job = crew.submit(engine.run, "image", ["sh"], name="mlr-test", timeout=3600)
         assert api.following.wait(SECONDS)
         raise KeyboardInterrupt

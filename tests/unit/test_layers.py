@@ -175,7 +175,7 @@ def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
 
 def test_a_broken_wheel_is_named(tmp_path: Path) -> None:
     wheel, bytecode = toy_wheel(tmp_path, {"other-2.dist-info/METADATA": b""})
-    with pytest.raises(InvalidLock, match="toy-1-py3-none-any.whl cannot be installed"):
+    with pytest.raises(InvalidLock, match=r"toy-1-py3-none-any\.whl cannot be installed"):
         write_wheel(LayerWriter(io.BytesIO()), wheel, wheel.name, "3.11", bytecode)
 
 

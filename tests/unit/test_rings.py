@@ -10,24 +10,105 @@ PACKAGE = Path(__file__).parents[2] / "builder"
 
 # Values in, values out.
 CORE = frozenset(
-    "conflict containers dockerfile document edges errors explain facts lock matrix oci plan"
-    " recipe render_matrix report resolve rules runtime solver space stack templates"
-    " layering.keystore layering.tarball layering.wheel"
-    " validation.catalog validation.expectation validation.ledger".split()
+    {
+        "conflict",
+        "containers",
+        "dockerfile",
+        "document",
+        "edges",
+        "errors",
+        "explain",
+        "facts",
+        "lock",
+        "matrix",
+        "oci",
+        "plan",
+        "recipe",
+        "render_matrix",
+        "report",
+        "resolve",
+        "rules",
+        "runtime",
+        "solver",
+        "space",
+        "stack",
+        "templates",
+        "layering.keystore",
+        "layering.tarball",
+        "layering.wheel",
+        "validation.catalog",
+        "validation.expectation",
+        "validation.ledger",
+    }
 )
 # The outside world, one module for each part of it.
-EDGES = frozenset("command crew definitions engine fetch owner sources store web".split())
+EDGES = frozenset(
+    {
+        "command",
+        "crew",
+        "definitions",
+        "engine",
+        "fetch",
+        "owner",
+        "sources",
+        "store",
+        "web",
+    }
+)
 STAGES = frozenset(
-    "build cluster doctor image layout native staleness layering.bytecode layering.debian"
-    " locking.assemble locking.debian locking.maven locking.native locking.pypi"
-    " locking.registries validation.resources validation.runner validation.session".split()
+    {
+        "build",
+        "cluster",
+        "doctor",
+        "image",
+        "layout",
+        "native",
+        "staleness",
+        "layering.bytecode",
+        "layering.debian",
+        "locking.assemble",
+        "locking.debian",
+        "locking.maven",
+        "locking.native",
+        "locking.pypi",
+        "locking.registries",
+        "validation.resources",
+        "validation.runner",
+        "validation.session",
+    }
 )
 # Run inside an image, by its Python: not part of the package's own graph.
 INSIDE = ("layering.compile_wheels", "validation.programs")
 OUTSIDE = frozenset(
-    "asyncio concurrent docker fcntl glob http httpx io multiprocessing os pypi_simple random"
-    " requests secrets select shutil signal socket ssl subprocess sys tempfile threading time"
-    " urllib urllib3 uuid".split()
+    {
+        "asyncio",
+        "concurrent",
+        "docker",
+        "fcntl",
+        "glob",
+        "http",
+        "httpx",
+        "io",
+        "multiprocessing",
+        "os",
+        "pypi_simple",
+        "random",
+        "requests",
+        "secrets",
+        "select",
+        "shutil",
+        "signal",
+        "socket",
+        "ssl",
+        "subprocess",
+        "sys",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib",
+        "urllib3",
+        "uuid",
+    }
 )
 # A core module's own business with these is named here, with the reason.
 HARMLESS = {
@@ -115,8 +196,28 @@ def test_the_core_does_not_reach_outside(name: str) -> None:
 
 
 FILES = frozenset(
-    "open read_text read_bytes write_text write_bytes mkdir unlink exists is_file is_dir glob"
-    " iterdir rglob stat touch cwd home getenv now today".split()
+    {
+        "open",
+        "read_text",
+        "read_bytes",
+        "write_text",
+        "write_bytes",
+        "mkdir",
+        "unlink",
+        "exists",
+        "is_file",
+        "is_dir",
+        "glob",
+        "iterdir",
+        "rglob",
+        "stat",
+        "touch",
+        "cwd",
+        "home",
+        "getenv",
+        "now",
+        "today",
+    }
 )
 # They read what the caller names: a wheel, a layer's blob, a wheel's bytecode.
 STREAMED = {"layering.tarball": {"open"}, "layering.wheel": {"open", "is_dir"}}

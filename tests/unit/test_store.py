@@ -65,7 +65,7 @@ def test_a_record_is_replaced_in_one_step(store: Store) -> None:
 
 
 def test_a_scratch_directory_goes_with_its_block(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.scratch() as directory:  # noqa: PT012
+    with pytest.raises(RuntimeError), store.scratch() as directory:
         (directory / "file").write_text("x")
         raise RuntimeError
     assert not scratches(store)
