@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
-# How long what was told to stop may take to put its things away (a container, a half download).
+# How long what was told to stop may take to put its things away (a container, a process).
 GRACE_SECONDS: Final = 10.0
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,12 +16,20 @@ class Crew:
 
     When the block ends well, everything submitted is waited for. When it does not, jobs that
     have not begun are dropped, ``abort`` is called to make the running ones end, and they get
-    ``GRACE_SECONDS`` for it: an interrupt never waits for a connection that stalls.
+    ``grace`` seconds for it: an interrupt never waits for a connection that stalls.
     """
 
-    def __init__(self, size: int, abort: Callable[[], None], *, name: str = "crew") -> None:
+    def __init__(
+        self,
+        size: int,
+        abort: Callable[[], None],
+        *,
+        grace: float = GRACE_SECONDS,
+        name: str = "crew",
+    ) -> None:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
         self._abort = abort
+        self._grace = grace
         self._jobs: list[Future[Any]] = []
 
     def __enter__(self) -> "Crew":
@@ -45,4 +53,4 @@ class Crew:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._abort()
         # To `wait`, what was cancelled before it began is not over.
-        wait([job for job in self._jobs if not job.cancelled()], timeout=GRACE_SECONDS)
+        wait([job for job in self._jobs if not job.cancelled()], timeout=self._grace)

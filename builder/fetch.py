@@ -22,6 +22,8 @@ from builder.store import Store
 from builder.web import Web, held
 
 AT_ONCE = 4
+# A download that is told to stop has nothing to put away: what it had is on the disk.
+_GRACE_SECONDS = 1.0
 _SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 
 
@@ -86,7 +88,7 @@ class Fetcher:
         if not missing:
             return found
         web = Web(self._sources, pauses=self._pauses, sleep=self._sleep)
-        with web, Crew(AT_ONCE, web.stop.set, name="fetch") as crew:
+        with web, Crew(AT_ONCE, web.stop.set, grace=_GRACE_SECONDS, name="fetch") as crew:
             locate = _Locator(self._sources, web)
             jobs = {crew.submit(self._one, a, web, locate, progress): a for a in missing}
             done, _ = wait(jobs, return_when=FIRST_EXCEPTION)

@@ -5,9 +5,11 @@ The words are in ``tests/golden/errors``; ``MLRUNTIME_GOLDEN=write`` writes them
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from builder.errors import InvalidDefinition, OutOfSpace
 from builder.lock import Artifact, Lock, NativeWheel, Variant
 from builder.staleness import input_digests
 
+ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden" / "errors"
 
 MATRIX = """\
@@ -607,3 +610,27 @@ def test_nohup_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.run()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.starts
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_does_not_wait_for_a_registry_that_stalls(
+    number: signal.Signals, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole tool in a process of its own, while it waits for a jar's first byte."""
+    swap(L, "layers:", "layers:\n  - {name: jars, source: jars, into: opt/jars}")(root)
+    made = replace(lock(root), jars=(replace(artifact("jar", "g:toy", "1"), origin="maven"),))
+    (root / LOCKED).write_text(made.to_json(), encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/maven"
+        monkeypatch.setenv("MLRUNTIME_MAVEN_REPOSITORY", url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        words = [sys.executable, "-m", "builder", "--root", str(root), "build", "0.1-ml"]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as tool:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(3) == b"GET"
+                tool.send_signal(number)
+                _, err = tool.communicate(timeout=30)
+    assert (tool.returncode, err) == (130, "mlruntime: interrupted\n")

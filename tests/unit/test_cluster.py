@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from builder.cluster import ClusterFailed, ClusterSpec, _uninterrupted, cluster
+from builder.cluster import (
+    ClusterFailed,
+    ClusterSpec,
+    _interrupt,
+    _signals,
+    _uninterrupted,
+    cluster,
+)
 from builder.engine import Owned, State
 from builder.errors import CommandFailed, OutOfSpace
 
@@ -155,6 +162,16 @@ def test_a_shared_directory_that_cannot_be_given_away() -> None:
         with cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
             pytest.fail("it came up")
     assert not engine.things
+
+
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _signals(signal.SIGHUP, handler=_interrupt):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
