@@ -10,11 +10,13 @@ the same wheel gives the same bytes.
 """
 
 import importlib.util
-import multiprocessing
+import os
 import sys
+import tempfile
 import zipfile
 from importlib import _bootstrap_external as external
 from pathlib import Path
+from typing import NoReturn
 
 CHUNK = 150
 Job = tuple[str, str, tuple[str, ...]]
@@ -61,21 +63,65 @@ def main(out: str, site: str, wheels: list[str]) -> None:
     for wheel in wheels:
         names = modules(wheel)
         jobs += [(wheel, site, tuple(names[i : i + CHUNK])) for i in range(0, len(names), CHUNK)]
-    results: dict[str, list[tuple[str, bytes]]] = {wheel: [] for wheel in wheels}
-    with multiprocessing.get_context("fork").Pool(maxtasksperchild=1) as pool:
-        compiled = pool.imap(compile_chunk, jobs, chunksize=1)
-        for (wheel, _, _), pairs in zip(jobs, compiled, strict=True):
-            results[wheel] += pairs
-            print(Path(wheel).name, flush=True)  # noqa: T201 - the builder shows it
-    for wheel, pairs in results.items():
-        write(Path(out) / f"{Path(wheel).name}.zip", pairs)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [Path(folder) / str(number) for number in range(len(jobs))]
+        run(jobs, parts)
+        for wheel in wheels:
+            own = [part for job, part in zip(jobs, parts, strict=True) if job[0] == wheel]
+            merge(Path(out) / f"{Path(wheel).name}.zip", own)
+
+
+def run(jobs: list[Job], parts: list[Path]) -> None:
+    """Compile each chunk in a child of its own, forked by a process that has no threads.
+
+    A pool's threads would make that fork unsafe: a child can inherit a lock that nobody opens.
+    """
+    children: dict[int, Job] = {}
+    for job, part in zip(jobs, parts, strict=True):
+        while len(children) >= (os.cpu_count() or 1):
+            reap(children)
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            child(job, part)
+        children[pid] = job
+    while children:
+        reap(children)
+
+
+def child(job: Job, part: Path) -> NoReturn:
+    """Compile, and leave without running anything the parent would have run at its end."""
+    code = 1
+    try:
+        write(part, compile_chunk(job))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def reap(children: dict[int, Job]) -> None:
+    """Wait for one child; one that failed fails everything."""
+    pid, status = os.wait()
+    wheel = Path(children.pop(pid)[0]).name
+    if status:
+        sys.exit(f"{wheel}: its compilation ended with {os.waitstatus_to_exitcode(status)}")
+    print(wheel, flush=True)  # noqa: T201 - the builder shows it
 
 
 def write(path: Path, pairs: list[tuple[str, bytes]]) -> None:
-    """Write the archive, uncompressed: it is read once, into a layer that is compressed."""
+    """Write an archive, uncompressed: it is read once, into a layer that is compressed."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in pairs:
             archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def merge(path: Path, parts: list[Path]) -> None:
+    """Join the chunks of one wheel, in order."""
+    pairs = []
+    for part in parts:
+        with zipfile.ZipFile(part) as archive:
+            pairs += [(name, archive.read(name)) for name in archive.namelist()]
+    write(path, pairs)
 
 
 if __name__ == "__main__":

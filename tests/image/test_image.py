@@ -97,7 +97,7 @@ def test_umoci_unpacks_the_layout(layout: Path, runtime: Runtime, tmp_path: Path
 
 def test_a_layout_reads_back_and_one_flipped_bit_is_noticed(layout: Path, tmp_path: Path) -> None:
     image = read_layout(layout)
-    assert [layer.name for layer in image.layers][0] == "os"
+    assert image.layers[0].name == "os"
     damaged = tmp_path / "damaged"
     subprocess.run(["cp", "-r", str(layout), str(damaged)], check=True)
     victim = next(layer for layer in image.layers if layer.name == "horovod")
@@ -160,8 +160,10 @@ def test_pip_installs_on_top_as_the_image_user(
         wheel.writestr("toy_on_top.py", "answer = 42\n")
         wheel.writestr("toy_on_top-1.0.dist-info/METADATA",
                        "Metadata-Version: 2.1\nName: toy-on-top\nVersion: 1.0\n")  # fmt: skip
-        wheel.writestr("toy_on_top-1.0.dist-info/WHEEL",
-                       "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")  # fmt: skip
+        wheel.writestr(
+            "toy_on_top-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         wheel.writestr("toy_on_top-1.0.dist-info/RECORD", "")
     tmp_path.chmod(0o755)
     said = inside(
