@@ -24,7 +24,8 @@ from builder.report import CheckResult, Report, numbers
 from builder.stack import parse_stack
 from builder.store import Store, full_disk
 from builder.validation.catalog import CHECKS
-from builder.validation.session import Subject, planned, validate
+from builder.validation.expectation import selected
+from builder.validation.session import IMAGE_CHECK, Subject, planned, validate
 
 STILL_SECONDS = 5.0
 
@@ -57,6 +58,7 @@ def command(
         raise UsageError(f"--cluster {cluster} is not there yet", hint="use --cluster docker")
     for path in (junit, report):
         _writable(path)
+    selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
     with Engine.connect() as engine:
         chosen = find_subject(engine, Definitions(context.root), subject, variant, workers)
         result = validate(
@@ -147,8 +149,7 @@ def _subject(
 
 def libraries(definitions: Definitions) -> dict[str, str]:
     """Return our own Python distributions in an image; each has the builder's version."""
-    text = definitions.image_files()["layers.yaml"].decode()
-    stack = parse_stack(text, file="images/layers.yaml")
+    stack = parse_stack(definitions.stack_text(), file="images/layers.yaml")
     return {layer.library: __version__ for layer in stack.layers if layer.library}
 
 
