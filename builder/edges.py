@@ -177,9 +177,10 @@ def _edge_id(place: Place) -> str:
 
 def _source(place: Place) -> str:
     text = place.text()
-    if not text.startswith(("https://", "http://", MEASURED)):
+    if not text.startswith(("https://", "http://", "pkg:", MEASURED)):
         raise place.fail(
-            f"{text!r} is not a source", hint=f"a URL, or '{MEASURED}' and what was done"
+            f"{text!r} is not a source",
+            hint=f"a URL, a package URL (pkg:pypi/NAME@VERSION), or '{MEASURED}' and what was done",
         )
     return text
 
