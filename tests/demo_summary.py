@@ -23,11 +23,13 @@ def main(folder: Path, seconds: str) -> None:
         f"checks    {statuses['passed']} passed, {statuses['failed']} failed,"
         f" {statuses['not-run']} not run",
     ]
-    lines += [
-        f"          {check['status']}: {check['name']}: {str(check.get('error') or '')[:160]}"
-        for check in report["checks"]
-        if check["status"] != "passed"
-    ]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for check in report["checks"]:
+        if check["status"] != "passed":
+            why = str(check.get("error") or "").partition("\n")[0]
+            reasons.setdefault((check["status"], why), []).append(check["name"])
+    for (status, why), names in reasons.items():
+        lines += [f"{status:9} {', '.join(names)}", f"          {why}"]
     print("\n".join(lines))
 
 

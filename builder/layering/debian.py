@@ -23,6 +23,8 @@ from builder.lock import Artifact
 CACERTS: Final = "etc/ssl/certs/java/cacerts"
 # Written while packages are configured, of no use afterwards, and different each time.
 _LEFT_OUT: Final = ("dev/", "var/log/", "var/cache/ldconfig/", "var/cache/debconf/", "run/")
+# apt gives these to its own user, unless that user cannot reach the folder we bootstrap in.
+_OWNERLESS: Final = ("var/cache/apt/archives/partial", "var/lib/apt/lists/partial")
 _DPKG_OPTIONS: Final = (
     "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/info/*",
@@ -45,7 +47,9 @@ _HOOKS: Final = (
     ("--customize-hook", 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf" "$1/etc/apt/sources.list"'),
 )
 # Part of the layer's key: changes when the recipe above does.
-RECIPE: Final = hashlib.sha256(repr((_LEFT_OUT, _DPKG_OPTIONS, _HOOKS)).encode()).hexdigest()
+RECIPE: Final = hashlib.sha256(
+    repr((_LEFT_OUT, _OWNERLESS, _DPKG_OPTIONS, _HOOKS)).encode()
+).hexdigest()
 
 
 def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]]) -> None:
@@ -116,6 +120,8 @@ def _copy(tar: tarfile.TarFile, writer: LayerWriter) -> None:
         name = info.name.removeprefix("./")
         if any(name.startswith(prefix) for prefix in _LEFT_OUT):
             continue
+        if name in _OWNERLESS:
+            info.uid = info.gid = 0
         content = tar.extractfile(info) if info.isreg() else None
         if name == CACERTS and content is not None:
             store = _keystore(content.read())
