@@ -12,8 +12,6 @@ from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
 from typing import Protocol
 
-from pypi_simple import ProjectPage
-
 from builder.crew import Crew
 from builder.errors import ArtifactNotFound, HashMismatch, MlruntimeError, Unavailable
 from builder.lock import Artifact
@@ -190,6 +188,9 @@ def project_files(sources: Sources, web: Web, project: str) -> dict[str, list[st
         if answer is None:
             continue
         url, kind, text = answer
+        # Half a second to import; a build that has nothing to fetch does without.
+        from pypi_simple import ProjectPage
+
         try:
             if "json" in kind:
                 page = ProjectPage.from_json_data(json.loads(text), base_url=url)

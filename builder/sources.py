@@ -16,7 +16,6 @@ from xml.etree import ElementTree
 
 from debian.deb822 import Deb822
 from packageurl.contrib import purl2url
-from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from builder.errors import Unavailable, UsageError
 
@@ -130,6 +129,8 @@ def _indexes(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[str, ..
     if default is None:
         default, found = _pip_files(environ, home, etc)
         extra += found
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT  # half a second to import
+
     named = [_unnamed(url) for url in (*extra, default or PYPI_SIMPLE_ENDPOINT)]
     return tuple(url.rstrip("/") + "/" for url in dict.fromkeys(named))
 

@@ -25,8 +25,12 @@ VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate")
 INTERRUPTED = 130
 
 
-def application() -> typer.Typer:
-    """Return the command line with every verb."""
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the command line with the verbs among ``words``, or with all when there is none.
+
+    A verb brings what it needs along; to import that for verbs nobody asked for takes longer
+    than a build that has nothing to do.
+    """
     app = typer.Typer(
         name="mlruntime",
         help="Resolve, lock, compose and prove ML runtime images.",
@@ -53,7 +57,7 @@ def application() -> typer.Typer:
             raise typer.Exit
         ctx.obj = Context(root=find_root(root, Path.cwd()), ca_bundle=ca_bundle)
 
-    for verb in VERBS:
+    for verb in [verb for verb in VERBS if verb in words] or VERBS:
         import_module(f"builder.cli.{verb}").register(app)
     return app
 
@@ -61,9 +65,10 @@ def application() -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; see DESIGN for what each means."""
     try:
-        command = typer.main.get_command(application())
+        words = list(sys.argv[1:] if argv is None else argv)
+        command = typer.main.get_command(application(words))
         outcome = command.main(
-            args=list(sys.argv[1:] if argv is None else argv),
+            args=words,
             prog_name="mlruntime",
             standalone_mode=False,
         )

@@ -21,7 +21,6 @@ from builder.definitions import Definitions
 from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import InvalidLock, UsageError
-from builder.fetch import Fetcher
 from builder.image import Image, load, refuse_output, remember_manifest, write_layout
 from builder.lock import Artifact, Lock, parse_lock
 from builder.plan import Plan, plan
@@ -56,7 +55,7 @@ def build(
     store = Store(store_root())
     shop = Workshop(
         store=store,
-        fetch=partial(_fetched, fetcher(store, context.ca_bundle)),
+        fetch=partial(_fetched, store, context.ca_bundle),
         engine=cache(Engine.connect),
         say=say,
         images=definitions.image_files(),
@@ -80,9 +79,11 @@ def build(
     emit(result, _text(result, image), as_json)
 
 
-def _fetched(source: Fetcher, artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
+def _fetched(
+    store: Store, ca_bundle: Path | None, artifacts: Iterable[Artifact]
+) -> Mapping[str, Path]:
     with downloads(say) as progress:
-        return source.fetch_all(artifacts, progress)
+        return fetcher(store, ca_bundle).fetch_all(artifacts, progress)
 
 
 def reference(runtime: str, variant: str) -> str:

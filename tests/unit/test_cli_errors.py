@@ -530,7 +530,7 @@ def _raising(monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
     def verb() -> None:
         raise problem
 
-    def application() -> Any:
+    def application(words: object = ()) -> Any:
         app = cli.typer.Typer(pretty_exceptions_enable=False)
         app.command()(verb)
         return app
