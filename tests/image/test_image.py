@@ -113,7 +113,7 @@ def test_the_environment_is_proper(engine: Engine, runtime: Runtime) -> None:
     said = inside(
         engine,
         runtime,
-        "id -u; pip check; command -v python spark-submit spark-class tini;"
+        "id -u; pip check; which python spark-submit spark-class tini;"
         " python -c 'import sys; print(sys.prefix != sys.base_prefix, sys.prefix)'",
     ).splitlines()
     assert said == [
