@@ -61,7 +61,8 @@ def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]])
     for artifact, path in packages:
         target = directory / artifact.filename
         _link(path, target)
-        paragraph = Packages(DebFile(str(target)).debcontrol())
+        with target.open("rb") as handle:
+            paragraph = Packages(DebFile(fileobj=handle).debcontrol())
         if (paragraph["Package"], paragraph["Version"]) != (artifact.name, artifact.version):
             raise InvalidLock(
                 f"{artifact.filename} is {paragraph['Package']} {paragraph['Version']},"
