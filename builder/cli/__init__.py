@@ -25,6 +25,12 @@ VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate")
 INTERRUPTED = 130
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mlruntime {__version__}")
+        raise typer.Exit
+
+
 def application(words: Sequence[str] = ()) -> typer.Typer:
     """Return the command line with the verbs among ``words``, or with all when there is none.
 
@@ -50,11 +56,10 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
         ca_bundle: Annotated[
             Path | None, typer.Option(metavar="FILE", help="certificates every download trusts")
         ] = None,
-        version: Annotated[bool, typer.Option("--version", is_eager=True)] = False,
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_version)
+        ] = False,
     ) -> None:
-        if version:
-            typer.echo(f"mlruntime {__version__}")
-            raise typer.Exit
         ctx.obj = Context(root=find_root(root, Path.cwd()), ca_bundle=ca_bundle)
 
     for verb in [verb for verb in VERBS if verb in words] or VERBS:
