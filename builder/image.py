@@ -13,7 +13,7 @@ from builder import oci
 from builder.engine import Engine, chain_ids
 from builder.errors import CommandFailed, HashMismatch, OutOfSpace, Unavailable, UsageError
 from builder.layering.tarball import LayerBlob, blocks
-from builder.store import Store, file_sha256, full_disk
+from builder.store import Store, file_sha256, full_disk, link_or_copy
 
 MANIFESTS: Final = "manifests"
 
@@ -101,14 +101,7 @@ def _lay_out(image: Image, blobs: Blobs, directory: Path) -> None:
     for layer in image.layers:
         target = directory / oci.blob_path(layer.blob.digest)
         if not target.exists():
-            _link(blob_file(blobs, layer.blob.digest), target)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+            link_or_copy(blob_file(blobs, layer.blob.digest), target)
 
 
 def remember_manifest(image: Image, store: Store) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from builder.layering.bytecode import Wheel
 from builder.layering.debian import write_repository
 from builder.layering.tarball import MTIME
 from builder.lock import Artifact, NativeWheel
-from builder.store import Store, file_sha256
+from builder.store import Store, file_sha256, link_or_copy
 
 _KIND: Final = "native"
 _SECONDS: Final = 3600
@@ -140,8 +139,8 @@ def _lay_out(
     if toolchain:
         write_repository(folders["debs"], [(a, files[a.sha256]) for a in toolchain])
     for artifact in native.requirements:
-        _place(files[artifact.sha256], folders["requirements"] / artifact.filename)
-    _place(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
+        link_or_copy(files[artifact.sha256], folders["requirements"] / artifact.filename)
+    link_or_copy(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
     for name, sha256 in native.patches:
         content = patches[name]
         if hashlib.sha256(content).hexdigest() != sha256:
@@ -153,10 +152,3 @@ def _lay_out(
         Mount(source=str(path), target=f"/mlr/{name}", read_only=name != "out")
         for name, path in folders.items()
     )
-
-
-def _place(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

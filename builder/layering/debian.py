@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import shutil
 import struct
 import tarfile
 import threading
@@ -19,6 +18,7 @@ from builder.errors import InvalidLock, MlruntimeError
 from builder.layering.keystore import normalised
 from builder.layering.tarball import MTIME, USER_ID, LayerWriter
 from builder.lock import Artifact
+from builder.store import link_or_copy
 
 CACERTS: Final = "etc/ssl/certs/java/cacerts"
 # Written while packages are configured, of no use afterwards, and different each time.
@@ -60,7 +60,7 @@ def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]])
     paragraphs = []
     for artifact, path in packages:
         target = directory / artifact.filename
-        _link(path, target)
+        link_or_copy(path, target)
         with target.open("rb") as handle:
             paragraph = Packages(DebFile(fileobj=handle).debcontrol())
         if (paragraph["Package"], paragraph["Version"]) != (artifact.name, artifact.version):
@@ -73,13 +73,6 @@ def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]])
         paragraph["SHA256"] = artifact.sha256
         paragraphs.append(str(paragraph))
     (directory / "Packages").write_text("\n".join(paragraphs), encoding="utf-8")
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or no hard links
-        shutil.copyfile(source, target)
 
 
 def bootstrap(
