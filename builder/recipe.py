@@ -5,8 +5,23 @@ from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from builder.document import Place, read_yaml
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedRelease:
+    """A release that exists here only: a published sdist and our patches to it.
+
+    ``version`` is that of the sdist (``of``) with a local label, ``0.28.1+mlr.1``, and what the
+    patched sources say of themselves; ``patches`` names of files beside the recipe, in the order
+    they are applied.
+    """
+
+    version: str
+    of: str
+    patches: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +31,7 @@ class Recipe:
     ``against`` are components whose wheels must be installed meanwhile (what it is linked with);
     ``requirements`` PEP 508 build requirements; ``toolchain`` Debian packages;
     ``requires_dist`` the wheel's own dependencies, so that no sdist must be run to know them;
-    ``patches`` names of files beside the recipe, in the order they are applied.
+    ``patched`` the releases that are not built as published.
     """
 
     name: str
@@ -25,13 +40,25 @@ class Recipe:
     toolchain: tuple[str, ...]
     requires_dist: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
-    patches: tuple[str, ...]
+    patched: tuple[PatchedRelease, ...]
+
+    def release(self, version: str) -> PatchedRelease:
+        """Return what a version is built from; a published one is itself, without patches."""
+        for release in self.patched:
+            if Version(release.version) == Version(version):
+                return release
+        return PatchedRelease(version=version, of=version, patches=())
+
+    @property
+    def patches(self) -> tuple[str, ...]:
+        """Return the names of all patches, each once."""
+        return tuple(dict.fromkeys(name for release in self.patched for name in release.patches))
 
 
 def parse_recipe(text: str, *, file: str) -> Recipe:
     """Read a recipe; anything unknown or malformed raises ``InvalidDefinition`` with its place."""
     top = read_yaml(text, file=file)
-    optional = ("against", "requirements", "toolchain", "requires-dist", "environment", "patches")
+    optional = ("against", "requirements", "toolchain", "requires-dist", "environment", "patched")
     top.keys(("name",), optional)
     name = top.get("name").text()
     if canonicalize_name(name) != name:
@@ -46,7 +73,7 @@ def parse_recipe(text: str, *, file: str) -> Recipe:
         toolchain=_texts(top, "toolchain"),
         requires_dist=_requirements(top, "requires-dist"),
         environment=_environment(environment) if environment else (),
-        patches=_patches(top),
+        patched=_patched(top),
     )
 
 
@@ -78,9 +105,30 @@ def _environment(place: Place) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value.text()) for name, value in place.items()))
 
 
-def _patches(top: Place) -> tuple[str, ...]:
-    place = top.maybe("patches")
-    for item in place.each() if place else ():
+def _patched(top: Place) -> tuple[PatchedRelease, ...]:
+    place = top.maybe("patched")
+    return tuple(_release(name, item) for name, item in place.items()) if place else ()
+
+
+def _release(version: str, place: Place) -> PatchedRelease:
+    place.keys(("of", "patches"))
+    of = place.get("of").text()
+    try:
+        parsed, base = Version(version), Version(of)
+    except InvalidVersion as error:
+        raise place.fail(str(error)) from None
+    if not parsed.local or parsed.public != str(base):
+        raise place.fail(
+            f"{version} is not a patched release of {of}", hint=f"a local label: {of}+mlr.1"
+        )
+    patches = place.get("patches")
+    if not patches.texts():
+        raise patches.fail("a patched release without patches is the published one")
+    return PatchedRelease(version=version, of=of, patches=_patches(patches))
+
+
+def _patches(place: Place) -> tuple[str, ...]:
+    for item in place.each():
         if "/" in item.text() or item.text().startswith("."):
             raise item.fail("a patch is a file beside the recipe", hint="its name, no directory")
-    return place.texts() if place else ()
+    return place.texts()

@@ -136,7 +136,7 @@ def assemble(
     omitted = [
         found
         for component in tried
-        if (found := _omission(asked, component, archive, compiler, repository))
+        if (found := _omission(asked, component, recipes, archive, compiler, repository))
     ]
     asked = asked.without(o.component for o in omitted)
     if len(omitted) < len(tried):
@@ -201,7 +201,12 @@ def _tried(asked: Asked, omit: Iterable[str]) -> tuple[str, ...]:
 
 
 def _omission(
-    asked: Asked, component: str, archive: Archive, compiler: Compiler, repository: Repository
+    asked: Asked,
+    component: str,
+    recipes: Mapping[str, LoadedRecipe],
+    archive: Archive,
+    compiler: Compiler,
+    repository: Repository,
 ) -> Omission | None:
     """Return why a component cannot be had, or ``None`` when it can."""
     for wanted in asked.wanted:
@@ -214,7 +219,7 @@ def _omission(
             elif wanted.origin == "maven":
                 repository.closure(wanted.name, wanted.version)
             else:
-                compiler.compile((f"{wanted.name}=={wanted.version}",))
+                compiler.compile((f"{wanted.name}=={_published(wanted, recipes)}",))
         except ArtifactNotFound as error:
             return Omission(
                 component=component,
@@ -287,20 +292,24 @@ def _variant(
 ) -> Variant:
     """Return one variant with all its wheels, the common ones still among them."""
     wanted = asked.of("pypi", name)
-    requirements = (*(f"{w.name}=={w.version}" for w in wanted), *asked.python)
+    # What a registry is asked for: a patched release is not there, its sdist is.
+    published = {w.name: _published(w, recipes) for w in wanted}
+    requirements = (*(f"{name}=={version}" for name, version in published.items()), *asked.python)
     static = tuple(
-        Static(name=w.name, version=w.version, requires=recipes[w.name].recipe.requires_dist)
-        for w in wanted
-        if w.name in recipes
+        Static(name=name, version=version, requires=recipes[name].recipe.requires_dist)
+        for name, version in published.items()
+        if name in recipes
     )
     found = compiler.compile(requirements, static=static)
     packages = tuple(a for a in found if a.kind == "wheel")
     against = {w.component: w.name for w in wanted}
+    versions = {w.name: w.version for w in wanted}
     native: list[NativeWheel] = []
     for sdist in (a for a in found if a.kind == "sdist"):
         native.append(
             native_wheel(
                 recipes[sdist.name],
+                versions[sdist.name],
                 sdist,
                 packages=packages,
                 against=against,
@@ -309,6 +318,11 @@ def _variant(
             )
         )
     return Variant(name=name, python=packages, native=tuple(native))
+
+
+def _published(wanted: Wanted, recipes: Mapping[str, LoadedRecipe]) -> str:
+    loaded = recipes.get(wanted.name)
+    return loaded.recipe.release(wanted.version).of if loaded else wanted.version
 
 
 def _split(

@@ -65,7 +65,7 @@ layers:
   - {name: settings, source: files, files: settings}
 config: {user: "1000:1000", workdir: /, entrypoint: [tini], command: [sh], environment: {}}
 """
-RECIPE = "name: toy\npatches: [one.patch]\n"
+RECIPE = "name: toy\npatched: {1+a: {of: '1', patches: [one.patch]}}\n"
 FILES = {
     "matrix.yaml": MATRIX,
     "runtimes/0.1-ml/runtime.yaml": RUNTIME,
@@ -252,7 +252,7 @@ CASES = {
         Bad("stale everything", 4, STALE, lambda root: [
             swap(Y, "Spark needs", "Spark wants")(root),
             swap(R, "summary: x", "summary: y")(root),
-            swap(P, "[one.patch]", "[]")(root),
+            swap(P, "1+a", "1+b")(root),
             swap(C, '"spark": "3.5.8"', '"spark": "3.5.7"')(root),
         ]),
     ],

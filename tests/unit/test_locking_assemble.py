@@ -11,7 +11,7 @@ from builder.lock import Artifact, Lock, parse_lock, set_digest
 from builder.locking.assemble import Asked, Wanted, assemble, target_of
 from builder.locking.native import LoadedRecipe
 from builder.locking.pypi import Static, Target
-from builder.recipe import Recipe
+from builder.recipe import PatchedRelease, Recipe
 from builder.staleness import (
     refuse_stale,
     stale_artifacts,
@@ -180,7 +180,7 @@ RECIPE = Recipe(
     toolchain=("g++",),
     requires_dist=("psutil",),
     environment=(("A", "1"),),
-    patches=("p",),
+    patched=(PatchedRelease(version="0.28.1+mlr.1", of="0.28.1", patches=("p",)),),
 )
 
 
@@ -224,9 +224,22 @@ def test_a_native_wheel_records_all_that_its_build_uses(world: World) -> None:
     assert names(wheel.against) == ["tensorflow-cpu"]
     assert names(wheel.requirements) == ["cmake", "psutil", "setuptools"]
     assert wheel.environment == (("A", "1"),)
-    assert wheel.patches == (("p", "0" * 64),)
+    assert wheel.patches == ()
     assert wheel.base == set_digest(lock.os)
     assert wheel.toolchain == set_digest((*lock.os, *lock.toolchain))
+
+
+def test_a_patched_release_is_the_published_sdist_and_patches(world: World) -> None:
+    versions = tuple((n, "0.28.1+mlr.1" if n == "horovod" else v) for n, v in ASKED.versions)
+    swapped = tuple(
+        replace(w, version="0.28.1+mlr.1") if w.name == "horovod" else w for w in ASKED.wanted
+    )
+    asked = replace(ASKED, versions=versions, wanted=swapped)
+    (wheel,) = locked(world, asked).variant("cpu").native
+    (published,) = locked(world).variant("cpu").native
+    assert (wheel.name, wheel.version, wheel.sdist) == ("horovod", "0.28.1+mlr.1", published.sdist)
+    assert wheel.patches == (("p", "0" * 64),)
+    assert wheel.key != published.key
 
 
 def test_build_requirements_keep_the_runtime_s_versions_where_they_may(world: World) -> None:
