@@ -8,7 +8,7 @@ from typing import Protocol
 from packaging.utils import canonicalize_name
 
 from builder.errors import ArtifactNotFound, InvalidDefinition, UsageError
-from builder.lock import Artifact, Lock, NativeWheel, Omission, Variant
+from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
 from builder.locking.native import Bench, Compiler, LoadedRecipe, native_wheel
 from builder.locking.pypi import Static, Target
 from builder.matrix import ORIGINS, VARIANTS, Matrix
@@ -52,13 +52,17 @@ class Registries(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """One artifact that a component consists of, in some variants."""
+    """One artifact that a component consists of, in some variants.
+
+    ``provides`` are the packages that it is under another name.
+    """
 
     component: str
     origin: str
     name: str
     version: str
     variants: tuple[str, ...]
+    provides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +102,14 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
                 name = canonicalize_name(name) if origin == "pypi" else name
                 variants.setdefault((component, origin, name, version), []).append(variant)
     wanted = (
-        Wanted(component=c, origin=o, name=n, version=v, variants=tuple(found))
+        Wanted(
+            component=c,
+            origin=o,
+            name=n,
+            version=v,
+            variants=tuple(found),
+            provides=_provides(matrix, c, o, n),
+        )
         for (c, o, n, v), found in variants.items()
     )
     return Asked(
@@ -109,6 +120,17 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
         wanted=tuple(w for w in wanted if set(w.variants) & set(definition.variants)),
         python=tuple(str(requirement) for requirement in definition.python),
         debian=definition.debian,
+    )
+
+
+def _provides(matrix: Matrix, component: str, origin: str, name: str) -> tuple[str, ...]:
+    if origin != "pypi":
+        return ()
+    return tuple(
+        canonicalize_name(other)
+        for template in matrix.components[component].artifacts
+        if canonicalize_name(template.name) == name
+        for other in template.provides
     )
 
 
@@ -290,18 +312,32 @@ def _variant(
     compiler: Compiler,
     bench: Bench,
 ) -> Variant:
-    """Return one variant with all its wheels, the common ones still among them."""
+    """Return one variant with all its wheels, the common ones still among them.
+
+    A package that another one stands for is resolved like any, so that what requires it has a say
+    in its version, with nothing but that other one as its requirement; then it is left out.
+    """
     wanted = asked.of("pypi", name)
     # What a registry is asked for: a patched release is not there, its sdist is.
     published = {w.name: _published(w, recipes) for w in wanted}
+    provided = {
+        other: StandIn(name=other, version=w.version, by=w.name)
+        for w in wanted
+        for other in w.provides
+    }
     requirements = (*(f"{name}=={version}" for name, version in published.items()), *asked.python)
-    static = tuple(
+    static = [
         Static(name=name, version=version, requires=recipes[name].recipe.requires_dist)
         for name, version in published.items()
         if name in recipes
-    )
-    found = compiler.compile(requirements, static=static)
-    packages = tuple(a for a in found if a.kind == "wheel")
+    ]
+    static += [
+        Static(name=s.name, version=s.version, requires=(f"{s.by}=={s.version}",), built=False)
+        for s in provided.values()
+    ]
+    limits = tuple(f"{s.name}=={s.version}" for s in provided.values())
+    found = compiler.compile(requirements, static=tuple(static), constraints=limits)
+    packages = tuple(a for a in found if a.kind == "wheel" and a.name not in provided)
     against = {w.component: w.name for w in wanted}
     versions = {w.name: w.version for w in wanted}
     native: list[NativeWheel] = []
@@ -317,7 +353,8 @@ def _variant(
                 bench=bench,
             )
         )
-    return Variant(name=name, python=packages, native=tuple(native))
+    stand_ins = tuple(provided[a.name] for a in found if a.name in provided)
+    return Variant(name=name, python=packages, native=tuple(native), stand_ins=stand_ins)
 
 
 def _published(wanted: Wanted, recipes: Mapping[str, LoadedRecipe]) -> str:

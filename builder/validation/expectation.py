@@ -28,10 +28,15 @@ def labels(lock: Lock, variant: str) -> dict[str, str]:
 
 
 def python_packages(lock: Lock, variant: str) -> dict[str, str]:
-    """Return every locked Python distribution of the image: PEP 503 name to version."""
+    """Return every locked Python distribution of the image: PEP 503 name to version.
+
+    A stand-in is one: ``pip list`` shows it.
+    """
     own = lock.variant(variant)
-    found = {artifact.name: artifact.version for artifact in (*lock.python, *own.python)}
-    return dict(sorted({**found, **{wheel.name: wheel.version for wheel in own.native}}.items()))
+    found = {one.name: one.version for one in (*lock.python, *own.python)}
+    found |= {one.name: one.version for one in own.native}
+    found |= {one.name: one.version for one in own.stand_ins}
+    return dict(sorted(found.items()))
 
 
 def expectation(
