@@ -7,6 +7,7 @@ from builder.document import did_you_mean
 from builder.errors import UsageError
 from builder.lock import Lock
 from builder.plan import LABEL
+from builder.validation.ledger import Planned
 
 # Families that cannot be checked without a component, beyond the family of the same name.
 _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
@@ -74,13 +75,15 @@ def expectation(
     }
 
 
-def absent_families(lock: Lock) -> dict[str, str]:
-    """Return the families that cannot be checked, each with the declared reason."""
+def absent_checks(lock: Lock, checks: Iterable[Planned]) -> dict[str, str]:
+    """Return the names of the checks that cannot be run, each with the declared reason."""
     found: dict[str, str] = {}
     for omission in lock.omitted:
-        reason = f"the lock leaves {omission.component} out: {omission.why}"
-        for family in (omission.component, *_NEEDED_BY.get(omission.component, ())):
-            found.setdefault(family, reason)
+        families = (omission.component, *_NEEDED_BY.get(omission.component, ()))
+        for check in checks:
+            if check.name.partition(".")[0] in families or omission.component in check.needs:
+                reason = f"the lock leaves {omission.component} out: {omission.why}"
+                found.setdefault(check.name, reason)
     return found
 
 

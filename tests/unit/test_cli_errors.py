@@ -395,6 +395,18 @@ def test_validate_of_what_cannot_be_validated(
     assert (found, said in err) == (code, True), err
 
 
+def test_validate_refuses_a_stale_lock_as_build_does(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = lock(root).digest
+    monkeypatch.setattr(Engine, "connect", lambda: Engines({"io.mlruntime.lock.digest": digest}))
+    swap(Y, "Spark needs", "Spark wants")(root)
+    code, err = told(("validate", "0.1-ml"), root, capsys)
+    assert code == 4
+    assert "the lock is stale\n  why: matrix.yaml has changed since" in err
+    assert told(("build", "0.1-ml"), root, capsys) == (code, err)
+
+
 def test_an_unknown_check(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
