@@ -203,3 +203,16 @@ def test_a_resolution_as_json_has_the_reason_of_each_choice(matrix: Matrix) -> N
     pyarrow = next(c for c in data["components"] if c["component"] == "pyarrow")
     assert pyarrow["bounded_by"] == ["pyarrow-26-numpy"]
     assert pyarrow["asked"] == ">=15"
+
+
+def test_a_part_is_not_what_rules_out_its_whole(matrix: Matrix) -> None:
+    lines = request("spark ==4.*", "mllib >=0", "graphframes ==0.12.*")
+    for reason in resolve(matrix, lines).reasons[:2]:
+        assert reason.component in ("spark", "mllib")
+        assert [edge.id for edge in reason.bounded_by] == ["graphframes-0.11-spark"]
+
+
+def test_a_part_that_was_asked_for_may_be_what_rules_out_its_whole(matrix: Matrix) -> None:
+    spark, mllib = resolve(matrix, request("spark ==4.*", "mllib ==4.1.*")).reasons[:2]
+    assert [edge.id for edge in spark.bounded_by] == ["mllib-spark"]
+    assert mllib.bounded_by == ()
