@@ -22,6 +22,7 @@ CORE = frozenset(
         "lock",
         "matrix",
         "oci",
+        "patching",
         "plan",
         "recipe",
         "render_matrix",
