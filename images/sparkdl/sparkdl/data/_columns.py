@@ -101,9 +101,7 @@ def as_arrays(frame: Any, names: Sequence[str]) -> list[Any]:
 
     kinds = {field.name: field.dataType for field in frame.schema.fields}
     return [
-        vector_to_array(quoted(frame, name)).alias(name)
-        if is_vector(kinds[name])
-        else quoted(frame, name)
+        vector_to_array(quoted(frame, name)) if is_vector(kinds[name]) else quoted(frame, name)
         for name in names
     ]
 

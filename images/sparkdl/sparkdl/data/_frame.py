@@ -131,7 +131,8 @@ def shard_dataframe(
     spark = frame.sparkSession
     names = list(columns) if columns is not None else _all_but(frame.columns, validation)
     found = described(frame.schema, names, float_dtype)
-    selected = as_arrays(frame, names)
+    # By position: a name with a dot in it is more than mapInArrow can take.
+    selected = [one.alias(f"c{i}") for i, one in enumerate(as_arrays(frame, names))]
     split = _split_flag(frame, validation, seed)
     target = f"{_shared(spark, directory)}/sparkdl-{uuid.uuid4().hex}"
     writer = Writer(
