@@ -95,6 +95,11 @@ def is_vector(kind: Any) -> bool:
     return type(kind).__name__ == "VectorUDT"
 
 
+def is_wide(kind: Any) -> bool:
+    """Tell whether a row of this Spark type may be many numbers."""
+    return is_vector(kind) or kind.typeName() == "array"
+
+
 def as_arrays(frame: Any, names: Sequence[str]) -> list[Any]:
     """Return Spark columns for ``names`` in which ML vectors have become arrays."""
     from pyspark.ml.functions import vector_to_array

@@ -4,13 +4,13 @@ import atexit
 import contextlib
 import tempfile
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sparkdl.data._columns import Column, as_arrays, described
+from sparkdl.data._columns import Column, as_arrays, described, is_wide
 from sparkdl.data._errors import DataError
 from sparkdl.data._even import share
 from sparkdl.data._shard import BUFFER_BYTES, Shard
@@ -20,6 +20,8 @@ CHUNK_BYTES = 1 << 20
 _FLOATS = (None, "float32", "float64")
 _SETTING = "spark.sparkdl.sharedDirectory"
 _SPLIT = "__sparkdl_held"
+_ROWS_AT_ONCE = "spark.sql.execution.arrow.maxRecordsPerBatch"
+_WIDE_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,12 +146,32 @@ def shard_dataframe(
     _make(target)
     try:
         chosen = frame.select(*selected, *([] if split is None else [split]))
-        data = _gathered(target, found, chosen.mapInArrow(writer, REPORT).collect())
+        with _narrow_batches(spark, frame, names):
+            reports = chosen.mapInArrow(writer, REPORT).collect()
+        data = _gathered(target, found, reports)
     except BaseException:
         _delete(target)
         raise
     atexit.register(data.delete)
     return data
+
+
+@contextlib.contextmanager
+def _narrow_batches(spark: Any, frame: Any, names: Sequence[str]) -> Iterator[None]:
+    """Have Spark hand over fewer rows at a time where rows are arrays, which may be wide.
+
+    10,000 images of 150,000 numbers would be 6 GB, in the JVM and in the Python worker.
+    """
+    before = spark.conf.get(_ROWS_AT_ONCE)
+    wide = any(is_wide(frame.schema[name].dataType) for name in names)
+    if not wide or 0 < int(before) <= _WIDE_ROWS:
+        yield
+        return
+    spark.conf.set(_ROWS_AT_ONCE, str(_WIDE_ROWS))
+    try:
+        yield
+    finally:
+        spark.conf.set(_ROWS_AT_ONCE, before)
 
 
 def _all_but(names: Iterable[str], validation: float | str) -> list[str]:

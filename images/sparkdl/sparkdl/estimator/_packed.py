@@ -9,7 +9,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class PackedModel:
     """A ``.keras`` file, and the package (``keras`` or ``tf_keras``) that can read it."""
 
     package: str
-    data: bytes
+    data: bytes = field(repr=False)
 
     @classmethod
     def of(cls, model: Any) -> "PackedModel":
