@@ -25,7 +25,6 @@ class Double(keras.layers.Layer):
         return x * 2.0
 
 
-@f.pandas_udf("string")
 def models_held(ids: pd.Series) -> pd.Series:
     """Tell which process this is and which models it holds, by their addresses."""
     import os
@@ -38,7 +37,8 @@ def models_held(ids: pd.Series) -> pd.Series:
 
 def held(spark):
     """Return what the workers' processes hold, one of them for each of two task slots."""
-    found = spark.range(0, 40, 1, 4).select(models_held("id").alias("held")).distinct().collect()
+    probe = f.pandas_udf(models_held, "string")
+    found = spark.range(0, 40, 1, 4).select(probe("id").alias("held")).distinct().collect()
     return sorted(row.held for row in found)
 
 

@@ -14,7 +14,7 @@ from sparkdl.data._columns import Column, as_arrays, described, is_wide
 from sparkdl.data._errors import DataError
 from sparkdl.data._even import share
 from sparkdl.data._shard import BUFFER_BYTES, Shard
-from sparkdl.data._write import REPORT, Writer, columns_from, file_system
+from sparkdl.data._write import HOW_TO_SHARE, REPORT, Writer, columns_from, file_system
 
 CHUNK_BYTES = 1 << 20
 _FLOATS = (None, "float32", "float64")
@@ -207,10 +207,7 @@ def _shared(spark: Any, directory: str | None) -> str:
     master = spark.conf.get("spark.master", "")
     if master.split("[")[0] == "local":
         return tempfile.gettempdir()
-    raise DataError(
-        "which directory do all machines of the cluster share? Name it with directory=… or with "
-        f"the setting {_SETTING}."
-    )
+    raise DataError(f"no directory was given for the data to be written to. {HOW_TO_SHARE}")
 
 
 def _make(directory: str) -> None:
@@ -273,8 +270,7 @@ def _require_seen(directory: str, reports: list[Any]) -> None:
         if report.name not in seen:
             raise DataError(
                 f"{Path(path).parent} is not shared: {report.host} wrote {report.name} there, and "
-                "the driver does not see it. Name a directory that all machines share with "
-                f"directory=… or the setting {_SETTING}."
+                f"the driver does not see it. {HOW_TO_SHARE}"
             )
 
 

@@ -12,6 +12,10 @@ from typing import Any
 
 from sparkdl.data._columns import Column
 
+HOW_TO_SHARE = (
+    "Name a directory that all machines share with directory=… or with the setting "
+    "spark.sparkdl.sharedDirectory."
+)
 # What a task reports, a row per file; or a single row with an error.
 REPORT = "held boolean, name string, counts array<int>, columns string, host string, error string"
 
@@ -119,7 +123,14 @@ class Writer:
         kind = "held" if held else "part"
         name = f"{kind}-{context.partitionId():05d}-{context.taskAttemptId()}.arrow"
         files, directory = file_system(self.directory)
-        sink = files.open_output_stream(f"{directory}/{name}")
+        try:
+            sink = files.open_output_stream(f"{directory}/{name}")
+        except OSError:
+            # The driver has made it, for itself and whoever shares it.
+            raise _UnsuitableError(
+                f"{directory.rpartition('/')[0]} is not shared: the driver has made {directory}, "
+                f"and {socket.gethostname()} cannot write there. {HOW_TO_SHARE}"
+            ) from None
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         row_bytes = max(1, sum(column.row_bytes() for column in columns))
         return _Output(
