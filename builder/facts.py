@@ -29,11 +29,14 @@ class ArtifactTemplate:
 
     ``name`` may hold ``{component.major}`` (17), ``{component.minor}`` (2.12) or ``{component}``
     (the whole version), filled in from a resolution. ``variants`` are those it belongs to.
+    ``provides`` are names of other packages that it is under another name, in the same version:
+    who has it installed must not install those beside it.
     """
 
     origin: str
     name: str
     variants: tuple[str, ...]
+    provides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -106,12 +106,26 @@ class Omission:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StandIn:
+    """A package that is not installed, because another one (``by``) is the same by another name.
+
+    The image has metadata for it, of that ``version``, and no files: what requires it is content,
+    and installing it would overwrite ``by``.
+    """
+
+    name: str
+    version: str
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
     """What one variant has beyond the common part."""
 
     name: str
     python: tuple[Artifact, ...]
     native: tuple[NativeWheel, ...]
+    stand_ins: tuple[StandIn, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,10 +195,23 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
         "python": listed(lock.python),
         "jars": listed(lock.jars),
         "variants": {
-            v.name: {"python": listed(v.python), "native": [n.to_dict() for n in v.native]}
+            v.name: {
+                "python": listed(v.python),
+                "native": [n.to_dict() for n in v.native],
+                **_stand_in_dict(v.stand_ins),
+            }
             for v in lock.variants
         },
     }
+
+
+def _stand_in_dict(found: tuple[StandIn, ...]) -> dict[str, Any]:
+    """Return the entry of a variant that has stand-ins; most have none, and say nothing."""
+    listed = [
+        {"name": s.name, "version": s.version, "by": s.by}
+        for s in sorted(found, key=lambda s: s.name)
+    ]
+    return {"stand-ins": listed} if listed else {}
 
 
 def parse_lock(text: str, *, file: str) -> Lock:
@@ -250,12 +277,19 @@ def _artifact(place: Place) -> Artifact:
 
 
 def _variant(name: str, place: Place) -> Variant:
-    place.keys(("python", "native"))
+    place.keys(("python", "native"), ("stand-ins",))
+    stand_ins = place.maybe("stand-ins")
     return Variant(
         name=name,
         python=_artifacts(place.get("python")),
         native=tuple(_native(item) for item in place.get("native").each()),
+        stand_ins=tuple(_stand_in(item) for item in stand_ins.each()) if stand_ins else (),
     )
+
+
+def _stand_in(place: Place) -> StandIn:
+    place.keys(("name", "version", "by"))
+    return StandIn(**{key: value.text() for key, value in place.items()})
 
 
 def _native(place: Place) -> NativeWheel:

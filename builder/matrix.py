@@ -124,12 +124,17 @@ def _spellings(place: Place) -> tuple[str, ...]:
 
 
 def _artifact(place: Place) -> ArtifactTemplate:
-    place.keys(("origin", "name"), ("variants",))
-    variants = place.maybe("variants")
+    place.keys(("origin", "name"), ("variants", "provides"))
+    variants, provides = place.maybe("variants"), place.maybe("provides")
+    origin = place.get("origin").choice(ORIGINS)
+    name = place.get("name").text()
+    if provides and (origin != "pypi" or PLACEHOLDER.search(name)):
+        raise provides.fail("only a package of PyPI, named in full, can stand for another one")
     return ArtifactTemplate(
-        origin=place.get("origin").choice(ORIGINS),
-        name=place.get("name").text(),
+        origin=origin,
+        name=name,
         variants=tuple(v.choice(VARIANTS) for v in variants.each()) if variants else VARIANTS,
+        provides=provides.texts() if provides else (),
     )
 
 

@@ -1,11 +1,16 @@
 """Native wheels: built once per recipe key, in a container without network, kept in the store."""
 
 import hashlib
+import io
 import json
 import os
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
 
 from builder.engine import Engine, Mount
 from builder.errors import CommandFailed
@@ -13,6 +18,7 @@ from builder.layering.bytecode import Wheel
 from builder.layering.debian import write_repository
 from builder.layering.tarball import MTIME
 from builder.lock import Artifact, NativeWheel
+from builder.patching import DoesNotApply, apply_patch, parse_patch
 from builder.store import Store, file_sha256, link_or_copy
 
 _KIND: Final = "native"
@@ -30,9 +36,6 @@ python -m pip install -q --no-index --no-deps --no-compile --target /build/requi
 mkdir /build/source
 tar -xf /mlr/sdist/* --strip-components=1 --no-same-owner -C /build/source
 cd /build/source
-for patch in /mlr/patches/*.patch; do
-    [ ! -e "$patch" ] || patch -p1 < "$patch"
-done
 export PYTHONPATH=/build/requirements PATH="/build/requirements/bin:$PATH"
 python -m pip wheel -v --no-index --no-build-isolation --no-deps --wheel-dir /build/wheel .
 cp /build/wheel/*.whl /mlr/out/
@@ -77,13 +80,24 @@ def build(
 
     ``image`` has the runtime's other packages in ``/opt/ml``; ``files`` maps the sha256 of every
     needed artifact to its file; ``patches`` their names to their content. Two builders with the
-    same key wait for one another. Raises ``CommandFailed`` with the last lines of the build.
+    same key wait for one another. Raises ``CommandFailed`` with the last lines of the build, or
+    with the patch and the hunk that does not apply, and with the path of the whole log.
     """
     with store.lock(f"native-{native.key}"):
         if (done := built(store, native)) is not None:
             return done
         with store.scratch() as scratch:
-            mounts = _lay_out(scratch, native, files, toolchain, patches)
+            log: list[str] = []
+
+            def both(line: str) -> None:
+                log.append(line)
+                on_line(line)
+
+            mounts = _lay_out(scratch, native, files, toolchain)
+            try:
+                _patch(scratch / "sdist" / native.sdist.filename, native, patches, log.append)
+            except DoesNotApply as error:
+                raise _failed(store, native, log, str(error)) from None
             result = engine.run(
                 image,
                 ["sh", "-c", _SCRIPT],
@@ -92,16 +106,84 @@ def build(
                 user="0:0",
                 workdir="/",
                 timeout=_SECONDS,
-                on_line=on_line,
+                on_line=both,
             )
             wheels = sorted((scratch / "out").glob("*.whl"))
             if result.exit_code != 0 or len(wheels) != 1:
-                raise CommandFailed(
-                    f"{native.name} {native.version} could not be built",
-                    where=f"images/{native.name}/recipe.yaml",
-                    why="\n       ".join(result.tail.splitlines()[-25:]),
-                )
+                raise _failed(store, native, log, *result.tail.splitlines()[-25:])
+            if not _is(native, wheels[0].name):
+                raise _failed(store, native, log, f"the build made {wheels[0].name}")
             return _keep(store, native, wheels[0])
+
+
+def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], None]) -> bytes:
+    """Return an sdist (a tar, however compressed) with patches applied in order, as a plain tar.
+
+    ``say`` hears of every patch that applied. Raises ``DoesNotApply`` naming the patch.
+    """
+    with tarfile.open(fileobj=io.BytesIO(sdist)) as source:
+        members = source.getmembers()
+        content = {m.name: source.extractfile(m).read() for m in members if m.isfile()}  # type: ignore[union-attr]
+    top = members[0].name.split("/")[0]
+    for name, patch in patches.items():
+        try:
+            parsed = parse_patch(patch.decode())
+            paths = {f"{top}/{file.path}" for file in parsed.files} & content.keys()
+            texts = {path.removeprefix(f"{top}/"): content[path].decode() for path in paths}
+            changed = apply_patch(parsed, texts)
+        except (DoesNotApply, UnicodeDecodeError) as error:
+            raise DoesNotApply(f"{name} does not apply: {error}") from None
+        content |= {f"{top}/{path}": text.encode() for path, text in changed.items()}
+        say(f"{name}: {len(changed)} files")
+    return _packed(members, content)
+
+
+def _packed(members: list[tarfile.TarInfo], content: Mapping[str, bytes]) -> bytes:
+    there = {member.name for member in members}
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for member in (*members, *map(tarfile.TarInfo, sorted(content.keys() - there))):
+            # A make that compares times must not find a patched file newer than what is made of it.
+            member.mtime = MTIME
+            member.size = len(content.get(member.name, b""))
+            archive.addfile(member, io.BytesIO(content.get(member.name, b"")))
+    return target.getvalue()
+
+
+def _patch(
+    sdist: Path, native: NativeWheel, patches: Mapping[str, bytes], say: Callable[[str], None]
+) -> None:
+    """Replace a laid out sdist by its patched form, if the release has patches."""
+    for name, sha256 in native.patches:
+        if hashlib.sha256(patches[name]).hexdigest() != sha256:
+            raise CommandFailed(
+                f"patch {name} is not the locked one", hint="`mlruntime lock` again"
+            )
+    if native.patches:
+        ordered = {name: patches[name] for name, _ in native.patches}
+        done = patched(sdist.read_bytes(), ordered, say)
+        sdist.unlink()  # it may be a link into the store
+        sdist.write_bytes(done)
+
+
+def _failed(store: Store, native: NativeWheel, log: list[str], *why: str) -> CommandFailed:
+    name = f"{native.name}-{native.version}-{native.key[:12]}.log"
+    path = store.write_record("logs", name, "\n".join([*log, *why]) + "\n")
+    return CommandFailed(
+        f"{native.name} {native.version} could not be built",
+        where=f"images/{native.name}/recipe.yaml",
+        why="\n       ".join(why),
+        hint=f"the whole log: {path}",
+    )
+
+
+def _is(native: NativeWheel, filename: str) -> bool:
+    """Return whether a wheel says that it is the release that was asked for."""
+    try:
+        name, version, _, _ = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        return False
+    return name == native.name and version == Version(native.version)
 
 
 def _keep(store: Store, native: NativeWheel, wheel: Path) -> Wheel:
@@ -131,9 +213,8 @@ def _lay_out(
     native: NativeWheel,
     files: Mapping[str, Path],
     toolchain: tuple[Artifact, ...],
-    patches: Mapping[str, bytes],
 ) -> tuple[Mount, ...]:
-    folders = {name: scratch / name for name in ("debs", "requirements", "sdist", "patches", "out")}
+    folders = {name: scratch / name for name in ("debs", "requirements", "sdist", "out")}
     for folder in folders.values():
         folder.mkdir()
     if toolchain:
@@ -141,13 +222,6 @@ def _lay_out(
     for artifact in native.requirements:
         link_or_copy(files[artifact.sha256], folders["requirements"] / artifact.filename)
     link_or_copy(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
-    for name, sha256 in native.patches:
-        content = patches[name]
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise CommandFailed(
-                f"patch {name} is not the locked one", hint="`mlruntime lock` again"
-            )
-        (folders["patches"] / name).write_bytes(content)
     return tuple(
         Mount(source=str(path), target=f"/mlr/{name}", read_only=name != "out")
         for name, path in folders.items()

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from builder.document import canonical_json
 from builder.errors import InvalidDefinition
 from builder.layering.tarball import COMPRESSOR, WRITER
-from builder.lock import Artifact, Lock, NativeWheel, Variant, set_digest
+from builder.lock import Artifact, Lock, NativeWheel, StandIn, Variant, set_digest
 from builder.stack import EVERYTHING_ELSE, Stack, StackConfig, StackLayer
 from builder.templates import render, variables
 
@@ -159,19 +159,34 @@ class _Planner:
         wheels = tuple(a for a in (*self.lock.python, *self.variant.python) if here(a.name))
         wheels = tuple(sorted(wheels, key=lambda a: a.name))
         native = tuple(n for n in self.variant.native if here(n.name))
-        content = [
+        files = tuple(
+            file for s in self.variant.stand_ins if here(s.by) for file in self._stand_in(s)
+        )
+        content: list[Any] = [
             self.tools.bytecode,
             interpreter_digest(self.lock, self.known["python"]["minor"]),
             [[a.name, a.version, a.filename, a.sha256] for a in wheels],
             [[n.name, n.key, self.tools.native] for n in native],
         ]
+        if files:
+            content.append(_file_digests(files))
         return PlannedLayer(
             name=layer.name,
             source="python",
             key=layer_key("python", content),
             wheels=wheels,
             native=native,
+            files=files,
         )
+
+    def _stand_in(self, standin: StandIn) -> list[File]:
+        """Return the metadata of a package that has no files: another one is installed for it."""
+        more = (
+            f"Summary: Stands for {standin.name}, which {standin.by} is by another name\n"
+            f"Requires-Dist: {standin.by}=={standin.version}\n"
+        )
+        site = self.known["site_packages"]
+        return _dist_info(standin.name, standin.version, site, (), more)
 
     def _jars(self, layer: StackLayer) -> PlannedLayer:
         into = self._render(layer.into)
@@ -222,11 +237,7 @@ class _Planner:
         links: tuple[tuple[str, str], ...],
         directories: tuple[str, ...],
     ) -> PlannedLayer:
-        content = [
-            [[f.path, f.executable, hashlib.sha256(f.content).hexdigest()] for f in files],
-            [list(link) for link in links],
-            list(directories),
-        ]
+        content = [_file_digests(files), [list(link) for link in links], list(directories)]
         return PlannedLayer(
             name=name,
             source="files",
@@ -247,12 +258,21 @@ def _text(content: bytes, file: str) -> str:
         raise InvalidDefinition("not UTF-8 text", where=file, why=str(error)) from None
 
 
-def _dist_info(name: str, version: str, site: str, files: tuple[File, ...]) -> list[File]:
-    """Return the metadata that makes a library a distribution (``pip list`` shows it)."""
-    folder = f"{name}-{version}.dist-info"
+def _file_digests(files: tuple[File, ...]) -> list[list[str | bool]]:
+    return [[f.path, f.executable, hashlib.sha256(f.content).hexdigest()] for f in files]
+
+
+def _dist_info(
+    name: str, version: str, site: str, files: tuple[File, ...], more: str = ""
+) -> list[File]:
+    """Return the metadata that makes a library a distribution (``pip list`` shows it).
+
+    ``more`` are further lines of its ``METADATA``.
+    """
+    folder = f"{name.replace('-', '_')}-{version}.dist-info"
     texts = {
         "INSTALLER": "mlruntime\n",
-        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}",
         "WHEEL": "Wheel-Version: 1.0\nGenerator: mlruntime\nRoot-Is-Purelib: true\n"
         "Tag: py3-none-any\n",
     }

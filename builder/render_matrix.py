@@ -181,7 +181,12 @@ def _component_json(component: Component) -> dict[str, Any]:
         "on_request": component.on_request,
         "part_of": component.part_of,
         "artifacts": [
-            {"origin": a.origin, "name": a.name, "variants": list(a.variants)}
+            {
+                "origin": a.origin,
+                "name": a.name,
+                "variants": list(a.variants),
+                "provides": list(a.provides),
+            }
             for a in component.artifacts
         ],
     }

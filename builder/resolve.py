@@ -120,10 +120,11 @@ def _reasons(
         for name, version in versions.items()
     }
     asked = {line.component: line for line in lines}
+    limits = {name: line.mask for name, line in asked.items()}
     for name, version in versions.items():
         component = matrix.components[name]
         line = asked.get(name)
-        allowed = line.mask if line else (1 << len(component.releases)) - 1
+        allowed = limits.get(name, (1 << len(component.releases)) - 1)
         yield Reason(
             component=name,
             version=version,
@@ -131,7 +132,7 @@ def _reasons(
             newest=component.newest,
             newest_asked=component.releases[(allowed & -allowed).bit_length() - 1],
             needed_by=() if line else _needed_by(matrix, name, chosen),
-            bounded_by=_bounded_by(matrix, name, allowed & chosen[name] - 1, chosen),
+            bounded_by=_bounded_by(matrix, name, allowed & chosen[name] - 1, chosen, limits),
         )
 
 
@@ -152,18 +153,22 @@ def _needed_by(matrix: Matrix, name: str, chosen: Mapping[str, int]) -> tuple[Ed
 
 
 def _bounded_by(
-    matrix: Matrix, name: str, better: int, chosen: Mapping[str, int]
+    matrix: Matrix, name: str, better: int, chosen: Mapping[str, int], limits: Mapping[str, int]
 ) -> tuple[Edge, ...]:
     """Return few edges that between them exclude every release in ``better``.
 
-    An edge excludes a release if taking it, all else as it is, would break the edge. One always
-    does: otherwise the solution would not have been the best.
+    An edge excludes a release if taking it, all else as it is, would break the edge; a part goes
+    with its whole, as far as the request's ``limits`` let it. One always does: otherwise the
+    solution would not have been the best.
     """
+    whole = matrix.components[name].part_of or name
+    together = [n for n in chosen if whole in (n, matrix.components[n].part_of)]
     excluded: dict[int, int] = {}
     for bit in range(better.bit_length()):
         if not better >> bit & 1:
             continue
-        trial = {**chosen, name: 1 << bit}
+        moved = (n for n in together if limits.get(n, -1) >> bit & 1)
+        trial = {**chosen, **dict.fromkeys(moved, 1 << bit)}
         for edge in matrix.edges:
             if not all(_holds(rule, trial) for rule in edge.implications):
                 excluded[edge.index] = excluded.get(edge.index, 0) | 1 << bit

@@ -45,7 +45,8 @@ def problems(matrix: Matrix) -> tuple[Problem, ...]:
     found: dict[tuple[str, frozenset[int]], list[Version]] = {}
     for name, component in matrix.components.items():
         for release in component.releases:
-            line = space.line(name, SpecifierSet(f"=={release}"))
+            # Exactly this one: == lets 0.28.1+mlr.1 pass for 0.28.1.
+            line = space.line(name, SpecifierSet(f"==={release}"))
             if space.solve([line]).values is None:
                 _, edges = minimal_core(space, [line])
                 found.setdefault((name, edges), []).append(release)

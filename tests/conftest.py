@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from builder import native
-from builder.build import Workshop
 from builder.cli.build import planned_image
 from builder.cli.stores import fetcher, store_root
 from builder.definitions import Definitions
@@ -26,9 +25,12 @@ from builder.engine import Engine
 from builder.lock import Lock, parse_lock
 from builder.plan import Plan
 from builder.store import Store
+from builder.workshop import Workshop
 
 CHECKOUT = Path(__file__).parents[1]
+# The line that everything is tried on, and the lines whose images are built and proven.
 RUNTIME = "6.0-ml"
+RUNTIMES = ("6.0-ml", "7.0-ml")
 
 
 def mlruntime(root: Path, *words: str, check: bool = True, **environ: str) -> Any:
@@ -49,9 +51,9 @@ def copied(target: Path) -> Path:
     return target
 
 
-def relock(root: Path) -> None:
+def relock(root: Path, runtime: str = RUNTIME) -> None:
     """Lock anew; only what a registry does not have may be left out."""
-    mlruntime(root, "lock", RUNTIME, "--omit-unavailable", "graphframes")
+    mlruntime(root, "lock", runtime, "--omit-unavailable", "graphframes")
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,26 @@ class Runtime:
     built: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        return self.lock.runtime
+
+    @property
+    def python(self) -> str:
+        """The interpreter's minor version."""
+        return self.plan.python
+
+    @property
     def image(self) -> str:
         return str(self.built["image_id"])
 
 
-def read_lock(root: Path) -> Lock:
-    path = root / "runtimes" / RUNTIME / "lock.json"
+def read_lock(root: Path, runtime: str = RUNTIME) -> Lock:
+    path = root / "runtimes" / runtime / "lock.json"
     return parse_lock(path.read_text(encoding="utf-8"), file="lock.json")
 
 
-def plan_of(root: Path) -> Plan:
-    return planned_image(Definitions(root), read_lock(root), "cpu")
+def plan_of(root: Path, runtime: str = RUNTIME) -> Plan:
+    return planned_image(Definitions(root), read_lock(root, runtime), "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -89,19 +100,39 @@ def store() -> Store:
 
 
 @pytest.fixture(scope="session")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """Build and load 6.0-ml from the committed lock, or a new one when registries moved on."""
-    root = copied(tmp_path_factory.mktemp("definitions"))
-    checked = subprocess.run(
-        [sys.executable, "-m", "builder", "--root", str(root), "lock", RUNTIME, "--check",
-         "--registry"], stdout=subprocess.PIPE,
-    )  # fmt: skip
-    if checked.returncode == 4:
-        relock(root)
-    else:
-        assert checked.returncode == 0
-    built = mlruntime(root, "build", RUNTIME, "--load")
-    return Runtime(root=root, lock=read_lock(root), plan=plan_of(root), built=built)
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Runtime]:
+    """Return what builds and loads a runtime, once in a run.
+
+    It is built from the committed lock, or from a new one when registries have moved on.
+    """
+
+    @cache
+    def make(name: str) -> Runtime:
+        root = copied(tmp_path_factory.mktemp("definitions"))
+        checked = subprocess.run(
+            [sys.executable, "-m", "builder", "--root", str(root), "lock", name, "--check",
+             "--registry"], stdout=subprocess.PIPE,
+        )  # fmt: skip
+        if checked.returncode == 4:
+            relock(root, name)
+        else:
+            assert checked.returncode == 0
+        built = mlruntime(root, "build", name, "--load")
+        return Runtime(root=root, lock=read_lock(root, name), plan=plan_of(root, name), built=built)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def runtime(ready: Callable[[str], Runtime]) -> Runtime:
+    """Return the runtime that everything is tried on."""
+    return ready(RUNTIME)
+
+
+@pytest.fixture(scope="session", params=RUNTIMES)
+def line(request: pytest.FixtureRequest, ready: Callable[[str], Runtime]) -> Runtime:
+    """Return each runtime in turn."""
+    return ready(request.param)
 
 
 @pytest.fixture

@@ -53,16 +53,22 @@ def fenced(text: str) -> str:
 
 
 def contents(matrix: Matrix) -> Table:
-    """Return the components of 6.0-ml's lock, in the matrix's order."""
-    lock = parse_lock(text_of(RUNTIME / "lock.json"), file="lock.json")
-    versions = dict(lock.components)
-    left_out = {omission.component for omission in lock.omitted}
-    rows = [
-        (c.title, "left out of this lock" if name in left_out else versions[name])
-        for name, c in matrix.components.items()
-        if name in versions or name in left_out
+    """Return the components of every runtime's lock, in the matrix's order."""
+    locks = [
+        parse_lock(text_of(path), file="lock.json")
+        for path in sorted(CHECKOUT.glob("runtimes/*/lock.json"))
     ]
-    return Table(title="", columns=("component", "version"), rows=tuple(rows))
+    found = [
+        dict(lock.components) | {o.component: "left out of this lock" for o in lock.omitted}
+        for lock in locks
+    ]
+    rows = [
+        (c.title, *(versions.get(name, "-") for versions in found))
+        for name, c in matrix.components.items()
+        if any(name in versions for versions in found)
+    ]
+    columns = ("component", *(f"`{lock.runtime}`" for lock in locks))
+    return Table(title="", columns=columns, rows=tuple(rows))
 
 
 def resolution(matrix: Matrix, runtime: RuntimeDefinition) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from builder import __version__
+from builder.cli.build import fresh_lock
 from builder.cli.context import Context
 from builder.cli.output import emit, say
 from builder.cli.stores import store_root
@@ -90,6 +91,8 @@ def find_subject(
 ) -> Subject:
     """Return what to validate: a runtime's image built from its present lock, or any image.
 
+    A runtime's lock must follow from its inputs, as for building.
+
     A directory is an OCI layout: every byte of it is checked before it is loaded.
 
     Any other image says by its labels which runtime it is; where it differs from that
@@ -97,7 +100,7 @@ def find_subject(
     """
     known = definitions.runtimes()
     if subject in known:
-        lock = _lock(definitions, subject)
+        lock = fresh_lock(definitions, subject)
         lock.variant(variant)
         reference = f"mlruntime/{subject}:{variant}"
         built = f"mlruntime build {subject} --variant {variant} --load"

@@ -8,7 +8,7 @@ from typing import Protocol
 from packaging.utils import canonicalize_name
 
 from builder.errors import ArtifactNotFound, InvalidDefinition, UsageError
-from builder.lock import Artifact, Lock, NativeWheel, Omission, Variant
+from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
 from builder.locking.native import Bench, Compiler, LoadedRecipe, native_wheel
 from builder.locking.pypi import Static, Target
 from builder.matrix import ORIGINS, VARIANTS, Matrix
@@ -52,13 +52,17 @@ class Registries(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """One artifact that a component consists of, in some variants."""
+    """One artifact that a component consists of, in some variants.
+
+    ``provides`` are the packages that it is under another name.
+    """
 
     component: str
     origin: str
     name: str
     version: str
     variants: tuple[str, ...]
+    provides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +102,14 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
                 name = canonicalize_name(name) if origin == "pypi" else name
                 variants.setdefault((component, origin, name, version), []).append(variant)
     wanted = (
-        Wanted(component=c, origin=o, name=n, version=v, variants=tuple(found))
+        Wanted(
+            component=c,
+            origin=o,
+            name=n,
+            version=v,
+            variants=tuple(found),
+            provides=_provides(matrix, c, o, n),
+        )
         for (c, o, n, v), found in variants.items()
     )
     return Asked(
@@ -109,6 +120,17 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
         wanted=tuple(w for w in wanted if set(w.variants) & set(definition.variants)),
         python=tuple(str(requirement) for requirement in definition.python),
         debian=definition.debian,
+    )
+
+
+def _provides(matrix: Matrix, component: str, origin: str, name: str) -> tuple[str, ...]:
+    if origin != "pypi":
+        return ()
+    return tuple(
+        canonicalize_name(other)
+        for template in matrix.components[component].artifacts
+        if canonicalize_name(template.name) == name
+        for other in template.provides
     )
 
 
@@ -136,7 +158,7 @@ def assemble(
     omitted = [
         found
         for component in tried
-        if (found := _omission(asked, component, archive, compiler, repository))
+        if (found := _omission(asked, component, recipes, archive, compiler, repository))
     ]
     asked = asked.without(o.component for o in omitted)
     if len(omitted) < len(tried):
@@ -201,7 +223,12 @@ def _tried(asked: Asked, omit: Iterable[str]) -> tuple[str, ...]:
 
 
 def _omission(
-    asked: Asked, component: str, archive: Archive, compiler: Compiler, repository: Repository
+    asked: Asked,
+    component: str,
+    recipes: Mapping[str, LoadedRecipe],
+    archive: Archive,
+    compiler: Compiler,
+    repository: Repository,
 ) -> Omission | None:
     """Return why a component cannot be had, or ``None`` when it can."""
     for wanted in asked.wanted:
@@ -214,7 +241,7 @@ def _omission(
             elif wanted.origin == "maven":
                 repository.closure(wanted.name, wanted.version)
             else:
-                compiler.compile((f"{wanted.name}=={wanted.version}",))
+                compiler.compile((f"{wanted.name}=={_published(wanted, recipes)}",))
         except ArtifactNotFound as error:
             return Omission(
                 component=component,
@@ -285,22 +312,40 @@ def _variant(
     compiler: Compiler,
     bench: Bench,
 ) -> Variant:
-    """Return one variant with all its wheels, the common ones still among them."""
+    """Return one variant with all its wheels, the common ones still among them.
+
+    A package that another one stands for is resolved like any, so that what requires it has a say
+    in its version, with nothing but that other one as its requirement; then it is left out.
+    """
     wanted = asked.of("pypi", name)
-    requirements = (*(f"{w.name}=={w.version}" for w in wanted), *asked.python)
-    static = tuple(
-        Static(name=w.name, version=w.version, requires=recipes[w.name].recipe.requires_dist)
+    # What a registry is asked for: a patched release is not there, its sdist is.
+    published = {w.name: _published(w, recipes) for w in wanted}
+    provided = {
+        other: StandIn(name=other, version=w.version, by=w.name)
         for w in wanted
-        if w.name in recipes
-    )
-    found = compiler.compile(requirements, static=static)
-    packages = tuple(a for a in found if a.kind == "wheel")
+        for other in w.provides
+    }
+    requirements = (*(f"{name}=={version}" for name, version in published.items()), *asked.python)
+    static = [
+        Static(name=name, version=version, requires=recipes[name].recipe.requires(version))
+        for name, version in published.items()
+        if name in recipes
+    ]
+    static += [
+        Static(name=s.name, version=s.version, requires=(f"{s.by}=={s.version}",), built=False)
+        for s in provided.values()
+    ]
+    limits = tuple(f"{s.name}=={s.version}" for s in provided.values())
+    found = compiler.compile(requirements, static=tuple(static), constraints=limits)
+    packages = tuple(a for a in found if a.kind == "wheel" and a.name not in provided)
     against = {w.component: w.name for w in wanted}
+    versions = {w.name: w.version for w in wanted}
     native: list[NativeWheel] = []
     for sdist in (a for a in found if a.kind == "sdist"):
         native.append(
             native_wheel(
                 recipes[sdist.name],
+                versions[sdist.name],
                 sdist,
                 packages=packages,
                 against=against,
@@ -308,7 +353,13 @@ def _variant(
                 bench=bench,
             )
         )
-    return Variant(name=name, python=packages, native=tuple(native))
+    stand_ins = tuple(provided[a.name] for a in found if a.name in provided)
+    return Variant(name=name, python=packages, native=tuple(native), stand_ins=stand_ins)
+
+
+def _published(wanted: Wanted, recipes: Mapping[str, LoadedRecipe]) -> str:
+    loaded = recipes.get(wanted.name)
+    return loaded.recipe.release(wanted.version).of if loaded else wanted.version
 
 
 def _split(

@@ -32,10 +32,15 @@ class Compiler(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRecipe:
-    """A recipe with the sha256 of each of its patches, in order."""
+    """A recipe with the sha256 of each of its patches."""
 
     recipe: Recipe
     patches: tuple[tuple[str, str], ...]
+
+    def patches_of(self, version: str) -> tuple[tuple[str, str], ...]:
+        """Return the patches of a release with their sha256, in the order they are applied."""
+        known = dict(self.patches)
+        return tuple((name, known[name]) for name in self.recipe.release(version).patches)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,12 +70,13 @@ def load_recipes(images: Path) -> dict[str, LoadedRecipe]:
         recipe = parse_recipe(read_text(path, where), file=where)
         if recipe.name in found:
             raise InvalidDefinition(f"there are two recipes for {recipe.name}", where=where)
-        for index, name in enumerate(recipe.patches):
-            if not (path.parent / name).is_file():
-                raise InvalidDefinition(
-                    f"there is no file {name!r} beside the recipe",
-                    where=f"{where}: patches[{index}]",
-                )
+        for release in recipe.patched:
+            for index, name in enumerate(release.patches):
+                if not (path.parent / name).is_file():
+                    raise InvalidDefinition(
+                        f"there is no file {name!r} beside the recipe",
+                        where=f"{where}: patched.{release.version}.patches[{index}]",
+                    )
         patches = tuple((name, file_sha256(path.parent / name)) for name in recipe.patches)
         found[recipe.name] = LoadedRecipe(recipe=recipe, patches=patches)
     return found
@@ -78,6 +84,7 @@ def load_recipes(images: Path) -> dict[str, LoadedRecipe]:
 
 def native_wheel(
     loaded: LoadedRecipe,
+    version: str,
     sdist: Artifact,
     *,
     packages: tuple[Artifact, ...],
@@ -85,7 +92,7 @@ def native_wheel(
     compiler: Compiler,
     bench: Bench,
 ) -> NativeWheel:
-    """Lock the build of one sdist.
+    """Lock the build of one release from its sdist.
 
     ``packages`` are the wheels of the runtime's variant; ``against`` gives, for each component,
     its PyPI name in that variant. Build requirements have the runtime's versions wherever the
@@ -114,13 +121,13 @@ def native_wheel(
     base, toolchain = bench.digests(recipe)
     return NativeWheel(
         name=sdist.name,
-        version=sdist.version,
+        version=version,
         python=bench.python,
         sdist=sdist,
         against=tuple(sorted(linked, key=lambda a: a.name)),
         requirements=compiler.compile(recipe.requirements, constraints=limits),
         environment=recipe.environment,
-        patches=loaded.patches,
+        patches=loaded.patches_of(version),
         base=base,
         toolchain=toolchain,
     )

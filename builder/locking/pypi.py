@@ -33,6 +33,8 @@ from builder.sources import Sources
 # What of the caller's uv settings may reach uv: how it connects, never what it chooses.
 _KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_KEYRING_PROVIDER", "UV_INSECURE_HOST", "UV_OFFLINE")
 _MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+# The newest glibc that uv has a name for: a newer one runs all that is made for this one.
+_UV_GLIBC = (2, 40)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,11 +83,16 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Static:
-    """The metadata of an sdist that is built here, so that nobody has to run it to know them."""
+    """What a package requires, said by us instead of by its own metadata.
+
+    Of an sdist that is ``built`` here, nobody has to run it to know them; of any other package,
+    they are what we make of it.
+    """
 
     name: str
     version: str
     requires: tuple[str, ...]
+    built: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +116,7 @@ class Resolver:
         constraints: Iterable[str] = (),
         static: Iterable[Static] = (),
     ) -> tuple[Artifact, ...]:
-        """Return the closure of ``requirements``: wheels, and sdists for those in ``static``.
+        """Return the closure of ``requirements``: wheels, and sdists of what is built here.
 
         Raises ``NoCompatibleVersions`` with uv's explanation, ``ArtifactNotFound`` for a name no
         index knows, ``InvalidDefinition`` for a package that has no wheel and no recipe.
@@ -124,7 +131,7 @@ class Resolver:
                 pylock.select(
                     environment=self.target.environment,
                     tags=self.target.tags,
-                    prefer_sdist_predicate={entry.name for entry in static}.__contains__,
+                    prefer_sdist_predicate={e.name for e in static if e.built}.__contains__,
                 )
             )
         except (PylockValidationError, PylockSelectError, tomllib.TOMLDecodeError) as error:
@@ -144,12 +151,14 @@ class Resolver:
             "--format", "pylock.toml", "--no-header", "--quiet", "--no-sources",
             "--config-file", config, "--python", sys.executable, "--no-python-downloads",
             "--python-version", self.target.python,
-            "--python-platform", "x86_64-manylinux_{}_{}".format(*self.target.glibc),
+            "--python-platform",
+            "x86_64-manylinux_{}_{}".format(*min(self.target.glibc, _UV_GLIBC)),
             "--exclude-newer", self.snapshot, "--only-binary", ":all:",
             "--default-index", default,
         ]  # fmt: skip
         words += [word for index in extra for word in ("--index", index)]
-        words += [word for entry in static for word in ("--no-binary", entry.name)]
+        built = [entry.name for entry in static if entry.built]
+        words += [word for name in built for word in ("--no-binary", name)]
         try:
             return run(words, env=self._environ(), timeout=600)
         except CommandFailed as error:

@@ -10,7 +10,8 @@ Session = Literal["spark", "plain"]
 class CheckSpec:
     """One check: ``name`` is ``family.detail``, ``timeout`` its limit in seconds.
 
-    ``session`` says whether it needs the cluster's Spark session. The limits are two to four
+    ``session`` says whether it needs the cluster's Spark session; ``needs`` are components of
+    which a runtime must ask for all, or the check has no place in it. The limits are two to four
     times what a busy machine with 2 cores needs, cold starts of a Python worker included:
     the checks before it may have been left out.
     """
@@ -19,6 +20,7 @@ class CheckSpec:
     summary: str
     timeout: int
     session: Session = "spark"
+    needs: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -26,8 +28,11 @@ class CheckSpec:
         return self.name.partition(".")[0]
 
 
-def _check(name: str, summary: str, timeout: int, session: Session = "spark") -> CheckSpec:
-    return CheckSpec(name=name, summary=summary, timeout=timeout, session=session)
+def _check(
+    name: str, summary: str, timeout: int, session: Session = "spark", needs: str = ""
+) -> CheckSpec:
+    components = tuple(needs.split())
+    return CheckSpec(name=name, summary=summary, timeout=timeout, session=session, needs=components)
 
 
 # In this order, so that what needs TensorFlow in the Python workers comes in one stretch: Spark
@@ -58,11 +63,14 @@ CHECKS: tuple[CheckSpec, ...] = (
     _check("tensorflow.function", "a compiled loop and a convolution, on every node", 90),
     _check("keras.fit", "fit ends at the weights numpy ends at", 60, "plain"),
     _check("keras.save_load", "same predictions and next step after .keras and .h5", 60, "plain"),
+    _check("keras.legacy", "both of these for Keras 2, with tf-keras", 90, "plain", "tf-keras"),
     _check("horovod.built", "Gloo is in; compiled against the installed TensorFlow", 90),
     _check("horovod.allreduce", "known sums across workers, eager and compiled", 90),
     _check("horovod.allgather", "uneven rows gathered across workers", 90),
     _check("horovod.broadcast", "variables and objects from the last rank", 90),
     _check("horovod.alltoall", "uneven splits exchanged across workers", 90),
+    _check("horovod.keras", "ranks end with the same weights: fit, and a loop of one's own", 90),
+    _check("horovod.legacy_keras", "the same for Keras 2, with tf-keras", 120, needs="tf-keras"),
     _check("horovodrunner.equivalence", "ranks end as one process on the whole batch does", 90),
     _check("horovodrunner.result", "rank 0's value, from ranks on every worker, twice", 90),
     _check("horovodrunner.local", "np=-2: two processes on the driver's host", 90),

@@ -7,6 +7,7 @@ from builder.document import did_you_mean
 from builder.errors import UsageError
 from builder.lock import Lock
 from builder.plan import LABEL
+from builder.validation.ledger import Planned
 
 # Families that cannot be checked without a component, beyond the family of the same name.
 _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
@@ -28,10 +29,15 @@ def labels(lock: Lock, variant: str) -> dict[str, str]:
 
 
 def python_packages(lock: Lock, variant: str) -> dict[str, str]:
-    """Return every locked Python distribution of the image: PEP 503 name to version."""
+    """Return every locked Python distribution of the image: PEP 503 name to version.
+
+    A stand-in is one: ``pip list`` shows it.
+    """
     own = lock.variant(variant)
-    found = {artifact.name: artifact.version for artifact in (*lock.python, *own.python)}
-    return dict(sorted({**found, **{wheel.name: wheel.version for wheel in own.native}}.items()))
+    found = {one.name: one.version for one in (*lock.python, *own.python)}
+    found |= {one.name: one.version for one in own.native}
+    found |= {one.name: one.version for one in own.stand_ins}
+    return dict(sorted(found.items()))
 
 
 def expectation(
@@ -69,13 +75,15 @@ def expectation(
     }
 
 
-def absent_families(lock: Lock) -> dict[str, str]:
-    """Return the families that cannot be checked, each with the declared reason."""
+def absent_checks(lock: Lock, checks: Iterable[Planned]) -> dict[str, str]:
+    """Return the names of the checks that cannot be run, each with the declared reason."""
     found: dict[str, str] = {}
     for omission in lock.omitted:
-        reason = f"the lock leaves {omission.component} out: {omission.why}"
-        for family in (omission.component, *_NEEDED_BY.get(omission.component, ())):
-            found.setdefault(family, reason)
+        families = (omission.component, *_NEEDED_BY.get(omission.component, ()))
+        for check in checks:
+            if check.name.partition(".")[0] in families or omission.component in check.needs:
+                reason = f"the lock leaves {omission.component} out: {omission.why}"
+                found.setdefault(check.name, reason)
     return found
 
 

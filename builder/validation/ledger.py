@@ -18,12 +18,17 @@ PAUSE_SECONDS: Final = 60.0
 
 
 class Planned(Protocol):
-    """What the ledger needs to know of a check; ``timeout`` in seconds."""
+    """What is to be known of a check; ``timeout`` in seconds.
+
+    ``needs`` are components: it belongs only to runtimes that ask for all of them.
+    """
 
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
     def timeout(self) -> float: ...  # noqa: D102
+    @property
+    def needs(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 class ProtocolError(Exception):

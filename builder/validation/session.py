@@ -14,7 +14,7 @@ from builder.errors import Unavailable
 from builder.lock import Lock
 from builder.report import CheckResult, Host, Report
 from builder.validation import resources
-from builder.validation.expectation import absent_families, expectation, labels, selected
+from builder.validation.expectation import absent_checks, expectation, labels, selected
 from builder.validation.ledger import Planned, failed
 from builder.validation.runner import Observer, Runner
 
@@ -52,11 +52,15 @@ class Plan:
 
 
 def planned(checks: Sequence[Planned], only: Sequence[str], lock: Lock) -> Plan:
-    """Select checks; what ``only`` does not name does not count. Core: no I/O."""
-    by_name = {check.name: check for check in checks if check.name != IMAGE_CHECK}
+    """Select checks; what ``only`` does not name does not count. Core: no I/O.
+
+    Nor does a check that needs a component which the runtime does not even ask for.
+    """
+    asked = {*dict(lock.components), *(o.component for o in lock.omitted)}
+    ours = [c for c in checks if c.name != IMAGE_CHECK and asked.issuperset(c.needs)]
+    by_name = {check.name: check for check in ours}
     names = selected((IMAGE_CHECK, *by_name), only)
-    reasons = absent_families(lock)
-    absent = {n: reasons[f] for n in names if (f := n.partition(".")[0]) in reasons}
+    absent = absent_checks(lock, [by_name[name] for name in names if name in by_name])
     return Plan(
         programs=tuple(by_name[n] for n in names if n in by_name and n not in absent),
         image=IMAGE_CHECK in names,

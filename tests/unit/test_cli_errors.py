@@ -65,7 +65,7 @@ layers:
   - {name: settings, source: files, files: settings}
 config: {user: "1000:1000", workdir: /, entrypoint: [tini], command: [sh], environment: {}}
 """
-RECIPE = "name: toy\npatches: [one.patch]\n"
+RECIPE = "name: toy\npatched: {1+a: {of: '1', patches: [one.patch]}}\n"
 FILES = {
     "matrix.yaml": MATRIX,
     "runtimes/0.1-ml/runtime.yaml": RUNTIME,
@@ -252,7 +252,7 @@ CASES = {
         Bad("stale everything", 4, STALE, lambda root: [
             swap(Y, "Spark needs", "Spark wants")(root),
             swap(R, "summary: x", "summary: y")(root),
-            swap(P, "[one.patch]", "[]")(root),
+            swap(P, "1+a", "1+b")(root),
             swap(C, '"spark": "3.5.8"', '"spark": "3.5.7"')(root),
         ]),
     ],
@@ -393,6 +393,18 @@ def test_validate_of_what_cannot_be_validated(
     monkeypatch.setattr(Engine, "connect", lambda: Engines({}))
     found, err = told(("validate", *words), root, capsys)
     assert (found, said in err) == (code, True), err
+
+
+def test_validate_refuses_a_stale_lock_as_build_does(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = lock(root).digest
+    monkeypatch.setattr(Engine, "connect", lambda: Engines({"io.mlruntime.lock.digest": digest}))
+    swap(Y, "Spark needs", "Spark wants")(root)
+    code, err = told(("validate", "0.1-ml"), root, capsys)
+    assert code == 4
+    assert "the lock is stale\n  why: matrix.yaml has changed since" in err
+    assert told(("build", "0.1-ml"), root, capsys) == (code, err)
 
 
 def test_an_unknown_check(

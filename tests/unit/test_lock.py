@@ -18,6 +18,7 @@ from builder.lock import (
     Lock,
     NativeWheel,
     Omission,
+    StandIn,
     Variant,
     parse_lock,
     set_digest,
@@ -65,7 +66,14 @@ def tiny() -> Lock:
         toolchain=(artifact("g++", "deb", "4:12.2.0-3"),),
         python=(artifact("numpy", version="1.26.4"),),
         jars=(artifact("io.graphframes:graphframes-spark3_2.12", "jar", "0.11.0"),),
-        variants=(Variant(name="cpu", python=(tensorflow,), native=(wheel,)),),
+        variants=(
+            Variant(
+                name="cpu",
+                python=(tensorflow,),
+                native=(wheel,),
+                stand_ins=(StandIn(name="tensorflow", version="2.15.1", by="tensorflow-cpu"),),
+            ),
+        ),
     )
 
 
@@ -73,6 +81,13 @@ def test_the_golden_file_is_what_is_written_and_reads_back() -> None:
     text = (GOLDEN / "tiny.json").read_text(encoding="utf-8")
     assert tiny().to_json() == text
     assert parse_lock(text, file="lock.json") == tiny()
+
+
+def test_a_variant_without_stand_ins_does_not_speak_of_them() -> None:
+    (cpu,) = tiny().variants
+    without = replace(tiny(), variants=(replace(cpu, stand_ins=()),))
+    assert "stand-ins" not in without.to_json()
+    assert parse_lock(without.to_json(), file="lock.json") == without
 
 
 def test_the_order_of_artifacts_does_not_matter() -> None:
@@ -116,8 +131,15 @@ NATIVE = st.builds(
     base=TEXT,
     toolchain=TEXT,
 )
+STAND_INS = st.lists(
+    st.builds(StandIn, name=TEXT, version=TEXT, by=TEXT), max_size=2, unique_by=lambda s: s.name
+).map(lambda found: tuple(sorted(found, key=lambda s: s.name)))
 VARIANTS = st.builds(
-    Variant, name=TEXT, python=GROUPS, native=st.lists(NATIVE, max_size=2).map(tuple)
+    Variant,
+    name=TEXT,
+    python=GROUPS,
+    native=st.lists(NATIVE, max_size=2).map(tuple),
+    stand_ins=STAND_INS,
 )
 LOCKS = st.builds(
     Lock,
@@ -204,6 +226,7 @@ MALFORMED: dict[str, Callable[[dict[str, Any]], None]] = {
     "omission-without-reason": _drop("omitted", 0, "why"),
     "omission-unknown-key": _set("omitted", 0, "reason", value="x"),
     "variant-unknown-key": _set("variants", "cpu", "wheels", value=[]),
+    "stand-in-for-nobody": _drop("variants", "cpu", "stand-ins", 0, "by"),
     "native-edited": _set(*NATIVE_AT, "environment", "HOROVOD_WITH_GLOO", value="0"),
     "native-missing-key": _drop(*NATIVE_AT, "base"),
     "native-patch-without-hash": _drop(*NATIVE_AT, "patches", 0, "sha256"),

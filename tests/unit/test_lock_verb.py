@@ -120,6 +120,9 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     return world
 
 
+PATCHED = "patched: {3.5.8+a: {of: 3.5.8, patches: [a.patch]}}"
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "definitions"
@@ -127,7 +130,7 @@ def root(tmp_path: Path) -> Path:
     (root / "images/pyspark").mkdir(parents=True)
     (root / "matrix.yaml").write_text(MATRIX)
     (root / "runtimes/0.1-ml/runtime.yaml").write_text(RUNTIME)
-    (root / "images/pyspark/recipe.yaml").write_text("name: pyspark\npatches: [a.patch]")
+    (root / "images/pyspark/recipe.yaml").write_text(f"name: pyspark\n{PATCHED}")
     (root / "images/pyspark/a.patch").write_text("a")
     return root
 
@@ -188,8 +191,8 @@ def test_check_needs_no_registry_and_writes_nothing(root: Path, lock: Lock, worl
         ("images/pyspark/a.patch", "a", "b", ["a recipe or patch under images/ has changed since"]),
         (
             "images/pyspark/recipe.yaml",
-            "patches: [a.patch]",
-            "patches: []",
+            "3.5.8+a",
+            "3.5.8+b",
             ["a recipe or patch under images/ has changed since"],
         ),
     ],

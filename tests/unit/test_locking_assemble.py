@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from builder.errors import ArtifactNotFound, InvalidDefinition, UsageError
-from builder.lock import Artifact, Lock, parse_lock, set_digest
+from builder.lock import Artifact, Lock, StandIn, parse_lock, set_digest
 from builder.locking.assemble import Asked, Wanted, assemble, target_of
 from builder.locking.native import LoadedRecipe
 from builder.locking.pypi import Static, Target
-from builder.recipe import Recipe
+from builder.recipe import PatchedRelease, Recipe
 from builder.staleness import (
     refuse_stale,
     stale_artifacts,
@@ -72,7 +72,8 @@ class Pypi:
     ) -> tuple[Artifact, ...]:
         self.asked.append((tuple(requirements), tuple(constraints)))
         limits = dict(c.split("==") for c in constraints)
-        built, ahead, found = {s.name: s for s in static}, list(self.asked[-1][0]), {}
+        said = {s.name: s for s in static}
+        built, ahead, found = {s for s in said if said[s].built}, list(self.asked[-1][0]), {}
         while ahead:
             name, _, pinned = (
                 ahead.pop(0).replace("setuptools<81", "setuptools==80").partition("==")
@@ -85,7 +86,7 @@ class Pypi:
             version = pinned or limits.get(name) or newest
             kind = "sdist" if name in built else "wheel"
             found[name] = artifact(kind, name, version)
-            ahead += built[name].requires if name in built else needs
+            ahead += said[name].requires if name in said else needs
         return tuple(found[name] for name in sorted(found))
 
 
@@ -180,7 +181,7 @@ RECIPE = Recipe(
     toolchain=("g++",),
     requires_dist=("psutil",),
     environment=(("A", "1"),),
-    patches=("p",),
+    patched=(PatchedRelease(version="0.28.1+mlr.1", of="0.28.1", patches=("p",)),),
 )
 
 
@@ -224,9 +225,22 @@ def test_a_native_wheel_records_all_that_its_build_uses(world: World) -> None:
     assert names(wheel.against) == ["tensorflow-cpu"]
     assert names(wheel.requirements) == ["cmake", "psutil", "setuptools"]
     assert wheel.environment == (("A", "1"),)
-    assert wheel.patches == (("p", "0" * 64),)
+    assert wheel.patches == ()
     assert wheel.base == set_digest(lock.os)
     assert wheel.toolchain == set_digest((*lock.os, *lock.toolchain))
+
+
+def test_a_patched_release_is_the_published_sdist_and_patches(world: World) -> None:
+    versions = tuple((n, "0.28.1+mlr.1" if n == "horovod" else v) for n, v in ASKED.versions)
+    swapped = tuple(
+        replace(w, version="0.28.1+mlr.1") if w.name == "horovod" else w for w in ASKED.wanted
+    )
+    asked = replace(ASKED, versions=versions, wanted=swapped)
+    (wheel,) = locked(world, asked).variant("cpu").native
+    (published,) = locked(world).variant("cpu").native
+    assert (wheel.name, wheel.version, wheel.sdist) == ("horovod", "0.28.1+mlr.1", published.sdist)
+    assert wheel.patches == (("p", "0" * 64),)
+    assert wheel.key != published.key
 
 
 def test_build_requirements_keep_the_runtime_s_versions_where_they_may(world: World) -> None:
@@ -267,6 +281,37 @@ def test_variants_share_all_but_what_the_matrix_and_the_closure_tell_apart(world
     cpu, gpu = (lock.variant(name).native[0] for name in BOTH)
     assert cpu.key != gpu.key
     assert locked(world).python == lock.python
+
+
+STANDING_IN = replace(
+    ASKED,
+    wanted=tuple(
+        replace(w, provides=("tensorflow",)) if w.name == "tensorflow-cpu" else w
+        for w in ASKED.wanted
+    ),
+)
+
+
+def test_what_another_package_is_by_another_name_is_not_installed(world: World) -> None:
+    world.pypi.projects["scipy"] = ("1.17", ("numpy", "tensorflow"))
+    assert "nvidia-nccl" in names(locked(world).python)  # what it would bring along
+    lock = locked(world, STANDING_IN)
+    stand_in = StandIn(name="tensorflow", version="2.15.1", by="tensorflow-cpu")
+    assert lock.variant("cpu").stand_ins == (stand_in,)
+    everything = names([*lock.python, *lock.variant("cpu").python])
+    assert "tensorflow-cpu" in everything
+    assert not {"tensorflow", "nvidia-nccl"} & {*everything}
+    assert parse_lock(lock.to_json(), file="x") == lock
+
+
+def test_what_requires_it_has_a_say_in_its_version(world: World) -> None:
+    world.pypi.projects["scipy"] = ("1.17", ("tensorflow",))
+    locked(world, STANDING_IN)
+    assert world.pypi.asked[0][1] == ("tensorflow==2.15.1",)
+
+
+def test_a_stand_in_that_nobody_requires_is_none(world: World) -> None:
+    assert locked(world, STANDING_IN) == locked(world)
 
 
 def test_a_recipe_without_toolchain_needs_only_the_system(world: World) -> None:

@@ -3,6 +3,7 @@
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,28 @@ def test_what_has_a_recipe_is_taken_as_an_sdist_and_never_run(uv: Uv, resolver: 
             {"name": "pyspark", "version": "3.5.9", "requires-dist": list(static.requires)}
         ]
     }
+
+
+def test_uv_is_asked_for_a_c_library_that_it_knows(uv: Uv, resolver: Resolver) -> None:
+    newer = replace(resolver, target=Target(python="3.13.5", glibc=(2, 41)))
+    newer.compile(["a"])
+    assert uv.after("--python-platform") == ["x86_64-manylinux_2_40"]
+    assert Tag("cp313", "cp313", "manylinux_2_41_x86_64") in newer.target.tags
+
+
+def test_metadata_of_ours_do_not_make_a_package_one_that_is_built(
+    uv: Uv, resolver: Resolver
+) -> None:
+    given = Static(name="tensorflow", version="2.21.0", requires=("b==1",), built=False)
+    uv.says = pylock(
+        package("tensorflow", "2.21.0", wheel("tensorflow-2.21.0-py3-none-any.whl"), sdist=True)
+    )
+    (artifact,) = resolver.compile(["tensorflow"], static=[given])
+    assert artifact.kind == "wheel"
+    assert uv.after("--no-binary") == []
+    config = tomllib.loads(Path(uv.after("--config-file")[0]).read_text())
+    (stanza,) = config["dependency-metadata"]
+    assert stanza["requires-dist"] == ["b==1"]
 
 
 def test_uv_gets_the_host_s_indexes_and_none_of_its_other_settings(

@@ -142,6 +142,10 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
             r"artifacts\[0\].name: unknown component 'lng'.*\n.*mean 'lang'\?",
         ),
         (
+            changed("components", "engine", "artifacts", 0, "provides", to=["other"]),
+            r"artifacts\[0\].provides: only a package of PyPI, named in full",
+        ),
+        (
             changed("components", "engine", "artifacts", 0, "name", to="e_{lang.patch}"),
             r"artifacts\[0\].name: .* placeholder that means nothing",
         ),

@@ -9,7 +9,7 @@ import pytest
 from builder import oci
 from builder.errors import InvalidDefinition
 from builder.layering.tarball import LayerBlob
-from builder.lock import Artifact, Lock, NativeWheel, Omission, Variant
+from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
 from builder.plan import Plan, Tools, plan
 from builder.stack import parse_stack
 
@@ -132,6 +132,26 @@ def test_another_interpreter_changes_every_python_layer() -> None:
     before = lock()
     after = replace(before, os=(artifact("deb", "python3.11", "2"), artifact("deb", "libc6")))
     assert changed(planned(before), planned(after)) == {"os", "numpy", "rest", "horovod"}
+
+
+def test_a_stand_in_is_metadata_beside_the_package_it_stands_for() -> None:
+    before = lock()
+    (cpu,) = before.variants
+    stand_in = StandIn(name="tensor-flow", version="2.15.1", by="tensorflow-cpu")
+    after = planned(replace(before, variants=(replace(cpu, stand_ins=(stand_in,)),)))
+    assert changed(planned(before), after) == {"rest"}
+    (layer,) = (layer for layer in after.layers if layer.name == "rest")
+    files = {file.path.rpartition("/")[2]: file for file in layer.files}
+    assert files["METADATA"].path == (
+        "opt/ml/lib/python3.11/site-packages/tensor_flow-2.15.1.dist-info/METADATA"
+    )
+    lines = files["METADATA"].content.decode().splitlines()
+    assert lines[1:3] == ["Name: tensor-flow", "Version: 2.15.1"]
+    assert lines[-1] == "Requires-Dist: tensorflow-cpu==2.15.1"
+    listed = files["RECORD"].content.decode().split(",,\n")
+    assert [path for path in listed if path] == sorted(
+        f"tensor_flow-2.15.1.dist-info/{name}" for name in files
+    )
 
 
 def test_a_package_that_is_not_the_interpreter_changes_the_os_layer_only() -> None:

@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from builder.validation import catalog
-from builder.validation.programs import harness, processes
+from builder.validation.programs import fresh, harness, processes
 from builder.validation.programs.harness import Expectation, Mismatch, Proof
 
 VALIDATION = Path(catalog.__file__).parent
@@ -182,6 +184,44 @@ harness.run(["fake.dies", "fake.next"], None, out, lambda name: lambda c, p: os.
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
         {"event": "start", "check": "fake.dies"}
     ]
+
+
+def _who() -> tuple[str, int]:
+    return os.environ["FRESH"], os.getpid()
+
+
+def _fails() -> None:
+    print("before")
+    raise ValueError("the reason")
+
+
+def _dies() -> None:
+    os._exit(3)
+
+
+@pytest.fixture
+def pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pickle by reference: the new process can import this module, and needs no cloudpickle."""
+    monkeypatch.setitem(sys.modules, "cloudpickle", pickle)
+    monkeypatch.chdir(VALIDATION.parents[1])
+
+
+@pytest.mark.starts
+@pytest.mark.usefixtures("pickled")
+def test_a_fresh_process_has_the_variables_and_gives_the_answer_back() -> None:
+    name, pid = fresh.call(_who, {"FRESH": "yes"})
+    assert name == "yes"
+    assert pid != os.getpid()
+    assert "FRESH" not in os.environ
+
+
+@pytest.mark.starts
+@pytest.mark.usefixtures("pickled")
+def test_a_fresh_process_that_fails_says_why() -> None:
+    with pytest.raises(Mismatch, match=r"ended with 1\n(.|\n)*before(.|\n)*the reason"):
+        fresh.call(_fails, {})
+    with pytest.raises(Mismatch, match="ended with 3"):
+        fresh.call(_dies, {})
 
 
 EXPECT: dict[str, Any] = {

@@ -6,7 +6,8 @@ import pytest
 
 from builder.errors import InvalidDefinition
 from builder.locking.native import load_recipes
-from builder.recipe import Recipe, parse_recipe
+from builder.matrix import parse_matrix
+from builder.recipe import PatchedRelease, Recipe, parse_recipe
 
 FULL = """
 name: horovod
@@ -15,7 +16,7 @@ requirements: ["cmake<4", wheel]
 toolchain: [g++]
 requires-dist: ["psutil", "dataclasses; python_version < '3.7'"]
 environment: {B: "2", A: "1"}
-patches: [two.patch, one.patch]
+patched: {1.0+mlr.1: {of: "1.0", patches: [two.patch, one.patch]}}
 """
 
 
@@ -27,8 +28,26 @@ def test_everything_a_recipe_can_say() -> None:
         toolchain=("g++",),
         requires_dist=("psutil", 'dataclasses; python_version < "3.7"'),
         environment=(("A", "1"), ("B", "2")),
-        patches=("two.patch", "one.patch"),
+        patched=(
+            PatchedRelease(version="1.0+mlr.1", of="1.0", patches=("two.patch", "one.patch")),
+        ),
     )
+
+
+def test_what_a_wheel_requires_may_depend_on_its_version() -> None:
+    recipe = parse_recipe(
+        "name: x\nrequires-dist: [a]\nrequires-dist-of: {'<2': [b==1], '>=2': [b==2, c]}", file="r"
+    )
+    assert recipe.requires("1.9") == ("a", "b==1")
+    assert recipe.requires("2.0") == ("a", "b==2", "c")
+
+
+def test_every_release_of_pyspark_has_one_py4j() -> None:
+    root = Path(__file__).parents[2]
+    recipe = load_recipes(root / "images")["pyspark"].recipe
+    matrix = parse_matrix((root / "matrix.yaml").read_text(encoding="utf-8"), file="matrix.yaml")
+    for release in matrix.components["spark"].releases:
+        assert len(recipe.requires(str(release))) == 1, release
 
 
 def test_only_the_name_must_be_there() -> None:
@@ -41,10 +60,25 @@ def test_only_the_name_must_be_there() -> None:
         ("nme: x", "r: nme: unknown key 'nme'\n  try: did you mean 'name'?"),
         ("against: [x]", "r: missing key 'name'"),
         (
+            "name: x\nrequires-dist-of: {new: [a]}",
+            "r: requires-dist-of.new: 'new' does not specify versions",
+        ),
+        (
             "name: Foo_Bar",
             "r: name: 'Foo_Bar' is not a normalised package name\n  try: write 'foo-bar'",
         ),
-        ("name: x\npatches: [a/b]", "r: patches[0]: a patch is a file beside the recipe"),
+        (
+            "name: x\npatched: {1+a: {of: '1', patches: [a/b]}}",
+            "r: patched.1+a.patches[0]: a patch is a file beside the recipe",
+        ),
+        (
+            "name: x\npatched: {1.1+a: {of: '1', patches: [a]}}",
+            "r: patched.1.1+a: 1.1+a is not a patched release of 1\n  try: a local label: 1+mlr.1",
+        ),
+        ("name: x\npatched: {'1': {of: '1', patches: [a]}}", "1 is not a patched release of 1"),
+        ("name: x\npatched: {1+a: {of: one, patches: [a]}}", "r: patched.1+a: Invalid version"),
+        ("name: x\npatched: {1+a: {of: '1', patches: []}}", "is the published one"),
+        ("name: x\npatched: {1+a: {of: '1'}}", "r: patched.1+a: missing key 'patches'"),
         ("name: x\nenvironment: {A B: x}", "r: environment.A B: 'A B' cannot be an environment"),
         ("name: x\nenvironment: {A: 1}", "r: environment.A: expected text, found a whole number"),
         (
@@ -69,17 +103,27 @@ def recipe(images: Path, folder: str, text: str, **files: str) -> None:
 
 
 def test_patches_are_hashed_in_the_order_they_are_applied(tmp_path: Path) -> None:
-    recipe(tmp_path, "x", "name: x\npatches: [b.patch, a.patch]", a="1", b="2")
-    patches = load_recipes(tmp_path)["x"].patches
+    patched = "patched: {1.0+mlr.1: {of: '1.0', patches: [b.patch, a.patch]}}"
+    recipe(tmp_path, "x", f"name: x\n{patched}", a="1", b="2")
+    loaded = load_recipes(tmp_path)["x"]
+    patches = loaded.patches_of("1.0+mlr.1")
     assert [name for name, _ in patches] == ["b.patch", "a.patch"]
+    assert loaded.patches_of("1.0") == ()
     assert patches[1][1] == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
 
 
 def test_a_missing_patch_and_a_second_recipe_are_errors(tmp_path: Path) -> None:
-    recipe(tmp_path / "a", "x", "name: x\npatches: [b.patch]")
+    recipe(tmp_path / "a", "x", "name: x\npatched: {1+a: {of: '1', patches: [b.patch]}}")
     with pytest.raises(InvalidDefinition, match="beside the recipe"):
         load_recipes(tmp_path / "a")
     recipe(tmp_path / "b", "x", "name: x")
     recipe(tmp_path / "b", "y", "name: x")
     with pytest.raises(InvalidDefinition, match="two recipes for x"):
         load_recipes(tmp_path / "b")
+
+
+def test_a_published_release_is_built_from_itself() -> None:
+    read = parse_recipe(FULL, file="r")
+    assert read.release("1.0") == PatchedRelease(version="1.0", of="1.0", patches=())
+    assert read.release("1.0+mlr.1").of == "1.0"
+    assert read.patches == ("two.patch", "one.patch")

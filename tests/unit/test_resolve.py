@@ -176,7 +176,7 @@ def test_two_lines_about_one_component_both_count(matrix: Matrix) -> None:
 
 def test_a_version_that_does_not_exist_gets_its_nearest_neighbour(matrix: Matrix) -> None:
     with pytest.raises(NoSolution) as failure:
-        resolve(matrix, request("tensorflow ==2.15.7", "horovod ==0.28.1"))
+        resolve(matrix, request("tensorflow ==2.15.7", "horovod ===0.28.1"))
     conflict = failure.value.conflict
     assert (len(conflict.lines), conflict.edges) == (1, ())
     assert [str(r.version) for r in conflict.changes[0]] == ["2.15.1"]
@@ -184,16 +184,16 @@ def test_a_version_that_does_not_exist_gets_its_nearest_neighbour(matrix: Matrix
 
 def test_a_conflict_as_json_says_what_the_text_says(matrix: Matrix) -> None:
     with pytest.raises(NoSolution) as failure:
-        resolve(matrix, request("tensorflow ==2.16.2", "horovod ==0.28.1"))
+        resolve(matrix, request("tensorflow ==2.16.2", "horovod ===0.28.1"))
     data = conflict_json(failure.value.conflict)
     assert data["request"] == [
         {"component": "tensorflow", "specifier": "==2.16.2"},
-        {"component": "horovod", "specifier": "==0.28.1"},
+        {"component": "horovod", "specifier": "===0.28.1"},
     ]
     assert [edge["id"] for edge in data["edges"]] == ["horovod-tensorflow"]
     assert data["changes"] == [
+        [{"component": "horovod", "instead_of": "===0.28.1", "version": "0.28.1+mlr.1"}],
         [{"component": "tensorflow", "instead_of": "==2.16.2", "version": "2.15.1"}],
-        [{"component": "horovod", "instead_of": "==0.28.1", "version": None}],
     ]
 
 
@@ -203,3 +203,16 @@ def test_a_resolution_as_json_has_the_reason_of_each_choice(matrix: Matrix) -> N
     pyarrow = next(c for c in data["components"] if c["component"] == "pyarrow")
     assert pyarrow["bounded_by"] == ["pyarrow-26-numpy"]
     assert pyarrow["asked"] == ">=15"
+
+
+def test_a_part_is_not_what_rules_out_its_whole(matrix: Matrix) -> None:
+    lines = request("spark ==4.*", "mllib >=0", "graphframes ==0.12.*")
+    for reason in resolve(matrix, lines).reasons[:2]:
+        assert reason.component in ("spark", "mllib")
+        assert [edge.id for edge in reason.bounded_by] == ["graphframes-0.11-spark"]
+
+
+def test_a_part_that_was_asked_for_may_be_what_rules_out_its_whole(matrix: Matrix) -> None:
+    spark, mllib = resolve(matrix, request("spark ==4.*", "mllib ==4.1.*")).reasons[:2]
+    assert [edge.id for edge in spark.bounded_by] == ["mllib-spark"]
+    assert mllib.bounded_by == ()

@@ -22,6 +22,7 @@ CORE = frozenset(
         "lock",
         "matrix",
         "oci",
+        "patching",
         "plan",
         "recipe",
         "render_matrix",
@@ -36,6 +37,7 @@ CORE = frozenset(
         "layering.keystore",
         "layering.tarball",
         "layering.wheel",
+        "layering.zipped",
         "validation.catalog",
         "validation.expectation",
         "validation.ledger",
@@ -57,6 +59,7 @@ EDGES = frozenset(
 )
 STAGES = frozenset(
     {
+        "bootstrap",
         "build",
         "cluster",
         "doctor",
@@ -75,6 +78,7 @@ STAGES = frozenset(
         "validation.resources",
         "validation.runner",
         "validation.session",
+        "workshop",
     }
 )
 # Run inside an image, by its Python: not part of the package's own graph.

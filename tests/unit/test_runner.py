@@ -27,6 +27,7 @@ from builder.validation.session import IMAGE_CHECK, check_image, planned
 class Check:
     name: str
     timeout: float = 10
+    needs: tuple[str, ...] = ()
 
 
 def start(name: str) -> str:
@@ -433,6 +434,20 @@ def test_an_omitted_component_is_not_run_with_the_declared_reason() -> None:
     assert plan.names == (IMAGE_CHECK, "graphframes.bfs", "mllib.pca", "mllib.als")
     assert [check.name for check in plan.programs] == ["mllib.pca", "mllib.als"]
     assert plan.absent == {"graphframes.bfs": "the lock leaves graphframes out: no such jar"}
+
+
+def test_a_check_of_a_component_that_nobody_asked_for_has_no_place() -> None:
+    checks = [*CHECKS, Check("mllib.java", needs=("java",)), Check("mllib.tf", needs=("tf-keras",))]
+    assert planned(checks, (), LOCK).names == (IMAGE_CHECK, *(c.name for c in checks[:-1]))
+    with pytest.raises(UsageError, match=r"there is no check 'mllib\.tf'"):
+        planned(checks, ("mllib.tf",), LOCK)
+
+
+def test_a_check_that_needs_an_omitted_component_is_not_run() -> None:
+    checks = [*CHECKS, Check("mllib.graph", needs=("graphframes",))]
+    plan = planned(checks, (), LOCK)
+    assert plan.absent["mllib.graph"] == "the lock leaves graphframes out: no such jar"
+    assert "mllib.graph" in plan.names
 
 
 def test_only_what_is_asked_for_counts() -> None:

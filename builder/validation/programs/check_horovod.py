@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from . import fresh, training
 from .cluster import Cluster
 from .harness import Proof
 from .ranks import on_ranks
@@ -36,9 +37,11 @@ def built(cluster: Cluster, proof: Proof) -> None:
         proof.equal(f"{host}.version", node["version"], version)
 
 
-def _answers(cluster: Cluster, proof: Proof, function: Any) -> list[Any]:
+def _answers(
+    cluster: Cluster, proof: Proof, function: Any, environment: dict[str, str] | None = None
+) -> list[Any]:
     """Return each rank's value, having seen that every worker holds exactly one rank."""
-    answers = on_ranks(cluster, function)
+    answers = on_ranks(cluster, function, environment)
     proof.equal("hosts", sorted(host for host, _ in answers), sorted(cluster.expect.worker_hosts))
     return [value for _, value in answers]
 
@@ -128,6 +131,79 @@ def alltoall(cluster: Cluster, proof: Proof) -> None:
         want = [100 * sender + rank for sender in range(n) for _ in range(rank + 1)]
         proof.equal(f"got.{rank}", got, want)
         proof.equal(f"counts.{rank}", counts, [rank + 1] * n)
+
+
+def _trained_by_fit() -> list[Any]:
+    """Let every rank begin elsewhere, with its own data; the callbacks have to join them."""
+    import horovod.tensorflow.keras as hvd
+
+    keras = training.keras()
+    x, y = training.data()
+    x, y = x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()]
+    model = training.model([one + hvd.rank() for one in training.start()])
+    model.compile(hvd.DistributedOptimizer(keras.optimizers.Adam(0.05)), loss="mse")
+    callbacks = [
+        hvd.callbacks.BroadcastGlobalVariablesCallback(0),
+        hvd.callbacks.MetricAverageCallback(),
+    ]
+    history = model.fit(x, y, batch_size=8, epochs=4, verbose=0, callbacks=callbacks)
+    return [*model.get_weights(), [float(one) for one in history.history["loss"]]]
+
+
+def _trained_by_loop() -> list[Any]:
+    """Descend by hand on this rank's share; the tape has to average over all shares."""
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    keras = training.keras()
+    x, y = training.data()
+    x, y = x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()]
+    model = training.model([one + hvd.rank() for one in training.start()])
+    hvd.broadcast_variables(training.variables(model), root_rank=0)
+    optimizer = keras.optimizers.SGD(training.RATE)
+
+    def step() -> None:
+        with tf.GradientTape() as plain:
+            loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+        tape = hvd.DistributedGradientTape(plain)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+    for _ in range(training.STEPS):
+        step()
+    return list(model.get_weights())
+
+
+def _keras() -> dict[str, Any]:
+    version = training.keras().__version__
+    return {"keras": version, "fit": _trained_by_fit(), "loop": _trained_by_loop()}
+
+
+def _same_weights(
+    cluster: Cluster, proof: Proof, component: str, environment: dict[str, str] | None = None
+) -> None:
+    """Demand equal weights on all ranks; those of the loop are also numpy's on all the data."""
+    answers = _answers(cluster, proof, _keras, environment)
+    version = cluster.expect.components[component]
+    for rank, answer in enumerate(answers):
+        proof.equal(f"keras.{rank}", answer["keras"], version)
+        for name in ("fit", "loop"):
+            first = answers[0][name]
+            proof.close(f"{name}.rank {rank} minus rank 0", answer[name], first, within=0)
+    losses = answers[0]["fit"][-1]
+    proof.below("fit.last loss over first", losses[-1] / losses[0], 0.8)
+    for number, want in enumerate(training.by_hand()):
+        proof.close(f"loop.weights.{number}", answers[0]["loop"][number], want, within=1e-5)
+
+
+def keras(cluster: Cluster, proof: Proof) -> None:
+    """Keras through Horovod: ranks that begin apart and see other data end with one model."""
+    _same_weights(cluster, proof, "keras")
+
+
+def legacy_keras(cluster: Cluster, proof: Proof) -> None:
+    """The same with tf-keras, in processes with ``TF_USE_LEGACY_KERAS=1``."""
+    _same_weights(cluster, proof, "tf-keras", fresh.LEGACY_KERAS)
 
 
 def _spark_rank(offset: float) -> Any:

@@ -26,7 +26,7 @@ def train(steps: int) -> dict[str, Any]:
     model.compile(optimizer, loss="mse")
     # Not the callback of that name: it broadcasts after the first step, so that this step's
     # gradients would come from different weights.
-    broadcast_variables(model.variables, root_rank=0)
+    broadcast_variables(training.variables(model), root_rank=0)
     model.fit(x, y, batch_size=len(x), epochs=steps, shuffle=False, verbose=0)
     return _gather(model.get_weights())
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from . import training
 from .cluster import Cluster
 from .harness import Proof
 
@@ -65,7 +66,7 @@ def _train(path: str, steps: int, rate: float) -> dict[str, Any]:
     model.set_weights([one * 0 + hvd.rank() for one in model.get_weights()])
     optimizer = hvd.DistributedOptimizer(keras.optimizers.SGD(rate))
     model.compile(optimizer, loss="binary_crossentropy")
-    broadcast_variables(model.variables, root_rank=0)
+    broadcast_variables(training.variables(model), root_rank=0)
     model.fit(x, y, batch_size=len(x), epochs=steps, shuffle=False, verbose=0)
     return {"weights": model.get_weights(), "rows": len(rows), "size": hvd.size()}
 

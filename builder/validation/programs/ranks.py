@@ -2,14 +2,21 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from . import fresh
 from .cluster import Cluster
 
 
-def on_ranks(cluster: Cluster, function: Callable[[], Any]) -> list[tuple[str, Any]]:
-    """Call ``function`` on one rank per worker with Horovod up; return (host, value) by rank."""
+def on_ranks(
+    cluster: Cluster, function: Callable[[], Any], environment: Mapping[str, str] | None = None
+) -> list[tuple[str, Any]]:
+    """Call ``function`` on one rank per worker with Horovod up; return (host, value) by rank.
+
+    Ranks are Spark's Python workers, which serve many jobs. With an ``environment``, each is a
+    new process, which starts with these variables.
+    """
     from horovod.runner.http.http_server import RendezvousServer
 
     server = RendezvousServer()
@@ -20,6 +27,9 @@ def on_ranks(cluster: Cluster, function: Callable[[], Any]) -> list[tuple[str, A
         from pyspark import BarrierTaskContext
 
         rank = BarrierTaskContext.get().partitionId()
+        if environment is not None:
+            variables = {**environment, **_environment(rank, ranks, driver, port)}
+            return iter([(rank, socket.gethostname(), fresh.call(alone, variables))])
         before = dict(os.environ)
         os.environ.update(_environment(rank, ranks, driver, port))
         import horovod.tensorflow as hvd
@@ -32,6 +42,12 @@ def on_ranks(cluster: Cluster, function: Callable[[], Any]) -> list[tuple[str, A
             for name in os.environ.keys() - before.keys():
                 del os.environ[name]
         return iter([(rank, socket.gethostname(), answer)])
+
+    def alone() -> Any:
+        import horovod.tensorflow as hvd
+
+        hvd.init()
+        return function()
 
     try:
         context, ranks = cluster.context, len(cluster.expect.worker_hosts)

@@ -1,5 +1,7 @@
 """One small training problem, solved with Keras and, independently, with numpy."""
 
+import importlib
+import os
 from typing import Any
 
 RATE = 0.1
@@ -26,11 +28,24 @@ def start() -> list[Any]:
     return [random.normal(scale=0.5, size=shape).astype("float32") for shape in shapes]
 
 
+def keras() -> Any:
+    """Return the Keras of this process: Keras 2 or 3, and tf-keras where that is asked for."""
+    if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
+        return importlib.import_module("tf_keras")
+    return importlib.import_module("keras")
+
+
+def variables(model: Any) -> list[Any]:
+    """Return the TensorFlow variables of a model: Keras 3 has variables of its own around them."""
+    import tensorflow as tf
+
+    return [v if isinstance(v, tf.Variable) else v.value for v in model.variables]
+
+
 def model(weights: list[Any]) -> Any:
     """Return the Keras model with these weights: tanh, then linear."""
-    import keras
-
-    network = keras.Sequential([keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(1)])
+    layers = keras().layers
+    network = keras().Sequential([layers.Dense(5, activation="tanh"), layers.Dense(1)])
     network.build((None, 3))
     network.set_weights(weights)
     return network
