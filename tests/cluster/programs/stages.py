@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -73,10 +74,11 @@ def regression(spark):
     held_first = held(spark)
     trained.transform(rows.repartition(6)).agg(f.sum("prediction")).first()
     held_then = held(spark)
-    trained.save(f"file://{SHARED}/trained")
-    pipeline.save(f"file://{SHARED}/pipeline")
-    loaded = PipelineModel.load(f"file://{SHARED}/trained")
-    again = Pipeline.load(f"file://{SHARED}/pipeline").getStages()[-1]
+    folder = tempfile.mkdtemp(dir=SHARED)
+    trained.save(f"file://{folder}/trained")
+    pipeline.save(f"file://{folder}/pipeline")
+    loaded = PipelineModel.load(f"file://{folder}/trained")
+    again = Pipeline.load(f"file://{folder}/pipeline").getStages()[-1]
     return {
         "held": held_first,
         "held on": held_then,
@@ -102,7 +104,7 @@ def regression(spark):
                 {again.epochs: 1},
             ).history
         ),
-        "for Keras alone": Path(SHARED, f"trained/stages/1_{stage.uid}/model.keras").is_file(),
+        "for Keras alone": Path(folder, f"trained/stages/1_{stage.uid}/model.keras").is_file(),
     }
 
 
