@@ -1,86 +1,24 @@
-"""``sparkdl.data`` and ``sparkdl.estimator`` on a cluster; training there equals training here.
+"""``sparkdl.data`` and ``sparkdl.estimator`` on a cluster, and the documentation's programs."""
 
-One cluster for all; the library is the checkout's, laid over the image's own.
-"""
-
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builder.cluster import SHARED, Cluster, ClusterSpec, cluster
-from builder.containers import Mount
+from builder.cluster import Cluster
 from builder.engine import Engine
-from tests.conftest import CHECKOUT, Runtime
-from tests.horovodrunner_page import EXAMPLES, outputs
+from tests.cluster.training import answer, training_cluster
+from tests.conftest import Runtime
+from tests.horovodrunner_page import outputs
 
 pytestmark = pytest.mark.cluster
-
-PROGRAMS = Path(__file__).parent / "programs"
-_SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-SETTINGS = {
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.sql.shuffle.partitions": "2",
-    "spark.driver.extraJavaOptions": _SHORT_LIVED,
-    "spark.executor.extraJavaOptions": _SHORT_LIVED,
-    "spark.sparkdl.sharedDirectory": SHARED,
-}
 
 
 @pytest.fixture(scope="module")
 def running(engine: Engine, runtime: Runtime) -> Iterator[Cluster]:
-    packages = _site_packages(engine, runtime.image)
-    mounts = (
-        Mount(
-            source=str(CHECKOUT / "images" / "sparkdl" / "sparkdl"),
-            target=f"{packages}/sparkdl",
-            read_only=True,
-        ),
-        Mount(source=str(PROGRAMS), target="/programs", read_only=True),
-        Mount(source=str(EXAMPLES), target="/examples", read_only=True),
-    )
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    spec = ClusterSpec(image=runtime.image, mounts=mounts, environment=environment)
-    with cluster(engine, spec) as up:
+    with training_cluster(engine, runtime) as up:
         yield up
-
-
-def _site_packages(engine: Engine, image: str) -> str:
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    return engine.run(image, ["python", "-c", where]).tail.strip()
-
-
-def submitted(running: Cluster, program: str) -> list[str]:
-    """Run a program on the cluster; return the lines of its standard output."""
-    settings = [word for name, value in SETTINGS.items() for word in ("--conf", f"{name}={value}")]
-    command = ["spark-submit", "--master", running.master_url, *settings, program]
-    process = running.driver.exec(command)
-    lines = list(process)
-    said = "\n".join(line for _, line in lines[-80:])
-    assert process.exit_code() == 0, said
-    return [line for stream, line in lines if stream == "stdout"]
-
-
-def answer(running: Cluster, program: str) -> dict[str, Any]:
-    lines = submitted(running, f"/programs/{program}")
-    (result,) = [line.removeprefix("RESULT ") for line in lines if line.startswith("RESULT ")]
-    found: dict[str, Any] = json.loads(result)
-    return found
-
-
-def test_training_on_ranks_equals_training_on_the_whole_batch(running: Cluster) -> None:
-    found = answer(running, "equivalence.py")
-    assert found["cases"].keys() == {"sgd", "momentum", "adam", "loop"}
-    for case, distances in found["cases"].items():
-        assert distances["between ranks"] == 0, case
-        assert distances["from the whole batch"] < 1e-5, (case, distances)
-        # The comparison can tell: half the batch, or no training, ends elsewhere.
-        assert distances["from half the batch"] > 1e-3, (case, distances)
-        assert distances["from the start"] > 1e-2, (case, distances)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +92,7 @@ def test_unsuitable_data_are_told(rows: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def stages(running: Cluster) -> dict[str, Any]:
-    return answer(running, "stages.py")
+    return answer(running, "stages.py", "regression", "refusals")
 
 
 def test_an_estimator_trains_predicts_saves_and_loads_in_a_pipeline(stages: dict[str, Any]) -> None:
@@ -178,14 +116,6 @@ def test_a_worker_loads_the_model_once(stages: dict[str, Any]) -> None:
     # Two executors with a slot each; a process number and one model's address.
     assert len(held) == 2 and all(re.fullmatch(r"\d+ \[\d+\]", one) for one in held), held
     assert stages["regression"]["held on"] == held
-
-
-def test_several_inputs_weights_and_a_vector_of_scores(stages: dict[str, Any]) -> None:
-    found = stages["classification"]
-    assert found["type"] == "array<float>"
-    assert found["right"] > 0.9
-    assert found["sum"] < 1e-5
-    assert found["metrics"] == ["accuracy", "loss", "val_accuracy", "val_loss"]
 
 
 def test_an_estimator_says_what_is_missing(stages: dict[str, Any]) -> None:
