@@ -13,6 +13,7 @@ CORE = frozenset(
     {
         "conflict",
         "containers",
+        "difference",
         "dockerfile",
         "document",
         "edges",
@@ -25,6 +26,7 @@ CORE = frozenset(
         "patching",
         "plan",
         "recipe",
+        "render_difference",
         "render_matrix",
         "report",
         "resolve",
