@@ -41,7 +41,8 @@ class Workshop:
     """Everything a build needs of its surroundings.
 
     ``fetch`` brings artifacts and returns their files by sha256; ``engine`` is only called when
-    something has to run; ``say`` gets lines about progress.
+    something has to run; ``say`` gets lines about progress, ``record`` every line that a native
+    build writes.
     """
 
     store: Store
@@ -53,6 +54,7 @@ class Workshop:
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     stages: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    record: Say = lambda _: None
 
     def clear(self) -> None:
         """Remove the intermediate images, once the finished one has been loaded upon them.
@@ -218,7 +220,7 @@ class _Build:
             files=self.files,
             toolchain=self._toolchain(wheel),
             patches={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in wheel.patches},
-            on_line=_now_and_then(self.shop, f"{wheel.name}: "),
+            on_line=_both(self.shop.record, _now_and_then(self.shop, f"{wheel.name}: ")),
         )
         self.shop.say(f"built {wheel.name} in {self.shop.clock() - started:.0f} s")
 
@@ -305,6 +307,14 @@ class _Build:
             writer.data(file.path, file.content, executable=file.executable)
         for link, points_to in layer.links:
             writer.symlink(link, points_to)
+
+
+def _both(first: Say, second: Say) -> Say:
+    def say(line: str) -> None:
+        first(line)
+        second(line)
+
+    return say
 
 
 def _now_and_then(shop: Workshop, prefix: str) -> Say:
