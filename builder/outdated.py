@@ -216,8 +216,8 @@ def _with_rules(
                 for p in matrix.components[PYTHON].releases
                 if space.solve(
                     [
-                        space.line(name, SpecifierSet(f"=={version}")),
-                        space.line(PYTHON, SpecifierSet(f"=={p}")),
+                        space.line(name, SpecifierSet(f"==={version}")),
+                        space.line(PYTHON, SpecifierSet(f"==={p}")),
                     ]
                 ).values
                 is not None

@@ -122,7 +122,8 @@ def _part(place: Place, part: str, releases: tuple[Version, ...]) -> list[Versio
         )
     else:
         wanted = _version(place, part)
-        found = [r for r in releases if r == wanted][:1] or [
+        # 2.15 is a minor, though PEP 440 takes it for 2.15.0.
+        found = [r for r in releases if str(r) == str(wanted)] or [
             r for r in releases if r.release[: len(wanted.release)] == wanted.release
         ][:1]
     if not found:

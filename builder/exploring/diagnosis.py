@@ -27,8 +27,8 @@ _SIGNS: Final = (
     (
         "a patch does not apply",
         re.compile(
-            r"Hunk #\d+ FAILED|hunks? FAILED|can't find file to patch|malformed patch"
-            r"|Reversed \(or previously applied\) patch detected|Only garbage was found"
+            r"\.patch does not apply|Hunk #\d+ FAILED|hunks? FAILED|can't find file to patch"
+            r"|malformed patch|Reversed \(or previously applied\) patch detected"
         ),
     ),
     ("no disk space", re.compile(r"No space left on device")),

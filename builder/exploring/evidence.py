@@ -52,7 +52,7 @@ def _rank(record: Record) -> tuple[int, str, list[Version]]:
 
 
 def _is_about(matrix: Matrix, edge: Edge, record: Record) -> bool:
-    versions = dict(record.versions or record.axes)
+    versions = _versions(record)
     bits = {
         name: 1 << component.releases.index(Version(versions[name]))
         for name, component in matrix.components.items()
