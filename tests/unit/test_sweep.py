@@ -57,7 +57,8 @@ class Fake:
     def lock(self, combination: Combination, say: Say) -> Lock:
         say("Debian: 1 packages")
         self._do("lock", combination.name)
-        return replace(tiny(), components=(("tensorflow", "2.15.1"),))
+        chosen = ((name, str(version)) for name, version in combination.versions)
+        return replace(tiny(), components=(*chosen, ("spark", "3.5.9")))
 
     def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> Built:
         log("cc1plus: warning: nothing")
