@@ -160,13 +160,20 @@ def _artifacts(artifacts: Iterable[Artifact]) -> dict[str, tuple[str, str]]:
     return {a.name: (a.version, a.sha256) for a in artifacts}
 
 
+def _python(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
+    """Return what ``pip list`` shows but for what is compiled here, stand-ins included."""
+    own = lock.variant(variant)
+    standing = {one.name: (one.version, f"stands in: {one.by}") for one in own.stand_ins}
+    return _artifacts((*lock.python, *own.python)) | standing
+
+
 def _native(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
     return {n.name: (n.version, n.key) for n in lock.variant(variant).native}
 
 
 _PACKAGES: Final[Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]] = {
     "debian": lambda lock, _: _artifacts(lock.os),
-    "python": lambda lock, variant: _artifacts((*lock.python, *lock.variant(variant).python)),
+    "python": _python,
     "native": _native,
     "jars": lambda lock, _: _artifacts(lock.jars),
 }

@@ -28,13 +28,13 @@ from builder.exploring.combinations import Combination, Space, parse_settings, p
 from builder.exploring.evidence import (
     evidence_file,
     evidence_json,
-    evidence_tables,
+    evidence_page,
     findings,
     is_evidence,
     with_findings,
 )
-from builder.exploring.record import LEVELS, Record, parse_record
-from builder.exploring.state import StateFolder, write_whole
+from builder.exploring.record import LEVELS, Record
+from builder.exploring.state import StateFolder, evidence_records, write_whole
 from builder.exploring.sweep import Built, Limits, Outcome, Resolved, Say, Sweep
 from builder.facts import Matrix
 from builder.image import load, remember_manifest
@@ -42,7 +42,7 @@ from builder.lock import Lock
 from builder.locking.assemble import Archive, Asked, ask, assemble
 from builder.locking.native import load_recipes
 from builder.locking.registries import HostRegistries
-from builder.render_matrix import Table, markdown, plain
+from builder.render_matrix import Table, plain
 from builder.report import Report
 from builder.resolve import resolve
 from builder.runtime import RuntimeDefinition
@@ -304,17 +304,6 @@ def without_rules(matrix: Matrix, ignored: tuple[str, ...]) -> Matrix:
 # the evidence
 
 
-def evidence_records(root: Path) -> tuple[Record, ...]:
-    """Return what the definitions keep of combinations, of all runtimes."""
-    paths = sorted(root.glob("runtimes/*/evidence/combinations/*.json"))
-    return tuple(parse_record(read_text(p, p.name, UsageError), file=p.name) for p in paths)
-
-
-def evidence_page(tables: tuple[Table, ...]) -> str:
-    """Return the generated part of the page on evidence."""
-    return "\n\n".join(f"### {table.title}\n\n{markdown(table)}" for table in tables)
-
-
 def write_evidence(
     definitions: Definitions, state: StateFolder, outcome: Outcome
 ) -> tuple[str, ...]:
@@ -339,7 +328,7 @@ def write_evidence(
         old = read_text(page, PAGE)
         before, _, rest = old.partition(BEGIN)
         _, _, after = rest.partition(END)
-        new = f"{before}{BEGIN}\n{evidence_page(evidence_tables(records))}\n{END}{after}"
+        new = f"{before}{BEGIN}\n{evidence_page(records)}\n{END}{after}"
         if new != old:
             write_whole(page, new)
             files.append(PAGE)

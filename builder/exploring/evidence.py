@@ -9,7 +9,7 @@ from packaging.version import Version
 from builder.exploring.record import LEVELS, Record
 from builder.facts import EVIDENCE, EXPLORED, Edge, Implication, Matrix
 from builder.matrix_text import with_edge
-from builder.render_matrix import Table
+from builder.render_matrix import Table, markdown
 
 # What an edge may claim for a level; what was not even built proves nothing.
 _EVIDENCE: Final[Mapping[str | None, str]] = {"built": "built", "cluster": "cluster"}
@@ -134,6 +134,12 @@ def evidence_tables(records: Sequence[Record]) -> tuple[Table, ...]:
         _table("Breaks", broken, _BROKEN),
     ]
     return tuple(table for table in tables if table.rows)
+
+
+def evidence_page(records: Sequence[Record]) -> str:
+    """Return the generated part of the page on evidence."""
+    tables = evidence_tables(records)
+    return "\n\n".join(f"### {table.title}\n\n{markdown(table)}" for table in tables)
 
 
 def _table(title: str, records: Sequence[Record], told: Mapping[str, Cell]) -> Table:

@@ -65,3 +65,10 @@ def write_whole(path: Path, text: str) -> None:
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
+
+
+def evidence_records(root: Path) -> tuple[Record, ...]:
+    """Return what a definitions folder keeps of combinations, of all its runtimes."""
+    paths = sorted(root.glob("runtimes/*/evidence/combinations/*.json"))
+    shown = [(path, path.relative_to(root).as_posix()) for path in paths]
+    return tuple(parse_record(read_text(path, name, UsageError), file=name) for path, name in shown)

@@ -1,6 +1,7 @@
 """Exploring: spaces, the state machine of a record, causes of failures, evidence; no engine."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
@@ -22,7 +23,7 @@ from builder.exploring.combinations import Space, newest_of_each_minor, parse_se
 from builder.exploring.diagnosis import Failure, diagnose
 from builder.exploring.evidence import (
     evidence_json,
-    evidence_tables,
+    evidence_page,
     findings,
     is_evidence,
     with_findings,
@@ -467,10 +468,6 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "exploring" / "evidence.md"
 
 
 def test_the_table_of_evidence() -> None:
-    import os
-
-    from builder.cli.exploring import evidence_page
-
     records = [
         tried("2.15.1", "0.28.1", "cluster"),
         tried("2.14.1", "0.28.1", "cluster", omitted=("spark",)),
@@ -478,9 +475,9 @@ def test_the_table_of_evidence() -> None:
         tried("2.16.2", "0.28.1", "locked"),
         tried("2.17.0rc1", "0.28.0", "resolved"),
     ]
-    text = evidence_page(evidence_tables(records)) + "\n"
+    text = evidence_page(records) + "\n"
     if os.environ.get("MLRUNTIME_GOLDEN") == "write":
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(text, encoding="utf-8")
     assert text == GOLDEN.read_text(encoding="utf-8")
-    assert evidence_page(evidence_tables(list(reversed(records)))) + "\n" == text
+    assert evidence_page(list(reversed(records))) + "\n" == text
