@@ -85,11 +85,9 @@ def pull_text(found: Difference) -> str:
     route, known = f"from {found.a.name} to {found.b.name}", len(pull.layers) - len(pull.unknown)
     parts = [f"To pull {route}: {_mb(pull.size)} in {known} layers."] if known else []
     if pull.unknown:
-        more = "also " if known else ""
-        parts.append(
-            f"To pull {route} {more}layers whose size is not known, for they were not built here:"
-            f" {', '.join(pull.unknown)}."
-        )
+        begin = "Beyond that, layers" if known else f"To pull {route}: layers"
+        names = ", ".join(pull.unknown)
+        parts.append(f"{begin} whose size is not known, for they were not built here: {names}.")
     return " ".join(parts)
 
 
