@@ -217,6 +217,9 @@ class Sweep:
         except OutOfSpace:
             raise
         except _ITS_OWN as error:
+            for line in str(error).splitlines():
+                if line.strip() not in log.lines:  # what a compiler said has been heard
+                    log.record(line)
             failure = diagnose(stage, error, tuple(log.lines), str(log.path))
             return record.failed(failure, **self._spent(begin))
         if record.reached < _BUILT:

@@ -172,6 +172,8 @@ def test_a_failure_is_named_and_the_sweep_goes_on(bench: Bench, stage: str) -> N
     assert record is not None and record.failure is not None
     assert record.level == {"lock": "resolved", "build": "locked"}[stage]
     assert record.failure.log == str(bench.state.log(B))
+    assert record.failure.lines[-2:] == ("horovod could not be built", "  why: the end")
+    assert "  why: the end\n" in bench.state.log(B).read_text(encoding="utf-8")
     told = "\n".join(bench.said)
     assert str(bench.state.log(B)) in told
     if stage == "build":
