@@ -1,26 +1,23 @@
 """The build stage: a plan becomes an image, layer by layer, from the store's artifacts.
 
-Only what the store lacks is made. Three things run code: the bootstrap of the OS layer, in a
-chroot; and, in containers without network, the image's own Python compiling bytecode, and native
-builds.
+Only what the store lacks is made. Three things run code, each in a container without network:
+Debian's packages are installed, the image's own Python compiles bytecode, and native wheels are
+built.
 """
 
 import json
-import os
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from builder import native, oci, owner
+from builder import bootstrap, native, oci
+from builder.bootstrap import Seed
 from builder.crew import Crew
-from builder.engine import Engine
-from builder.errors import CommandFailed, Unavailable
-from builder.image import Image, ImageLayer, load
+from builder.errors import CommandFailed
+from builder.image import Image, ImageLayer
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
 from builder.layering.tarball import LayerBlob, LayerWriter
@@ -28,57 +25,11 @@ from builder.layering.wheel import write_wheel
 from builder.lock import Artifact, Lock, NativeWheel
 from builder.plan import Plan, PlannedLayer, Tools, interpreter_digest
 from builder.store import Store, full_disk
+from builder.workshop import Workshop
 
-TOOLS: Final = Tools(bootstrap=debian.RECIPE, bytecode=bytecode.RECIPE, native=native.RECIPE)
+TOOLS: Final = Tools(bootstrap=bootstrap.RECIPE, bytecode=bytecode.RECIPE, native=native.RECIPE)
 _KIND: Final = "layers"
 _STILL_SECONDS: Final = 5.0
-_STAGE: Final = "mlruntime/stage"
-Say = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class Workshop:
-    """Everything a build needs of its surroundings.
-
-    ``fetch`` brings artifacts and returns their files by sha256; ``engine`` is only called when
-    something has to run; ``say`` gets lines about progress, ``record`` every line that a native
-    build writes.
-    """
-
-    store: Store
-    fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
-    engine: Callable[[], Engine]
-    say: Say
-    images: Mapping[str, bytes]
-    clock: Callable[[], float] = time.monotonic
-    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
-    stages: list[str] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-    record: Say = lambda _: None
-
-    def clear(self) -> None:
-        """Remove the intermediate images, once the finished one has been loaded upon them.
-
-        Those that a killed build left go too. An engine that fails here is left alone: what the
-        build itself ended with matters more, and the next one clears up.
-        """
-        if not self.stages:
-            return
-        host, proc = owner.current().host, Path("/proc")
-        with suppress(Unavailable):
-            for reference in self.engine().tags(_STAGE):
-                _, _, made_by = reference.partition("-")
-                pid = made_by.removeprefix(f"{host}-")
-                gone = pid.isdecimal() and not (proc / pid).exists()
-                if reference in self.stages or gone:
-                    self.engine().remove_image(reference)
-        self.stages.clear()
-
-    def abort(self) -> None:
-        """Make what runs in other threads end: layers, host tools, containers."""
-        self.stop.set()
-        if self.stages:  # else no container runs, and none must be asked for
-            self.engine().abort()
 
 
 def build(plan: Plan, lock: Lock, shop: Workshop, *, reference: str, created: str) -> Image:
@@ -129,6 +80,8 @@ class _Build:
         self.shop = shop
         self.interpreter = interpreter_digest(lock, plan.python)
         self.files: dict[str, Path] = {}
+        self.unpacking = threading.RLock()
+        self.seed: Seed | None = None
         self.done: dict[str, ImageLayer] = {}
 
     def run(self) -> tuple[ImageLayer, ...]:
@@ -148,13 +101,10 @@ class _Build:
         missing = self._missing()
         unbuilt = [n for layer in missing for n in layer.native if not self._built(n)]
         self._fetch(missing, unbuilt)
-        self._layers([layer for layer in missing if layer.source == "debian"], {})
-        ready = [layer for layer in self._missing() if not layer.native]
-        self._layers(ready, self._bytecode(ready))
+        self._layers([layer for layer in missing if not set(layer.native) & set(unbuilt)])
         if unbuilt:
             self._build_native(unbuilt)
-        rest = self._missing()
-        self._layers(rest, self._bytecode(rest))
+            self._layers(self._missing())
 
     def _built(self, wheel: NativeWheel) -> Wheel | None:
         return native.built(self.shop.store, wheel)
@@ -192,12 +142,33 @@ class _Build:
         return bytecode.compile_missing(
             self.shop.store,
             self.shop.engine,
-            lambda: self._stage([layer for layer in self.plan.layers if layer.source == "debian"]),
+            lambda: self._seed_image(self._seed().python),
             wheels,
             python=self.plan.python,
             interpreter=self.interpreter,
-            on_line=_now_and_then(self.shop, "compiling bytecode: "),
+            on_line=self.shop.now_and_then("compiling bytecode: "),
         )
+
+    # the seed, see ``bootstrap``
+
+    def _seed(self) -> Seed:
+        with self.unpacking:
+            if self.seed is None:
+                store, packages = self.shop.store, self.lock.os
+                python = self.plan.python
+                self.seed = bootstrap.seed(store, packages, lambda: self._debs(packages), python)
+            return self.seed
+
+    def _debs(self, packages: tuple[Artifact, ...]) -> Mapping[str, Path]:
+        """Return the files of packages, fetching those that no missing layer has asked for."""
+        with self.unpacking:
+            missing = [a for a in packages if a.sha256 not in self.files]
+            if missing:
+                self.files |= self.shop.fetch(missing)
+            return self.files
+
+    def _seed_image(self, *planned: PlannedLayer) -> str:
+        return self.shop.stage(tuple(self._layer(p, {}) for p in planned), bootstrap.CONFIG)
 
     # native builds
 
@@ -220,32 +191,31 @@ class _Build:
             files=self.files,
             toolchain=self._toolchain(wheel),
             patches={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in wheel.patches},
-            on_line=_both(self.shop.record, _now_and_then(self.shop, f"{wheel.name}: ")),
+            on_line=self.shop.now_and_then(f"{wheel.name}: "),
         )
         self.shop.say(f"built {wheel.name} in {self.shop.clock() - started:.0f} s")
 
     def _stage(self, planned: list[PlannedLayer]) -> str:
         """Load the first layers as an image of their own, for something to run in."""
         layers = tuple(self.done[layer.name] for layer in planned)
-        pairs = [(layer.name, layer.blob) for layer in layers]
-        config = oci.config(self.plan.config, pairs, created="1980-01-01T00:00:00Z")
-        reference = f"{_STAGE}:{_hex(config.digest)[:16]}-{owner.current().host}-{os.getpid()}"
-        manifest = oci.manifest(config, [blob for _, blob in pairs], {})
-        image = Image(reference=reference, layers=layers, config=config, manifest=manifest)
-        if not self.shop.stages:
-            for left in self.shop.engine().sweep():
-                self.shop.say(f"removed {left.kind} {left.name}, left by a run that was killed")
-        load(image, self.shop.store, self.shop.engine())
-        self.shop.stages.append(reference)
-        return reference
+        return self.shop.stage(layers, self.plan.config)
 
     # layers
 
-    def _layers(self, layers: list[PlannedLayer], compiled: Mapping[str, Path]) -> None:
-        """Write layers side by side, those with most to read first."""
+    def _layers(self, layers: list[PlannedLayer]) -> None:
+        """Write layers side by side, those with most to read first.
+
+        Wheels need their bytecode, and that needs no more than the seed: so it is compiled while
+        the system is installed.
+        """
         order = sorted(layers, key=self._weight, reverse=True)
-        with Crew(self.shop.threads, self.shop.abort, name="layer") as crew:
-            running = {crew.submit(self._layer, layer, compiled): layer for layer in order}
+        wheels = [layer for layer in order if layer.source == "python"]
+        others = [layer for layer in order if layer.source != "python"]
+        # One more than there are cores: the system's layer waits for its container.
+        with Crew(self.shop.threads + 1, self.shop.abort, name="layer") as crew:
+            running = {crew.submit(self._layer, layer, {}): layer for layer in others}
+            compiled = self._bytecode(wheels)
+            running |= {crew.submit(self._layer, layer, compiled): layer for layer in wheels}
             for made in self._awaited(running):
                 self.done[made.name] = made
 
@@ -269,7 +239,8 @@ class _Build:
         store, started = self.shop.store, self.shop.clock()
         with store.lock(f"layer-{layer.key}"), store.scratch() as scratch, full_disk(store.root):
             # Another build may have made it while we waited for the lock.
-            if (blob := cached_layer(store, layer)) is None:
+            cached = (blob := cached_layer(store, layer)) is not None
+            if blob is None:
                 self.shop.say(f"layer {layer.name}")
                 path = scratch / "layer.tar.gz"
                 with path.open("wb") as target:
@@ -279,7 +250,7 @@ class _Build:
                 store.adopt_blob(path, _hex(blob.digest))
                 store.write_record(_KIND, layer.key, json.dumps(asdict(blob)))
         seconds = self.shop.clock() - started
-        return ImageLayer(name=layer.name, blob=blob, cached=False, seconds=seconds)
+        return ImageLayer(name=layer.name, blob=blob, cached=cached, seconds=seconds)
 
     def _fill(
         self,
@@ -288,12 +259,11 @@ class _Build:
         compiled: Mapping[str, Path],
         scratch: Path,
     ) -> None:
-        if layer.packages:
-            repository = scratch / "repository"
-            repository.mkdir()
-            debian.write_repository(repository, [(a, self.files[a.sha256]) for a in layer.packages])
-            names = [a.name for a in layer.packages]
-            debian.bootstrap(repository, names, scratch, writer, self.shop.stop)
+        if layer.source == "debian":
+            debian.copy_system(self._installed(layer, scratch), writer)
+        if layer.source == "unpacked":
+            debs = self._debs(layer.packages)
+            debian.unpack(writer, [debs[a.sha256] for a in layer.packages])
         if layer.source == "python":
             for wheel in self._wheels(layer):
                 path = compiled[wheel.sha256]
@@ -308,24 +278,17 @@ class _Build:
         for link, points_to in layer.links:
             writer.symlink(link, points_to)
 
-
-def _both(first: Say, second: Say) -> Say:
-    def say(line: str) -> None:
-        first(line)
-        second(line)
-
-    return say
-
-
-def _now_and_then(shop: Workshop, prefix: str) -> Say:
-    """Pass on a line every few seconds: enough to see that something moves."""
-    last = shop.clock()
-
-    def say(line: str) -> None:
-        nonlocal last
-        now = shop.clock()
-        if now - last >= 3 and line.strip():
-            last = now
-            shop.say(prefix + line.strip()[:120])
-
-    return say
+    def _installed(self, layer: PlannedLayer, scratch: Path) -> Path:
+        """Return the installed system as an archive."""
+        found = self._seed()
+        # The essential packages first: the others are being unpacked for the bytecode meanwhile.
+        essential = self._layer(found.essential, {})
+        image = self.shop.stage((self._layer(found.python, {}), essential), bootstrap.CONFIG)
+        debs = self._debs(layer.packages)
+        return bootstrap.install(
+            self.shop.engine(),
+            image,
+            [(a, debs[a.sha256]) for a in layer.packages],
+            scratch,
+            self.shop.now_and_then("installing Debian's packages: "),
+        )

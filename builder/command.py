@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +11,7 @@ from typing import Final
 
 from builder.errors import CommandFailed, Unavailable
 
-# How often a running tool is asked whether it should stop, and how long it may take to do so.
-_POLL_SECONDS: Final = 0.2
+# How long a tool may take to end when it is told to.
 _GRACE_SECONDS: Final = 5.0
 
 
@@ -33,12 +30,11 @@ def run(
     cwd: Path | None = None,
     stdin: str | None = None,
     timeout: float | None = None,
-    stop: threading.Event | None = None,
 ) -> str:
     """Run a tool to its end and return its stdout as text.
 
-    Raises ``CommandFailed`` with the last lines of its stderr when it exits other than 0, takes
-    longer than ``timeout`` seconds, or somebody sets ``stop``. Neither the child nor what it
+    Raises ``CommandFailed`` with the last lines of its stderr when it exits other than 0 or takes
+    longer than ``timeout`` seconds. Neither the child nor what it
     started is left running, whatever happens: they get SIGTERM, then SIGKILL.
     """
     words = [str(word) for word in argv]
@@ -59,7 +55,10 @@ def run(
         raise CommandFailed(f"{words[0]} could not be started", why=error.strerror) from None
     with child:
         try:
-            out, err = _awaited(child, words[0], stdin, timeout, stop)
+            out, err = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            raise CommandFailed(f"{words[0]} did not end within {timeout:.0f} s") from None
         except BaseException:
             _end(child)
             raise
@@ -69,27 +68,6 @@ def run(
             f"{words[0]} exited with {child.returncode}", why=tail or "it said nothing"
         )
     return out
-
-
-def _awaited(
-    child: "subprocess.Popen[str]",
-    name: str,
-    stdin: str | None,
-    timeout: float | None,
-    stop: threading.Event | None,
-) -> tuple[str, str]:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        turn = left if stop is None else min(_POLL_SECONDS, left or _POLL_SECONDS)
-        try:
-            return child.communicate(stdin, timeout=turn)
-        except subprocess.TimeoutExpired:
-            stdin = None  # has been taken, and may not be given twice
-            if stop is not None and stop.is_set():
-                raise CommandFailed(f"{name} was interrupted") from None
-            if deadline is not None and time.monotonic() >= deadline:
-                raise CommandFailed(f"{name} did not end within {timeout:.0f} s") from None
 
 
 def _end(child: "subprocess.Popen[str]") -> None:

@@ -51,7 +51,6 @@ def examine(store: Path, sources: Callable[[], Sources]) -> tuple[Finding, ...]:
     """Look at this host; nothing is changed and no registry is asked."""
     return (
         *engine(Engine.connect),
-        tool("mmdebstrap", shutil.which("mmdebstrap"), "apt-get install mmdebstrap"),
         tool("apt-get", shutil.which("apt-get"), "use a Debian host, or a Debian container"),
         tool("uv", _uv(), "pip install uv"),
         disk(store, DISK_BYTES),

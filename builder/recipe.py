@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -30,7 +31,8 @@ class Recipe:
 
     ``against`` are components whose wheels must be installed meanwhile (what it is linked with);
     ``requirements`` PEP 508 build requirements; ``toolchain`` Debian packages;
-    ``requires_dist`` the wheel's own dependencies, so that no sdist must be run to know them;
+    ``requires_dist`` the wheel's own dependencies, so that no sdist must be run to know them, and
+    ``requires_dist_of`` those that only some versions have, by specifier;
     ``patched`` the releases that are not built as published.
     """
 
@@ -41,6 +43,17 @@ class Recipe:
     requires_dist: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     patched: tuple[PatchedRelease, ...]
+    requires_dist_of: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def requires(self, version: str) -> tuple[str, ...]:
+        """Return what the wheel of a version requires outside of extras."""
+        own = (
+            requirement
+            for specifier, requirements in self.requires_dist_of
+            if SpecifierSet(specifier).contains(version, prereleases=True)
+            for requirement in requirements
+        )
+        return (*self.requires_dist, *own)
 
     def release(self, version: str) -> PatchedRelease:
         """Return what a version is built from; a published one is itself, without patches."""
@@ -58,8 +71,8 @@ class Recipe:
 def parse_recipe(text: str, *, file: str) -> Recipe:
     """Read a recipe; anything unknown or malformed raises ``InvalidDefinition`` with its place."""
     top = read_yaml(text, file=file)
-    optional = ("against", "requirements", "toolchain", "requires-dist", "environment", "patched")
-    top.keys(("name",), optional)
+    optional = ("against", "requirements", "toolchain", "environment", "patched")
+    top.keys(("name",), (*optional, "requires-dist", "requires-dist-of"))
     name = top.get("name").text()
     if canonicalize_name(name) != name:
         raise top.get("name").fail(
@@ -74,6 +87,7 @@ def parse_recipe(text: str, *, file: str) -> Recipe:
         requires_dist=_requirements(top, "requires-dist"),
         environment=_environment(environment) if environment else (),
         patched=_patched(top),
+        requires_dist_of=_requires_of(top.maybe("requires-dist-of")),
     )
 
 
@@ -85,6 +99,17 @@ def _texts(top: Place, key: str) -> tuple[str, ...]:
 def _requirements(top: Place, key: str) -> tuple[str, ...]:
     place = top.maybe(key)
     return tuple(_requirement(item) for item in place.each()) if place else ()
+
+
+def _requires_of(place: Place | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found = []
+    for specifier, item in place.items() if place else ():
+        try:
+            SpecifierSet(specifier)
+        except InvalidSpecifier:
+            raise item.fail(f"{specifier!r} does not specify versions") from None
+        found.append((specifier, tuple(_requirement(one) for one in item.each())))
+    return tuple(found)
 
 
 def _requirement(place: Place) -> str:

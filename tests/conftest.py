@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from builder import native
-from builder.build import Workshop
 from builder.cli.build import planned_image
 from builder.cli.stores import fetcher, store_root
 from builder.definitions import Definitions
@@ -26,6 +25,7 @@ from builder.engine import Engine
 from builder.lock import Lock, parse_lock
 from builder.plan import Plan
 from builder.store import Store
+from builder.workshop import Workshop
 
 CHECKOUT = Path(__file__).parents[1]
 # The line that everything is tried on, and the lines whose images are built and proven.

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from builder import __version__
-from builder.build import TOOLS, Workshop
+from builder.build import TOOLS
 from builder.build import build as build_image
 from builder.cli.context import Context
 from builder.cli.output import emit, say
@@ -27,6 +27,7 @@ from builder.plan import Plan, plan
 from builder.stack import parse_stack
 from builder.staleness import input_digests, refuse_stale
 from builder.store import Store
+from builder.workshop import Workshop
 
 
 def register(app: typer.Typer) -> None:

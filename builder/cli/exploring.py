@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import typer
 
-from builder.build import Workshop
 from builder.build import build as build_image
 from builder.cli.build import created, fetched, planned_image
 from builder.cli.context import Context
@@ -52,6 +51,7 @@ from builder.validation.catalog import CHECKS
 from builder.validation.expectation import selected
 from builder.validation.session import IMAGE_CHECK, Subject, planned, validate
 from builder.web import Web
+from builder.workshop import Workshop
 
 INCOMPLETE: Final = 8
 PAGE: Final = "docs/evidence.md"

@@ -1,57 +1,41 @@
-"""The OS layer: a Debian root file system bootstrapped from exactly the locked packages."""
+"""Debian packages as files: an APT repository of them, what is in them, what they depend on.
+
+Also the finished system, as ``bootstrap`` leaves it, put into a layer.
+"""
 
 import hashlib
 import io
-import os
 import struct
 import tarfile
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from debian.deb822 import Packages
+from debian.deb822 import Deb822, Packages, PkgRelation
 from debian.debfile import DebFile
 
-from builder import command
 from builder.errors import InvalidLock, MlruntimeError
 from builder.layering.keystore import normalised
-from builder.layering.tarball import MTIME, USER_ID, LayerWriter
+from builder.layering.tarball import LayerWriter
 from builder.lock import Artifact
 from builder.store import link_or_copy
 
 CACERTS: Final = "etc/ssl/certs/java/cacerts"
-# Written while packages are configured, of no use afterwards, and different each time.
-_LEFT_OUT: Final = ("dev/", "var/log/", "var/cache/ldconfig/", "var/cache/debconf/", "run/")
-# apt gives these to its own user, unless that user cannot reach the folder we bootstrap in.
-_OWNERLESS: Final = ("var/cache/apt/archives/partial", "var/lib/apt/lists/partial")
-_DPKG_OPTIONS: Final = (
-    # Nobody keeps what a crash interrupts here: no need to sync each file. Debian's own container
-    # images are set so, too.
-    "force-unsafe-io",
-    "path-exclude=/usr/share/man/*",
-    "path-exclude=/usr/share/info/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-exclude=/usr/share/doc/*",
-    "path-include=/usr/share/doc/*/copyright",
+# What dpkg leaves out, and unpacking, too. OpenJDK needs its man pages' directory all the same.
+EXCLUDED: Final = ("usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/doc/")
+_COPYRIGHT: Final = "copyright"
+# Debian's /usr is merged: these are links into it.
+_MERGED: Final = ("bin", "lib", "lib64", "sbin")
+# Written while packages are configured, or put there by the engine; of no use in an image.
+_LEFT_OUT: Final = ("dev/", "run/", "tmp/", "var/cache/debconf/", "var/cache/ldconfig/", "var/log/")
+_ENGINES: Final = frozenset(
+    (".dockerenv", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf")
 )
-_USER: Final = f"ml:x:{USER_ID}:{USER_ID}:ML runtime:/home/ml:/bin/bash"
-_HOOKS: Final = (
-    # OpenJDK's maintainer script makes links here, and fails when man pages are excluded.
-    ("--setup-hook", 'mkdir -p "$1/usr/share/man/man1"'),
-    # A merged /usr from the first package on: `usr-is-merged` refuses anything else.
-    (
-        "--setup-hook",
-        'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done',
-    ),
-    ("--customize-hook", f'echo "{_USER}" >> "$1/etc/passwd"'),
-    ("--customize-hook", f'echo "ml:x:{USER_ID}:" >> "$1/etc/group"'),
-    ("--customize-hook", f'echo "ml:*:{MTIME // 86400}:0:99999:7:::" >> "$1/etc/shadow"'),
-    ("--customize-hook", 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf" "$1/etc/apt/sources.list"'),
-)
-# Part of the layer's key: changes when the recipe above does.
+# An engine mounts these; how it does that must not show.
+_MOUNTED: Final = frozenset(("dev", "proc", "run", "sys"))
+# Enters the keys of layers: changes when what is left out does.
 RECIPE: Final = hashlib.sha256(
-    repr((_LEFT_OUT, _OWNERLESS, _DPKG_OPTIONS, _HOOKS)).encode()
+    repr((EXCLUDED, _COPYRIGHT, _MERGED, _LEFT_OUT, sorted(_ENGINES), sorted(_MOUNTED))).encode()
 ).hexdigest()
 
 
@@ -59,15 +43,8 @@ def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]])
     """Lay the packages out as a flat APT repository with an index, nothing else in it."""
     paragraphs = []
     for artifact, path in packages:
-        target = directory / artifact.filename
-        link_or_copy(path, target)
-        with target.open("rb") as handle:
-            paragraph = Packages(DebFile(fileobj=handle).debcontrol())
-        if (paragraph["Package"], paragraph["Version"]) != (artifact.name, artifact.version):
-            raise InvalidLock(
-                f"{artifact.filename} is {paragraph['Package']} {paragraph['Version']},"
-                f" locked as {artifact.name} {artifact.version}"
-            )
+        paragraph = Packages(control(artifact, path))
+        link_or_copy(path, directory / artifact.filename)
         paragraph["Filename"] = f"./{artifact.filename}"
         paragraph["Size"] = str(artifact.size)
         paragraph["SHA256"] = artifact.sha256
@@ -75,55 +52,96 @@ def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]])
     (directory / "Packages").write_text("\n".join(paragraphs), encoding="utf-8")
 
 
-def bootstrap(
-    repository: Path,
-    names: Iterable[str],
-    scratch: Path,
-    writer: LayerWriter,
-    stop: threading.Event | None = None,
-) -> None:
-    """Bootstrap a root file system from the repository and add it to a layer.
+def control(artifact: Artifact, path: Path) -> Deb822:
+    """Return a package's control paragraph; ``InvalidLock`` if it is another package."""
+    with path.open("rb") as handle:
+        found = DebFile(fileobj=handle).debcontrol()
+    if (found["Package"], found["Version"]) != (artifact.name, artifact.version):
+        raise InvalidLock(
+            f"{artifact.filename} is {found['Package']} {found['Version']},"
+            f" locked as {artifact.name} {artifact.version}"
+        )
+    return cast("Deb822", found)
 
-    ``names`` are all packages that must end up installed. Needs mmdebstrap on the host; runs the
-    packages' maintainer scripts, in a chroot; ends early, with an error, when ``stop`` is set.
+
+def essential(controls: Mapping[str, Deb822]) -> frozenset[str]:
+    """Return the packages that every Debian system has: what maintainer scripts may rely on."""
+    return closure(
+        controls, (name for name, found in controls.items() if found.get("Essential") == "yes")
+    )
+
+
+def closure(controls: Mapping[str, Deb822], names: Iterable[str]) -> frozenset[str]:
+    """Return the named packages and all that they depend on, as far as ``controls`` has them."""
+    providers: dict[str, list[str]] = {}
+    for name in sorted(controls):
+        providers.setdefault(name, []).insert(0, name)
+        for other in _mentioned(controls[name], "Provides"):
+            providers.setdefault(other, []).append(name)
+    found: set[str] = set()
+    left = sorted(names)
+    while left:
+        if (name := left.pop()) not in found:
+            found.add(name)
+            wanted = (*_mentioned(controls[name], "Pre-Depends"),
+                      *_mentioned(controls[name], "Depends"))  # fmt: skip
+            left += [providers[other][0] for other in wanted if other in providers]
+    return frozenset(found)
+
+
+def _mentioned(paragraph: Deb822, field: str) -> tuple[str, ...]:
+    """Return the names in a relation field; of alternatives, all."""
+    text = paragraph.get(field)
+    if not text:
+        return ()
+    return tuple(str(one["name"]) for group in PkgRelation.parse_relations(text) for one in group)
+
+
+def unpack(writer: LayerWriter, packages: Iterable[Path]) -> None:
+    """Add the files of packages to a layer, as they are: nothing is run or configured."""
+    seen: set[str] = set()
+    for link in _MERGED:
+        writer.symlink(link, f"usr/{link}")
+    for path in packages:
+        with path.open("rb") as handle, DebFile(fileobj=handle).data.tgz() as archive:
+            for info in archive:
+                name = _in_usr(info.name.removeprefix("./").rstrip("/"))
+                if name in ("", ".", *_MERGED) or name in seen or _excluded(name):
+                    continue
+                seen.add(name)
+                info.name = name
+                if info.islnk():
+                    info.linkname = _in_usr(info.linkname.removeprefix("./"))
+                content = archive.extractfile(info) if info.isreg() else None
+                writer.member(info, cast("BinaryIO | None", content))
+
+
+def _in_usr(name: str) -> str:
+    top, slash, _ = name.partition("/")
+    return f"usr/{name}" if slash and top in _MERGED else name
+
+
+def _excluded(name: str) -> bool:
+    return name.startswith(EXCLUDED) and name.rpartition("/")[2] != _COPYRIGHT
+
+
+def copy_system(archive: Path, writer: LayerWriter) -> None:
+    """Add a finished system, a tar archive of its root, to a layer.
+
+    Raises ``MlruntimeError`` when Java's trust store is not what can be normalised.
     """
-    tool = command.require("mmdebstrap", hint="apt-get install mmdebstrap")
-    archive = scratch / "os.tar"
-    options = [word for hook in _HOOKS for word in hook]
-    options += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
-    # mmdebstrap unpacks where TMPDIR says; umask and locale would show up in the result.
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
-        "LC_ALL": "C.UTF-8",
-        "SOURCE_DATE_EPOCH": str(MTIME),
-        "TMPDIR": str(scratch),
-    }
-    scratch.chmod(0o755)
-    command.run(
-        [
-            tool, "--quiet", "--variant=apt", "--architectures=amd64", *options,
-            f"--include={','.join(sorted(names))}", "--skip=check/empty",
-            "", archive, f"deb [trusted=yes] copy:{repository} ./",
-        ],
-        env=environment,
-        stop=stop,
-    )  # fmt: skip
     with tarfile.open(archive) as tar:
-        _copy(tar, writer)
-
-
-def _copy(tar: tarfile.TarFile, writer: LayerWriter) -> None:
-    for info in tar:
-        name = info.name.removeprefix("./")
-        if any(name.startswith(prefix) for prefix in _LEFT_OUT):
-            continue
-        if name in _OWNERLESS:
-            info.uid = info.gid = 0
-        content = tar.extractfile(info) if info.isreg() else None
-        if name == CACERTS and content is not None:
-            store = _keystore(content.read())
-            info.size, content = len(store), cast("tarfile.ExFileObject", io.BytesIO(store))
-        writer.member(info, cast("BinaryIO | None", content))
+        for info in tar:
+            info.name = name = info.name.removeprefix("./")
+            if name.startswith(_LEFT_OUT) or name in _ENGINES:
+                continue
+            if name in _MOUNTED:
+                info.mode = 0o755
+            content = tar.extractfile(info) if info.isreg() else None
+            if name == CACERTS and content is not None:
+                store = _keystore(content.read())
+                info.size, content = len(store), cast("tarfile.ExFileObject", io.BytesIO(store))
+            writer.member(info, cast("BinaryIO | None", content))
 
 
 def _keystore(data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from isal import isal_zlib
 
@@ -27,6 +27,14 @@ COMPRESSOR: Final = f"isal-{version('isal')}-gzip-{GZIP_LEVEL}"
 WRITER: Final = 1
 OWNED: Final = ("home/ml", "opt/ml")
 USER_ID: Final = 1000
+
+
+_BELOW_OWNED: Final = tuple(f"{path}/" for path in OWNED)
+# What fits into a plain ustar header, with room for the slash of a directory.
+_SHORT: Final = 99
+_USTAR_SIZE: Final = 8**11
+_USTAR: Final = tarfile.USTAR_FORMAT
+_PAX: Final = tarfile.PAX_FORMAT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,19 +54,30 @@ class _Compressed:
         self._target = target
         self._plain = hashlib.sha256()
         self._packed = hashlib.sha256()
-        self._buffer = bytearray()
+        # One block, filled and emptied over and over: gigabytes pass through here.
+        self._block = memoryview(bytearray(BLOCK))
+        self._filled = 0
         # 31: a gzip member (no name and no time in its header) with the largest window.
         self._compressor = isal_zlib.compressobj(level=GZIP_LEVEL, wbits=31)
         self.size = 0
         self.unpacked = 0
 
     def write(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= BLOCK:
-            self._compress(bytes(self._buffer[:BLOCK]))
-            del self._buffer[:BLOCK]
+        end = self._filled + len(data)
+        if end < BLOCK:
+            self._block[self._filled : end] = data
+            self._filled = end
+            return
+        left = memoryview(data)
+        while self._filled + len(left) >= BLOCK:
+            taken = BLOCK - self._filled
+            self._block[self._filled :] = left[:taken]
+            self._compress(self._block)
+            self._filled, left = 0, left[taken:]
+        self._block[: len(left)] = left
+        self._filled = len(left)
 
-    def _compress(self, block: bytes) -> None:
+    def _compress(self, block: memoryview) -> None:
         self._plain.update(block)
         self.unpacked += len(block)
         self._emit(self._compressor.compress(block))
@@ -69,7 +88,7 @@ class _Compressed:
         self._target.write(packed)
 
     def finish(self) -> LayerBlob:
-        self._compress(bytes(self._buffer))
+        self._compress(self._block[: self._filled])
         self._emit(self._compressor.flush())
         return LayerBlob(
             diff_id=f"sha256:{self._plain.hexdigest()}",
@@ -135,27 +154,34 @@ class LayerWriter:
         self._out.write(bytes(-size % tarfile.BLOCKSIZE))
 
     def _entry(self, path: str, kind: bytes, *, mode: int, size: int = 0, link: str = "") -> None:
-        if path.startswith("/") or ".." in PurePosixPath(path).parts:
+        if path.startswith("/") or ".." in path.split("/"):
             raise ValueError(f"{path}: not a path inside an image")
         if path in self._seen:
             raise FileExistsError(path)
-        for parent in reversed(PurePosixPath(path).parents):
-            self.directory(str(parent))
+        self.directory(path.rpartition("/")[0])
         info = tarfile.TarInfo(path)
         info.type, info.mode, info.size, info.linkname = kind, mode, size, link
-        if any(path == owned or path.startswith(owned + "/") for owned in OWNED):
+        if path in OWNED or path.startswith(_BELOW_OWNED):
             info.uid = info.gid = USER_ID
         self._seen.add(path)
         self._header(info)
 
     def _header(self, info: tarfile.TarInfo) -> None:
         info.mtime = MTIME
-        self._out.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+        self._out.write(info.tobuf(_header_format(info), "utf-8", "surrogateescape"))
 
     def finish(self) -> LayerBlob:
         """Write the end of the archive and return what it became."""
         self._out.write(bytes(2 * tarfile.BLOCKSIZE))
         return self._out.finish()
+
+
+def _header_format(info: tarfile.TarInfo) -> Literal[0, 2]:
+    """Return the cheapest format that gives the same bytes as pax, which needs no records then."""
+    texts = (info.name, info.linkname)
+    if info.size < _USTAR_SIZE and all(len(t) <= _SHORT and t.isascii() for t in texts):
+        return _USTAR
+    return _PAX
 
 
 def blocks(path: Path) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ instead of a directory, streaming each file.
 import hashlib
 import io
 import posixpath
+import stat
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
@@ -16,13 +17,14 @@ from typing import Any, BinaryIO, Final, cast
 import installer
 from installer.destinations import WheelDestination
 from installer.exceptions import InstallerError
-from installer.records import Hash, RecordEntry
+from installer.records import Hash, RecordEntry, parse_record_file
 from installer.scripts import Script
 from installer.sources import WheelFile
 from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from builder.errors import InvalidLock
 from builder.layering.tarball import LayerWriter
+from builder.layering.zipped import Member
 
 PREFIX: Final = "opt/ml"
 INTERPRETER: Final = f"/{PREFIX}/bin/python"
@@ -36,7 +38,7 @@ def site_packages(python: str) -> str:
 class _Sized:
     """A stream that knows its length, as tar must at once, and hashes what it gives."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
+    def __init__(self, stream: "BinaryIO | Member", size: int) -> None:
         self._stream = stream
         self._digest = hashlib.sha256()
         self.size = size
@@ -59,10 +61,19 @@ class _Wheel(WheelFile):
     """
 
     def get_contents(self) -> Iterator[Any]:
-        sizes = (item.file_size for item in self._zipfile.infolist() if not item.is_dir())
-        for (record, stream, executable), size in zip(super().get_contents(), sizes, strict=True):
-            if "__pycache__" not in PurePosixPath(record[0]).parts[:-1]:
-                yield record, _Sized(stream, size), executable
+        records = {
+            record[0]: record
+            for record in parse_record_file(self.read_dist_info("RECORD").splitlines())
+        }
+        archive = cast("BinaryIO", self._zipfile.fp)
+        for info in self._zipfile.infolist():
+            if info.is_dir() or "__pycache__" in info.filename.split("/")[:-1]:
+                continue
+            member = Member(archive, info)
+            mode = info.external_attr >> 16
+            executable = stat.S_ISREG(mode) and bool(mode & 0o111)
+            record = records.get(info.filename, (info.filename, "", ""))
+            yield record, _Sized(member, member.size), executable
 
 
 class _Layer(WheelDestination):
@@ -139,7 +150,12 @@ def write_wheel(
             destination = _Layer(writer, python, compiled)
             try:
                 installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
-            except (InstallerError, FileExistsError, AssertionError) as error:
+            except (
+                InstallerError,
+                FileExistsError,
+                AssertionError,
+                zipfile.BadZipFile,
+            ) as error:
                 raise InvalidLock(
                     f"{filename} cannot be installed", why=str(error), hint="lock another version"
                 ) from None

@@ -327,7 +327,7 @@ def _variant(
     }
     requirements = (*(f"{name}=={version}" for name, version in published.items()), *asked.python)
     static = [
-        Static(name=name, version=version, requires=recipes[name].recipe.requires_dist)
+        Static(name=name, version=version, requires=recipes[name].recipe.requires(version))
         for name, version in published.items()
         if name in recipes
     ]

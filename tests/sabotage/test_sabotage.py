@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder import __version__, owner
-from builder.build import Workshop, build
+from builder.build import build
 from builder.cli import main
 from builder.cli.stores import host_sources, store_root
 from builder.engine import Container, Engine
@@ -24,6 +24,7 @@ from builder.store import Store
 from builder.validation.catalog import CHECKS
 from builder.validation.session import Subject, validate
 from builder.web import Web
+from builder.workshop import Workshop
 from tests.conftest import RUNTIME, Runtime, copied, plan_of, read_lock, relock
 
 pytestmark = pytest.mark.cluster

@@ -18,6 +18,7 @@ from builder.errors import InvalidLock
 from builder.layering.keystore import normalised
 from builder.layering.tarball import BLOCK, MTIME, LayerBlob, LayerWriter
 from builder.layering.wheel import write_wheel
+from builder.layering.zipped import Member
 
 segment = st.text("abcdefgäß0123456789_-", min_size=1, max_size=60)
 paths = st.lists(segment, min_size=1, max_size=6).map("/".join)
@@ -201,3 +202,48 @@ def test_a_trust_store_forgets_when_and_in_what_order_it_was_made() -> None:
 def test_what_is_no_trust_store_is_refused(damage: bytes) -> None:
     with pytest.raises((ValueError, struct.error)):
         normalised(damage)
+
+
+def zipped(content: bytes, method: int) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        archive.writestr("before", b"other")
+        archive.writestr("member", content)
+    return target.getvalue()
+
+
+def member(archive: bytes) -> Member:
+    handle = io.BytesIO(archive)
+    return Member(handle, zipfile.ZipFile(handle).getinfo("member"))
+
+
+@given(
+    st.binary(max_size=5000).map(lambda data: data * 40),
+    st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)),
+    st.integers(1, 1 << 18),
+)
+def test_a_member_reads_as_zipfile_reads_it(content: bytes, method: int, size: int) -> None:
+    archive = zipped(content, method)
+    assert member(archive).read() == content
+    one = member(archive)
+    assert b"".join(iter(lambda: one.read(size), b"")) == content
+    assert one.size == len(content)
+
+
+@given(st.binary(min_size=50, max_size=5000), st.data())
+def test_a_damaged_member_is_never_read_to_its_end(content: bytes, data: st.DataObject) -> None:
+    archive = bytearray(zipped(content, zipfile.ZIP_DEFLATED))
+    info = zipfile.ZipFile(io.BytesIO(archive)).getinfo("member")
+    start = info.header_offset + 30 + len("member")
+    where = data.draw(st.integers(start, start + info.compress_size - 1))
+    archive[where] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        found = member(bytes(archive)).read()
+    except zipfile.BadZipFile:
+        return
+    assert found == content  # a bit that deflate does not use
+
+
+def test_a_member_compressed_otherwise_is_refused() -> None:
+    with pytest.raises(zipfile.BadZipFile, match="unknown way"):
+        member(zipped(b"x" * 100, zipfile.ZIP_LZMA))

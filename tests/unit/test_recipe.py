@@ -6,6 +6,7 @@ import pytest
 
 from builder.errors import InvalidDefinition
 from builder.locking.native import load_recipes
+from builder.matrix import parse_matrix
 from builder.recipe import PatchedRelease, Recipe, parse_recipe
 
 FULL = """
@@ -33,6 +34,22 @@ def test_everything_a_recipe_can_say() -> None:
     )
 
 
+def test_what_a_wheel_requires_may_depend_on_its_version() -> None:
+    recipe = parse_recipe(
+        "name: x\nrequires-dist: [a]\nrequires-dist-of: {'<2': [b==1], '>=2': [b==2, c]}", file="r"
+    )
+    assert recipe.requires("1.9") == ("a", "b==1")
+    assert recipe.requires("2.0") == ("a", "b==2", "c")
+
+
+def test_every_release_of_pyspark_has_one_py4j() -> None:
+    root = Path(__file__).parents[2]
+    recipe = load_recipes(root / "images")["pyspark"].recipe
+    matrix = parse_matrix((root / "matrix.yaml").read_text(encoding="utf-8"), file="matrix.yaml")
+    for release in matrix.components["spark"].releases:
+        assert len(recipe.requires(str(release))) == 1, release
+
+
 def test_only_the_name_must_be_there() -> None:
     assert parse_recipe("name: x", file="r").requirements == ()
 
@@ -42,6 +59,10 @@ def test_only_the_name_must_be_there() -> None:
     [
         ("nme: x", "r: nme: unknown key 'nme'\n  try: did you mean 'name'?"),
         ("against: [x]", "r: missing key 'name'"),
+        (
+            "name: x\nrequires-dist-of: {new: [a]}",
+            "r: requires-dist-of.new: 'new' does not specify versions",
+        ),
         (
             "name: Foo_Bar",
             "r: name: 'Foo_Bar' is not a normalised package name\n  try: write 'foo-bar'",

@@ -45,6 +45,7 @@ CORE = frozenset(
         "layering.keystore",
         "layering.tarball",
         "layering.wheel",
+        "layering.zipped",
         "validation.catalog",
         "validation.expectation",
         "validation.ledger",
@@ -66,6 +67,7 @@ EDGES = frozenset(
 )
 STAGES = frozenset(
     {
+        "bootstrap",
         "build",
         "cluster",
         "doctor",
@@ -87,6 +89,7 @@ STAGES = frozenset(
         "validation.resources",
         "validation.runner",
         "validation.session",
+        "workshop",
     }
 )
 # Run inside an image, by its Python: not part of the package's own graph.
