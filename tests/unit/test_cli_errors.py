@@ -400,7 +400,7 @@ def test_validate_refuses_a_stale_lock_as_build_does(
 ) -> None:
     digest = lock(root).digest
     monkeypatch.setattr(Engine, "connect", lambda: Engines({"io.mlruntime.lock.digest": digest}))
-    swap(Y, "Spark needs", "Spark wants")(root)
+    swap(Y, ">=3.11", ">=3.10")(root)
     code, err = told(("validate", "0.1-ml"), root, capsys)
     assert code == 4
     assert "the lock is stale\n  why: matrix.yaml has changed since" in err
