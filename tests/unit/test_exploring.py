@@ -68,9 +68,12 @@ edges:
 """
 
 
-@pytest.fixture(scope="module")
+PARSED = parse_matrix(MATRIX, file="matrix.yaml")
+
+
+@pytest.fixture
 def matrix() -> Matrix:
-    return parse_matrix(MATRIX, file="matrix.yaml")
+    return PARSED
 
 
 # spaces
@@ -159,7 +162,7 @@ def settings(draw: st.DrawFn) -> dict[str, list[str]]:
 
 @given(settings())
 def test_combinations_are_the_product_in_order(asked: dict[str, list[str]]) -> None:
-    matrix = parse_matrix(MATRIX, file="matrix.yaml")
+    matrix = PARSED
     texts = [f"{name}={','.join(chosen)}" for name, chosen in asked.items()]
     combinations = parse_settings(texts, (), matrix).combinations
     assert len(combinations) == prod(len(set(chosen)) for chosen in asked.values())
@@ -176,7 +179,7 @@ def test_combinations_are_the_product_in_order(asked: dict[str, list[str]]) -> N
 
 @given(settings())
 def test_a_combination_asks_for_its_releases_and_no_others(asked: dict[str, list[str]]) -> None:
-    matrix = parse_matrix(MATRIX, file="matrix.yaml")
+    matrix = PARSED
     texts = [f"{name}={','.join(chosen)}" for name, chosen in asked.items()]
     for combination in parse_settings(texts, (), matrix).combinations:
         for (name, version), (asking, specifier) in zip(
@@ -188,7 +191,7 @@ def test_a_combination_asks_for_its_releases_and_no_others(asked: dict[str, list
 
 
 def test_names_are_tags() -> None:
-    matrix = parse_matrix(MATRIX, file="matrix.yaml")
+    matrix = PARSED
     (only,) = parse_settings(["horovod=0.28.1+mlr.1"], (), matrix).combinations
     assert only.name == "horovod-0.28.1-mlr.1"
     assert only.text == "horovod 0.28.1+mlr.1"
@@ -435,7 +438,7 @@ def test_what_was_not_built_proves_nothing(matrix: Matrix, level: str | None) ->
 
 @given(st.permutations([("built", "25"), ("cluster", "24"), ("cluster", "26"), ("locked", "27")]))
 def test_the_best_counts_then_the_latest(order: list[tuple[str, str]]) -> None:
-    matrix = parse_matrix(MATRIX, file="matrix.yaml")
+    matrix = PARSED
     records = [tried("2.16.2", "0.28.1+mlr.1", level, f"2026-11-{day}") for level, day in order]
     assert edges_after(matrix, *records)["horovod-tensorflow-2.16"][:2] == ("cluster", "2026-11-26")
 
