@@ -109,6 +109,15 @@ def test_an_interface_that_is_not_there_is_told_with_those_that_are() -> None:
         choose("eth99", "a", ["a"])
 
 
+def test_the_interface_is_found_by_its_address() -> None:
+    network = load("_network")
+    assert network.interface_with("127.0.0.1") == "lo"
+    assert network.interface_with("127.1.2.3") == "lo"
+    with pytest.raises(RuntimeError, match=r"has the address 203\.0\.113\.1"):
+        network.interface_with("203.0.113.1")
+    assert network.interface_for("here", ["here", "here"]) == "lo"
+
+
 def test_threads_follow_the_slot_unless_they_are_set() -> None:
     threads = load("_rank").threads
     assert threads({}, 2)["OMP_NUM_THREADS"] == "2"

@@ -26,7 +26,8 @@ from sparkdl._rendezvous import address as rendezvous_address
 from sparkdl._wire import Channel, Kind
 
 _DRAIN_SECONDS = 2.0
-_PART = 1 << 16
+# Python writes line by line: a moment's wait makes one frame of many lines.
+_LITTLE, _GATHER_SECONDS = 1 << 16, 0.005
 # A driver may be busy for longer than a rank may be silent.
 _DRIVER_PATIENCE = 2.0
 _UP = frozenset({Kind.MESSAGE, Kind.METRICS, Kind.SAVE, Kind.LOAD, Kind.FAILED})
@@ -113,7 +114,8 @@ class _Attendant:
         self.go: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
     def run(self, payload: bytes) -> bytes | None:
-        helpers = [self._thread(self._listen), self._thread(self._beat)]
+        listening = self._thread(self._listen)
+        beating = self._thread(self._beat)
         try:
             environ = {**os.environ, **self._threads(), **self.terms.environment}
             self.process = _process.start(
@@ -133,12 +135,26 @@ class _Attendant:
             self._fail(error)
         finally:
             self.done.set()
+            beating.join()
+            self._await_hang_up(listening)
             if self.process is not None:
                 self.process.close()
             self.control.shut()
-            for helper in helpers:
-                helper.join()
+            listening.join()
         return self.result
+
+    def _await_hang_up(self, listening: threading.Thread) -> None:
+        """Let the driver be the one who closes the connection, once it has read everything.
+
+        What it has not read yet would be lost with a connection that is closed on this side. A
+        driver that has said stop reads no more.
+        """
+        while listening.is_alive() and not self.stopped.is_set() and not self._driver_is_silent():
+            listening.join(BEAT_SECONDS)
+
+    def _driver_is_silent(self) -> bool:
+        patience = self.invitation.rank_timeout * _DRIVER_PATIENCE
+        return time.monotonic() - self.control.heard > patience
 
     def _thread(self, target: Any, *words: Any) -> threading.Thread:
         thread = threading.Thread(target=target, args=words, name="sparkdl-task", daemon=True)
@@ -211,16 +227,15 @@ class _Attendant:
     def _stop(self) -> None:
         self.stopped.set()
         self.go.put(None)
-        if self.process is not None:
+        if self.process is not None and not self.done.is_set():
             self.process.kill()
 
     def _beat(self) -> None:
-        patience = self.invitation.rank_timeout * _DRIVER_PATIENCE
         while not self.done.wait(BEAT_SECONDS):
             state = "R" if self.process is None else self.process.state()
             with contextlib.suppress(_wire.Closed):
                 self.control.beat(state.encode())
-            if time.monotonic() - self.control.heard > patience:
+            if self._driver_is_silent():
                 self.control.shut()  # the network, not the driver, has ended this attempt
 
     def _hear(self) -> None:
@@ -248,11 +263,13 @@ class _Attendant:
                 if until is not None and time.monotonic() > until:
                     return
                 continue
-            data = os.read(descriptor, _PART)
+            data = os.read(descriptor, _process.PIPE_BYTES)
             if not data:
                 return
             with contextlib.suppress(_wire.Closed):
                 self.control.send(kind, data)
+            if len(data) < _LITTLE:
+                time.sleep(_GATHER_SECONDS)
 
     def _fail(self, error: Exception) -> None:
         """Tell the driver what went wrong here, outside of ``main``."""

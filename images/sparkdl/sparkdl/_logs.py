@@ -72,7 +72,10 @@ class RunLogs:
             if len(rest) > _LINE:
                 lines, rest = [*lines, rest], b""
             self._partial[rank] = rest
-            for line in lines:
+            for number, line in enumerate(lines):
+                if self._lines.full():
+                    self._missed += len(lines) - number
+                    break
                 self._offer(f"[{rank}] {_text(line)}")
 
     def timeline(self, data: bytes) -> None:
@@ -136,8 +139,8 @@ class RunLogs:
         self._note(text)
         self._offer(f"HorovodRunner: {text}")
 
-    def show(self) -> None:
-        """Print the lines that have come in since the last call."""
+    def show(self) -> bool:
+        """Print the lines that have come in since the last call; return whether there were any."""
         shown = False
         with contextlib.suppress(queue.Empty, OSError, ValueError):
             for _ in range(_WAITING_LINES):
@@ -153,6 +156,7 @@ class RunLogs:
                 sys.stdout.write(f"\r\x1b[K{self._progress}")
                 self._shown_progress, self._progress = True, None
             sys.stdout.flush()
+        return shown
 
     def where(self) -> str:
         """Say where the logs are."""

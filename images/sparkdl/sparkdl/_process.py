@@ -1,6 +1,7 @@
 """A task's side of its rank's process: have one made by the keeper, follow it, kill it."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from sparkdl import _keeper
 from sparkdl._wire import Channel
 
+PIPE_BYTES = 1 << 20
 _KEEPER_SECONDS = 20.0
 
 
@@ -86,6 +88,8 @@ def _start(
 ) -> RankProcess:
     connection = _connected(environ, owners, keep_warm)
     reading, writing = os.pipe()
+    with contextlib.suppress(OSError):  # a rank that writes much is then not held up so often
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     timeline, timeline_end = os.pipe()
     ours, theirs = socket.socketpair()
     request = {

@@ -140,16 +140,17 @@ class _Attempt:
                 launcher.finish(_END_SECONDS)
 
     def _watch(self) -> bytes:
+        busy = False
         while True:
-            # When all ranks have ended, their tasks do so in a moment.
-            wait = _MOMENT_SECONDS if self._all_over() else _TICK_SECONDS
+            # More output follows what has just come; tasks end a moment after their ranks.
+            wait = _MOMENT_SECONDS if busy or self._all_over() else _TICK_SECONDS
             try:
                 while True:
                     self._take(self.control.events.get(timeout=wait))
                     wait = 0
             except queue.Empty:
                 pass
-            self.logs.show()
+            busy = self.logs.show()
             result = self.launcher.result() if self._all_over() else None
             if result is not None:
                 return result
