@@ -1,10 +1,14 @@
 """Which network interface the ranks talk over."""
 
+import array
+import fcntl
 import ipaddress
 import socket
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 
-import psutil
+_SIOCGIFCONF = 0x8912
+_ENTRY = 40  # of struct ifreq on 64-bit Linux: 16 bytes of name, then a sockaddr_in
 
 
 def address_of(host: str) -> str:
@@ -23,6 +27,16 @@ def interface_for(own_host: str, hosts: Sequence[str]) -> str:
     return interface_with(local_address_towards(address_of(peer)) if peer else "127.0.0.1")
 
 
+def choose_interface(forced: str | None, own_host: str, hosts: Sequence[str]) -> str:
+    """Return ``forced`` if this host has it, without it ``interface_for``'s answer."""
+    if forced is None:
+        return interface_for(own_host, hosts)
+    known = sorted(name for _, name in socket.if_nameindex())
+    if forced not in known:
+        raise ValueError(f"this host has no network interface {forced!r}, only {', '.join(known)}")
+    return forced
+
+
 def local_address_towards(address: str) -> str:
     """Return the source address the kernel would use to reach ``address``; sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -36,11 +50,21 @@ def interface_with(address: str) -> str:
     The whole 127.0.0.0/8 belongs to the loopback interface.
     """
     wanted = ipaddress.IPv4Address(address)
-    for name, addresses in psutil.net_if_addrs().items():
-        for one in addresses:
-            if one.family != socket.AF_INET:
-                continue
-            held = ipaddress.IPv4Address(one.address)
-            if held == wanted or (held.is_loopback and wanted.is_loopback):
-                return name
+    for name, held in _addresses():
+        if held == wanted or (held.is_loopback and wanted.is_loopback):
+            return name
     raise RuntimeError(f"no network interface of this host has the address {address}")
+
+
+def _addresses() -> Iterator[tuple[str, ipaddress.IPv4Address]]:
+    """Yield every interface's name with each IPv4 address that it has."""
+    buffer = array.array("B", bytes(_ENTRY * 1024))
+    place, length = buffer.buffer_info()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        asked = struct.pack("iL", length, place)
+        filled, _ = struct.unpack("iL", fcntl.ioctl(any_socket, _SIOCGIFCONF, asked))
+    data = buffer.tobytes()[:filled]
+    for start in range(0, filled, _ENTRY):
+        # A second address may carry a label, such as eth0:1.
+        name = data[start : start + 16].split(b"\0", 1)[0].decode().partition(":")[0]
+        yield name, ipaddress.IPv4Address(data[start + 20 : start + 24])
