@@ -11,7 +11,7 @@ from builder.cli.stores import store_root
 from builder.lock import Artifact, parse_lock
 from builder.locking.native import load_recipes
 from builder.native import patched
-from builder.patching import parse_patch
+from builder.patching import apply_patch, parse_patch
 from builder.store import Store
 
 CHECKOUT = Path(__file__).parents[2]
@@ -60,12 +60,26 @@ def test_the_patches_apply_to_the_locked_sdist_in_order(release: object) -> None
     said: list[str] = []
     done = patched(path.read_bytes(), patches, said.append)
     assert [line.partition(":")[0] for line in said] == list(found.patches)
-    with tarfile.open(fileobj=io.BytesIO(done)) as archive:
-        top = archive.getnames()[0].partition("/")[0]
-        told = archive.extractfile(f"{top}/horovod/__init__.py")
-        assert told is not None and f"__version__ = '{found.version}'" in told.read().decode()
-        for member in archive.getmembers():
-            if member.name.endswith(".py") and "/horovod/" in member.name:
-                source = archive.extractfile(member)
-                assert source is not None
-                compile(source.read(), member.name, "exec")
+    told = files_of(done)["horovod/__init__.py"]
+    assert f"__version__ = '{found.version}'" in told
+    # One patch for one cause: each leaves Python that can be read.
+    files = files_of(path.read_bytes())
+    for name in found.patches:
+        changed = apply_patch(parse_patch(patches[name].decode()), files)
+        files |= changed
+        for file, text in changed.items():
+            if file.endswith(".py"):
+                compile(text, f"{name}: {file}", "exec")
+    assert {name: text for name, text in files_of(done).items() if files[name] != text} == {}
+
+
+def files_of(sdist: bytes) -> dict[str, str]:
+    """Return the text files of an sdist by their path below its top folder."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(sdist)) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content is not None:
+                path = member.name.partition("/")[2]
+                found[path] = content.read().decode("utf-8", errors="surrogateescape")
+    return found
