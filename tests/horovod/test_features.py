@@ -68,6 +68,29 @@ def test_every_feature_on_two_ranks(engine: Engine, image: tuple[str, Lock], leg
     assert len(results) > 20
 
 
+ELASTIC = """
+cd /tmp && echo localhost:1 > hosts && printf '#!/bin/sh\\ncat /tmp/hosts\\n' > discover
+chmod +x discover
+horovodrun -np 1 --min-np 1 --max-np 2 --gloo --gloo-timeout-seconds 300 --network-interface lo \
+    --host-discovery-script /tmp/discover python /programs/elastic.py /tmp/hosts /tmp/result
+cat /tmp/result
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.cluster
+def test_a_rank_joins_an_elastic_training(engine: Engine, image: tuple[str, Lock]) -> None:
+    said = engine.run(
+        image[0],
+        ["sh", "-c", ELASTIC],
+        mounts=[Mount(source=str(PROGRAMS), target="/programs", read_only=True)],
+        environment={"PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=SECONDS,
+    ).tail
+    result = json.loads(said.splitlines()[-1])
+    assert result == {"sizes": [1, 2, 2, 2, 2, 2], "apart": 0.0}, said
+
+
 @pytest.mark.engine
 def test_check_build_tells_the_truth(engine: Engine, image: tuple[str, Lock]) -> None:
     reference, lock = image

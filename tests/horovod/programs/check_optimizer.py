@@ -156,3 +156,20 @@ def clipping_comes_after_the_reduction(api: Any) -> None:
     fit(model, problem.mine, ranks.PER_RANK)
     fit_alone(alone, problem)
     trained_alike("clipped", model, alone)
+
+
+@check(legacy=False)
+def process_sets(api: Any) -> None:
+    """Ranks that only reduce among themselves: here each is alone, and ends apart."""
+    problem, model, alone = data(), dense(api), dense(api)
+    sets = [hvd.add_process_set([rank]) for rank in range(hvd.size())]
+    mine = sets[hvd.rank()]
+    model.compile(distributed(api, api.keras.optimizers.SGD(0.1), process_set=mine), "mse")
+    alone.compile(api.keras.optimizers.SGD(0.1), "mse")
+    for one in (model, alone):
+        fit(one, problem.mine, ranks.PER_RANK, epochs=1)
+    ranks.close("alone", ranks.flat(model), ranks.flat(alone))
+    rows = ranks.everywhere(ranks.flat(model))
+    assert abs(rows[0] - rows[-1]).max() > 1e-4, "all ranks were reduced"
+    for one in sets:
+        hvd.remove_process_set(one)

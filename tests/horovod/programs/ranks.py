@@ -167,7 +167,7 @@ def distributed(api: Any, optimizer: Any, **options: Any) -> Any:
 def run_checks(only: list[str]) -> int:
     """Run all checks, in the same order on every rank; rank 0 prints a JSON line for each."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    hvd.init()
+    hvd.init(process_sets="dynamic")
     planned = [
         (f"{one.name}[{api.name}]", one, api)
         for number, api in enumerate(apis())
