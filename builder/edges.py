@@ -10,6 +10,7 @@ from builder.document import Place, did_you_mean
 from builder.facts import (
     ANY,
     EVIDENCE,
+    EXPLORED,
     MEASURED,
     NAME,
     PLACEHOLDER,
@@ -177,7 +178,7 @@ def _edge_id(place: Place) -> str:
 
 def _source(place: Place) -> str:
     text = place.text()
-    if not text.startswith(("https://", "http://", "pkg:", MEASURED)):
+    if not text.startswith(("https://", "http://", "pkg:", MEASURED, EXPLORED)):
         raise place.fail(
             f"{text!r} is not a source",
             hint=f"a URL, a package URL (pkg:pypi/NAME@VERSION), or '{MEASURED}' and what was done",

@@ -18,6 +18,8 @@ ORIGINS: Final = ("pypi", "debian", "maven")
 VARIANTS: Final = ("cpu", "gpu")
 ANY: Final = "*"
 MEASURED: Final = "measured: "
+# What `matrix explore` writes; an edge with such a source leaves its evidence to it.
+EXPLORED: Final = "explored: "
 
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PLACEHOLDER: Final = re.compile(r"\{([a-z0-9-]+)(?:\.(major|minor))?\}")

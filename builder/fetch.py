@@ -7,10 +7,10 @@ enters the store only when its bytes have the locked hash.
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from builder.crew import Crew
 from builder.errors import ArtifactNotFound, HashMismatch, MlruntimeError, Unavailable
@@ -18,6 +18,9 @@ from builder.lock import Artifact
 from builder.sources import DEBIAN_HINT, Sources, without_secrets
 from builder.store import Store
 from builder.web import Web, held
+
+if TYPE_CHECKING:
+    from pypi_simple import DistributionPackage
 
 AT_ONCE = 4
 # A download that is told to stop has nothing to put away: what it had is on the disk.
@@ -183,6 +186,13 @@ class _Locator:
 def project_files(sources: Sources, web: Web, project: str) -> dict[str, list[str]]:
     """Return the addresses of a project's files by name, from every index that has them."""
     files: dict[str, list[str]] = {}
+    for package in project_packages(sources, web, project):
+        files.setdefault(package.filename, []).append(package.url)
+    return files
+
+
+def project_packages(sources: Sources, web: Web, project: str) -> "Iterator[DistributionPackage]":
+    """Yield a project's files, with what the indexes tell about them; none when no one has it."""
     for index in sources.indexes:
         answer = web.text(f"{index}{project}/", accept=_SIMPLE)
         if answer is None:
@@ -200,9 +210,7 @@ def project_files(sources: Sources, web: Web, project: str) -> dict[str, list[st
             raise Unavailable(
                 f"{without_secrets(url)} is not a package index", why=str(error)
             ) from None
-        for package in page.packages:
-            files.setdefault(package.filename, []).append(package.url)
-    return files
+        yield from page.packages
 
 
 def maven_url(repository: str, name: str, version: str, filename: str) -> str:

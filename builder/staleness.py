@@ -1,8 +1,10 @@
 """Does a lock still follow from what made it? Only ``input_digests`` reads files."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from builder.definitions import read_bytes, read_text
 from builder.errors import InvalidLock
@@ -28,10 +30,24 @@ def input_digests(root: Path, runtime: str) -> tuple[tuple[str, str], ...]:
                 images.update(f"{name}\0{len(content)}\0".encode() + content)
     yaml = f"runtimes/{runtime}/runtime.yaml"
     return (
-        ("matrix", _digest(read_bytes(root / "matrix.yaml", "matrix.yaml"))),
+        ("matrix", _digest(facts(read_text(root / "matrix.yaml", "matrix.yaml")).encode())),
         ("runtime", _digest(read_bytes(root / yaml, yaml))),
         ("images", f"sha256:{images.hexdigest()}"),
     )
+
+
+# What an edge says of itself stands on lines of their own, four columns in; there, no component
+# has such keys.
+_TOLD: Final = re.compile(r"\s*(#.*)?|    (says|evidence|source|date): \S.*")
+
+
+def facts(text: str) -> str:
+    """Return what of ``matrix.yaml`` a lock can depend on, by lines: which is quick.
+
+    Comments go, and what an edge says about how it is known: new evidence for an old rule must
+    not make locks stale. What is written in another form than ours stays in.
+    """
+    return "\n".join(line for line in text.splitlines() if not _TOLD.fullmatch(line))
 
 
 def stale_inputs(lock: Lock, digests: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

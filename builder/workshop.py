@@ -29,7 +29,8 @@ class Workshop:
     """Everything a build needs of its surroundings.
 
     ``fetch`` brings artifacts and returns their files by sha256; ``engine`` is only called when
-    something has to run; ``say`` gets lines about progress.
+    something has to run; ``say`` gets lines about progress, ``record`` every line that is written
+    by what runs.
     """
 
     store: Store
@@ -42,6 +43,7 @@ class Workshop:
     stages: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     loading: threading.Lock = field(default_factory=threading.Lock)
+    record: Say = lambda _: None
 
     def stage(self, layers: tuple[ImageLayer, ...], config: ImageConfig) -> str:
         """Load layers as an image of their own, for something to run in; return its reference."""
@@ -89,6 +91,7 @@ class Workshop:
 
         def say(line: str) -> None:
             nonlocal last
+            self.record(line)
             now = self.clock()
             if now - last >= _SHOWN_SECONDS and line.strip():
                 last = now

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from builder.explain import conflict_text, resolution_rows
+from builder.exploring.evidence import evidence_page
+from builder.exploring.state import evidence_records
 from builder.lock import parse_lock
 from builder.matrix import Matrix, parse_matrix
 from builder.render_matrix import Table, component_list, markdown, overview, plain
@@ -35,6 +37,7 @@ def parts() -> dict[tuple[str, str], str]:
         ("README.md", "resolution"): fenced(resolution(matrix, runtime)),
         ("README.md", "conflict"): fenced(conflict(matrix, runtime)),
         ("docs/matrix.md", "components"): markdown(component_list(matrix)),
+        ("docs/evidence.md", "evidence"): evidence_page(evidence_records(CHECKOUT)),
         ("docs/validation.md", "checks"): markdown(checks()),
     }
 

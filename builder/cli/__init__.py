@@ -21,7 +21,7 @@ from builder.cli.context import Context, find_root
 from builder.errors import MlruntimeError
 
 # In the order `--help` lists them.
-VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate")
+VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate", "diff")
 INTERRUPTED = 130
 
 

@@ -56,7 +56,7 @@ def build(
     store = Store(store_root())
     shop = Workshop(
         store=store,
-        fetch=partial(_fetched, store, context.ca_bundle),
+        fetch=partial(fetched, store, context.ca_bundle),
         engine=cache(Engine.connect),
         say=say,
         images=definitions.image_files(),
@@ -80,9 +80,10 @@ def build(
     emit(result, _text(result, image), as_json)
 
 
-def _fetched(
+def fetched(
     store: Store, ca_bundle: Path | None, artifacts: Iterable[Artifact]
 ) -> Mapping[str, Path]:
+    """Bring artifacts into the store from this host's registries; return files by sha256."""
     with downloads(say) as progress:
         return fetcher(store, ca_bundle).fetch_all(artifacts, progress)
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from builder.cli.context import Context
+from builder.cli.explore import explore
+from builder.cli.outdated import outdated
 from builder.cli.output import emit
 from builder.definitions import read_text
 from builder.document import did_you_mean
@@ -34,6 +36,8 @@ def register(app: typer.Typer) -> None:
     matrix = typer.Typer(help="The compatibility facts.", no_args_is_help=True)
     matrix.command("check")(check)
     matrix.command("show")(show)
+    matrix.command("outdated")(outdated)
+    matrix.command("explore")(explore)
     app.add_typer(matrix, name="matrix")
 
 

@@ -73,7 +73,7 @@ class Archive:
         self._base: set[str] = set()
         for entry in _read_indices(root / "state/lists", self._codename):
             self._add(entry)
-        self._names = {name for name, _ in self._entries}
+        self._names = frozenset(name for name, _ in self._entries)
 
     @property
     def base(self) -> tuple[str, ...]:
@@ -84,6 +84,11 @@ class Archive:
         """
         merged = {"usr-is-merged"} & self._names
         return tuple(sorted(self._base | merged | {"apt"}))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of all packages of the release."""
+        return self._names
 
     def has(self, name: str) -> bool:
         """Return whether the release has a package of this name."""

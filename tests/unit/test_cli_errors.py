@@ -248,9 +248,9 @@ CASES = {
         Bad("a recipe by hand", 4, BUILD, swap(C, 'base": "sha256:1', 'base": "sha256:2')),
         Bad("the lock of another", 4, BUILD, swap(C, '"0.1-ml"', '"0.2-ml"')),
         Bad("without Python", 4, BUILD, swap(C, '  "python": "3.11",\n', "")),
-        Bad("stale matrix", 4, BUILD, swap(Y, "Spark needs", "Spark wants")),
+        Bad("stale matrix", 4, BUILD, swap(Y, ">=3.11", ">=3.10")),
         Bad("stale everything", 4, STALE, lambda root: [
-            swap(Y, "Spark needs", "Spark wants")(root),
+            swap(Y, ">=3.11", ">=3.10")(root),
             swap(R, "summary: x", "summary: y")(root),
             swap(P, "1+a", "1+b")(root),
             swap(C, '"spark": "3.5.8"', '"spark": "3.5.7"')(root),
@@ -400,7 +400,7 @@ def test_validate_refuses_a_stale_lock_as_build_does(
 ) -> None:
     digest = lock(root).digest
     monkeypatch.setattr(Engine, "connect", lambda: Engines({"io.mlruntime.lock.digest": digest}))
-    swap(Y, "Spark needs", "Spark wants")(root)
+    swap(Y, ">=3.11", ">=3.10")(root)
     code, err = told(("validate", "0.1-ml"), root, capsys)
     assert code == 4
     assert "the lock is stale\n  why: matrix.yaml has changed since" in err

@@ -9,6 +9,7 @@ import pytest
 from packaging.version import Version
 
 from builder.errors import InvalidDefinition
+from builder.facts import EXPLORED
 from builder.matrix import MEASURED, Matrix, parse_matrix, release_order
 from builder.render_matrix import component_list, markdown, overview, plain, release_list
 from builder.rules import problems
@@ -195,7 +196,7 @@ def test_a_version_that_fits_nothing_makes_only_that_release_unusable() -> None:
 def test_the_matrix_of_this_repository_is_sound() -> None:
     matrix = parse_matrix((ROOT / "matrix.yaml").read_text(encoding="utf-8"), file="matrix.yaml")
     assert problems(matrix) == ()
-    assert all(e.source.startswith(("https://", "pkg:", MEASURED)) for e in matrix.edges)
+    assert all(e.source.startswith(("https://", "pkg:", MEASURED, EXPLORED)) for e in matrix.edges)
     for name in ("tensorflow", "spark", "graphframes", "cuda", "cudnn", "nccl", "driver", "debian"):
         assert any(t.component == name for e in matrix.edges for t in (*e.when, *e.requires))
 

@@ -87,7 +87,7 @@ def test_every_mlruntime_command_would_be_understood(name: str, line: str) -> No
 
 
 def test_the_parser_of_commands_refuses_what_is_not_there() -> None:
-    for line in ("resolve 6.0-ml --sat x==1", "release 6.0-ml", "matrix explore", "build --load"):
+    for line in ("resolve 6.0-ml --sat x==1", "release 6.0-ml", "matrix explored", "build --load"):
         with pytest.raises((typer.exceptions.TyperException, AssertionError)):
             parse(shlex.split(line))
 

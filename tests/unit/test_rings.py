@@ -13,18 +13,26 @@ CORE = frozenset(
     {
         "conflict",
         "containers",
+        "difference",
         "dockerfile",
         "document",
         "edges",
         "errors",
         "explain",
+        "exploring.combinations",
+        "exploring.diagnosis",
+        "exploring.evidence",
+        "exploring.record",
         "facts",
         "lock",
         "matrix",
+        "matrix_text",
         "oci",
         "patching",
+        "outdated",
         "plan",
         "recipe",
+        "render_difference",
         "render_matrix",
         "report",
         "resolve",
@@ -66,9 +74,12 @@ STAGES = frozenset(
         "build",
         "cluster",
         "doctor",
+        "exploring.state",
+        "exploring.sweep",
         "image",
         "layout",
         "native",
+        "releases",
         "staleness",
         "layering.bytecode",
         "layering.debian",
@@ -187,7 +198,7 @@ def in_cli(name: str) -> bool:
 def test_every_module_is_in_exactly_one_ring() -> None:
     assert not CORE & EDGES
     assert not (CORE | EDGES) & STAGES
-    packages = {"", "layering", "locking", "validation"}
+    packages = {"", "exploring", "layering", "locking", "validation"}
     assert {n for n in MODULES if not in_cli(n)} - packages == CORE | EDGES | STAGES
 
 

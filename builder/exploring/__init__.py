@@ -1,0 +1,1 @@
+"""Evidence for combinations of releases: what works together, what only builds, what breaks."""
