@@ -5,37 +5,28 @@ batch. Costs about two minutes a runtime on two cores, the image apart.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from builder.engine import Engine, Mount
-from builder.lock import Lock, parse_lock
-from tests.conftest import CHECKOUT, mlruntime
+from builder.lock import Lock
+from tests.conftest import CHECKOUT, RUNTIMES, Runtime, read_lock
 
 PROGRAMS = Path(__file__).parent / "programs"
 SECONDS = 900
 
 
-def _lock(runtime: str) -> Lock:
-    path = CHECKOUT / "runtimes" / runtime / "lock.json"
-    return parse_lock(path.read_text(encoding="utf-8"), file=str(path))
-
-
-def _patched(runtime: str) -> bool:
-    return "+mlr." in dict(_lock(runtime).components).get("horovod", "")
-
-
-RUNTIMES = [p.parent.name for p in sorted((CHECKOUT / "runtimes").glob("*/lock.json"))]
-PATCHED = [runtime for runtime in RUNTIMES if _patched(runtime)]
+PATCHED = [name for name in RUNTIMES if "+mlr." in read_lock(CHECKOUT, name).component("horovod")]
 
 
 @pytest.fixture(scope="module", params=PATCHED)
-def image(request: pytest.FixtureRequest) -> tuple[str, Lock]:
+def image(request: pytest.FixtureRequest, ready: Callable[[str], Runtime]) -> tuple[str, Lock]:
     """Return the image of a runtime with a patched Horovod, and its lock."""
-    built = mlruntime(CHECKOUT, "build", request.param, "--load")
-    return str(built["image_id"]), _lock(request.param)
+    runtime = ready(request.param)
+    return runtime.image, runtime.lock
 
 
 def on_two_ranks(engine: Engine, image: str, **environment: str) -> list[dict[str, Any]]:

@@ -1,0 +1,112 @@
+"""A native build that cannot be: the reason in words, the log in the store."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.engine import RunResult
+from builder.errors import CommandFailed
+from builder.lock import Artifact, NativeWheel
+from builder.native import build
+from builder.store import Store
+from tests.unit.test_patching import diff, sdist
+
+GOOD = diff("a\n", "b\n", "x").encode()
+
+
+class Engine:
+    """Says a line and leaves a wheel of some name in the folder for results."""
+
+    def __init__(self, wheel: str, code: int = 0) -> None:
+        self.wheel, self.code, self.asked = wheel, code, 0
+
+    def run(
+        self, image: str, command: Any, *, on_line: Callable[[str], None], mounts: Any, **_: Any
+    ) -> RunResult:
+        self.asked += 1
+        on_line("compiling")
+        out = next(Path(m.source) for m in mounts if m.target == "/mlr/out")
+        (out / self.wheel).write_bytes(b"wheel")
+        return RunResult(exit_code=self.code, tail="compiling\nx.cc:1: no such thing")
+
+
+def attempt(root: Path, engine: Engine, patch: bytes = GOOD, locked: bytes | None = None) -> Any:
+    content = sdist(x="a\n")
+    source = root / "toy-1.tar.gz"
+    source.write_bytes(content)
+    artifact = Artifact(
+        kind="sdist",
+        name="toy",
+        version="1",
+        filename="toy-1.tar.gz",
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        origin="pypi",
+    )
+    native = NativeWheel(
+        name="toy",
+        version="1+mlr.1",
+        python="3.11",
+        sdist=artifact,
+        against=(),
+        requirements=(),
+        environment=(),
+        patches=(("1.patch", hashlib.sha256(locked or patch).hexdigest()),),
+        base="sha256:1",
+        toolchain="sha256:1",
+    )
+    return build(
+        Store(root / "store"),
+        engine,  # type: ignore[arg-type]
+        "image",
+        native,
+        files={artifact.sha256: source},
+        toolchain=(),
+        patches={"1.patch": patch},
+        on_line=lambda line: None,
+    )
+
+
+def log_of(error: CommandFailed) -> str:
+    assert error.hint is not None and error.hint.startswith("the whole log: ")
+    return Path(error.hint.removeprefix("the whole log: ")).read_text(encoding="utf-8")
+
+
+def test_a_patch_that_does_not_apply_is_named_and_nothing_is_compiled(tmp_path: Path) -> None:
+    engine = Engine("toy-1+mlr.1-py3-none-any.whl")
+    with pytest.raises(CommandFailed) as caught:
+        attempt(tmp_path, engine, diff("c\n", "b\n", "x").encode())
+    said = "1.patch does not apply: hunk 1 of x: line 1 should be 'c', the file has 'a'"
+    assert caught.value.why == said
+    assert said in log_of(caught.value)
+    assert engine.asked == 0
+    assert (tmp_path / "toy-1.tar.gz").read_bytes() == sdist(x="a\n")
+
+
+def test_what_fails_to_compile_leaves_its_whole_log(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        attempt(tmp_path, Engine("toy-1+mlr.1-py3-none-any.whl", code=2))
+    assert "x.cc:1: no such thing" in str(caught.value)
+    assert log_of(caught.value).startswith("1.patch: 1 files\ncompiling\n")
+
+
+def test_a_wheel_of_another_version_is_not_kept(tmp_path: Path) -> None:
+    """A local version label that the patches forgot."""
+    with pytest.raises(CommandFailed, match="could not be built") as caught:
+        attempt(tmp_path, Engine("toy-1-py3-none-any.whl"))
+    assert caught.value.why == "the build made toy-1-py3-none-any.whl"
+
+
+def test_a_patch_that_is_not_the_locked_one(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"patch 1\.patch is not the locked one"):
+        attempt(tmp_path, Engine("toy-1+mlr.1-py3-none-any.whl"), locked=b"other")
+
+
+def test_a_patched_wheel_is_kept_and_found_again(tmp_path: Path) -> None:
+    engine = Engine("toy-1+mlr.1-py3-none-any.whl")
+    first = attempt(tmp_path, engine)
+    assert attempt(tmp_path, engine) == first
+    assert (first.filename, engine.asked) == ("toy-1+mlr.1-py3-none-any.whl", 1)
