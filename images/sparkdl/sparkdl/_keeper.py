@@ -31,6 +31,8 @@ _REQUEST_SECONDS = 10.0
 _PR_SET_PDEATHSIG = 1
 _SIZE = struct.Struct(">Q")
 DESCRIPTORS = 3
+# What every rank needs, imported once instead of in each.
+_OWN = ("cloudpickle", "sparkdl._rank", "sparkdl.horovod")
 # What sets the number of threads, or chooses code, is read when a library is loaded.
 READ_AT_IMPORT = ("TF_", "KERAS", "OMP_", "OPENBLAS_", "MKL_", "XLA_", "LD_", "PYTHON")
 
@@ -50,6 +52,9 @@ def main() -> None:
     except OSError:
         return  # another task of this executor was faster
     server.listen(64)
+    if os.fork():
+        # It is nobody's child: whoever started it need not wait for its end, only for this one.
+        os._exit(0)
     _Keeper(server, float(seconds), [parse_owner(one) for one in owners]).serve()
 
 
@@ -121,7 +126,7 @@ class _Keeper:
             if peer_uid(connection) != os.getuid():
                 raise PermissionError("a process of another user")
             request, descriptors = _read_request(connection)
-            preload(request["preload"])
+            preload([*_OWN, *request["preload"]])
             pid = self._fork(request, descriptors, connection)
             connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
         except (OSError, ValueError, KeyError):

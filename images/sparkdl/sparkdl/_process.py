@@ -19,7 +19,6 @@ _KEEPER_SECONDS = 20.0
 _FRAMEWORKS = ("tensorflow", "horovod.tensorflow", "keras", "horovod.tensorflow.keras")
 # These change what importing Keras does: a main that sets them must do that for itself.
 _SWITCHES = (b"TF_USE_LEGACY_KERAS", b"KERAS_BACKEND")
-_launched: list["subprocess.Popen[bytes]"] = []
 
 
 def preloads(payload: bytes) -> list[str]:
@@ -155,12 +154,11 @@ def _launch(name: str, environ: Mapping[str, str], belongs: list[str], keep_warm
     seconds = str(max(keep_warm, 1.0))
     # What belongs to one rank, the rendezvous' token above all, is not the keeper's.
     shared = {name: value for name, value in environ.items() if not name.startswith("HOROVOD_")}
-    _launched[:] = [one for one in _launched if one.poll() is None]
-    _launched.append(
-        subprocess.Popen(
-            [sys.executable, "-c", code, name, seconds, *belongs],
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            env={**shared, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)},
-        )
+    subprocess.run(
+        [sys.executable, "-c", code, name, seconds, *belongs],
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        env={**shared, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)},
+        timeout=_KEEPER_SECONDS,
+        check=False,  # whether it listens is seen by connecting
     )

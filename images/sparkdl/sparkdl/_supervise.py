@@ -23,6 +23,7 @@ from sparkdl._options import RunOptions
 from sparkdl._ranks import place
 
 _TICK_SECONDS = 0.1
+_MOMENT_SECONDS = 0.002
 # A cause may arrive later than what it did to the other ranks.
 _CAUSE_SECONDS = 3.0
 _END_SECONDS = 10.0
@@ -134,7 +135,8 @@ class _Attempt:
 
     def _watch(self) -> bytes:
         while True:
-            wait = _TICK_SECONDS
+            # When all ranks have ended, their tasks do so in a moment.
+            wait = _MOMENT_SECONDS if self._all_over() else _TICK_SECONDS
             try:
                 while True:
                     self._take(self.control.events.get(timeout=wait))
