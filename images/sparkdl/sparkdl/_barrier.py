@@ -5,9 +5,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark import BarrierTaskContext, InheritableThread, SparkContext
@@ -23,6 +22,8 @@ from sparkdl._options import RunOptions
 # Executors of a new application are still registering; those of an old one are as many as
 # they will be, give or take one that is being replaced.
 _NEW_APPLICATION_SECONDS = 20.0
+_FIRST_EXECUTOR_SECONDS = 60.0
+_NEXT_EXECUTOR_SECONDS = 5.0
 _SETTLE_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
 
@@ -128,6 +129,17 @@ class SparkTasks:
             with contextlib.suppress(Exception):
                 self._broadcast.destroy()
 
+    def launched(self) -> bool:
+        """Return whether Spark has given any of this job's tasks to an executor."""
+        with contextlib.suppress(Exception):
+            tracker = self._context._jsc.sc().statusTracker()
+            for job in tracker.getJobIdsForTag(self._tag):
+                for stage in tracker.getJobInfo(job).get().stageIds():
+                    info = tracker.getStageInfo(stage)
+                    if info.isDefined() and info.get().numActiveTasks() > 0:
+                        return True
+        return False
+
     def shun(self, members: Sequence[Member]) -> None:
         """Have the executors replaced on which ranks went silent: Spark trusts them for longer."""
         scala = self._context._jsc.sc()
@@ -182,23 +194,33 @@ def slots(context: SparkContext) -> int:
     return int(scala.maxNumConcurrentTasks(profile))
 
 
-def require_slots(context: SparkContext, np: int, say: Any = print) -> int:
-    """Return the number of slots, or raise ``NotEnoughSlots`` within seconds if under ``np``."""
-    now = time.time()
-    new_until = context.startTime / 1000 + _NEW_APPLICATION_SECONDS
-    deadline = max(now + _SETTLE_SECONDS, new_until)
-    told_at = now + _SETTLE_SECONDS
+def require_slots(context: SparkContext, np: int, say: Callable[[str], None] = print) -> int:
+    """Return the number of slots, or raise ``NotEnoughSlots`` within seconds if under ``np``.
+
+    Only a new application is given longer, and told so: nobody can know how many of its
+    executors are still on their way.
+    """
+    born = context.startTime / 1000
+    began = grown = time.time()
+    most = said = 0
     while (found := slots(context)) < np:
-        if time.time() >= deadline:
+        now = time.time()
+        if found > most:
+            most, grown = found, now
+        new = _NEW_APPLICATION_SECONDS if most else _FIRST_EXECUTOR_SECONDS
+        deadline = max(began + _SETTLE_SECONDS, born + new)
+        if most and now < born + _FIRST_EXECUTOR_SECONDS:
+            deadline = max(deadline, grown + _NEXT_EXECUTOR_SECONDS)
+        if now >= deadline:
             raise NotEnoughSlots(
                 f"np={np}, but the cluster has {found} task slots: every rank needs one at the "
                 "same time. Lower np, or give the application more executors or cores."
             )
-        if time.time() >= told_at:
+        if not said and now >= began + _SETTLE_SECONDS:
+            said = 1
             say(
                 f"HorovodRunner: {found} of {np} task slots so far; executors of this new "
-                f"application may still be coming, waiting for {deadline - time.time():.0f} s"
+                f"application may still be coming: waiting up to {deadline - now:.0f} s"
             )
-            told_at = deadline
         time.sleep(_LOOK_SECONDS)
     return found

@@ -5,6 +5,9 @@ So one process imports what the next ``main`` will, runs nothing else, and forks
 each rank: every rank starts from the same clean state, in milliseconds. It has a single thread
 whenever it forks.
 
+It imports what the text of ``main`` names before it forks, and what ranks turn out to have
+imported when it has nothing else to do.
+
 It speaks with tasks over a Unix socket in the abstract namespace (no file), to processes of the
 same user only. It kills a rank whose task hangs up, and ends itself when one of the processes
 it belongs to is gone or nobody has asked it for anything for a while; its ranks die with it.
@@ -33,6 +36,10 @@ _SIZE = struct.Struct(">Q")
 DESCRIPTORS = 3
 # What every rank needs, imported once instead of in each.
 _OWN = ("cloudpickle", "sparkdl._rank", "sparkdl.horovod")
+# What takes long to import, in an order in which none imports a later one.
+FRAMEWORKS = ("tensorflow", "horovod.tensorflow", "keras", "horovod.tensorflow.keras")
+# These change what importing Keras does: a main that sets them must do that for itself.
+SWITCHES = ("TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
 # What sets the number of threads, or chooses code, is read when a library is loaded.
 READ_AT_IMPORT = ("TF_", "KERAS", "OMP_", "OPENBLAS_", "MKL_", "XLA_", "LD_", "PYTHON")
 
@@ -100,6 +107,9 @@ class _Keeper:
         wake.setblocking(False)
         self._wake_write = wake
         self.select.register(self.wake, selectors.EVENT_READ, self._reap)
+        self.lessons, self._teach = os.pipe()
+        self.select.register(self.lessons, selectors.EVENT_READ, self._learn)
+        self.wanted: set[str] = set()
         # Ctrl-C in a terminal reaches the whole foreground group: the driver decides, not this.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -109,6 +119,9 @@ class _Keeper:
         while self._wanted():
             for key, _ in self.select.select(_LOOK_SECONDS):
                 key.data(key.fileobj)
+            if self.wanted and not self.ranks:
+                preload([name for name in FRAMEWORKS if name in self.wanted])
+                self.wanted.clear()
         for rank in self.ranks.values():
             _kill(rank.pid)
 
@@ -149,7 +162,7 @@ class _Keeper:
         try:
             self._forget()
             connection.close()
-            _become_rank(request, descriptors, keeper)
+            _become_rank(request, descriptors, keeper, self._teach)
         except BaseException:  # the child must never come back into the keeper's loop
             traceback.print_exc()
         finally:
@@ -159,10 +172,16 @@ class _Keeper:
         """In the child: let go of everything that is the keeper's."""
         signal.set_wakeup_fd(-1)
         self.select.close()
+        os.close(self.lessons)
         for one in (self.server, self.wake, self._wake_write):
             one.close()
         for rank in self.ranks.values():
             rank.connection.close()
+
+    def _learn(self, lessons: int) -> None:
+        """A rank says what it has imported, one name a line."""
+        names = os.read(lessons, 1 << 16).decode().split()
+        self.wanted.update(name for name in names if name not in sys.modules)
 
     def _hung_up(self, connection: socket.socket) -> None:
         """A task never says anything after its request: readable means that it is gone."""
@@ -250,7 +269,7 @@ def preload(names: list[str]) -> None:
             traceback.print_exc()
 
 
-def _become_rank(request: dict[str, Any], descriptors: list[int], keeper: int) -> None:
+def _become_rank(request: dict[str, Any], descriptors: list[int], keeper: int, teach: int) -> None:
     os.setsid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:
@@ -278,7 +297,14 @@ def _become_rank(request: dict[str, Any], descriptors: list[int], keeper: int) -
     _reseed()
     from sparkdl import _rank
 
-    _rank.serve(channel, timeline)
+    _rank.serve(channel, timeline, lambda: _tell_imports(teach, request["environ"]))
+
+
+def _tell_imports(teach: int, given: dict[str, str]) -> None:
+    """Tell the keeper what was imported here, unless ``main`` had switched what that does."""
+    switched = any(os.environ.get(name) != given.get(name) for name in SWITCHES)
+    names = FRAMEWORKS[:1] if switched else FRAMEWORKS
+    os.write(teach, "".join(f"{name}\n" for name in names if name in sys.modules).encode())
 
 
 def _text_file(descriptor: int) -> TextIO:

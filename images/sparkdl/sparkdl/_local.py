@@ -55,6 +55,10 @@ class LocalTasks:
             thread.join(seconds)
         self._threads.clear()
 
+    def launched(self) -> bool:
+        """Threads have no slots to wait for."""
+        return True
+
     def shun(self, members: Sequence[Member]) -> None:
         """There is no other place."""
 

@@ -15,15 +15,12 @@ from sparkdl import _keeper
 from sparkdl._wire import Channel
 
 _KEEPER_SECONDS = 20.0
-# Imported ahead, in this order, if ``main`` names them.
-_FRAMEWORKS = ("tensorflow", "horovod.tensorflow", "keras", "horovod.tensorflow.keras")
-# These change what importing Keras does: a main that sets them must do that for itself.
-_SWITCHES = (b"TF_USE_LEGACY_KERAS", b"KERAS_BACKEND")
 
 
 def preloads(payload: bytes) -> list[str]:
     """Return the frameworks to import before the fork: those whose names are in ``payload``."""
-    names = _FRAMEWORKS[:1] if any(one in payload for one in _SWITCHES) else _FRAMEWORKS
+    switched = any(name.encode() in payload for name in _keeper.SWITCHES)
+    names = _keeper.FRAMEWORKS[:1] if switched else _keeper.FRAMEWORKS
     return [name for name in names if all(part.encode() in payload for part in name.split("."))]
 
 

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cloudpickle
@@ -66,7 +66,7 @@ def threads(given: Mapping[str, str], count: int) -> dict[str, str]:
     return {name: given.get(name, str(value)) for name, value in wanted.items()}
 
 
-def serve(descriptor: int, timeline: int) -> None:
+def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> None:
     """Be one rank: take the work from the channel, do it, send what came of it, and end.
 
     ``timeline`` is inherited by nobody; Horovod opens it by its name in /proc.
@@ -97,6 +97,7 @@ def serve(descriptor: int, timeline: int) -> None:
     except BaseException as error:
         status = 1
         _report(account(error, placement))
+    before_end()
     _end(status)
 
 

@@ -14,6 +14,7 @@ from sparkdl._errors import (
     HorovodRunnerError,
     RankFailed,
     RankLost,
+    RunCancelled,
     first_cause,
     how_it_ended,
     lost,
@@ -28,6 +29,7 @@ _MOMENT_SECONDS = 0.002
 _CAUSE_SECONDS = 3.0
 _END_SECONDS = 10.0
 _WAITING_SECONDS = 3.0
+_VERDICT_SECONDS = 1.0
 
 
 class Launcher(Protocol):
@@ -47,6 +49,9 @@ class Launcher(Protocol):
 
     def finish(self, seconds: float) -> None:
         """Wait for the tasks to end; end them when they have not after this time."""
+
+    def launched(self) -> bool:
+        """Return whether Spark has started any of the tasks, as far as it is known."""
 
     def shun(self, members: Sequence[Member]) -> None:
         """Have no more tasks started where these have gone silent."""
@@ -125,6 +130,8 @@ class _Attempt:
             self.placed = False
             self.began = self.looked = time.monotonic()
             self.first_join: float | None = None
+            self.launched: float | None = None
+            self.verdict: tuple[float, HorovodRunnerError] | None = None
             self.said_waiting = False
             launcher.start(control.invitation, self.np)
             try:
@@ -158,9 +165,23 @@ class _Attempt:
         )
 
     def _spark_ended(self) -> None:
-        """Raise when the tasks were ended by somebody else; what ranks said comes first."""
-        if self.blame_after is None:
-            self.launcher.result()
+        """Raise when the tasks were ended by somebody else, who also cut off what runs in them.
+
+        Spark's word and the end of a connection come in any order: each waits for the other.
+        """
+        now = time.monotonic()
+        try:
+            if self.blame_after is None:
+                self.launcher.result()
+        except RunCancelled:
+            raise
+        except HorovodRunnerError as error:
+            if self.verdict is None:
+                # What ranks or their connections have to say is more exact.
+                kind = RankLost(str(error), rank=None) if self.placed else error
+                self.verdict = (now + _VERDICT_SECONDS, kind)
+        if self.verdict is not None and now > self.verdict[0]:
+            raise self.verdict[1]
 
     def _take(self, event: Any) -> None:
         if isinstance(event, Joined):
@@ -214,7 +235,11 @@ class _Attempt:
             if member.over["result"] or any(one.rank == member.rank for one in self.failures):
                 return
             raise self._lost(member, how_it_ended(member.over["status"]))
-        raise self._lost(member, "was cut off: its Python worker, executor or machine is gone")
+        if self.verdict is None or getattr(self.verdict[1], "rank", None) is None:
+            error = self._lost(
+                member, "was cut off: its Python worker, executor or machine is gone"
+            )
+            self.verdict = (time.monotonic() + _VERDICT_SECONDS, error)
 
     def _lost(self, member: Member, how: str) -> RankFailed:
         rank = member.rank if member.rank >= 0 else None
@@ -265,14 +290,17 @@ class _Attempt:
 
     def _check_start(self, now: float) -> None:
         options, there = self.options, len(self.control.members)
-        if self.first_join is None:
-            if not self.said_waiting and now - self.began > _WAITING_SECONDS:
+        since = self.first_join or self.launched
+        if since is None:
+            if self.launcher.launched():
+                self.launched = now
+            elif not self.said_waiting and now - self.began > _WAITING_SECONDS:
                 self.said_waiting = True
                 self.logs.tell(
                     f"waiting for {self.np} free task slots at once; other jobs of this "
                     "application may hold them"
                 )
-        elif now - self.first_join > options.start_timeout:
+        elif now - since > options.start_timeout:
             missing = sorted(set(range(self.np)) - self.control.members.keys())
             raise lost(
                 None, self.np, None,
