@@ -51,14 +51,15 @@ class Driver:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def run(
-        self, call: str, np: int | None = None, *, options: Mapping[str, Any] | None = None,
+        self, call: str, ranks: int | None = None, *, options: Mapping[str, Any] | None = None,
         verbosity: str = "log_callback_only", thread: bool = True, **arguments: Any,
     ) -> int:  # fmt: skip
-        """Start a job: ``trainings:`` ``call`` on ``np`` ranks, without ``np`` on the driver."""
+        """Start a job: ``module:call`` on so many ranks, without ``ranks`` on the driver itself."""
         number = next(self._numbers)
-        job = {"id": number, "call": f"trainings:{call}", "arguments": arguments, "thread": thread}
-        if np is not None:
-            job |= {"np": np, "options": dict(options or {}), "verbosity": verbosity}
+        call = call if ":" in call else f"trainings:{call}"
+        job = {"id": number, "call": call, "arguments": arguments, "thread": thread}
+        if ranks is not None:
+            job |= {"np": ranks, "options": dict(options or {}), "verbosity": verbosity}
         self.cluster.driver.put(JOBS, archive(f"{number:04}.json", json.dumps(job).encode()))
         return number
 

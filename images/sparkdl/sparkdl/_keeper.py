@@ -26,6 +26,7 @@ import struct
 import sys
 import time
 import traceback
+import warnings
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -156,7 +157,10 @@ class _Keeper:
     ) -> int:
         keeper = os.getpid()
         gc.freeze()
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of BLAS's own idle threads, which know what a fork is.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid:
             return pid
         try:

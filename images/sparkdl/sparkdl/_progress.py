@@ -8,21 +8,21 @@ _BAR = 24
 
 def metrics_line(rank: int, metrics: Mapping[str, Any]) -> str | None:
     """Return the line for the log, ``None`` for what is only progress."""
-    if metrics["event"] == "progress":
+    if metrics["event"] in ("begin", "progress"):
         return None
     where = _epoch(metrics)
     if metrics["event"] == "batch":
         where = f"{where}, batch {_of(metrics['batch'], metrics.get('batches'))}"
-    elif metrics["event"] == "begin":
-        return f"[{rank}] {where} begins"
     seconds = f" ({metrics['seconds']:.1f} s)" if "seconds" in metrics else ""
     return f"[{rank}] {where}{seconds}: {_values(metrics['logs'])}".rstrip(": ")
 
 
 def progress_line(rank: int, metrics: Mapping[str, Any]) -> str | None:
     """Return the line that a terminal shows until the next one, ``None`` for none."""
-    if metrics["event"] in ("epoch", "begin"):
+    if metrics["event"] == "epoch":
         return None
+    if metrics["event"] == "begin":
+        return f"[{rank}] {_epoch(metrics)} begins"
     done, total = metrics["batch"], metrics.get("batches")
     bar = ""
     if total:
