@@ -139,6 +139,30 @@ def test_the_last_words_of_a_lost_rank_are_told() -> None:
     assert str(error).endswith("Its last output:\nFatal error")
 
 
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            "Job aborted due to stage failure: barrier task ResultTask(6, 1) finished.\n"
+            "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)\n"
+            "\tat org.apache.spark.api.python.BasePythonRunner",
+            "Python worker exited unexpectedly (crashed)",
+        ),
+        (
+            "Job aborted due to stage failure: barrier task ResultTask(6, 1) finished.\n"
+            "org.apache.spark.api.python.PythonException: Traceback (most recent call last):\n"
+            '  File "_attend.py", line 70, in attend\nConnectionError: no way to the driver\n'
+            "\n\tat org.apache.spark.api.python.BasePythonRunner",
+            "ConnectionError: no way to the driver",
+        ),
+        ("ExecutorLostFailure (executor 1 exited)", "ExecutorLostFailure (executor 1 exited)"),
+        ("", "no reason given"),
+    ],
+)
+def test_of_sparks_many_words_those_that_matter_are_told(message: str, words: str) -> None:
+    assert load("_errors").spark_reason(message) == words
+
+
 def test_a_failure_travels_as_text() -> None:
     one = failure(1, "ValueError: ünï")
     assert load("_errors").Failure.from_json(one.to_json()) == one

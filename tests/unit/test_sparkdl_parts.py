@@ -117,13 +117,26 @@ def test_threads_follow_the_slot_unless_they_are_set() -> None:
 
 
 def test_only_frameworks_that_main_names_are_imported_ahead() -> None:
-    preloads = load("_process").preloads
-    assert preloads(b"import tensorflow") == ["tensorflow"]
-    assert preloads(b"horovod.tensorflow") == ["tensorflow", "horovod.tensorflow"]
-    assert preloads(b"numpy") == []
-    everything = preloads(b"horovod.tensorflow.keras")
+    def frameworks(text: bytes) -> list[str]:
+        return list(load("_payload").frameworks(len, text))
+
+    assert frameworks(b"import tensorflow") == ["tensorflow"]
+    assert frameworks(b"horovod.tensorflow") == ["tensorflow", "horovod.tensorflow"]
+    assert frameworks(b"numpy") == []
+    everything = frameworks(b"horovod.tensorflow.keras")
     assert everything == ["tensorflow", "horovod.tensorflow", "keras", "horovod.tensorflow.keras"]
-    assert preloads(b"TF_USE_LEGACY_KERAS horovod.tensorflow.keras") == ["tensorflow"]
+    assert frameworks(b"TF_USE_LEGACY_KERAS horovod.tensorflow.keras") == ["tensorflow"]
+
+
+def test_a_main_that_is_sent_by_name_is_looked_up_in_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_sparkdl.py").write_text("def main():\n    import tensorflow\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import importlib
+
+    main = importlib.import_module("mine_sparkdl").main
+    assert load("_payload").frameworks(main, b"mine_sparkdl main") == ("tensorflow",)
 
 
 def logs(tmp_path: Path, **changed: Any) -> Any:

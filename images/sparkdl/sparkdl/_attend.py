@@ -55,6 +55,7 @@ class Terms:
     interface: str | None
     threads: int | None
     environment: Mapping[str, str]
+    preload: tuple[str, ...]
     keep_warm: float
     stall_timeout: float | None
 
@@ -108,6 +109,7 @@ class _Attendant:
         self.placement: Placement | None = None
         self.result: bytes | None = None
         self.done = threading.Event()
+        self.stopped = threading.Event()
         self.go: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
     def run(self, payload: bytes) -> bytes | None:
@@ -116,11 +118,12 @@ class _Attendant:
             environ = {**os.environ, **self._threads(), **self.terms.environment}
             self.process = _process.start(
                 environ=environ,
-                preload=_process.preloads(payload),
+                preload=list(self.terms.preload),
                 owners=list(self.seat.owners),
                 keep_warm=self.terms.keep_warm,
             )
-            place = self.go.get()
+            # Told to stop while there was nothing to kill yet.
+            place = None if self.stopped.is_set() else self.go.get()
             if place is None:
                 return None
             self._follow(place, payload)
@@ -206,6 +209,7 @@ class _Attendant:
             self._stop()
 
     def _stop(self) -> None:
+        self.stopped.set()
         self.go.put(None)
         if self.process is not None:
             self.process.kill()

@@ -109,6 +109,11 @@ def first_cause(failures: Sequence[Failure]) -> Failure | None:
 
 def spark_reason(message: str) -> str:
     """Return the sentence of Spark's error that says what happened."""
+    if "PythonException" in message:
+        raised = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception): .+", message, re.MULTILINE)
+        raised = [line for line in raised if "PythonException" not in line]
+        if raised:
+            return raised[-1].strip()
     for line in message.splitlines():
         found = re.search(r"(?:SparkException|IOException): (.*)|(Executor\w*Failure.*)", line)
         if found and "Job aborted" not in line:

@@ -2,9 +2,12 @@
 
 import inspect
 import io
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from sparkdl import _keeper
 from sparkdl._errors import NotSendable
 
 # Pickled again for each task by Spark, so what is larger goes by broadcast.
@@ -45,6 +48,25 @@ def pack(main: Callable[..., Any], kwargs: Mapping[str, Any]) -> bytes:
             "main instead, or pass what it can be made from."
         ) from error
     return buffer.getvalue()
+
+
+def frameworks(main: Callable[..., Any], payload: bytes) -> tuple[str, ...]:
+    """Return the frameworks to import before ranks are forked: those that ``main`` names.
+
+    A function of an importable module is pickled as its name, so that module's text counts too.
+    """
+    text = payload + _source(main)
+    switched = any(name.encode() in text for name in _keeper.SWITCHES)
+    names = _keeper.FRAMEWORKS[:1] if switched else _keeper.FRAMEWORKS
+    return tuple(name for name in names if all(p.encode() in text for p in name.split(".")))
+
+
+def _source(main: Callable[..., Any]) -> bytes:
+    module = sys.modules.get(getattr(main, "__module__", None) or "")
+    try:
+        return Path(str(getattr(module, "__file__", None) or "")).read_bytes()
+    except OSError:
+        return b""
 
 
 def _parts(main: Callable[..., Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

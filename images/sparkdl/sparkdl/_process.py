@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,11 +18,8 @@ from sparkdl._wire import Channel
 _KEEPER_SECONDS = 20.0
 
 
-def preloads(payload: bytes) -> list[str]:
-    """Return the frameworks to import before the fork: those whose names are in ``payload``."""
-    switched = any(name.encode() in payload for name in _keeper.SWITCHES)
-    names = _keeper.FRAMEWORKS[:1] if switched else _keeper.FRAMEWORKS
-    return [name for name in names if all(part.encode() in payload for part in name.split("."))]
+class KeeperEnded(RuntimeError):  # noqa: N818
+    """The process that ranks are forked from was there, but ended before it made one."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,11 +34,16 @@ class RankProcess:
 
     def state(self) -> str:
         """Return the letter that /proc has for the process; X when it is gone."""
+        return self._look()[0]
+
+    def _look(self) -> tuple[str, int]:
+        """Return the process's state and session."""
         try:
             with open(f"/proc/{self.pid}/stat", "rb") as file:  # noqa: PTH123
-                return file.read().rpartition(b")")[2].split()[0].decode()
+                fields = file.read().rpartition(b")")[2].split()
         except OSError:
-            return "X"
+            return "X", 0
+        return fields[0].decode(), int(fields[3])
 
     def wait(self) -> int | None:
         """Return the exit status (negative: the signal), ``None`` when the keeper is gone."""
@@ -52,8 +55,12 @@ class RankProcess:
 
     def kill(self) -> None:
         """End the process, and all that it has started, at once."""
+        # The keeper does it, even when this process is killed before it can; but it may be busy.
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
+        if self._look()[1] == self.pid:
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Give back what is open; the rank dies if it still runs."""
@@ -67,6 +74,16 @@ def start(
     *, environ: Mapping[str, str], preload: list[str], owners: list[int], keep_warm: float
 ) -> RankProcess:
     """Have a rank made in a process of its own, which waits for its work."""
+    try:
+        return _start(environ, preload, owners, keep_warm)
+    except KeeperEnded:
+        # It had waited long enough, just when it was needed.
+        return _start(environ, preload, owners, keep_warm)
+
+
+def _start(
+    environ: Mapping[str, str], preload: list[str], owners: list[int], keep_warm: float
+) -> RankProcess:
     connection = _connected(environ, owners, keep_warm)
     reading, writing = os.pipe()
     timeline, timeline_end = os.pipe()
@@ -78,7 +95,10 @@ def start(
         "preload": preload,
     }
     try:
-        _keeper.send_request(connection, request, [writing, theirs.fileno(), timeline_end])
+        try:
+            _keeper.send_request(connection, request, [writing, theirs.fileno(), timeline_end])
+        except OSError as error:
+            raise KeeperEnded(f"the process that ranks are forked from ended: {error}") from None
         answer = _line(connection)
     except BaseException:
         connection.close()
@@ -104,7 +124,7 @@ def _line(connection: socket.socket) -> dict[str, int]:
     while not data.endswith(b"\n"):
         part = connection.recv(1)
         if not part:
-            raise RuntimeError("the process that ranks are forked from ended")
+            raise KeeperEnded("the process that ranks are forked from ended")
         data += part
     return json.loads(data)
 

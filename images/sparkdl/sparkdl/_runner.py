@@ -69,40 +69,55 @@ class HorovodRunner:
         payload = _payload.pack(main, kwargs)
         run = _local if self.num_processor < 0 else _cluster
         everything = self.driver_log_verbosity == "all"
-        return cloudpickle.loads(run(payload, abs(self.num_processor), self._options, everything))
+        terms = _terms(self._options, _payload.frameworks(main, payload))
+        np = abs(self.num_processor)
+        return cloudpickle.loads(run(payload, terms, np, self._options, everything))
 
 
-def _terms(options):
+def _terms(options, frameworks):
     from sparkdl._attend import Terms
 
     return Terms(
         interface=options.interface,
         threads=options.threads,
         environment=dict(options.environment),
+        preload=frameworks,
         keep_warm=options.keep_warm,
         stall_timeout=options.stall_timeout,
     )
 
 
-def _local(payload, np, options, everything):
+def _local(payload, terms, np, options, everything):
     from sparkdl import _supervise
     from sparkdl._local import LocalTasks
 
-    return _supervise.run(LocalTasks(payload, _terms(options)), np, options, everything)
+    return _supervise.run(LocalTasks(payload, terms), np, options, everything)
 
 
-def _cluster(payload, np, options, everything):
+def _cluster(payload, terms, np, options, everything):
     # Local ranks need neither Spark nor a JVM.
     from pyspark.sql import SparkSession
 
     from sparkdl import _barrier, _supervise
     from sparkdl._cluster import require_suitable
 
-    context = SparkSession.builder.getOrCreate().sparkContext
+    context = _context(SparkSession.builder.getOrCreate())
     require_suitable(context.getConf().get)
     found = _barrier.require_slots(context, max(np, 1))
-    tasks = _barrier.SparkTasks(context, payload, _terms(options))
+    tasks = _barrier.SparkTasks(context, payload, terms)
     try:
         return _supervise.run(tasks, np or found, options, everything)
     finally:
         tasks.close()
+
+
+def _context(session):
+    from sparkdl._errors import UnsuitableCluster
+
+    try:
+        return session.sparkContext
+    except Exception as error:
+        raise UnsuitableCluster(
+            "this Spark session has no SparkContext (it is a Spark Connect session), and ranks "
+            "are started through one. Run the driver program on the cluster, or use np < 0."
+        ) from error

@@ -12,7 +12,6 @@ from sparkdl._control import Control, Failed, Invitation, Joined, Member, Over
 from sparkdl._errors import (
     Failure,
     HorovodRunnerError,
-    RankFailed,
     RankLost,
     RunCancelled,
     first_cause,
@@ -131,7 +130,7 @@ class _Attempt:
             self.began = self.looked = time.monotonic()
             self.first_join: float | None = None
             self.launched: float | None = None
-            self.verdict: tuple[float, HorovodRunnerError] | None = None
+            self.verdict: tuple[float, RankLost] | None = None
             self.said_waiting = False
             launcher.start(control.invitation, self.np)
             try:
@@ -178,8 +177,7 @@ class _Attempt:
         except HorovodRunnerError as error:
             if self.verdict is None:
                 # What ranks or their connections have to say is more exact.
-                kind = RankLost(str(error), rank=None) if self.placed else error
-                self.verdict = (now + _VERDICT_SECONDS, kind)
+                self.verdict = (now + _VERDICT_SECONDS, RankLost(str(error), rank=None))
         if self.verdict is not None and now > self.verdict[0]:
             raise self.verdict[1]
 
@@ -235,13 +233,13 @@ class _Attempt:
             if member.over["result"] or any(one.rank == member.rank for one in self.failures):
                 return
             raise self._lost(member, how_it_ended(member.over["status"]))
-        if self.verdict is None or getattr(self.verdict[1], "rank", None) is None:
+        if self.verdict is None or self.verdict[1].rank is None:
             error = self._lost(
                 member, "was cut off: its Python worker, executor or machine is gone"
             )
             self.verdict = (time.monotonic() + _VERDICT_SECONDS, error)
 
-    def _lost(self, member: Member, how: str) -> RankFailed:
+    def _lost(self, member: Member, how: str) -> RankLost:
         rank = member.rank if member.rank >= 0 else None
         last = "" if rank is None else self.logs.last_words(rank)
         return lost(rank, self.np, member.host, how, last)
