@@ -90,7 +90,7 @@ def _launching(program: Driver) -> list[tuple[str, ...]]:
 
 def _recovery(program: Driver) -> list[tuple[str, ...]]:
     """From a rank's kill to the next batch that is done."""
-    job = program.run("train", 2, options={"max_restarts": 1}, epochs=8, pause=0.1, name="recovery")
+    job = program.run("train", 2, options={"max_restarts": 1}, epochs=5, hold=3, name="recovery")
     note = program.await_epoch("recovery", 3)
     killed = time.monotonic()
     program.node(note["host"]).call(["kill", "-9", str(note["pid"])])
