@@ -108,33 +108,59 @@ def test_the_cause_is_told_and_not_its_consequences() -> None:
         failure(1, "ValueError: boo"),
         failure(2, "KeyError: 3"),
     ]
-    error = load("_errors").from_spark("whatever", failures, {0: (0, "h")}, 3)
+    error = load("_errors").first_cause(failures).as_error(3)
     assert error.rank == 1
     assert str(error) == "rank 1 of 3 on h failed: ValueError: boo\n\nTrace"
 
 
-def test_a_rank_that_died_silently_is_named_from_what_spark_says() -> None:
-    message = (
-        "Job aborted due to stage failure: barrier task ResultTask(6, 1) finished unsuccessfully.\n"
-        "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)"
-    )
-    started = {0: (1, "a"), 1: (0, "b")}
-    error = load("_errors").from_spark(message, [], started, 2)
-    assert error.rank == 0
-    assert str(error) == "rank 0 of 2 on b died: Python worker exited unexpectedly (crashed)"
-
-
-def test_the_silent_one_is_to_blame_when_spark_names_its_victim() -> None:
-    message = "barrier task ResultTask(6, 0) finished unsuccessfully."
-    started = {0: (0, "a"), 1: (1, "b")}
+def test_consequences_alone_are_no_cause() -> None:
     victim = failure(0, "UnknownError: Horovod has been shut down")
-    error = load("_errors").from_spark(message, [victim], started, 2)
-    assert error.rank == 1
-    assert "on b died" in str(error)
+    assert load("_errors").first_cause([victim]) is None
 
 
-def test_sparks_own_error_stands_when_no_rank_started() -> None:
-    assert load("_errors").from_spark("slots", [], {}, 2) is None
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (-11, "was killed by SIGSEGV"),
+        (-9, "was killed by SIGKILL (the kernel does that when memory runs out)"),
+        (-99, "was killed by signal 99"),
+        (3, "ended with status 3 before main returned"),
+        (None, "died, and the process that it was forked from too"),
+    ],
+)
+def test_a_death_is_told_by_its_status(status: int | None, words: str) -> None:
+    assert load("_errors").how_it_ended(status) == words
+
+
+def test_the_last_words_of_a_lost_rank_are_told() -> None:
+    error = load("_errors").lost(1, 2, "b", "was killed by SIGSEGV", "Fatal error")
+    assert isinstance(error, load("_errors").RankFailed)
+    assert str(error).startswith("rank 1 of 2 on b was killed by SIGSEGV\n")
+    assert str(error).endswith("Its last output:\nFatal error")
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            "Job aborted due to stage failure: barrier task ResultTask(6, 1) finished.\n"
+            "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)\n"
+            "\tat org.apache.spark.api.python.BasePythonRunner",
+            "Python worker exited unexpectedly (crashed)",
+        ),
+        (
+            "Job aborted due to stage failure: barrier task ResultTask(6, 1) finished.\n"
+            "org.apache.spark.api.python.PythonException: Traceback (most recent call last):\n"
+            '  File "_attend.py", line 70, in attend\nConnectionError: no way to the driver\n'
+            "\n\tat org.apache.spark.api.python.BasePythonRunner",
+            "ConnectionError: no way to the driver",
+        ),
+        ("ExecutorLostFailure (executor 1 exited)", "ExecutorLostFailure (executor 1 exited)"),
+        ("", "no reason given"),
+    ],
+)
+def test_of_sparks_many_words_those_that_matter_are_told(message: str, words: str) -> None:
+    assert load("_errors").spark_reason(message) == words
 
 
 def test_a_failure_travels_as_text() -> None:

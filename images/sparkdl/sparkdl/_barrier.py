@@ -1,80 +1,190 @@
 """Ranks as the tasks of one Spark barrier stage."""
 
 import contextlib
-import socket
+import os
+import secrets
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from py4j.protocol import Py4JJavaError
-from pyspark import BarrierTaskContext, SparkContext
+from pyspark import BarrierTaskContext, InheritableThread, SparkContext
+from pyspark.broadcast import Broadcast
 
-from sparkdl import _rank
-from sparkdl._errors import NotEnoughSlots, from_spark
-from sparkdl._network import address_of, interface_for
-from sparkdl._ranks import place
-from sparkdl._rendezvous import Rendezvous, report_failure, report_start
+from sparkdl import _attend, _payload
+from sparkdl._attend import Seat, Terms
+from sparkdl._control import Invitation, Member
+from sparkdl._errors import HorovodRunnerError, NotEnoughSlots, RunCancelled, spark_reason
+from sparkdl._logs import RunLogs
+from sparkdl._options import RunOptions
 
 # Executors of a new application are still registering; those of an old one are as many as
 # they will be, give or take one that is being replaced.
 _NEW_APPLICATION_SECONDS = 20.0
+_FIRST_EXECUTOR_SECONDS = 60.0
+_NEXT_EXECUTOR_SECONDS = 5.0
 _SETTLE_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankTask:
-    """The function of each barrier task; partition i becomes the i-th placement."""
+    """The function of each barrier task."""
 
-    payload: bytes
-    host: str
-    port: int
+    invitation: Invitation
+    terms: Terms
+    inline: bytes | None
+    broadcast: "Broadcast[bytes] | None"
 
     def __call__(self, _rows: Iterable[int]) -> Iterator[bytes]:
-        context = BarrierTaskContext.get()
-        hosts = [info.address.rsplit(":", 1)[0] for info in context.getTaskInfos()]
-        placement = place(hosts)[context.partitionId()]
-        address = address_of(self.host)
-        report_start(
-            address,
-            self.port,
-            partition=context.partitionId(),
-            rank=placement.rank,
-            host=socket.gethostname(),
+        payload = self.inline if self.broadcast is None else self.broadcast.value
+        result = _attend.attend(self.invitation, seat(), self.terms, payload or b"")
+        return iter([] if result is None else [result])
+
+
+def seat() -> Seat:
+    """Return what Spark gave to the task that this process runs."""
+    context = BarrierTaskContext.get()
+    number = context.partitionId()
+    gpu = context.resources().get("gpu")
+    daemon = os.getppid()
+    return Seat(
+        partition=number,
+        host=context.getTaskInfos()[number].address.rsplit(":", 1)[0],
+        cores=context.cpus(),
+        gpus=() if gpu is None else tuple(gpu.addresses),
+        owners=tuple(pid for pid in (daemon, _parent(daemon)) if pid > 1),
+        stage=context.stageId(),
+    )
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+        return int(file.read().rpartition(b")")[2].split()[1])
+    return 0
+
+
+class SparkTasks:
+    """The ranks' tasks as a barrier job, which runs in a thread so that it can be watched."""
+
+    def __init__(self, context: SparkContext, payload: bytes, terms: Terms) -> None:
+        self._context, self._payload, self._terms = context, payload, terms
+        conf = context.getConf()
+        self.host = conf.get("spark.driver.host") or "localhost"
+        bind = conf.get("spark.driver.bindAddress")
+        self.addresses: Sequence[str] = [self.host] if bind is None else [bind, self.host]
+        self._broadcast: Broadcast[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._tag = ""
+        self._rows: list[bytes] = []
+        self._error: BaseException | None = None
+
+    def start(self, invitation: Invitation, np: int) -> None:
+        """Submit the barrier job."""
+        inline = self._payload if len(self._payload) <= _payload.INLINE else None
+        if inline is None and self._broadcast is None:
+            self._broadcast = self._context.broadcast(self._payload)
+        task = RankTask(
+            invitation=invitation, terms=self._terms, inline=inline, broadcast=self._broadcast
         )
+        self._rows, self._error = [], None
+        self._tag = f"sparkdl-{secrets.token_hex(8)}"
+        self._thread = InheritableThread(target=self._collect, args=(task, np))
+        self._thread.daemon = True
+        self._thread.start()
+
+    def _collect(self, task: RankTask, np: int) -> None:
         try:
-            variables = _rank.environment(
-                placement,
-                address=address,
-                port=self.port,
-                interface=interface_for(placement.host, hosts),
-            )
-            result = _rank.run(self.payload, variables)
+            self._context.addJobTag(self._tag)
+            self._context.setLocalProperty("spark.job.description", f"HorovodRunner, {np} ranks")
+            job = self._context.parallelize(range(np), np).barrier().mapPartitions(task)
+            self._rows = job.collect()
         except BaseException as error:
-            # Before anything of this rank is torn down: so the driver hears of the cause
-            # before it hears of what the cause did to the other ranks.
-            with contextlib.suppress(OSError):
-                report_failure(address, self.port, _rank.account(error, placement))
-            if isinstance(error, Exception):
-                raise
-            raise RuntimeError(f"main ended with {error!r}") from error
-        return iter([result] if placement.rank == 0 else [])
+            self._error = error
+
+    def result(self) -> bytes | None:
+        """Return rank 0's result once the job has ended; raise what ended it otherwise."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        if self._error is not None:
+            raise told(self._error) from None
+        return bytes(self._rows[0]) if self._rows else None
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the job; cancel it when tasks do not end by themselves."""
+        thread = self._thread
+        if thread is None:
+            return
+        # Tasks that are there end at once; for those that never started nobody waits.
+        thread.join(min(seconds, 1.0))
+        if thread.is_alive():
+            with contextlib.suppress(Exception):
+                self._context.cancelJobsWithTag(self._tag)
+            thread.join(seconds)
+
+    def close(self) -> None:
+        """Remove what was broadcast, from the executors' disks too."""
+        if self._broadcast is not None:
+            with contextlib.suppress(Exception):
+                self._broadcast.destroy()
+
+    def launched(self) -> bool:
+        """Return whether Spark has given any of this job's tasks to an executor."""
+        with contextlib.suppress(Exception):
+            tracker = self._context._jsc.sc().statusTracker()
+            for job in tracker.getJobIdsForTag(self._tag):
+                for stage in tracker.getJobInfo(job).get().stageIds():
+                    info = tracker.getStageInfo(stage)
+                    if info.isDefined() and info.get().numActiveTasks() > 0:
+                        return True
+        return False
+
+    def shun(self, members: Sequence[Member]) -> None:
+        """Have the executors replaced on which ranks went silent: Spark trusts them for longer."""
+        scala = self._context._jsc.sc()
+        with contextlib.suppress(Exception):  # what it cannot do costs time, not the run
+            tasks = scala.statusStore().taskList(members[0].about["stage"], 0, 1 << 20)
+            executors = {
+                tasks.apply(i).index(): tasks.apply(i).executorId() for i in range(tasks.size())
+            }
+            for executor in {executors[one.partition] for one in members}:
+                scala.killAndReplaceExecutor(executor)
+
+    def slots(self, np: int, options: RunOptions, logs: RunLogs) -> int:
+        """Wait for lost slots to come back; with ``elastic``, go on with those that are there."""
+        deadline = time.monotonic() + options.slot_timeout
+        said = False
+        # A lost executor is noticed in a moment: do not count on it before that.
+        time.sleep(1.0)
+        while (found := slots(self._context)) < np:
+            if not said:
+                logs.tell(f"{found} of {np} task slots are there; waiting for the others")
+                said = True
+            logs.show()
+            if time.monotonic() > deadline:
+                if options.elastic and found >= options.min_np:
+                    logs.tell(f"going on with {found} ranks instead of {np}")
+                    return found
+                raise NotEnoughSlots(
+                    f"{found} of {np} task slots are left {options.slot_timeout:g} s after ranks "
+                    "were lost. Give the application more executors, wait longer with "
+                    "options(slot_timeout=…), or allow fewer ranks with options(elastic=True)."
+                )
+            time.sleep(_LOOK_SECONDS)
+        return np
 
 
-def run(context: SparkContext, payload: bytes, np: int) -> bytes:
-    """Run ``payload`` on ``np`` ranks at once and return rank 0's pickled result."""
-    host = context.getConf().get("spark.driver.host") or "localhost"
-    with Rendezvous(host) as rendezvous:
-        task = RankTask(payload=payload, host=host, port=rendezvous.port)
-        job = context.parallelize(range(np), np).barrier().mapPartitions(task)
-        try:
-            results = job.collect()
-        except Py4JJavaError as error:
-            message = str(error.java_exception.getMessage())
-            failure = from_spark(message, rendezvous.failures(), rendezvous.started(), np)
-            if failure is None:
-                raise
-            raise failure from None
-    return bytes(results[0])
+def told(error: BaseException) -> BaseException:
+    """Return the error that says what ended a job, in our words where there are any."""
+    if not isinstance(error, Py4JJavaError):
+        return error
+    message = str(error.java_exception.getMessage())
+    if "cancelled" in message:
+        return RunCancelled(
+            f"the Spark job that the ranks ran in was ended: {spark_reason(message)}"
+        )
+    return HorovodRunnerError(f"Spark ended the ranks' job: {spark_reason(message)}")
 
 
 def slots(context: SparkContext) -> int:
@@ -84,16 +194,33 @@ def slots(context: SparkContext) -> int:
     return int(scala.maxNumConcurrentTasks(profile))
 
 
-def require_slots(context: SparkContext, np: int) -> int:
-    """Return the number of slots, or raise ``NotEnoughSlots`` within seconds if under ``np``."""
-    now = time.time()
-    new_until = context.startTime / 1000 + _NEW_APPLICATION_SECONDS
-    deadline = max(now + _SETTLE_SECONDS, new_until)
+def require_slots(context: SparkContext, np: int, say: Callable[[str], None] = print) -> int:
+    """Return the number of slots, or raise ``NotEnoughSlots`` within seconds if under ``np``.
+
+    Only a new application is given longer, and told so: nobody can know how many of its
+    executors are still on their way.
+    """
+    born = context.startTime / 1000
+    began = grown = time.time()
+    most = said = 0
     while (found := slots(context)) < np:
-        if time.time() >= deadline:
+        now = time.time()
+        if found > most:
+            most, grown = found, now
+        new = _NEW_APPLICATION_SECONDS if most else _FIRST_EXECUTOR_SECONDS
+        deadline = max(began + _SETTLE_SECONDS, born + new)
+        if most and now < born + _FIRST_EXECUTOR_SECONDS:
+            deadline = max(deadline, grown + _NEXT_EXECUTOR_SECONDS)
+        if now >= deadline:
             raise NotEnoughSlots(
                 f"np={np}, but the cluster has {found} task slots: every rank needs one at the "
                 "same time. Lower np, or give the application more executors or cores."
             )
-        time.sleep(0.1)
+        if not said and now >= began + _SETTLE_SECONDS:
+            said = 1
+            say(
+                f"HorovodRunner: {found} of {np} task slots so far; executors of this new "
+                f"application may still be coming: waiting up to {deadline - now:.0f} s"
+            )
+        time.sleep(_LOOK_SECONDS)
     return found

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 # What a rank says when it is not itself to blame: another one went away under it.
@@ -11,11 +12,27 @@ _CONSEQUENCE = re.compile(
 )
 
 
-class NotEnoughSlots(RuntimeError):  # noqa: N818 - says what is wrong by itself
+class HorovodRunnerError(RuntimeError):
+    """The root of all that a run can raise."""
+
+
+class NotEnoughSlots(HorovodRunnerError):  # noqa: N818 - says what is wrong by itself
     """The cluster has fewer task slots than ranks were asked for."""
 
 
-class RankFailed(RuntimeError):  # noqa: N818
+class UnsuitableCluster(HorovodRunnerError):  # noqa: N818
+    """The cluster's configuration does not let ranks run together, or share what it has."""
+
+
+class NotSendable(HorovodRunnerError):  # noqa: N818
+    """``main`` or its arguments cannot be pickled, or are too large to be sent to the ranks."""
+
+
+class RunCancelled(HorovodRunnerError):  # noqa: N818
+    """Somebody else ended the Spark job that the ranks ran in."""
+
+
+class RankFailed(HorovodRunnerError):  # noqa: N818
     """``main`` raised on a rank, or a rank's process died.
 
     ``rank`` is the first rank that failed (``None`` when it is not known which one died) and
@@ -26,6 +43,10 @@ class RankFailed(RuntimeError):  # noqa: N818
         super().__init__(message)
         self.rank = rank
         self.traceback = traceback
+
+
+class RankLost(RankFailed):
+    """A rank's process died or hung, or its machine is gone; ``main`` itself raised nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +77,29 @@ class Failure:
         return RankFailed(f"{head}\n\n{self.traceback}", rank=self.rank, traceback=self.traceback)
 
 
-def died(rank: int | None, size: int, host: str | None, how: str) -> RankFailed:
-    """Return the error for a rank whose process ended without an account of its own."""
+def lost(rank: int | None, size: int, host: str | None, how: str, last: str = "") -> RankLost:
+    """Return the error for a rank that is gone without an account of its own.
+
+    ``last`` is what it wrote last.
+    """
     who = f"rank {rank} of {size}" if rank is not None else f"one of {size} ranks"
     place = f" on {host}" if host else ""
-    return RankFailed(f"{who}{place} died: {how}", rank=rank)
+    words = f"\n\nIts last output:\n{last}" if last else ""
+    return RankLost(f"{who}{place} {how}{words}", rank=rank)
+
+
+def how_it_ended(status: int | None) -> str:
+    """Say how a process ended that gave no account of itself."""
+    if status is None:
+        return "died, and the process that it was forked from too"
+    if status < 0:
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = f"signal {-status}"
+        hint = " (the kernel does that when memory runs out)" if name == "SIGKILL" else ""
+        return f"was killed by {name}{hint}"
+    return f"ended with status {status} before main returned"
 
 
 def first_cause(failures: Sequence[Failure]) -> Failure | None:
@@ -68,32 +107,13 @@ def first_cause(failures: Sequence[Failure]) -> Failure | None:
     return next((failure for failure in failures if not failure.is_consequence()), None)
 
 
-def from_spark(
-    message: str, failures: Sequence[Failure], started: Mapping[int, tuple[int, str]], size: int
-) -> RankFailed | None:
-    """Return the error for a barrier job that Spark reports as failed with ``message``.
-
-    ``started`` maps a task's partition to its rank and host. ``None`` when no rank had started
-    and none failed, so that Spark's own error says it best.
-    """
-    cause = first_cause(failures)
-    if cause is not None:
-        return cause.as_error(size)
-    if not started:
-        return failures[0].as_error(size) if failures else None
-    task = re.search(r"ResultTask\(\d+, (\d+)\)", message)
-    reported = {failure.rank for failure in failures}
-    rank, host = started.get(int(task.group(1)), (None, None)) if task else (None, None)
-    if rank is None or rank not in reported:
-        return died(rank, size, host, _spark_reason(message))
-    # The task Spark names only said that another one was gone: it is one that said nothing.
-    silent = [(r, h) for r, h in started.values() if r not in reported]
-    rank, host = silent[0] if len(silent) == 1 else (None, None)
-    return died(rank, size, host, "its process ended without an error (killed or crashed)")
-
-
-def _spark_reason(message: str) -> str:
-    """Return the sentence of Spark's error that says what happened to the task."""
+def spark_reason(message: str) -> str:
+    """Return the sentence of Spark's error that says what happened."""
+    if "PythonException" in message:
+        raised = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception): .+", message, re.MULTILINE)
+        raised = [line for line in raised if "PythonException" not in line]
+        if raised:
+            return raised[-1].strip()
     for line in message.splitlines():
         found = re.search(r"(?:SparkException|IOException): (.*)|(Executor\w*Failure.*)", line)
         if found and "Job aborted" not in line:

@@ -23,6 +23,16 @@ def interface_for(own_host: str, hosts: Sequence[str]) -> str:
     return interface_with(local_address_towards(address_of(peer)) if peer else "127.0.0.1")
 
 
+def choose_interface(forced: str | None, own_host: str, hosts: Sequence[str]) -> str:
+    """Return ``forced`` if this host has it, without it ``interface_for``'s answer."""
+    if forced is None:
+        return interface_for(own_host, hosts)
+    known = sorted(psutil.net_if_addrs())
+    if forced not in known:
+        raise ValueError(f"this host has no network interface {forced!r}, only {', '.join(known)}")
+    return forced
+
+
 def local_address_towards(address: str) -> str:
     """Return the source address the kernel would use to reach ``address``; sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -1,50 +1,164 @@
 """What happens inside one rank's process, whoever started it."""
 
+import atexit
+import contextlib
+import json
 import os
 import socket
 import sys
+import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cloudpickle
 
+from sparkdl import _session
 from sparkdl._errors import Failure
 from sparkdl._ranks import Placement
+from sparkdl._wire import Channel, Kind
 
 # Ranks import TensorFlow at different speeds, and Gloo's own 30 s is short for a cold disk.
 _GLOO_SECONDS = "120"
+_EXIT_SECONDS = 5.0
 
 
-def environment(placement: Placement, *, address: str, port: int, interface: str) -> dict[str, str]:
+def environment(
+    placement: Placement,
+    *,
+    address: str,
+    port: int,
+    interface: str,
+    given: Mapping[str, str],
+    stall_timeout: float | None = None,
+) -> dict[str, str]:
     """Return everything ``hvd.init()`` has to find in the environment of this rank."""
-    return {
+    variables = {
         **placement.environment(),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
         "HOROVOD_GLOO_IFACE": interface,
-        "HOROVOD_GLOO_TIMEOUT_SECONDS": os.environ.get(
-            "HOROVOD_GLOO_TIMEOUT_SECONDS", _GLOO_SECONDS
-        ),
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": given.get("HOROVOD_GLOO_TIMEOUT_SECONDS", _GLOO_SECONDS),
+        "NCCL_SOCKET_IFNAME": given.get("NCCL_SOCKET_IFNAME", interface),
     }
+    if stall_timeout is not None:
+        variables["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = str(max(1, round(stall_timeout)))
+        variables.setdefault(
+            "HOROVOD_STALL_CHECK_TIME_SECONDS", str(max(1, round(stall_timeout / 2)))
+        )
+    return variables
 
 
-def run(payload: bytes, variables: Mapping[str, str]) -> bytes:
-    """Call the pickled ``(main, kwargs)`` and return its pickled result.
+def threads(given: Mapping[str, str], count: int) -> dict[str, str]:
+    """Return the variables that keep a rank to ``count`` threads; what is set already stays.
 
-    ``os.environ`` is put back afterwards, whatever ``main`` did to it, and Horovod is shut
-    down, so that the next run in this process starts from nothing. What ``main`` raises passes
-    through; Horovod is then left alone, because a shutdown waits for the other ranks.
+    TensorFlow's inter-op pool gets one more: an op that waits for the network holds a thread.
     """
-    with _environ(variables):
-        _restart_keras_names()
-        main, kwargs = cloudpickle.loads(payload)
-        result = main(**kwargs)
-        _shut_down_horovod()
-        return cloudpickle.dumps(result if variables["HOROVOD_RANK"] == "0" else None)
+    wanted = {
+        "OMP_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "TF_NUM_INTRAOP_THREADS": count,
+        "TF_NUM_INTEROP_THREADS": count + 1,
+    }
+    return {name: given.get(name, str(value)) for name, value in wanted.items()}
+
+
+def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> None:
+    """Be one rank: take the work from the channel, do it, send what came of it, and end.
+
+    ``timeline`` is inherited by nobody; Horovod opens it by its name in /proc.
+    """
+    channel = Channel(socket.socket(fileno=descriptor))
+    place = json.loads(channel.receive().body)
+    payload = channel.receive().body
+    placement = Placement(**place["placement"])
+    os.environ.update(place["variables"])
+    _session.enter(
+        _session.Session(
+            channel=channel,
+            rank=placement.rank,
+            size=placement.size,
+            attempt=place["attempt"],
+            checkpoints=place["checkpoints"],
+        )
+    )
+    if place["timeline"] and placement.rank == 0:
+        os.environ["HOROVOD_TIMELINE"] = f"/proc/self/fd/{timeline}"
+    else:
+        os.close(timeline)
+    status = 0
+    try:
+        if place["gpus"]:
+            _choose_gpu(placement.local_rank)
+        channel.send(Kind.RESULT, _work(payload, placement))
+    except BaseException as error:
+        status = 1
+        _report(account(error, placement))
+    before_end()
+    _end(status)
+
+
+def _work(payload: bytes, placement: Placement) -> bytes:
+    main, kwargs = cloudpickle.loads(payload)
+    result = main(**kwargs)
+    _shut_down_horovod()
+    if placement.rank != 0:
+        return b""
+    try:
+        return cloudpickle.dumps(result)
+    except Exception as error:
+        raise TypeError(
+            f"main returned a {type(result).__name__}, which cannot be pickled ({error}); return "
+            "plain values, such as model.get_weights(), or save the model to a shared folder"
+        ) from None
+
+
+def _report(failure: Failure) -> None:
+    """Tell of a failure, and wait until the driver has heard it.
+
+    Only then may this process end: its end makes other ranks fail, and the driver must hear of
+    the cause before it hears of the consequences.
+    """
+    session = _session.current()
+    assert session is not None
+    with contextlib.suppress(ConnectionError):
+        session.ask(Kind.FAILED, failure.to_json())
+
+
+def _end(status: int) -> None:
+    """End without waiting for other ranks, threads, or a main that hangs in an exit handler."""
+    timer = threading.Timer(_EXIT_SECONDS, os._exit, [status])
+    timer.daemon = True
+    timer.start()
+    if status == 0:
+        # A failed rank skips this: Horovod's handler waits for ranks that may be stuck.
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+def _choose_gpu(local_rank: int) -> None:
+    """Make this rank's GPU the one that TensorFlow uses unless ``main`` says otherwise.
+
+    All GPUs of the host's ranks are visible, in the order of the local ranks, so that a script
+    may say ``gpus[hvd.local_rank()]``; one that says nothing gets the same GPU.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError:
+        return
+    found = tf.config.list_physical_devices("GPU")
+    if len(found) <= local_rank:
+        raise RuntimeError(
+            f"Spark gave this host's ranks GPU {os.environ.get('CUDA_VISIBLE_DEVICES')}, but "
+            f"TensorFlow finds {len(found)} GPUs here: it would train on the CPU"
+        )
+    tf.config.set_visible_devices(found[local_rank], "GPU")
 
 
 def account(error: BaseException, placement: Placement) -> Failure:
@@ -58,30 +172,6 @@ def account(error: BaseException, placement: Placement) -> Failure:
     text = "".join(traceback.format_exception(type(error), error, frames))
     summary = "".join(traceback.format_exception_only(error)).strip()
     return Failure(rank=placement.rank, host=socket.gethostname(), summary=summary, traceback=text)
-
-
-@contextmanager
-def _environ(variables: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _restart_keras_names() -> None:
-    """Make Keras number its layers from 1 again, if this process has it loaded.
-
-    Horovod matches tensors across ranks by name. A process that has built models before would
-    call its first layer ``dense_7`` where a new one says ``dense``, and both would wait for ever.
-    """
-    for name in ("keras", "tf_keras"):
-        module = sys.modules.get(name)
-        if module is not None:
-            module.backend.clear_session()
 
 
 def _shut_down_horovod() -> None:

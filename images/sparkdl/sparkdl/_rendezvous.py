@@ -1,81 +1,94 @@
-"""The driver's end of a run: where ranks find each other, and report that they failed."""
+"""Where Horovod's Gloo controller finds the other ranks: a key-value store over HTTP.
 
-import json
+Horovod's C++ client can send no header of ours and no proof of the secret, but it takes any
+text for the server's address and puts it in front of ``:port/scope/key``. So the address it is
+given is ``host:port/token/x``: every path it asks for then begins with this run's token.
+"""
+
+import hmac
+import socket
 import threading
-from http.client import HTTPConnection
-from types import TracebackType
-from typing import Self
 
-from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
-
-from sparkdl._errors import Failure
-
-_STARTED, _FAILED = "sparkdl-started", "sparkdl-failed"
-_REPORT_SECONDS = 5
+_MAX_HEAD, _MAX_BODY = 8 << 10, 16 << 20
+_OK, _BAD, _MISSING = "200 OK", "400 Bad Request", "404 Not Found"
 
 
-class Rendezvous:
-    """Horovod's key-value server on a free port, for the length of a ``with`` block.
+def address(host: str, port: int, token: str) -> str:
+    """Return what HOROVOD_GLOO_RENDEZVOUS_ADDR has to be; the port after it is then ignored."""
+    return f"{host}:{port}/{token}/x"
 
-    It listens on ``host``'s address if this machine has it, else on every interface (the
-    address the cluster knows may belong to a gateway in front of this machine).
-    """
 
-    def __init__(self, host: str) -> None:
+class KeyStore:
+    """The values that ranks leave for each other."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+        self._values: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def serve(self, connection: socket.socket) -> None:
+        """Answer the one request that a connection carries."""
+        head, rest = _read_head(connection)
+        status, body = _BAD, b""
         try:
-            self._server = RendezvousHTTPServer((host, 0), RendezvousHandler, 0)
-        except OSError:
-            self._server = RendezvousHTTPServer(("", 0), RendezvousHandler, 0)
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
-        # Horovod's own wrapper polls twice a second for the end; a run should not wait for that.
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), name="sparkdl-rendezvous", daemon=True
+            method, path, length = _parse(head)
+        except ValueError:
+            pass
+        else:
+            if length <= _MAX_BODY and self._allowed(path):
+                key = path.split("/", 2)[2]
+                status, body = self._do(method, key, _read_body(connection, rest, length))
+        connection.sendall(
+            f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
         )
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def _allowed(self, path: str) -> bool:
+        parts = path.split("/", 2)
+        return len(parts) == 3 and hmac.compare_digest(parts[1].encode(), self._token)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def _values(self, scope: str) -> list[bytes]:
-        with self._server.cache_lock:
-            return list(self._server.cache.get(scope, {}).values())
-
-    def failures(self) -> list[Failure]:
-        """Return what ranks reported, the earliest first."""
-        return [Failure.from_json(value) for value in self._values(_FAILED)]
-
-    def started(self) -> dict[int, tuple[int, str]]:
-        """Return partition -> (rank, host) of the ranks that got as far as starting ``main``."""
-        entries = [json.loads(value) for value in self._values(_STARTED)]
-        return {entry["partition"]: (entry["rank"], entry["host"]) for entry in entries}
+    def _do(self, method: str, key: str, body: bytes) -> tuple[str, bytes]:
+        with self._lock:
+            if method == "PUT":
+                self._values[key] = body
+            elif method == "DELETE":
+                self._values.pop(key, None)
+            elif method == "GET":
+                found = self._values.get(key)
+                return (_MISSING, b"") if found is None else (_OK, found)
+            else:
+                return _BAD, b""
+        return _OK, b""
 
 
-def report_start(address: str, port: int, *, partition: int, rank: int, host: str) -> None:
-    """Tell the driver which rank this task became; raises ``OSError`` if it does not answer."""
-    body = json.dumps({"partition": partition, "rank": rank, "host": host}).encode()
-    _put(address, port, _STARTED, rank, body)
+def _read_head(connection: socket.socket) -> tuple[str, bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data and len(data) < _MAX_HEAD:
+        part = connection.recv(4096)
+        if not part:
+            break
+        data += part
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head.decode("latin-1"), rest
 
 
-def report_failure(address: str, port: int, failure: Failure) -> None:
-    """Tell the driver why this rank failed; raises ``OSError`` if it does not answer."""
-    _put(address, port, _FAILED, failure.rank, failure.to_json())
+def _parse(head: str) -> tuple[str, str, int]:
+    first, *lines = head.split("\r\n")
+    method, path, _version = first.split(" ")
+    length = 0
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "content-length":
+            length = int(value)
+    if length < 0:
+        raise ValueError(length)
+    return method, path, length
 
 
-def _put(address: str, port: int, scope: str, rank: int, body: bytes) -> None:
-    connection = HTTPConnection(address, port, timeout=_REPORT_SECONDS)
-    try:
-        connection.request("PUT", f"/{scope}/{rank}", body=body)
-        connection.getresponse().read()
-    finally:
-        connection.close()
+def _read_body(connection: socket.socket, start: bytes, length: int) -> bytes:
+    body = start[:length]
+    while len(body) < length:
+        part = connection.recv(min(length - len(body), 1 << 16))
+        if not part:
+            break
+        body += part
+    return body

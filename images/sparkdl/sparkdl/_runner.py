@@ -1,6 +1,10 @@
 """The public class."""
 
+import copy
+import os
 import warnings
+
+from sparkdl._options import RunOptions
 
 _VERBOSITIES = ("all", "log_callback_only")
 
@@ -12,8 +16,10 @@ class HorovodRunner:
     executors; ``np`` < 0: -``np`` processes on the driver's host, without Spark; ``np`` = 0:
     as many ranks as the cluster has task slots (deprecated: say how many).
 
-    ``driver_log_verbosity`` is ``"all"`` or ``"log_callback_only"``. Both methods have the
-    signature of Databricks' class to the letter, which has no annotations.
+    ``driver_log_verbosity`` is ``"all"``, to see every line that a rank writes, or
+    ``"log_callback_only"``, to see what ``sparkdl.horovod.log_to_driver`` and ``LogCallback``
+    send. Both methods have the signature of Databricks' class to the letter, which has no
+    annotations; everything else is in ``options``.
     """
 
     def __init__(self, *, np, driver_log_verbosity="log_callback_only"):
@@ -30,35 +36,88 @@ class HorovodRunner:
             )
         self.num_processor = np
         self.driver_log_verbosity = driver_log_verbosity
+        self._options = RunOptions()
+
+    def options(self, **options):
+        """Return a runner with some options changed; see ``sparkdl.RunOptions`` for all of them.
+
+        ``HorovodRunner(np=4).options(max_restarts=2, log_directory="logs").run(train)``
+        """
+        runner = copy.copy(self)
+        runner._options = self._options.changed(
+            {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in options.items()}
+        )
+        return runner
 
     def run(self, main, **kwargs):
         """Call ``main(**kwargs)`` on every rank and return what rank 0 returns.
 
         ``main`` and its arguments travel by cloudpickle, so ``main`` imports what it needs and
-        calls ``hvd.init()`` itself. Raises ``RankFailed`` with the first failing rank's
-        traceback, and ``NotEnoughSlots`` within seconds when the cluster is too small.
+        calls ``hvd.init()`` itself. It runs in a new process, which ends with the run.
+
+        Raises ``RankFailed`` with the first failing rank's traceback, ``RankLost`` (one of them)
+        when a rank died or hung and no restart is left, ``NotEnoughSlots``, ``NotSendable`` or
+        ``UnsuitableCluster`` before anything was started, and ``RunCancelled``. Ctrl-C ends
+        every rank's process before ``KeyboardInterrupt`` is raised.
         """
         if not callable(main):
             raise TypeError(f"main must be callable, not {type(main).__name__}")
         import cloudpickle
 
-        payload = cloudpickle.dumps((main, kwargs))
+        from sparkdl import _payload
+
+        payload = _payload.pack(main, kwargs)
         run = _local if self.num_processor < 0 else _cluster
-        return cloudpickle.loads(run(payload, abs(self.num_processor)))
+        everything = self.driver_log_verbosity == "all"
+        terms = _terms(self._options, _payload.frameworks(main, payload))
+        np = abs(self.num_processor)
+        return cloudpickle.loads(run(payload, terms, np, self._options, everything))
 
 
-def _local(payload: bytes, np: int) -> bytes:
-    from sparkdl import _local as local
+def _terms(options, frameworks):
+    from sparkdl._attend import Terms
 
-    return local.run(payload, np)
+    return Terms(
+        interface=options.interface,
+        threads=options.threads,
+        environment=dict(options.environment),
+        preload=frameworks,
+        keep_warm=options.keep_warm,
+        stall_timeout=options.stall_timeout,
+    )
 
 
-def _cluster(payload: bytes, np: int) -> bytes:
+def _local(payload, terms, np, options, everything):
+    from sparkdl import _supervise
+    from sparkdl._local import LocalTasks
+
+    return _supervise.run(LocalTasks(payload, terms), np, options, everything)
+
+
+def _cluster(payload, terms, np, options, everything):
     # Local ranks need neither Spark nor a JVM.
     from pyspark.sql import SparkSession
 
-    from sparkdl import _barrier as barrier
+    from sparkdl import _barrier, _supervise
+    from sparkdl._cluster import require_suitable
 
-    context = SparkSession.builder.getOrCreate().sparkContext
-    found = barrier.require_slots(context, max(np, 1))
-    return barrier.run(context, payload, np or found)
+    context = _context(SparkSession.builder.getOrCreate())
+    require_suitable(context.getConf().get)
+    found = _barrier.require_slots(context, max(np, 1))
+    tasks = _barrier.SparkTasks(context, payload, terms)
+    try:
+        return _supervise.run(tasks, np or found, options, everything)
+    finally:
+        tasks.close()
+
+
+def _context(session):
+    from sparkdl._errors import UnsuitableCluster
+
+    try:
+        return session.sparkContext
+    except Exception as error:
+        raise UnsuitableCluster(
+            "this Spark session has no SparkContext (it is a Spark Connect session), and ranks "
+            "are started through one. Run the driver program on the cluster, or use np < 0."
+        ) from error

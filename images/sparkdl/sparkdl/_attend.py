@@ -1,0 +1,268 @@
+"""A task's part in a run: it joins, has its rank made, passes on what that says, and ends it.
+
+The rank runs in a process of its own, so this one can say how it ended, whatever happened, and
+end it, whatever it is doing.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import select
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sparkdl import _process, _rank, _wire
+from sparkdl._control import BEAT_SECONDS, Invitation
+from sparkdl._errors import Failure
+from sparkdl._network import address_of, choose_interface
+from sparkdl._process import RankProcess
+from sparkdl._ranks import Placement
+from sparkdl._rendezvous import address as rendezvous_address
+from sparkdl._wire import Channel, Kind
+
+_DRAIN_SECONDS = 2.0
+_PART = 1 << 16
+# A driver may be busy for longer than a rank may be silent.
+_DRIVER_PATIENCE = 2.0
+_UP = frozenset({Kind.MESSAGE, Kind.METRICS, Kind.SAVE, Kind.LOAD, Kind.FAILED})
+_DOWN = frozenset({Kind.SAVED, Kind.CHECKPOINT, Kind.HEARD})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seat:
+    """What a task has to offer: where it is, and what Spark gave it.
+
+    ``owners`` are the processes whose end is to end all that was started here.
+    """
+
+    partition: int
+    host: str
+    cores: int
+    gpus: tuple[str, ...]
+    owners: tuple[int, ...]
+    stage: int = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """The options that a task has to know before it hears from the driver."""
+
+    interface: str | None
+    threads: int | None
+    environment: Mapping[str, str]
+    preload: tuple[str, ...]
+    keep_warm: float
+    stall_timeout: float | None
+
+
+def attend(invitation: Invitation, seat: Seat, terms: Terms, payload: bytes) -> bytes | None:
+    """Take part in the run; return rank 0's pickled result, or ``None`` for everything else.
+
+    How the rank ended is told to the driver by then, so nothing is raised for it.
+    """
+    address = address_of(invitation.host)
+    try:
+        control = _wire.call((address, invitation.port), invitation.secret)
+    except OSError as error:
+        raise ConnectionError(
+            f"this executor ({socket.gethostname()}) does not reach the driver at "
+            f"{invitation.host}:{invitation.port} ({error}). Executors must be able to connect "
+            "to the driver: see spark.driver.host, and options(driver_port=…) for firewalls"
+        ) from None
+    about = {
+        "partition": seat.partition,
+        "host": seat.host,
+        "hostname": socket.gethostname(),
+        "gpus": list(seat.gpus),
+        "stage": seat.stage,
+    }
+    attendant = _Attendant(
+        control=control, invitation=invitation, seat=seat, terms=terms, address=address
+    )
+    try:
+        control.send(Kind.HELLO, json.dumps(about).encode())
+        return attendant.run(payload)
+    except _wire.Closed:
+        return None  # the driver is gone, or has ended this attempt
+    finally:
+        control.close()
+
+
+class _Attendant:
+    def __init__(
+        self,
+        *,
+        control: Channel,
+        invitation: Invitation,
+        seat: Seat,
+        terms: Terms,
+        address: str,
+    ) -> None:
+        self.control, self.invitation, self.seat, self.terms = control, invitation, seat, terms
+        self.address = address
+        self.process: RankProcess | None = None
+        self.placement: Placement | None = None
+        self.result: bytes | None = None
+        self.done = threading.Event()
+        self.stopped = threading.Event()
+        self.go: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    def run(self, payload: bytes) -> bytes | None:
+        helpers = [self._thread(self._listen), self._thread(self._beat)]
+        try:
+            environ = {**os.environ, **self._threads(), **self.terms.environment}
+            self.process = _process.start(
+                environ=environ,
+                preload=list(self.terms.preload),
+                owners=list(self.seat.owners),
+                keep_warm=self.terms.keep_warm,
+            )
+            # Told to stop while there was nothing to kill yet.
+            place = None if self.stopped.is_set() else self.go.get()
+            if place is None:
+                return None
+            self._follow(place, payload)
+        except _wire.Closed:
+            raise
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self.done.set()
+            if self.process is not None:
+                self.process.close()
+            self.control.shut()
+            for helper in helpers:
+                helper.join()
+        return self.result
+
+    def _thread(self, target: Any, *words: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=words, name="sparkdl-task", daemon=True)
+        thread.start()
+        return thread
+
+    def _threads(self) -> dict[str, str]:
+        given = {**os.environ, **self.terms.environment}
+        if self.terms.threads is not None:
+            return _rank.threads({}, self.terms.threads)
+        # Spark itself sets this one for Python workers, from the same number.
+        given.pop("OMP_NUM_THREADS", None)
+        return _rank.threads({**given, **self.terms.environment}, self.seat.cores)
+
+    def _follow(self, place: dict[str, Any], payload: bytes) -> None:
+        """Let the rank work, pass on what it says and writes, and tell how it ended."""
+        process = self.process
+        assert process is not None
+        self.placement = Placement(**place["placement"])
+        pumps = [
+            self._thread(self._pump, process.output, Kind.OUTPUT),
+            self._thread(self._pump, process.timeline, Kind.TIMELINE),
+            self._thread(self._hear),
+        ]
+        with contextlib.suppress(_wire.Closed):  # it died: its status says how
+            process.channel.send(Kind.GO, json.dumps(self._instructions(place)).encode())
+            process.channel.send(Kind.WORK, payload)
+        status = process.wait()
+        self.done.set()
+        pumps[-1].join(_DRAIN_SECONDS)
+        process.channel.shut()  # a process that the rank left behind may hold the other end
+        for pump in pumps:
+            pump.join()
+        over = {"status": status, "result": self.result is not None}
+        self.control.send(Kind.OVER, json.dumps(over).encode())
+        if self.placement.rank != 0:
+            self.result = None
+
+    def _instructions(self, place: dict[str, Any]) -> dict[str, Any]:
+        placement = self.placement
+        assert placement is not None
+        environ = {**os.environ, **self.terms.environment}
+        variables = _rank.environment(
+            placement,
+            address=rendezvous_address(self.address, self.invitation.port, self.invitation.token),
+            port=self.invitation.port,
+            interface=choose_interface(self.terms.interface, placement.host, place["hosts"]),
+            given=environ,
+            stall_timeout=self.terms.stall_timeout,
+        )
+        if place["gpus"]:
+            variables["CUDA_VISIBLE_DEVICES"] = ",".join(place["gpus"])
+        return {**place, "variables": variables}
+
+    def _listen(self) -> None:
+        """Do what the driver says. When it hangs up the rank has no run any more."""
+        try:
+            while True:
+                frame = self.control.receive()
+                if frame.kind == Kind.GO:
+                    self.go.put(json.loads(frame.body))
+                elif frame.kind == Kind.STOP:
+                    self._stop()
+                elif frame.kind in _DOWN and self.process is not None:
+                    with contextlib.suppress(_wire.Closed):
+                        self.process.channel.send(frame.kind, frame.body)
+        except OSError:
+            self._stop()
+
+    def _stop(self) -> None:
+        self.stopped.set()
+        self.go.put(None)
+        if self.process is not None:
+            self.process.kill()
+
+    def _beat(self) -> None:
+        patience = self.invitation.rank_timeout * _DRIVER_PATIENCE
+        while not self.done.wait(BEAT_SECONDS):
+            state = "R" if self.process is None else self.process.state()
+            with contextlib.suppress(_wire.Closed):
+                self.control.beat(state.encode())
+            if time.monotonic() - self.control.heard > patience:
+                self.control.shut()  # the network, not the driver, has ended this attempt
+
+    def _hear(self) -> None:
+        process = self.process
+        assert process is not None
+        with contextlib.suppress(OSError):
+            while True:
+                frame = process.channel.receive()
+                if frame.kind == Kind.RESULT:
+                    self.result = frame.body
+                elif frame.kind in _UP:
+                    self.control.send(frame.kind, frame.body)
+
+    def _pump(self, descriptor: int, kind: bytes) -> None:
+        """Pass on what arrives until nobody can write any more.
+
+        A process that the rank has left behind may hold its end open: that is not waited for.
+        """
+        until: float | None = None
+        while True:
+            if self.done.is_set() and until is None:
+                until = time.monotonic() + _DRAIN_SECONDS
+            ready, _, _ = select.select([descriptor], [], [], 0.1)
+            if not ready:
+                if until is not None and time.monotonic() > until:
+                    return
+                continue
+            data = os.read(descriptor, _PART)
+            if not data:
+                return
+            with contextlib.suppress(_wire.Closed):
+                self.control.send(kind, data)
+
+    def _fail(self, error: Exception) -> None:
+        """Tell the driver what went wrong here, outside of ``main``."""
+        rank = self.seat.partition if self.placement is None else self.placement.rank
+        failure = Failure(
+            rank=rank,
+            host=socket.gethostname(),
+            summary=f"could not be started: {error}",
+            traceback="",
+        )
+        with contextlib.suppress(_wire.Closed):
+            self.control.send(Kind.FAILED, failure.to_json())
+            self.control.send(Kind.OVER, json.dumps({"status": None, "result": False}).encode())

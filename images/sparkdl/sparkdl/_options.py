@@ -1,0 +1,119 @@
+"""Everything about a run beyond upstream's two arguments, with the defaults."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """Options of ``HorovodRunner(np=…).options(…)``; without that call these defaults hold.
+
+    Surviving
+        ``max_restarts``: how often a run is started again after a rank's process, executor or
+        machine was lost, or a rank hung; never after ``main`` itself raised.
+        ``elastic``: go on with fewer ranks, at least ``min_np``, when lost slots are not back
+        after ``slot_timeout`` seconds. ``rank_timeout``: seconds without a sign of life, or
+        stopped by a signal, after which a rank counts as lost. ``start_timeout``: seconds
+        between the first rank's arrival and the last one's. ``stall_timeout``: end a run in
+        which a collective has waited that long for a rank (``None``: Horovod only warns).
+
+    Checkpoints (``sparkdl.horovod.checkpoint``)
+        ``checkpoint_directory``: a folder that the driver and all ranks see; without it they
+        travel through the driver, which keeps the newest in the run's directory until the run
+        has succeeded. ``resume_from``: the file in which an earlier run left its last one.
+
+    Seeing it run
+        ``log_directory``: where each run gets a directory of its own; ``None``: ``sparkdl-logs``
+        in the driver's working directory. ``log_limit``: bytes of output kept of each rank;
+        what is beyond is counted and dropped. ``timeline``: keep Horovod's timeline there too.
+
+    Placement
+        ``interface``: the network interface that ranks talk over, by name, on every host;
+        ``None``: the one that leads to the other ranks. ``driver_port``: the port on which the
+        driver listens; 0: any free one. ``threads``: OpenMP, BLAS and TensorFlow threads per
+        rank; ``None``: the cores of the task's slot. ``environment``: more variables for ranks.
+
+    Starting quickly
+        ``keep_warm``: seconds for which a process with the frameworks loaded waits on each
+        executor for the next run; 0: none waits.
+    """
+
+    max_restarts: int = 0
+    elastic: bool = False
+    min_np: int = 1
+    slot_timeout: float = 60.0
+    rank_timeout: float = 30.0
+    start_timeout: float = 60.0
+    stall_timeout: float | None = None
+    checkpoint_directory: str | None = None
+    resume_from: str | None = None
+    log_directory: str | None = None
+    log_limit: int = 256 << 20
+    timeline: bool = False
+    interface: str | None = None
+    driver_port: int = 0
+    threads: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    keep_warm: float = 600.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that could only fail later, on a rank."""
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (bool not in kind and isinstance(value, bool)):
+                names = " or ".join("None" if one is _NONE else one.__name__ for one in kind)
+                raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least:g}, not {value:g}")
+        for name, value in self.environment.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise TypeError(f"environment maps names to text, not {name!r} to {value!r}")
+
+    def changed(self, options: Mapping[str, object]) -> "RunOptions":
+        """Return these options with some changed; an unknown name is a ``TypeError``."""
+        known = [one.name for one in dataclasses.fields(self)]
+        for name in options:
+            if name not in known:
+                import difflib
+
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(known)}."
+                raise TypeError(f"HorovodRunner has no option {name!r}.{hint}")
+        return dataclasses.replace(self, **options)
+
+
+_NONE = type(None)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "max_restarts": (int,),
+    "elastic": (bool,),
+    "min_np": (int,),
+    "slot_timeout": (int, float),
+    "rank_timeout": (int, float),
+    "start_timeout": (int, float),
+    "stall_timeout": (int, float, _NONE),
+    "checkpoint_directory": (str, _NONE),
+    "resume_from": (str, _NONE),
+    "log_directory": (str, _NONE),
+    "log_limit": (int,),
+    "timeline": (bool,),
+    "interface": (str, _NONE),
+    "driver_port": (int,),
+    "threads": (int, _NONE),
+    "environment": (Mapping,),
+    "keep_warm": (int, float),
+}
+_LEAST = {
+    "max_restarts": 0,
+    "min_np": 1,
+    "slot_timeout": 0,
+    "rank_timeout": 2,
+    "start_timeout": 1,
+    "stall_timeout": 1,
+    "log_limit": 0,
+    "driver_port": 0,
+    "threads": 1,
+    "keep_warm": 0,
+}

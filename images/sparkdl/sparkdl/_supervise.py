@@ -1,0 +1,311 @@
+"""One run: its attempts, watched from the driver until rank 0's result is there."""
+
+import json
+import queue
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from sparkdl._control import Control, Failed, Invitation, Joined, Member, Over
+from sparkdl._errors import (
+    Failure,
+    HorovodRunnerError,
+    RankLost,
+    RunCancelled,
+    first_cause,
+    how_it_ended,
+    lost,
+)
+from sparkdl._logs import RunLogs
+from sparkdl._options import RunOptions
+from sparkdl._ranks import place
+
+_TICK_SECONDS = 0.1
+_MOMENT_SECONDS = 0.002
+# A cause may arrive later than what it did to the other ranks.
+_CAUSE_SECONDS = 3.0
+_END_SECONDS = 10.0
+_WAITING_SECONDS = 3.0
+_VERDICT_SECONDS = 1.0
+
+
+class Launcher(Protocol):
+    """How the tasks of an attempt are started: by Spark, or as threads of the driver."""
+
+    host: str
+    addresses: Sequence[str]
+
+    def start(self, invitation: Invitation, np: int) -> None:
+        """Start ``np`` tasks that join the attempt, without waiting for them."""
+
+    def result(self) -> bytes | None:
+        """Return rank 0's pickled result if all tasks have ended, ``None`` while they run.
+
+        Raises what Spark says when it ended them.
+        """
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the tasks to end; end them when they have not after this time."""
+
+    def launched(self) -> bool:
+        """Return whether Spark has started any of the tasks, as far as it is known."""
+
+    def shun(self, members: Sequence[Member]) -> None:
+        """Have no more tasks started where these have gone silent."""
+
+    def slots(self, np: int, options: RunOptions, logs: RunLogs) -> int:
+        """Return with how many ranks to start again; raise ``NotEnoughSlots`` if that is none."""
+
+
+def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> bytes:
+    """Run attempts until one succeeds or no more are allowed; return rank 0's pickled result."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    logs = RunLogs(
+        directory=options.log_directory,
+        run=name,
+        everything=everything,
+        limit=options.log_limit,
+        checkpoints=options.checkpoint_directory,
+        resume_from=options.resume_from,
+    )
+    try:
+        result = _attempts(launcher, np, options, logs)
+        logs.succeeded()
+        return result
+    except HorovodRunnerError as error:
+        logs.event(str(error))
+        note = f"{logs.where()[:1].upper()}{logs.where()[1:]}."
+        if (left := logs.checkpoint_left()) is not None:
+            note += f" Go on from the last checkpoint with options(resume_from={str(left)!r})."
+        error.args = (f"{error.args[0]}\n\n{note}",)
+        raise
+    except KeyboardInterrupt:
+        logs.event("interrupted")
+        raise
+    finally:
+        logs.close()
+
+
+def _attempts(launcher: Launcher, np: int, options: RunOptions, logs: RunLogs) -> bytes:
+    for attempt in range(options.max_restarts + 1):
+        logs.begin(attempt)
+        logs.event(f"attempt {attempt} with {np} ranks")
+        try:
+            return _Attempt(launcher, np, options, logs, attempt).run()
+        except RankLost as error:
+            if attempt == options.max_restarts:
+                raise
+            logs.tell(
+                f"{error.args[0].splitlines()[0]}; starting again "
+                f"({attempt + 1} of {options.max_restarts})"
+            )
+            logs.show()
+            np = launcher.slots(np, options, logs)
+    raise AssertionError("unreachable")
+
+
+@dataclass
+class _Attempt:
+    launcher: Launcher
+    np: int
+    options: RunOptions
+    logs: RunLogs
+    number: int
+
+    def run(self) -> bytes:
+        launcher = self.launcher
+        with Control(
+            launcher.addresses,
+            host=launcher.host,
+            port=self.options.driver_port,
+            rank_timeout=self.options.rank_timeout,
+            listener=self.logs,
+        ) as control:
+            self.control = control
+            self.failures: list[Failure] = []
+            self.blame_after: float | None = None
+            self.placed = False
+            self.began = self.looked = time.monotonic()
+            self.first_join: float | None = None
+            self.launched: float | None = None
+            self.verdict: tuple[float, RankLost] | None = None
+            self.said_waiting = False
+            launcher.start(control.invitation, self.np)
+            try:
+                return self._watch()
+            finally:
+                control.stop()
+                launcher.finish(_END_SECONDS)
+
+    def _watch(self) -> bytes:
+        while True:
+            # When all ranks have ended, their tasks do so in a moment.
+            wait = _MOMENT_SECONDS if self._all_over() else _TICK_SECONDS
+            try:
+                while True:
+                    self._take(self.control.events.get(timeout=wait))
+                    wait = 0
+            except queue.Empty:
+                pass
+            self.logs.show()
+            result = self.launcher.result() if self._all_over() else None
+            if result is not None:
+                return result
+            if not self._all_over():
+                self._spark_ended()
+            self._check_time()
+
+    def _all_over(self) -> bool:
+        members = self.control.members
+        return len(members) == self.np and all(
+            one.over is not None and one.over["result"] for one in members.values()
+        )
+
+    def _spark_ended(self) -> None:
+        """Raise when the tasks were ended by somebody else, who also cut off what runs in them.
+
+        Spark's word and the end of a connection come in any order: each waits for the other.
+        """
+        now = time.monotonic()
+        try:
+            if self.blame_after is None:
+                self.launcher.result()
+        except RunCancelled:
+            raise
+        except HorovodRunnerError as error:
+            if self.verdict is None:
+                # What ranks or their connections have to say is more exact.
+                self.verdict = (now + _VERDICT_SECONDS, RankLost(str(error), rank=None))
+        if self.verdict is not None and now > self.verdict[0]:
+            raise self.verdict[1]
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, Joined):
+            self._joined(event.member)
+        elif isinstance(event, Failed):
+            self._failed(event.failure)
+        elif isinstance(event, Over):
+            self._over(event.member)
+
+    def _joined(self, member: Member) -> None:
+        self.first_join = self.first_join or time.monotonic()
+        self.logs.event(f"task {member.partition} is there, on {member.host}")
+        if len(self.control.members) == self.np and not self.placed:
+            self._place()
+
+    def _place(self) -> None:
+        """Give every task its rank, now that all are there."""
+        self.placed = True
+        members = [self.control.members[number] for number in range(self.np)]
+        hosts = [one.host for one in members]
+        placements = place(hosts)
+        gpus: dict[str, list[str]] = {}
+        for member, placement in sorted(zip(members, placements, strict=True), key=_by_rank):
+            gpus.setdefault(placement.host, []).extend(member.about["gpus"])
+        for member, placement in zip(members, placements, strict=True):
+            member.rank = placement.rank
+            directory = self.logs.checkpoints
+            order = {
+                "placement": asdict(placement),
+                "hosts": hosts,
+                "gpus": gpus[placement.host],
+                "attempt": self.number,
+                "checkpoints": None if directory is None else str(directory),
+                "timeline": self.options.timeline,
+            }
+            self.control.tell(member, b"G", json.dumps(order).encode())
+
+    def _failed(self, failure: Failure) -> None:
+        self.failures.append(failure)
+        self.logs.event(f"rank {failure.rank} failed: {failure.summary}")
+        if (cause := first_cause(self.failures)) is not None:
+            raise cause.as_error(self.np)
+        self._blame_soon()
+
+    def _blame_soon(self) -> None:
+        if self.blame_after is None:
+            self.blame_after = time.monotonic() + _CAUSE_SECONDS
+
+    def _over(self, member: Member) -> None:
+        if member.over is not None:
+            if member.over["result"] or any(one.rank == member.rank for one in self.failures):
+                return
+            raise self._lost(member, how_it_ended(member.over["status"]))
+        if self.verdict is None or self.verdict[1].rank is None:
+            error = self._lost(
+                member, "was cut off: its Python worker, executor or machine is gone"
+            )
+            self.verdict = (time.monotonic() + _VERDICT_SECONDS, error)
+
+    def _lost(self, member: Member, how: str) -> RankLost:
+        rank = member.rank if member.rank >= 0 else None
+        last = "" if rank is None else self.logs.last_words(rank)
+        return lost(rank, self.np, member.host, how, last)
+
+    def _check_time(self) -> None:
+        now = time.monotonic()
+        paused, self.looked = now - self.looked > self.options.rank_timeout / 2, now
+        if paused:
+            # It is this process that was asleep: nobody else can be blamed for the silence.
+            for member in self.control.members.values():
+                member.channel.heard = now
+            return
+        self._check_signs_of_life(now)
+        if self.blame_after is not None and now > self.blame_after:
+            self._blame_the_silent()
+        if not self.placed:
+            self._check_start(now)
+
+    def _check_signs_of_life(self, now: float) -> None:
+        limit = self.options.rank_timeout
+        open_ = [m for m in self.control.members.values() if m.over is None and not m.gone]
+        silent = [one for one in open_ if now - one.channel.heard > limit]
+        if silent:
+            self.launcher.shun(silent)
+            raise self._lost(silent[0], f"gave no sign of life for {limit:g} s")
+        for member in open_:
+            if member.stopped is not None and now - member.stopped > limit:
+                raise self._lost(
+                    member, f"was stopped by a signal and not continued for {limit:g} s"
+                )
+
+    def _blame_the_silent(self) -> None:
+        """Nobody gave a reason of its own: of those that said nothing one is to blame."""
+        reported = {one.rank for one in self.failures}
+        quiet = [
+            one
+            for one in self.control.members.values()
+            if one.rank not in reported and one.over is None
+        ]
+        if len(quiet) == 1:
+            raise self._lost(quiet[0], "no longer answers the other ranks")
+        # All ranks lost each other, as when a network fails: their own words say it best.
+        failure = self.failures[0]
+        error = failure.as_error(self.np)
+        raise RankLost(error.args[0], rank=failure.rank, traceback=failure.traceback)
+
+    def _check_start(self, now: float) -> None:
+        options, there = self.options, len(self.control.members)
+        since = self.first_join or self.launched
+        if since is None:
+            if self.launcher.launched():
+                self.launched = now
+            elif not self.said_waiting and now - self.began > _WAITING_SECONDS:
+                self.said_waiting = True
+                self.logs.tell(
+                    f"waiting for {self.np} free task slots at once; other jobs of this "
+                    "application may hold them"
+                )
+        elif now - since > options.start_timeout:
+            missing = sorted(set(range(self.np)) - self.control.members.keys())
+            raise lost(
+                None, self.np, None,
+                f"did not start: after {options.start_timeout:g} s {there} of {self.np} tasks "
+                f"have reached the driver, tasks {missing} have not",
+            )  # fmt: skip
+
+
+def _by_rank(pair: Any) -> int:
+    return pair[1].rank

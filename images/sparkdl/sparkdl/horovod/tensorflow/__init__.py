@@ -1,0 +1,1 @@
+"""For training functions that use TensorFlow."""

@@ -1,0 +1,251 @@
+"""``HorovodRunner`` on a cluster of containers, with Spark's authentication and encryption on.
+
+One cluster and one Spark application for all tests, of 2 workers with 2 slots each. The
+library is the checkout's, mounted over the image's.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from builder.cluster import Cluster, ClusterSpec, cluster
+from builder.engine import Engine
+from tests.cluster.driver import AUTHENTICATION, ENVIRONMENT, MOUNTS, Driver, daemon_options, driver
+from tests.conftest import Runtime
+
+pytestmark = pytest.mark.cluster
+
+SETTINGS = {
+    **{name: value.replace(" ", "_") for name, value in AUTHENTICATION.items()},
+    "spark.executor.memory": "1g",
+    # A worker that was cut off is to be noticed by the library, not by Spark.
+    "spark.network.timeout": "300s",
+}
+EPOCHS, HOLD = 7, 3
+SURVIVING = {"max_restarts": 1, "rank_timeout": 6, "slot_timeout": 90}
+
+
+@pytest.fixture(scope="module")
+def running(runtime: Runtime, engine: Engine) -> Iterator[Cluster]:
+    spec = ClusterSpec(
+        image=runtime.image,
+        cores=2,
+        memory="2g",
+        mounts=MOUNTS,
+        environment={**ENVIRONMENT, "SPARK_DAEMON_JAVA_OPTS": daemon_options(AUTHENTICATION)},
+    )
+    with cluster(engine, spec) as up:
+        yield up
+    assert [thing for thing in engine.owned() if up.ident in thing.name] == []
+
+
+@pytest.fixture(scope="module")
+def program(running: Cluster) -> Iterator[Driver]:
+    with driver(running, SETTINGS) as started:
+        yield started
+
+
+@pytest.fixture
+def spark(program: Driver) -> Driver:
+    """The application with all its slots, and nothing left on the workers."""
+    program.result(program.run("await_slots", count=4))
+    program.await_no_ranks()
+    return program
+
+
+@pytest.fixture(scope="module")
+def undisturbed(program: Driver) -> Any:
+    """What the training ends with when nothing happens to it."""
+    program.result(program.run("await_slots", count=4))
+    return program.result(program.run("train", 2, epochs=EPOCHS, name="undisturbed"))
+
+
+@pytest.mark.parametrize("np", [1, 2, 3, 4])
+def test_ranks_of_a_host_are_neighbours(spark: Driver, np: int) -> None:
+    everyone = spark.result(spark.run("place", np))["everyone"]
+    assert [rank for rank, *_ in everyone] == list(range(np))
+    hosts = [host for _, host, *_ in everyone]
+    assert hosts == sorted(hosts, key=hosts.index)  # each host once, in a row
+    assert len(set(hosts)) == min(np, 2)
+    for host in set(hosts):
+        assert [local for _, at, local, _ in everyone if at == host] == list(
+            range(hosts.count(host))
+        )
+    assert {threads for *_, threads in everyone} == {"1"}
+
+
+def disturbed(spark: Driver, name: str, np: int = 2, **options: Any) -> tuple[int, Any]:
+    """Start the training and wait until it is in the middle of an epoch."""
+    job = spark.run(
+        "train", np, options={**SURVIVING, **options}, epochs=EPOCHS, hold=HOLD, name=name
+    )
+    return job, spark.await_epoch(name, HOLD)
+
+
+def assert_equal(spark: Driver, job: int, undisturbed: Any) -> None:
+    result = spark.result(job)
+    assert result["first"] == HOLD  # it went on from a checkpoint
+    assert result["weights"] == pytest.approx(undisturbed["weights"], abs=1e-6)
+    spark.await_no_ranks()
+
+
+def test_a_killed_rank(spark: Driver, undisturbed: Any) -> None:
+    job, note = disturbed(spark, "rank")
+    spark.node(note["host"]).call(["kill", "-9", str(note["pid"])])
+    assert_equal(spark, job, undisturbed)
+
+
+def test_a_killed_python_worker(spark: Driver, undisturbed: Any) -> None:
+    # Idle ones are killed too, and each of them may cost an attempt.
+    job, note = disturbed(spark, "python", max_restarts=5)
+    node = spark.node(note["host"])
+    workers = spark.look()[note["host"]]["workers"]
+    assert workers
+    node.call(["kill", "-9", *map(str, workers)])
+    assert_equal(spark, job, undisturbed)
+
+
+def test_a_killed_executor(spark: Driver, undisturbed: Any) -> None:
+    job, note = disturbed(spark, "executor")
+    executors = spark.look()[note["host"]]["executors"]
+    assert executors
+    spark.node(note["host"]).call(["kill", "-9", *map(str, executors)])
+    assert_equal(spark, job, undisturbed)
+
+
+def test_a_stopped_rank(spark: Driver, undisturbed: Any) -> None:
+    job, note = disturbed(spark, "stopped")
+    spark.node(note["host"]).call(["kill", "-STOP", str(note["pid"])])
+    assert_equal(spark, job, undisturbed)
+
+
+def test_a_killed_container(spark: Driver, undisturbed: Any) -> None:
+    job, note = disturbed(spark, "container")
+    engine = docker.from_env()
+    engine.api.kill(note["host"])
+    time.sleep(1)
+    engine.api.start(note["host"])
+    engine.close()
+    assert_equal(spark, job, undisturbed)
+
+
+def test_a_cut_network(spark: Driver, undisturbed: Any) -> None:
+    job, note = disturbed(spark, "network")
+    engine = docker.from_env()
+    network = f"mlr-{spark.cluster.ident}"
+    engine.api.disconnect_container_from_network(note["host"], network)
+    # Long enough for both sides to give up: the driver the ranks, the ranks the driver.
+    time.sleep(SURVIVING["rank_timeout"] * 2 + 3)
+    ranks = json.loads(spark.node(note["host"]).call(["python3", "/inside/look.py", "1"]).tail)
+    assert ranks["ranks"] == []
+    engine.api.connect_container_to_network(note["host"], network)
+    engine.close()
+    assert_equal(spark, job, undisturbed)
+
+
+def test_with_fewer_slots_if_allowed(spark: Driver) -> None:
+    job, note = disturbed(spark, "fewer", np=4, elastic=True, slot_timeout=3, min_np=2)
+    engine = docker.from_env()
+    engine.api.kill(note["host"])
+    result = spark.result(job)
+    engine.api.start(note["host"])
+    engine.close()
+    assert result["size"] == 2
+    assert result["first"] == HOLD
+    assert any("going on with 2 ranks instead of 4" in line for line in spark.lines)
+
+
+def test_cancelling_the_job_ends_every_process(spark: Driver) -> None:
+    job = spark.run("wait", 4, name="cancelled")
+    spark.await_note("cancelled", 3)
+    assert spark.ranks() == 4
+    spark.result(spark.run("cancel"))
+    assert spark.outcome(job)["error"] == "RunCancelled"
+    spark.await_no_ranks()
+
+
+def test_ctrl_c_ends_every_process(spark: Driver) -> None:
+    job = spark.run("wait", 4, name="interrupted", thread=False)
+    spark.await_note("interrupted", 3)
+    assert spark.ranks() == 4
+    spark.cluster.driver.call(["kill", "-INT", str(spark.pid)])
+    assert spark.outcome(job)["error"] == "KeyboardInterrupt"
+    spark.await_no_ranks(1)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ("raise", "RankFailed", "ValueError: boo"),
+        ("exit", "RankLost", "ended with status 3"),
+        ("unpicklable", "RankFailed", "main returned a lock"),
+    ],
+)
+def test_mains_that_fail(spark: Driver, how: str, error: str, words: str) -> None:
+    outcome = spark.outcome(spark.run("misbehave", 2, how=how))
+    assert outcome["error"] == error
+    assert words in outcome["text"]
+    assert outcome["rank"] == (0 if how == "unpicklable" else 1)
+    spark.await_no_ranks()
+
+
+def test_a_hundred_megabytes_of_output(spark: Driver) -> None:
+    job = spark.run("misbehave", 2, how="print", verbosity="all", options={"log_limit": 200 << 20})
+    assert spark.result(job) == "print"
+    sizes = spark.result(spark.run("logs"))
+    assert sizes["rank-0.log"] == sizes["rank-1.log"] == 100 << 20
+
+
+def test_a_large_closure_leaves_nothing_behind(spark: Driver) -> None:
+    assert spark.result(spark.run("large", size=200 << 20))["right"]
+    deadline = time.monotonic() + 30  # executors drop a broadcast when they hear of its end
+    while True:
+        large = [one for found in spark.look(50 << 20).values() for one in found["large"]]
+        here = spark.cluster.driver.call(["python3", "/inside/look.py", str(50 << 20)])
+        large += json.loads(here.tail)["large"]
+        if not large:
+            break
+        assert time.monotonic() < deadline, large
+        time.sleep(0.5)
+
+
+def test_too_many_ranks_are_told_at_once(spark: Driver) -> None:
+    outcome = spark.outcome(spark.run("place", 5))
+    assert outcome["error"] == "NotEnoughSlots"
+    assert "4 task slots" in outcome["text"]
+    assert outcome["seconds"] < 5  # the promise itself: not a measurement
+
+
+def test_two_runs_side_by_side(spark: Driver) -> None:
+    for number, result in enumerate(spark.result(spark.run("two_at_once")), start=1):
+        assert result == [number, [[number, 0], [number, 1]]]
+
+
+def test_many_runs_leave_nothing(spark: Driver) -> None:
+    before = spark.look()
+    many = spark.result(spark.run("many", count=20))
+    first, last = many["held"]
+    assert last == first
+    assert many["different"] == 20
+    after = spark.look()
+    for host, found in after.items():
+        assert found["ranks"] == []
+        assert len(found["keepers"]) <= max(1, len(before[host]["keepers"]))
+
+
+def test_the_driver_listens_on_the_clusters_network_only(spark: Driver) -> None:
+    (address,) = spark.result(spark.run("listening"))
+    assert address.startswith("172.") or address.startswith("192.168.") or address.startswith("10.")
+
+
+def test_a_timeline_is_kept(spark: Driver) -> None:
+    job = spark.run("train", 2, options={"timeline": True}, epochs=1, name="timeline")
+    spark.result(job)
+    sizes = spark.result(spark.run("logs"))
+    assert sizes["timeline.json"] > 100
+    assert sizes["metrics.jsonl"] > 10
+    assert "checkpoint" not in sizes

@@ -1,0 +1,319 @@
+"""Whole runs on this host, in real processes: everything but the frameworks and Spark."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.sparkdl_library import LIBRARY, load
+
+pytestmark = pytest.mark.starts
+
+errors = load("_errors")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.chdir(tmp_path)
+
+    def run(
+        main: Callable[..., Any], *, np: int = -2, verbosity: str = "all", **options: Any
+    ) -> Any:
+        runner = load().HorovodRunner(np=np, driver_log_verbosity=verbosity)
+        return runner.options(log_directory="logs", **options).run(main)
+
+    return run
+
+
+def only(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "logs").iterdir()
+    return folder
+
+
+def where_am_i() -> Callable[[], Any]:
+    """Return a main; defined in here, it is sent by value and this module is not imported."""
+
+    def main() -> Any:
+        import os
+
+        return int(os.environ["HOROVOD_RANK"]), int(os.environ["HOROVOD_SIZE"]), os.getpid()
+
+    return main
+
+
+def test_rank_0s_value_comes_back(run: Callable[..., Any]) -> None:
+    rank, size, pid = run(where_am_i(), np=-3)
+    assert (rank, size) == (0, 3)
+    assert pid != os.getpid()
+
+
+def test_every_rank_starts_from_nothing(run: Callable[..., Any]) -> None:
+    def main() -> Any:
+        import os
+        import random
+        import sys
+
+        left = os.environ.get("LEFT"), getattr(sys, "left", None)
+        os.environ["LEFT"] = sys.left = "yes"
+        return left, random.random(), os.getpid()
+
+    first, second = run(main, np=-1), run(main, np=-1)
+    assert first[0] == second[0] == (None, None)
+    assert first[1] != second[1]
+    assert first[2] != second[2]
+
+
+def test_everything_that_is_written_is_kept_and_shown(
+    run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        import os
+        import subprocess
+        import sys
+
+        print("from python")
+        print("to stderr", file=sys.stderr)
+        os.write(1, b"from below python\n")
+        subprocess.run(["echo", "from a child"], check=True)
+
+    run(main, np=-1)
+    lines = ["from python", "to stderr", "from below python", "from a child"]
+    assert (only(tmp_path) / "rank-0.log").read_text().splitlines() == lines
+    assert capsys.readouterr().out.splitlines() == [f"[0] {line}" for line in lines]
+
+
+def test_messages_are_cut_and_shown(
+    run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        from sparkdl.horovod import log_to_driver
+
+        print("not this")
+        log_to_driver("x" * 5000)
+
+    run(main, np=-1, verbosity="log_callback_only")
+    assert capsys.readouterr().out == f"[0] {'x' * 3997}...\n"
+
+
+def test_the_first_to_raise_is_told(run: Callable[..., Any], tmp_path: Path) -> None:
+    def main() -> None:
+        import os
+        import time
+
+        if os.environ["HOROVOD_RANK"] == "1":
+            raise ValueError("boo")
+        time.sleep(60)
+
+    with pytest.raises(errors.RankFailed) as failed:
+        run(main)
+    assert failed.value.rank == 1
+    text = str(failed.value)
+    assert "rank 1 of 2" in text
+    assert "ValueError: boo" in text
+    assert 'raise ValueError("boo")' in failed.value.traceback or "in main" in text
+    assert "_rank.py" not in text
+    assert str(only(tmp_path)) in text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("import sys; sys.exit(4)", "SystemExit: 4"),
+        ("import os; os._exit(4)", "ended with status 4 before main returned"),
+        ("import os; os.kill(os.getpid(), 9)", r"was killed by SIGKILL"),
+        ("import ctypes; print('last'); ctypes.string_at(0)", "(?s)by SIGSEGV.*last output:\nlast"),
+        ("import threading; return threading.Lock()", "main returned a lock, which cannot be"),
+    ],
+)
+def test_every_way_to_end_is_told(run: Callable[..., Any], body: str, words: str) -> None:
+    names: dict[str, Any] = {}
+    exec(f"def main():\n    {body}", names)
+    with pytest.raises(errors.RankFailed, match=words):
+        run(names["main"], np=-1)
+
+
+def test_a_stopped_rank_is_noticed(run: Callable[..., Any]) -> None:
+    def main() -> None:
+        import os
+        import signal
+        import time
+
+        if os.environ["HOROVOD_RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(60)
+
+    with pytest.raises(errors.RankLost, match=r"rank 1 .* was stopped by a signal"):
+        run(main, rank_timeout=2)
+
+
+def count(steps: int, die_at: dict[int, int], through: str) -> Any:
+    """Return a main that counts to ``steps`` and dies at a step, once for each attempt."""
+
+    def main() -> Any:
+        import os
+        from pathlib import Path
+
+        from sparkdl.horovod import checkpoint
+
+        log = Path(through)
+        attempt = len(log.read_text().split()) if log.exists() else 0
+        state = checkpoint.latest()
+        first = state["step"] + 1 if state else 0
+        if os.environ["HOROVOD_RANK"] == "0":
+            log.write_text(f"{log.read_text() if log.exists() else ''}{first} ")
+        total = state["total"] if state else 0
+        for step in range(first, steps):
+            if os.environ["HOROVOD_RANK"] == "0" and die_at.get(attempt) == step:
+                os.kill(os.getpid(), 9)
+            total += step
+            checkpoint.save({"step": step, "total": total})
+        return total
+
+    return main
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_run_goes_on_from_its_last_checkpoint(
+    run: Callable[..., Any], tmp_path: Path, shared: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"checkpoint_directory": "shared"} if shared else {}
+    through = tmp_path / "starts"
+    main = count(10, {0: 3, 1: 7}, str(through))
+    assert run(main, np=-1, max_restarts=2, **options) == sum(range(10))
+    assert through.read_text() == "0 3 7 "
+    assert "starting again (2 of 2)" in capsys.readouterr().out
+    left = [one.name for one in (tmp_path).rglob("*") if "checkpoint" in one.name]
+    assert left == []
+    assert (only(tmp_path) / "rank-0.restart-2.log").exists() is False  # nothing was written
+    assert "attempt 2 with 1 ranks" in (only(tmp_path) / "run.log").read_text()
+
+
+def test_a_run_that_is_lost_for_good_leaves_its_checkpoint(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    main = count(10, {0: 3}, str(tmp_path / "starts"))
+    with pytest.raises(errors.RankLost, match=r"options\(resume_from='.*checkpoint'\)"):
+        run(main, np=-1)
+    left = only(tmp_path) / "checkpoint"
+    again = count(10, {}, str(tmp_path / "starts"))
+    assert run(again, np=-1, resume_from=str(left)) == sum(range(10))
+    assert (tmp_path / "starts").read_text() == "0 3 "
+
+
+def test_what_main_raises_is_not_tried_again(run: Callable[..., Any], tmp_path: Path) -> None:
+    def main() -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(errors.RankFailed, match="KeyError"):
+        run(main, np=-1, max_restarts=5)
+    assert "attempt 1" not in (only(tmp_path) / "run.log").read_text()
+
+
+def test_much_output_neither_blocks_nor_fills_memory(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    def main() -> int:
+        import os
+
+        for _ in range(20):
+            os.write(1, (b"x" * 99 + b"\n") * (1 << 20 // 100))
+        return 1
+
+    assert run(main, np=-1, log_limit=1 << 20, verbosity="log_callback_only") == 1
+    assert (only(tmp_path) / "rank-0.log").stat().st_size <= (1 << 20) + 100
+
+
+def test_what_a_rank_leaves_running_ends_with_it(run: Callable[..., Any], tmp_path: Path) -> None:
+    def main() -> int:
+        import subprocess
+
+        return subprocess.Popen(["sleep", "600"]).pid
+
+    left = run(main, np=-1)
+    until(lambda: not alive(left))
+
+
+def alive(pid: int) -> bool:
+    return load("_keeper")._started(pid) != 0
+
+
+def test_runs_side_by_side_do_not_mix(run: Callable[..., Any]) -> None:
+    def numbered(number: int) -> Any:
+        def main() -> Any:
+            import os
+            import time
+
+            time.sleep(0.2)
+            return number, os.environ["HOROVOD_GLOO_RENDEZVOUS_ADDR"]
+
+        return main
+
+    results: dict[int, Any] = {}
+    threads = [
+        threading.Thread(target=lambda n=n: results.update({n: run(numbered(n))})) for n in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {number: result[0] for number, result in results.items()} == {0: 0, 1: 1, 2: 2}
+    assert len({result[1] for result in results.values()}) == 3
+
+
+def inventory() -> tuple[int, int, set[int]]:
+    me = os.getpid()
+    done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(me)], capture_output=True, text=True)
+    children = {int(word) for word in done.stdout.split()}
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), children
+
+
+def test_many_runs_leave_nothing(run: Callable[..., Any]) -> None:
+    run(where_am_i())
+    fds, threads, children = inventory()
+    pids = [run(where_am_i())[2] for _ in range(15)]
+    after = inventory()
+    assert after[:2] == (fds, threads)
+    assert len(after[2]) == len(children)  # the keeper, and ps itself
+    assert not any(alive(pid) for pid in pids)
+
+
+DRIVER = """
+import os, sys, time
+from sparkdl import HorovodRunner
+def main(folder):
+    import os, time
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    time.sleep(600)
+HorovodRunner(np=-2).options(log_directory=sys.argv[1]).run(main, folder=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_end_of_the_driver_is_the_end_of_its_ranks(tmp_path: Path, number: int) -> None:
+    ranks = tmp_path / "ranks"
+    ranks.mkdir()
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), str(tmp_path / "logs"), str(ranks)]
+    errors = tmp_path / "errors"
+    with errors.open("w") as file:
+        environ = {**os.environ, "PYTHONPATH": str(LIBRARY)}
+        driver = subprocess.Popen(command, env=environ, stderr=file)
+    until(lambda: len(list(ranks.iterdir())) == 2)
+    driver.send_signal(number)
+    driver.wait()
+    assert ("KeyboardInterrupt" in errors.read_text()) == (number == signal.SIGINT)
+    until(lambda: not any(alive(int(one.name)) for one in ranks.iterdir()))
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
