@@ -247,7 +247,7 @@ class _Build:
                     writer = LayerWriter(cast("BinaryIO", _Stoppable(target, self.shop.stop)))
                     self._fill(writer, layer, compiled, scratch)
                     blob = writer.finish()
-                store.adopt_blob(path, _hex(blob.digest))
+                store.keep_blob(path, _hex(blob.digest))
                 store.write_record(_KIND, layer.key, json.dumps(asdict(blob)))
         seconds = self.shop.clock() - started
         return ImageLayer(name=layer.name, blob=blob, cached=cached, seconds=seconds)

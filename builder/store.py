@@ -66,6 +66,10 @@ class Store:
         if found != sha256:
             path.unlink(missing_ok=True)
             raise HashMismatch(f"expected sha256 {sha256}", why=f"its bytes have sha256 {found}")
+        return self.keep_blob(path, sha256)
+
+    def keep_blob(self, path: Path, sha256: str) -> Path:
+        """Move a file into the store whose sha256 was computed while it was written."""
         target = self._blob_path(sha256)
         _made(target.parent)
         with full_disk(target.parent):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from builder import native
 from builder.cli.build import planned_image
@@ -28,6 +29,9 @@ from builder.store import Store
 from builder.workshop import Workshop
 
 CHECKOUT = Path(__file__).parents[1]
+# How long an example takes says how busy the machine is.
+settings.register_profile("mlruntime", deadline=None)
+settings.load_profile("mlruntime")
 # The line that everything is tried on, and the lines whose images are built and proven.
 RUNTIME = "6.0-ml"
 RUNTIMES = ("6.0-ml", "7.0-ml")

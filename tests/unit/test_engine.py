@@ -9,9 +9,10 @@ from docker.errors import APIError, NotFound
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import engine, owner
+from builder import owner
 from builder.containers import Lines
 from builder.engine import Container, Engine, Owned, chain_ids
+from builder.engine.sdk import translated
 from builder.errors import CommandFailed, OutOfSpace, Unavailable
 
 
@@ -53,7 +54,7 @@ def test_chain_ids_follow_the_image_specification() -> None:
     ],
 )
 def test_engine_errors_become_ours(said: str, kind: type[Exception]) -> None:
-    with pytest.raises(Unavailable) as caught, engine._translated("loading"):
+    with pytest.raises(Unavailable) as caught, translated("loading"):
         raise APIError("wrapped", explanation=f'{{"message": "{said}"}}')
     assert type(caught.value) is kind
     assert caught.value.why == said

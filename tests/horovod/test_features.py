@@ -1,0 +1,111 @@
+"""The patched Horovod in the image: every feature on two ranks, compared by numbers.
+
+What a rank computes is compared with the other ranks and with one process that sees the whole
+batch. Costs about two minutes a runtime on two cores, the image apart.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.engine import Engine, Mount
+from builder.lock import Lock, parse_lock
+from tests.conftest import CHECKOUT, mlruntime
+
+PROGRAMS = Path(__file__).parent / "programs"
+SECONDS = 900
+
+
+def _lock(runtime: str) -> Lock:
+    path = CHECKOUT / "runtimes" / runtime / "lock.json"
+    return parse_lock(path.read_text(encoding="utf-8"), file=str(path))
+
+
+def _patched(runtime: str) -> bool:
+    return "+mlr." in dict(_lock(runtime).components).get("horovod", "")
+
+
+RUNTIMES = [p.parent.name for p in sorted((CHECKOUT / "runtimes").glob("*/lock.json"))]
+PATCHED = [runtime for runtime in RUNTIMES if _patched(runtime)]
+
+
+@pytest.fixture(scope="module", params=PATCHED)
+def image(request: pytest.FixtureRequest) -> tuple[str, Lock]:
+    """Return the image of a runtime with a patched Horovod, and its lock."""
+    built = mlruntime(CHECKOUT, "build", request.param, "--load")
+    return str(built["image_id"]), _lock(request.param)
+
+
+def on_two_ranks(engine: Engine, image: str, **environment: str) -> list[dict[str, Any]]:
+    """Return what rank 0 said: how many checks there are, then one result for each."""
+    lines: list[str] = []
+    engine.run(
+        image,
+        ["horovodrun", "-np", "2", "--gloo", "--disable-cache", "python", "/programs/run.py"],
+        mounts=[Mount(source=str(PROGRAMS), target="/programs", read_only=True)],
+        environment=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=SECONDS,
+        on_line=lines.append,
+    )
+    found = [line[line.index("{") :] for line in lines if line.startswith("[0]<stdout>:{")]
+    assert found, "\n".join(lines[-40:])
+    return [json.loads(line) for line in found]
+
+
+@pytest.mark.engine
+@pytest.mark.cluster
+@pytest.mark.parametrize("legacy", [False, True], ids=["keras3", "tf-keras"])
+def test_every_feature_on_two_ranks(engine: Engine, image: tuple[str, Lock], legacy: bool) -> None:
+    reference, lock = image
+    if legacy and "tf-keras" not in dict(lock.components):
+        pytest.skip(f"not run: {lock.runtime} has no tf-keras")
+    environment = {"TF_USE_LEGACY_KERAS": "1"} if legacy else {}
+    first, *results = on_two_ranks(engine, reference, **environment)
+    assert {r["check"]: r["failed"] for r in results if r["failed"]} == {}
+    assert [r["check"] for r in results] == first["checks"]
+    assert len(results) > 20
+
+
+ELASTIC = """
+cd /tmp && echo localhost:1 > hosts && printf '#!/bin/sh\\ncat /tmp/hosts\\n' > discover
+chmod +x discover
+horovodrun -np 1 --min-np 1 --max-np 2 --gloo --gloo-timeout-seconds 300 --network-interface lo \
+    --host-discovery-script /tmp/discover python /programs/elastic.py /tmp/hosts /tmp/result
+cat /tmp/result
+"""
+
+
+@pytest.mark.engine
+@pytest.mark.cluster
+def test_a_rank_joins_an_elastic_training(engine: Engine, image: tuple[str, Lock]) -> None:
+    said = engine.run(
+        image[0],
+        ["sh", "-c", ELASTIC],
+        mounts=[Mount(source=str(PROGRAMS), target="/programs", read_only=True)],
+        environment={"PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=SECONDS,
+    ).tail
+    result = json.loads(said.splitlines()[-1])
+    assert result == {"sizes": [1, 2, 2, 2, 2, 2], "apart": 0.0}, said
+
+
+@pytest.mark.engine
+def test_check_build_tells_the_truth(engine: Engine, image: tuple[str, Lock]) -> None:
+    reference, lock = image
+    said = engine.run(reference, ["horovodrun", "--check-build"], timeout=120).tail
+    assert f"Horovod v{lock.component('horovod')}:" in said
+    marked = [line.strip() for line in said.splitlines() if line.strip().startswith("[X]")]
+    assert marked == ["[X] TensorFlow", "[X] Gloo", "[X] Gloo"]
+
+
+@pytest.mark.engine
+def test_the_wheel_says_what_it_is(engine: Engine, image: tuple[str, Lock]) -> None:
+    reference, lock = image
+    program = (
+        "import importlib.metadata as m, horovod; "
+        "print(m.version('horovod'), horovod.__version__, m.metadata('horovod')['Version'])"
+    )
+    said = engine.run(reference, ["python", "-c", program], timeout=120).tail.split()
+    assert said == [lock.component("horovod")] * 3
