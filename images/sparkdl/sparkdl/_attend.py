@@ -175,8 +175,7 @@ class _Attendant:
         assert process is not None
         self.placement = Placement(**place["placement"])
         pumps = [
-            self._thread(self._pump, process.output, Kind.OUTPUT),
-            self._thread(self._pump, process.timeline, Kind.TIMELINE),
+            self._thread(self._pump, process.output),
             self._thread(self._hear),
         ]
         with contextlib.suppress(_wire.Closed):  # it died: its status says how
@@ -188,6 +187,8 @@ class _Attendant:
         process.channel.shut()  # a process that the rank left behind may hold the other end
         for pump in pumps:
             pump.join()
+        for part in process.timeline_parts():
+            self.control.send(Kind.TIMELINE, part)
         over = {"status": status, "result": self.result is not None}
         self.control.send(Kind.OVER, json.dumps(over).encode())
         if self.placement.rank != 0:
@@ -249,7 +250,7 @@ class _Attendant:
                 elif frame.kind in _UP:
                     self.control.send(frame.kind, frame.body)
 
-    def _pump(self, descriptor: int, kind: bytes) -> None:
+    def _pump(self, descriptor: int) -> None:
         """Pass on what arrives until nobody can write any more.
 
         A process that the rank has left behind may hold its end open: that is not waited for.
@@ -267,7 +268,7 @@ class _Attendant:
             if not data:
                 return
             with contextlib.suppress(_wire.Closed):
-                self.control.send(kind, data)
+                self.control.send(Kind.OUTPUT, data)
             if len(data) < _LITTLE:
                 time.sleep(_GATHER_SECONDS)
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sparkdl import _keeper
@@ -55,6 +55,13 @@ class RankProcess:
                 data += part
         return json.loads(data)["status"] if data.endswith(b"\n") else None
 
+    def timeline_parts(self) -> Iterator[bytes]:
+        """Yield what Horovod has written to its timeline, once it writes no more."""
+        offset = 0
+        while part := os.pread(self.timeline, PIPE_BYTES, offset):
+            yield part
+            offset += len(part)
+
     def kill(self) -> None:
         """End the process, and all that it has started, at once."""
         # The keeper does it, even when this process is killed before it can; but it may be busy.
@@ -90,7 +97,8 @@ def _start(
     reading, writing = os.pipe()
     with contextlib.suppress(OSError):  # a rank that writes much is then not held up so often
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    timeline, timeline_end = os.pipe()
+    # Horovod seeks in it, so it is a file, but one that is in memory only.
+    timeline = os.memfd_create("timeline")
     ours, theirs = socket.socketpair()
     request = {
         "environ": dict(environ),
@@ -100,7 +108,7 @@ def _start(
     }
     try:
         try:
-            _keeper.send_request(connection, request, [writing, theirs.fileno(), timeline_end])
+            _keeper.send_request(connection, request, [writing, theirs.fileno(), timeline])
         except OSError as error:
             raise KeeperEnded(f"the process that ranks are forked from ended: {error}") from None
         answer = _line(connection)
@@ -113,7 +121,6 @@ def _start(
     finally:
         theirs.close()
         os.close(writing)
-        os.close(timeline_end)
     return RankProcess(
         pid=answer["pid"],
         output=reading,

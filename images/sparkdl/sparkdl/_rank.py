@@ -85,7 +85,8 @@ def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> Non
             checkpoints=place["checkpoints"],
         )
     )
-    if place["timeline"] and placement.rank == 0:
+    if place["timeline"]:
+        # On every rank, though only rank 0 writes: Horovod hangs when they disagree on it.
         os.environ["HOROVOD_TIMELINE"] = f"/proc/self/fd/{timeline}"
     else:
         os.close(timeline)
