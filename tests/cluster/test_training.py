@@ -38,3 +38,11 @@ def test_an_estimator_with_several_inputs_weights_and_a_vector_of_scores(running
     assert found["right"] > 0.9
     assert found["sum"] < 1e-5
     assert found["metrics"] == ["accuracy", "loss", "val_accuracy", "val_loss"]
+
+
+def test_an_estimator_takes_models_of_keras_2(running: Cluster, line: Runtime) -> None:
+    found = answer(running, "legacy.py")
+    assert found["version"].startswith("2.")
+    keras_3 = dict(line.lock.components)["keras"].startswith("3.")
+    assert found["package"] == ("tf_keras" if keras_3 else "keras")
+    assert found["off"] < 0.05

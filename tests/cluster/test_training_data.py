@@ -92,7 +92,7 @@ def test_unsuitable_data_are_told(rows: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def stages(running: Cluster) -> dict[str, Any]:
-    return answer(running, "stages.py", "regression", "refusals")
+    return answer(running, "stages.py", "regression", "restart", "refusals")
 
 
 def test_an_estimator_trains_predicts_saves_and_loads_in_a_pipeline(stages: dict[str, Any]) -> None:
@@ -116,6 +116,14 @@ def test_a_worker_loads_the_model_once(stages: dict[str, Any]) -> None:
     # Two executors with a slot each; a process number and one model's address.
     assert len(held) == 2 and all(re.fullmatch(r"\d+ \[\d+\]", one) for one in held), held
     assert stages["regression"]["held on"] == held
+
+
+def test_an_estimator_goes_on_when_a_rank_was_killed(stages: dict[str, Any]) -> None:
+    found = stages["restart"]
+    assert found["killed"]
+    # It began again after the last epoch that had been saved, and not at the first.
+    assert found["epochs"][0] == 5 and found["epochs"][1] in (2, 3), found
+    assert found["differ by"] == 0
 
 
 def test_an_estimator_says_what_is_missing(stages: dict[str, Any]) -> None:

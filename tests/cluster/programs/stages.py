@@ -148,6 +148,41 @@ def classification(spark):
     }
 
 
+def restart(spark):
+    """A rank is killed in the middle of training, which goes on from the last epoch."""
+    rows = spark.range(0, 200, 1, 2).select(f.array(f.rand(1), f.rand(2)).alias("features"))
+    rows = rows.withColumn("label", f.col("features")[0] - f.col("features")[1]).cache()
+    marker = Path(tempfile.mkdtemp(dir=SHARED), "killed")
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+
+    def killers():
+        import os
+        import signal
+
+        import horovod.tensorflow as hvd
+
+        class Killer(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                if epoch == 2 and hvd.rank() == 1 and not marker.exists():
+                    marker.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        return [Killer()]
+
+    estimator = KerasEstimator(model=model, np=2, epochs=5, batchSize=20, seed=9)
+    undisturbed = estimator.fit(rows)
+    options = {"max_restarts": 1}
+    killed = estimator.fit(rows, {estimator.callbacks: killers, estimator.runnerOptions: options})
+    pairs = zip(undisturbed.to_keras().get_weights(), killed.to_keras().get_weights(), strict=True)
+    return {
+        "killed": marker.exists(),
+        "epochs": [len(undisturbed.history["loss"]), len(killed.history["loss"])],
+        "differ by": max(float(abs(a - b).max()) for a, b in pairs),
+    }
+
+
 def refusals(spark):
     said = {}
     rows = spark.range(10).select(
@@ -177,7 +212,12 @@ def refusals(spark):
 
 def main():
     spark = SparkSession.builder.getOrCreate()
-    parts = {"regression": regression, "classification": classification, "refusals": refusals}
+    parts = {
+        "regression": regression,
+        "classification": classification,
+        "restart": restart,
+        "refusals": refusals,
+    }
     chosen = sys.argv[1:] or parts  # by name, to look at one alone
     print("RESULT", json.dumps({name: parts[name](spark) for name in chosen}))
     sys.stdout.flush()

@@ -12,6 +12,7 @@ from sparkdl import HorovodRunner
 from sparkdl.data import DataError, shard_dataframe
 from sparkdl.estimator import _train
 from sparkdl.estimator._model import KerasModel, fitted
+from sparkdl.estimator._packed import PackedModel
 from sparkdl.estimator._params import TrainingParams
 from sparkdl.estimator._save import StageReader, StageWriter
 
@@ -61,6 +62,8 @@ class KerasEstimator(Estimator, TrainingParams, MLReadable, MLWritable):
             self._value("weightCol"),
         )
         packed = self._packed_model()
+        options = _with_keras(packed, self._value("runnerOptions"))
+        runner = HorovodRunner(np=ranks).options(**options)
         objects = packed.named(self._objects())
         columns = [*inputs, label, *([] if weight is None else [weight])]
         rows = shard_dataframe(
@@ -85,12 +88,9 @@ class KerasEstimator(Estimator, TrainingParams, MLReadable, MLWritable):
                 seed=self._value("seed"),
                 last=self._value("lastBatch"),
                 verbose=self._value("verbose"),
+                resumable=bool(options.get("max_restarts") or options.get("resume_from")),
             )
             _require_enough(job, abs(ranks))
-            runner = HorovodRunner(np=ranks)
-            options = self._value("runnerOptions")
-            if options:
-                runner = runner.options(**options)
             trained = runner.run(_train.train, job=job)
         return fitted(self, trained, objects)
 
@@ -105,6 +105,14 @@ class KerasEstimator(Estimator, TrainingParams, MLReadable, MLWritable):
 
     def _restore(self, metadata: dict[str, Any]) -> None:
         """Nothing beyond the parameters was saved."""
+
+
+def _with_keras(packed: PackedModel, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the runner's options, with the ranks told which Keras is TensorFlow's."""
+    if packed.package != "tf_keras":
+        return dict(options)
+    environment = {**options.get("environment", {}), "TF_USE_LEGACY_KERAS": "1"}
+    return {**options, "environment": environment}
 
 
 def _require_enough(job: _train.Job, ranks: int) -> None:

@@ -136,7 +136,10 @@ class TrainingParams(KerasParams):
         Params._dummy(), "runnerOptions", "options of HorovodRunner by name", _mapping
     )
     verbose: Param = Param(
-        Params._dummy(), "verbose", "what fit prints on rank 0, as in Keras", TypeConverters.toInt
+        Params._dummy(),
+        "verbose",
+        "1 shows every epoch's metrics on the driver, 2 every batch's",
+        TypeConverters.toInt,
     )
 
     def __init__(self) -> None:

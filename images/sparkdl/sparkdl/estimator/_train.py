@@ -25,6 +25,7 @@ class Job:
     seed: int
     last: str
     verbose: int
+    resumable: bool
 
     def shard(self, rank: int, size: int) -> Shard:
         """Return a rank's training rows."""
@@ -45,10 +46,12 @@ class Job:
         batch = max(2, self.batch_size)
         return self.rows.validation.shard(rank, size, batch_size=batch, shuffle=False, last="keep")
 
-    def dataset(self, shard: Shard, epochs: int | None) -> Any:
+    def dataset(self, shard: Shard, epochs: int | None, first_epoch: int = 0) -> Any:
         """Return a shard as Keras takes it: one input as it is, several by their names."""
         features = self.inputs[0] if len(self.inputs) == 1 else list(self.inputs)
-        return shard.dataset(features, self.label, weight=self.weight, epochs=epochs)
+        return shard.dataset(
+            features, self.label, weight=self.weight, epochs=epochs, first_epoch=first_epoch
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +77,16 @@ def train(job: Job) -> Trained:
     arguments["optimizer"] = hvd.DistributedOptimizer(arguments["optimizer"])
     with keras.saving.custom_object_scope(dict(job.objects)):
         model.compile(**arguments)
+    callbacks, first_epoch = _callbacks(job, model)
     history = model.fit(
-        job.dataset(shard, job.epochs),
+        job.dataset(shard, job.epochs, first_epoch),
         epochs=job.epochs,
+        initial_epoch=first_epoch,
         steps_per_epoch=shard.steps,
         validation_data=None if held is None else job.dataset(held, None),
         validation_steps=None if held is None else held.steps,
-        callbacks=job.callbacks() if job.callbacks is not None else None,
-        verbose=job.verbose if hvd.rank() == 0 else 0,
+        callbacks=callbacks,
+        verbose=0,
     ).history
     _require_same_weights(model, allgather_object)
     everyone = allgather_object(
@@ -93,6 +98,19 @@ def train(job: Job) -> Trained:
         history=_averaged(everyone),
         width=width,
     )
+
+
+def _callbacks(job: Job, model: Any) -> tuple[list[Any], int]:
+    """Return the callbacks, and the epoch to begin with: not 0 in a run that starts again."""
+    from sparkdl.horovod.tensorflow.keras import CheckpointCallback, LogCallback
+
+    callbacks = job.callbacks() if job.callbacks is not None else []
+    if job.verbose:
+        callbacks = [*callbacks, LogCallback(per_batch_log=job.verbose > 1)]
+    if not job.resumable:
+        return callbacks, 0
+    saver = CheckpointCallback(model)
+    return [*callbacks, saver], saver.first_epoch
 
 
 def _output_width(model: Any, job: Job, shard: Shard) -> int | None:
