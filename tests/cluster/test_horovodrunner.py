@@ -161,7 +161,8 @@ def test_with_fewer_slots_if_allowed(spark: Driver) -> None:
 
 def test_cancelling_the_job_ends_every_process(spark: Driver) -> None:
     job = spark.run("wait", 4, name="cancelled")
-    spark.await_note("cancelled", 3)
+    for rank in range(4):
+        spark.await_note("cancelled", rank)
     assert spark.ranks() == 4
     spark.result(spark.run("cancel"))
     assert spark.outcome(job)["error"] == "RunCancelled"
@@ -170,7 +171,8 @@ def test_cancelling_the_job_ends_every_process(spark: Driver) -> None:
 
 def test_ctrl_c_ends_every_process(spark: Driver) -> None:
     job = spark.run("wait", 4, name="interrupted", thread=False)
-    spark.await_note("interrupted", 3)
+    for rank in range(4):
+        spark.await_note("interrupted", rank)
     assert spark.ranks() == 4
     spark.cluster.driver.call(["kill", "-INT", str(spark.pid)])
     assert spark.outcome(job)["error"] == "KeyboardInterrupt"
