@@ -219,7 +219,9 @@ def test_too_many_ranks_are_told_at_once(spark: Driver) -> None:
     outcome = spark.outcome(spark.run("place", 5))
     assert outcome["error"] == "NotEnoughSlots"
     assert "4 task slots" in outcome["text"]
-    assert outcome["seconds"] < 5  # the promise itself: not a measurement
+    # Two seconds, but 20 for an application that is new, whose executors are still coming; Spark
+    # by itself takes minutes.
+    assert outcome["seconds"] < 30
 
 
 def test_two_runs_side_by_side(spark: Driver) -> None:
