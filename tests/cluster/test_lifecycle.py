@@ -18,7 +18,7 @@ import pytest
 from builder import owner
 from builder.cluster import Cluster, ClusterFailed, ClusterSpec, cluster
 from builder.engine import Container, Engine
-from builder.lock import Lock
+from builder.lock import Lock, Variant
 from builder.report import CheckResult, Report
 from builder.validation.session import IMAGE_CHECK, Subject, validate
 from tests.conftest import Runtime
@@ -61,6 +61,7 @@ say(event="done")
 class Check:
     name: str
     timeout: float = 60
+    needs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -113,29 +114,16 @@ LOCK = Lock(
     toolchain=(),
     python=(),
     jars=(),
-    variants=(),
+    variants=(Variant(name="cpu", python=(), native=()),),
 )
-
-
-class Variantless(Lock):
-    """A lock without packages, for images that were not built from one."""
-
-    __slots__ = ()
-
-    def variant(self, name: str) -> object:  # type: ignore[override]
-        class Nothing:
-            python = native = ()
-
-        return Nothing
 
 
 def _validate(
     engine: Engine, image: str, programs: Path, *checks: Check, observer: Observer | None = None
 ) -> Report:
-    lock = Variantless(**{name: getattr(LOCK, name) for name in LOCK.__dataclass_fields__})
     return validate(
         engine,
-        Subject(image=image, lock=lock, variant="cpu"),
+        Subject(image=image, lock=LOCK, variant="cpu"),
         checks,
         only=["fake"],
         observer=observer or Observer(),
@@ -214,7 +202,6 @@ def test_an_image_whose_daemons_do_not_start_is_told_with_their_last_words(
 def test_a_cluster_that_does_not_come_up_fails_every_check(
     engine: Engine, image: str, programs: Path
 ) -> None:
-    lock = Variantless(**{name: getattr(LOCK, name) for name in LOCK.__dataclass_fields__})
     subject = Subject(image=image, lock=lock, variant="cpu", environment={"JAVA_HOME": "/nowhere"})
     report = validate(
         engine, subject, [Check("fake.a"), Check("fake.b")], observer=Observer(), programs=programs
