@@ -202,7 +202,7 @@ def test_an_image_whose_daemons_do_not_start_is_told_with_their_last_words(
 def test_a_cluster_that_does_not_come_up_fails_every_check(
     engine: Engine, image: str, programs: Path
 ) -> None:
-    subject = Subject(image=image, lock=lock, variant="cpu", environment={"JAVA_HOME": "/nowhere"})
+    subject = Subject(image=image, lock=LOCK, variant="cpu", environment={"JAVA_HOME": "/nowhere"})
     report = validate(
         engine, subject, [Check("fake.a"), Check("fake.b")], observer=Observer(), programs=programs
     )
