@@ -53,7 +53,9 @@ def measure() -> Figures:
 
 
 def _bench(program: Driver, call: str, **arguments: Any) -> Any:
-    return program.result(program.run(f"inside_horovodrunner:{call}", **arguments), 400)
+    # In the driver program's main thread: `horovod.spark.run` handles signals, and may only there.
+    job = program.run(f"inside_horovodrunner:{call}", thread=False, **arguments)
+    return program.result(job, 400)
 
 
 def _horovodrun(program: Driver, what: str) -> float:
