@@ -1,6 +1,7 @@
 """``HorovodRunner`` beside ``horovod.spark.run`` and ``horovodrun``, on the same containers."""
 
 import json
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -37,9 +38,9 @@ def measure() -> Figures:
         driver(running, settings) as program,
     ):
         program.result(program.run("await_slots", count=WORKERS))
-        rows += _launching(program)
-        rows += _recovery(program)
-        rows += _training(program)
+        for part in (_launching, _recovery, _training):
+            rows += part(program)
+            print(rows[-1], file=sys.stderr, flush=True)
         rows += _scaling(program, running)
     return Figures(
         name="horovodrunner",

@@ -103,7 +103,8 @@ class Driver:
     def note(self, name: str, rank: int) -> dict[str, Any] | None:
         """Return what a rank has last written about itself into a shared folder."""
         found = self.cluster.driver.call(["cat", f"/shared/{name}/{rank}"])
-        return json.loads(found.tail) if found.exit_code == 0 else None
+        # What a very short process wrote can be lost on its way: ask again then.
+        return json.loads(found.tail) if found.exit_code == 0 and found.tail else None
 
     def await_epoch(self, name: str, epoch: int, rank: int = 1, seconds: float = 90) -> Any:
         """Wait until a rank is in the middle of an epoch; return its note."""
