@@ -2,7 +2,7 @@
 
 The container's image, the *seed*, is made of the same packages, unpacked but not configured: the
 essential ones, which maintainer scripts may rely on, and Python, which compiles bytecode before
-the system is finished. So nothing of the host's own system is used, and no root.
+the system is finished. So nothing of the host's own system is used.
 """
 
 import hashlib
