@@ -192,6 +192,20 @@ def full_disk(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[
         raise
 
 
+def write_whole(path: Path, text: str, *, instead: str = "name another folder") -> None:
+    """Write a file in one step, its directory made if needed; nobody ever sees half of it."""
+    with full_disk(path.parent, instead=instead):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".write-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
+                sink.write(text)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes in hex."""
     digest = hashlib.sha256()

@@ -33,7 +33,7 @@ from builder.exploring.evidence import (
     with_findings,
 )
 from builder.exploring.record import LEVELS, Record
-from builder.exploring.state import StateFolder, evidence_records, write_whole
+from builder.exploring.state import StateFolder, evidence_records
 from builder.exploring.sweep import Built, Limits, Outcome, Resolved, Say, Sweep
 from builder.facts import Matrix
 from builder.image import load, remember_manifest
@@ -46,7 +46,7 @@ from builder.report import Report
 from builder.resolve import resolve
 from builder.runtime import RuntimeDefinition
 from builder.staleness import input_digests
-from builder.store import Store
+from builder.store import Store, write_whole
 from builder.validation.catalog import CHECKS
 from builder.validation.expectation import selected
 from builder.validation.session import IMAGE_CHECK, Subject, planned, validate

@@ -1,7 +1,6 @@
 """``mlruntime lock``."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ from builder.locking.native import load_recipes
 from builder.locking.registries import HostRegistries
 from builder.resolve import resolve
 from builder.staleness import input_digests, stale_artifacts, stale_inputs, stale_versions
-from builder.store import Store, full_disk
+from builder.store import Store, full_disk, write_whole
 from builder.web import Web
 
 
@@ -115,17 +114,11 @@ def _check(
 
 def write_if_changed(path: Path, text: str) -> bool:
     """Replace a file in one step, unless it already holds ``text``; return whether it changed."""
-    with full_disk(path.parent, instead="lock in a folder of yours, with --root"):
+    instead = "lock in a folder of yours, with --root"
+    with full_disk(path.parent, instead=instead):
         if path.is_file() and path.read_bytes() == text.encode():
             return False
-        descriptor, name = tempfile.mkstemp(prefix=".lock-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
-                sink.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+    write_whole(path, text, instead=instead)
     return True
 
 

@@ -26,11 +26,10 @@ def outdated(
     """Show what upstream has released since, as a change to matrix.yaml that a person can apply."""
     # The registries' clients: nothing that `matrix show` should wait for.
     from builder.cli.stores import host_sources, store_root
-    from builder.exploring.state import write_whole
     from builder.matrix import parse_matrix
     from builder.outdated import propose
     from builder.releases import Registries
-    from builder.store import Store
+    from builder.store import Store, write_whole
     from builder.web import Web
 
     context: Context = ctx.obj

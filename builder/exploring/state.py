@@ -1,7 +1,5 @@
 """The folder of a sweep: one JSON record for each combination, its lock, its log, its report."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 from builder.definitions import read_text
 from builder.errors import UsageError
 from builder.exploring.record import Record, parse_record
-from builder.store import full_disk
+from builder.store import write_whole
 
 _KINDS = ("record", "lock", "report")
 
@@ -51,20 +49,6 @@ class StateFolder:
     def write(self, name: str, kind: str, text: str) -> None:
         """Replace a file in one step."""
         write_whole(self.path(name, kind), text)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step, its directory made if needed; nobody ever sees half of it."""
-    with full_disk(path.parent, instead="name another folder"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".write-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
-                sink.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
 
 
 def evidence_records(root: Path) -> tuple[Record, ...]:
