@@ -21,13 +21,13 @@ from builder.image import Image, ImageLayer
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
 from builder.layering.tarball import LayerBlob, LayerWriter
-from builder.layering.wheel import write_wheel
+from builder.layering.wheel import LIBRARIES, Site, write_wheel
 from builder.lock import Artifact, Lock, NativeWheel
-from builder.plan import Plan, PlannedLayer, Tools, interpreter_digest
+from builder.plan import Plan, PlannedLayer, Tools, built_on, interpreter_digest
 from builder.store import Store, full_disk
 from builder.workshop import Workshop
 
-TOOLS: Final = Tools(bootstrap=bootstrap.RECIPE, bytecode=bytecode.RECIPE, native=native.RECIPE)
+TOOLS: Final = Tools(bootstrap=bootstrap.RECIPE, bytecode=bytecode.RECIPE, native=native.recipe)
 _KIND: Final = "layers"
 _STILL_SECONDS: Final = 5.0
 
@@ -115,7 +115,8 @@ class _Build:
             for artifact in (*layer.packages, *layer.wheels, *(jar for _, jar in layer.jars)):
                 wanted[artifact.sha256] = artifact
         for wheel in unbuilt:
-            for artifact in (wheel.sdist, *wheel.requirements, *self._toolchain(wheel)):
+            needed = (wheel.sdist, *wheel.requirements, *wheel.unpacked)
+            for artifact in (*needed, *self._toolchain(wheel)):
                 wanted[artifact.sha256] = artifact
         self.files |= self.shop.fetch(wanted.values())
 
@@ -173,16 +174,16 @@ class _Build:
     # native builds
 
     def _build_native(self, unbuilt: list[NativeWheel]) -> None:
-        first = next(i for i, layer in enumerate(self.plan.layers) if layer.native)
-        image = self._stage(list(self.plan.layers[:first]))
+        images = [self._stage(built_on(self.plan, self.lock, wheel)) for wheel in unbuilt]
         with Crew(len(unbuilt), self.shop.abort, name="native") as crew:
-            jobs = [crew.submit(self._build_one, image, wheel) for wheel in unbuilt]
+            jobs = [crew.submit(self._build_one, *job) for job in zip(images, unbuilt, strict=True)]
             for done in as_completed(jobs):
                 done.result()
 
     def _build_one(self, image: str, wheel: NativeWheel) -> None:
         self.shop.say(f"building {wheel.name} {wheel.version} ({wheel.key[:12]})")
         started = self.shop.clock()
+        beside = (*wheel.patches, *([wheel.prepare] if wheel.prepare else []))
         native.build(
             self.shop.store,
             self.shop.engine(),
@@ -190,13 +191,13 @@ class _Build:
             wheel,
             files=self.files,
             toolchain=self._toolchain(wheel),
-            patches={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in wheel.patches},
+            beside={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in beside},
             on_line=self.shop.now_and_then(f"{wheel.name}: "),
         )
         self.shop.say(f"built {wheel.name} in {self.shop.clock() - started:.0f} s")
 
-    def _stage(self, planned: list[PlannedLayer]) -> str:
-        """Load the first layers as an image of their own, for something to run in."""
+    def _stage(self, planned: tuple[PlannedLayer, ...]) -> str:
+        """Load some layers as an image of their own, for something to run in."""
         layers = tuple(self.done[layer.name] for layer in planned)
         return self.shop.stage(layers, self.plan.config)
 
@@ -265,9 +266,7 @@ class _Build:
             debs = self._debs(layer.packages)
             debian.unpack(writer, [debs[a.sha256] for a in layer.packages])
         if layer.source == "python":
-            for wheel in self._wheels(layer):
-                path = compiled[wheel.sha256]
-                write_wheel(writer, wheel.path, wheel.filename, self.plan.python, path)
+            self._write_wheels(writer, layer, compiled)
         for target, jar in layer.jars:
             with self.files[jar.sha256].open("rb") as content:
                 writer.file(target, content, jar.size)
@@ -277,6 +276,15 @@ class _Build:
             writer.data(file.path, file.content, executable=file.executable)
         for link, points_to in layer.links:
             writer.symlink(link, points_to)
+
+    def _write_wheels(
+        self, writer: LayerWriter, layer: PlannedLayer, compiled: Mapping[str, Path]
+    ) -> None:
+        site = Site(self.plan.python)
+        for wheel in self._wheels(layer):
+            write_wheel(writer, wheel.path, wheel.filename, site, compiled[wheel.sha256])
+        for name, path in site.libraries(layer.linked):
+            writer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
 
     def _installed(self, layer: PlannedLayer, scratch: Path) -> Path:
         """Return the installed system as an archive."""

@@ -139,7 +139,9 @@ def difference(a: Side, b: Side) -> Difference:
     return Difference(
         a=a,
         b=b,
-        components=_changes(_components(a.lock), _components(b.lock)),
+        components=_changes(
+            _components(a.lock, a.plan.variant), _components(b.lock, b.plan.variant)
+        ),
         packages={
             name: _changes(packages(a.lock, a.plan.variant), packages(b.lock, b.plan.variant))
             for name, packages in _PACKAGES.items()
@@ -151,9 +153,9 @@ def difference(a: Side, b: Side) -> Difference:
 # Each of these maps a name to (version, what identifies the bytes).
 
 
-def _components(lock: Lock) -> dict[str, tuple[str, str]]:
+def _components(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
     absent = {omission.component for omission in lock.omitted}
-    return {name: (v, v) for name, v in lock.components if name not in absent}
+    return {name: (v, v) for name, v in lock.components_of(variant) if name not in absent}
 
 
 def _artifacts(artifacts: Iterable[Artifact]) -> dict[str, tuple[str, str]]:

@@ -16,6 +16,7 @@ from packaging.version import Version
 EVIDENCE: Final = ("documented", "built", "single-node", "cluster")
 ORIGINS: Final = ("pypi", "debian", "maven")
 VARIANTS: Final = ("cpu", "gpu")
+PINS: Final = ("exact", "prefix", "free")
 ANY: Final = "*"
 MEASURED: Final = "measured: "
 # What `matrix explore` writes; an edge with such a source leaves its evidence to it.
@@ -32,13 +33,17 @@ class ArtifactTemplate:
     ``name`` may hold ``{component.major}`` (17), ``{component.minor}`` (2.12) or ``{component}``
     (the whole version), filled in from a resolution. ``variants`` are those it belongs to.
     ``provides`` are names of other packages that it is under another name, in the same version:
-    who has it installed must not install those beside it.
+    who has it installed must not install those beside it. ``extras`` are PyPI's, installed with
+    it. ``pin`` says how its version follows from the component's: ``exact``, ``prefix`` (12.9 is
+    any 12.9.*) or ``free`` (it has versions of its own, and others say which fit).
     """
 
     origin: str
     name: str
     variants: tuple[str, ...]
     provides: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    pin: str = "exact"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +53,7 @@ class Component:
     ``releases`` are in order of preference. A component that is ``on_request`` takes part only
     when a request names it: an edge that requires it is silent otherwise. ``part_of`` names the
     component inside which it is delivered, and whose releases it shares. ``spellings`` are those
-    releases that PEP 440 spells otherwise than the file.
+    releases that PEP 440 spells otherwise than the file. ``variants`` are those it is part of.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Component:
     on_request: bool
     part_of: str | None
     spellings: tuple[str, ...] = ()
+    variants: tuple[str, ...] = VARIANTS
 
     def spell(self, release: Version) -> str:
         """Return a release as the file spells it (``450.80.02``), which PEP 440 may not."""

@@ -45,7 +45,9 @@ class NativeWheel:
     """A wheel that is built here, in a container without network, from an sdist.
 
     ``against`` are the wheels of the runtime that must be installed while it is built (the
-    TensorFlow it is linked with); ``key`` identifies everything that can change its bytes.
+    TensorFlow it is linked with); ``unpacked`` Debian packages that are laid out and not
+    installed; ``prepare`` the script that runs before the build, with its sha256; ``key``
+    identifies everything that can change its bytes.
     """
 
     name: str
@@ -58,14 +60,17 @@ class NativeWheel:
     patches: tuple[tuple[str, str], ...]
     base: str
     toolchain: str
+    unpacked: tuple[Artifact, ...] = ()
+    prepare: tuple[str, str] | None = None
 
     @property
     def key(self) -> str:
         """Return the recipe key, a sha256 in hex.
 
-        ``base`` and ``toolchain`` are digests of the Debian package sets it is built in.
+        ``base`` and ``toolchain`` are digests of the Debian package sets it is built in. What a
+        recipe does without is not in its key.
         """
-        recipe = {
+        recipe: dict[str, Any] = {
             "name": self.name,
             "version": self.version,
             "python": self.python,
@@ -77,6 +82,10 @@ class NativeWheel:
             "base": self.base,
             "toolchain": self.toolchain,
         }
+        if self.unpacked:
+            recipe["unpacked"] = sorted(a.sha256 for a in self.unpacked)
+        if self.prepare:
+            recipe["prepare"] = self.prepare[1]
         return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,10 +99,16 @@ class NativeWheel:
             "against": [a.to_dict() for a in self.against],
             "requirements": [a.to_dict() for a in self.requirements],
             "environment": dict(self.environment),
-            "patches": [{"name": name, "sha256": sha256} for name, sha256 in self.patches],
+            "patches": [_named_file(patch) for patch in self.patches],
             "base": self.base,
             "toolchain": self.toolchain,
+            **({"unpacked": [a.to_dict() for a in self.unpacked]} if self.unpacked else {}),
+            **({"prepare": _named_file(self.prepare)} if self.prepare else {}),
         }
+
+
+def _named_file(file: tuple[str, str]) -> dict[str, str]:
+    return {"name": file[0], "sha256": file[1]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,12 +135,13 @@ class StandIn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """What one variant has beyond the common part."""
+    """What one variant has beyond the common part; ``components`` only it consists of."""
 
     name: str
     python: tuple[Artifact, ...]
     native: tuple[NativeWheel, ...]
     stand_ins: tuple[StandIn, ...] = ()
+    components: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,8 +174,17 @@ class Lock:
         raise InvalidLock(f"{self.runtime} has no locked variant {name!r}", hint=f"locked: {known}")
 
     def component(self, name: str) -> str:
-        """Return the locked version of a component."""
-        return dict(self.components)[name]
+        """Return the locked version of a component, of whatever variant."""
+        return self.all_components[name]
+
+    def components_of(self, variant: str) -> tuple[tuple[str, str], ...]:
+        """Return the components of one variant with their versions, sorted by name."""
+        return tuple(sorted((*self.components, *self.variant(variant).components)))
+
+    @property
+    def all_components(self) -> dict[str, str]:
+        """Return the components of all variants with their versions."""
+        return dict(self.components) | dict(c for v in self.variants for c in v.components)
 
     def to_json(self) -> str:
         """Return the file's text; equal locks give equal bytes."""
@@ -196,6 +221,7 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
         "jars": listed(lock.jars),
         "variants": {
             v.name: {
+                **({"components": dict(v.components)} if v.components else {}),
                 "python": listed(v.python),
                 "native": [n.to_dict() for n in v.native],
                 **_stand_in_dict(v.stand_ins),
@@ -277,13 +303,14 @@ def _artifact(place: Place) -> Artifact:
 
 
 def _variant(name: str, place: Place) -> Variant:
-    place.keys(("python", "native"), ("stand-ins",))
-    stand_ins = place.maybe("stand-ins")
+    place.keys(("python", "native"), ("stand-ins", "components"))
+    stand_ins, components = place.maybe("stand-ins"), place.maybe("components")
     return Variant(
         name=name,
         python=_artifacts(place.get("python")),
         native=tuple(_native(item) for item in place.get("native").each()),
         stand_ins=tuple(_stand_in(item) for item in stand_ins.each()) if stand_ins else (),
+        components=_pairs(components) if components else (),
     )
 
 
@@ -297,8 +324,10 @@ def _native(place: Place) -> NativeWheel:
         (
             "name", "version", "key", "python", "sdist", "against", "requirements",
             "environment", "patches", "base", "toolchain",
-        )
+        ),
+        ("unpacked", "prepare"),
     )  # fmt: skip
+    unpacked, prepare = place.maybe("unpacked"), place.maybe("prepare")
     wheel = NativeWheel(
         name=place.get("name").text(),
         version=place.get("version").text(),
@@ -307,12 +336,11 @@ def _native(place: Place) -> NativeWheel:
         against=_artifacts(place.get("against")),
         requirements=_artifacts(place.get("requirements")),
         environment=_pairs(place.get("environment")),
-        patches=tuple(
-            (patch.get("name").text(), patch.get("sha256").text())
-            for patch in place.get("patches").each()
-        ),
+        patches=tuple(_file(patch) for patch in place.get("patches").each()),
         base=place.get("base").text(),
         toolchain=place.get("toolchain").text(),
+        unpacked=_artifacts(unpacked) if unpacked else (),
+        prepare=_file(prepare) if prepare else None,
     )
     if place.get("key").text() != wheel.key:
         raise place.get("key").fail(
@@ -321,3 +349,8 @@ def _native(place: Place) -> NativeWheel:
             hint="write it anew with `mlruntime lock`",
         )
     return wheel
+
+
+def _file(place: Place) -> tuple[str, str]:
+    place.keys(("name", "sha256"))
+    return place.get("name").text(), place.get("sha256").text()

@@ -5,6 +5,7 @@ mean what was intended; ``builder.rules`` asks what only solving can tell.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from packaging.version import InvalidVersion, Version
 
@@ -14,6 +15,7 @@ from builder.facts import (
     MEASURED,
     NAME,
     ORIGINS,
+    PINS,
     PLACEHOLDER,
     VARIANTS,
     ArtifactTemplate,
@@ -73,34 +75,29 @@ def _components(place: Place) -> dict[str, Component]:
             raise item.get("part-of").fail(
                 f"unknown component {part.part_of!r}", hint=did_you_mean(str(part.part_of), options)
             )
-        found[name] = Component(
-            name=part.name,
-            title=part.title,
-            summary=part.summary,
-            artifacts=part.artifacts,
-            releases=whole.releases,
-            on_request=part.on_request,
-            part_of=part.part_of,
-        )
+        found[name] = replace(part, releases=whole.releases, spellings=whole.spellings)
     _check_templates(place, found)
     return found
 
 
 def _component(name: str, place: Place) -> Component:
-    place.keys(("title", "summary"), ("releases", "artifacts", "on-request", "part-of"))
+    optional = ("releases", "artifacts", "on-request", "part-of", "variants")
+    place.keys(("title", "summary"), optional)
     part_of, releases = place.maybe("part-of"), place.maybe("releases")
     if (part_of is None) == (releases is None):
         raise place.fail("a component has either 'releases' or 'part-of'")
     on_request, artifacts = place.maybe("on-request"), place.maybe("artifacts")
+    variants = _variants(place)
     return Component(
         name=name,
         title=place.get("title").text(),
         summary=place.get("summary").text(),
-        artifacts=tuple(_artifact(a) for a in artifacts.each()) if artifacts else (),
+        artifacts=tuple(_artifact(a, variants) for a in artifacts.each()) if artifacts else (),
         releases=_releases(releases) if releases else (),
         on_request=on_request.boolean() if on_request else False,
         part_of=part_of.text() if part_of else None,
         spellings=_spellings(releases) if releases else (),
+        variants=variants,
     )
 
 
@@ -123,18 +120,32 @@ def _spellings(place: Place) -> tuple[str, ...]:
     return tuple(text for text in place.texts() if text != str(Version(text)))
 
 
-def _artifact(place: Place) -> ArtifactTemplate:
-    place.keys(("origin", "name"), ("variants", "provides"))
-    variants, provides = place.maybe("variants"), place.maybe("provides")
+def _variants(place: Place) -> tuple[str, ...]:
+    found = place.maybe("variants")
+    return tuple(variant.choice(VARIANTS) for variant in found.each()) if found else VARIANTS
+
+
+def _artifact(place: Place, component: tuple[str, ...]) -> ArtifactTemplate:
+    """Read one artifact of a component that is part of these variants."""
+    place.keys(("origin", "name"), ("variants", "provides", "extras", "pin"))
+    provides, extras, pin = place.maybe("provides"), place.maybe("extras"), place.maybe("pin")
     origin = place.get("origin").choice(ORIGINS)
     name = place.get("name").text()
     if provides and (origin != "pypi" or PLACEHOLDER.search(name)):
         raise provides.fail("only a package of PyPI, named in full, can stand for another one")
+    for given in (extras, pin):
+        if given and origin != "pypi":
+            raise given.fail("only packages of PyPI have extras, or versions of their own")
+    variants = tuple(v for v in _variants(place) if v in component)
+    if not variants:
+        raise place.get("variants").fail("its component is in none of these variants")
     return ArtifactTemplate(
         origin=origin,
         name=name,
-        variants=tuple(v.choice(VARIANTS) for v in variants.each()) if variants else VARIANTS,
+        variants=variants,
         provides=provides.texts() if provides else (),
+        extras=extras.texts() if extras else (),
+        pin=pin.choice(PINS) if pin else "exact",
     )
 
 

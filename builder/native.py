@@ -42,13 +42,30 @@ cp /build/wheel/*.whl /mlr/out/
 """
 
 
-# How it is done belongs to what identifies the result, like what it is done with.
-RECIPE: Final = hashlib.sha256(_SCRIPT.encode()).hexdigest()
+# Goes before the last two lines of the script where a recipe has something to prepare.
+_PREPARE: Final = """\
+for package in /mlr/unpacked/*.deb; do
+    [ ! -e "$package" ] || dpkg-deb -x "$package" /build/unpacked
+done
+[ ! -e /mlr/prepare ] || sh /mlr/prepare
+"""
+
+
+def _script(native: NativeWheel) -> str:
+    if not (native.unpacked or native.prepare):
+        return _SCRIPT
+    before, build, after = _SCRIPT.rpartition("python -m pip wheel")
+    return before + _PREPARE + build + after
+
+
+def recipe(native: NativeWheel) -> str:
+    """Return the digest of how a wheel is built: it belongs to what identifies the result."""
+    return hashlib.sha256(_script(native).encode()).hexdigest()
 
 
 def record_key(native: NativeWheel) -> str:
     """Return what the store knows a built wheel by: its recipe key and how we build."""
-    return hashlib.sha256(f"{native.key} {RECIPE}".encode()).hexdigest()
+    return hashlib.sha256(f"{native.key} {recipe(native)}".encode()).hexdigest()
 
 
 def built(store: Store, native: NativeWheel) -> Wheel | None:
@@ -73,13 +90,14 @@ def build(
     *,
     files: Mapping[str, Path],
     toolchain: tuple[Artifact, ...],
-    patches: Mapping[str, bytes],
+    beside: Mapping[str, bytes],
     on_line: Callable[[str], None],
 ) -> Wheel:
     """Build one native wheel and put it into the store under its key.
 
     ``image`` has the runtime's other packages in ``/opt/ml``; ``files`` maps the sha256 of every
-    needed artifact to its file; ``patches`` their names to their content. Two builders with the
+    needed artifact to its file; ``beside`` the names of the recipe's own files (patches, a script)
+    to their content. Two builders with the
     same key wait for one another. Raises ``CommandFailed`` with the last lines of the build, or
     with the patch and the hunk that does not apply, and with the path of the whole log.
     """
@@ -93,14 +111,15 @@ def build(
                 log.append(line)
                 on_line(line)
 
-            mounts = _lay_out(scratch, native, files, toolchain)
+            _refuse_changed(native, beside)
+            mounts = _lay_out(scratch, native, files, toolchain, beside)
             try:
-                _patch(scratch / "sdist" / native.sdist.filename, native, patches, log.append)
+                _patch(scratch / "sdist" / native.sdist.filename, native, beside, log.append)
             except DoesNotApply as error:
                 raise _failed(store, native, log, str(error)) from None
             result = engine.run(
                 image,
-                ["sh", "-c", _SCRIPT],
+                ["sh", "-c", _script(native)],
                 mounts=mounts,
                 environment=_environment(native, toolchain),
                 user="0:0",
@@ -154,16 +173,17 @@ def _patch(
     sdist: Path, native: NativeWheel, patches: Mapping[str, bytes], say: Callable[[str], None]
 ) -> None:
     """Replace a laid out sdist by its patched form, if the release has patches."""
-    for name, sha256 in native.patches:
-        if hashlib.sha256(patches[name]).hexdigest() != sha256:
-            raise CommandFailed(
-                f"patch {name} is not the locked one", hint="`mlruntime lock` again"
-            )
     if native.patches:
         ordered = {name: patches[name] for name, _ in native.patches}
         done = patched(sdist.read_bytes(), ordered, say)
         sdist.unlink()  # it may be a link into the store
         sdist.write_bytes(done)
+
+
+def _refuse_changed(native: NativeWheel, beside: Mapping[str, bytes]) -> None:
+    for name, sha256 in (*native.patches, *([native.prepare] if native.prepare else [])):
+        if hashlib.sha256(beside[name]).hexdigest() != sha256:
+            raise CommandFailed(f"{name} is not the locked one", hint="`mlruntime lock` again")
 
 
 def _failed(store: Store, native: NativeWheel, log: list[str], *why: str) -> CommandFailed:
@@ -213,8 +233,10 @@ def _lay_out(
     native: NativeWheel,
     files: Mapping[str, Path],
     toolchain: tuple[Artifact, ...],
+    beside: Mapping[str, bytes],
 ) -> tuple[Mount, ...]:
-    folders = {name: scratch / name for name in ("debs", "requirements", "sdist", "out")}
+    names = ("debs", "requirements", "sdist", "out", *(["unpacked"] if native.unpacked else []))
+    folders = {name: scratch / name for name in names}
     for folder in folders.values():
         folder.mkdir()
     if toolchain:
@@ -222,6 +244,11 @@ def _lay_out(
     for artifact in native.requirements:
         link_or_copy(files[artifact.sha256], folders["requirements"] / artifact.filename)
     link_or_copy(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
+    for artifact in native.unpacked:
+        link_or_copy(files[artifact.sha256], folders["unpacked"] / artifact.filename)
+    if native.prepare:
+        folders["prepare"] = scratch / "prepare"
+        folders["prepare"].write_bytes(beside[native.prepare[0]])
     return tuple(
         Mount(source=str(path), target=f"/mlr/{name}", read_only=name != "out")
         for name, path in folders.items()

@@ -5,7 +5,7 @@ its artifacts has been downloaded. Equal keys, equal bytes.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -36,7 +36,8 @@ class PlannedLayer:
     """One layer: what it is made of, and the key that stands for its bytes.
 
     Exactly what its ``source`` needs is filled in: ``packages`` (Debian), ``wheels`` and
-    ``native`` (Python), ``jars`` and ``files`` by their path in the image.
+    ``native`` (Python), ``jars`` and ``files`` by their path in the image. ``linked`` is the
+    stack's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class PlannedLayer:
     files: tuple[File, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     directories: tuple[str, ...] = ()
+    linked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,13 +85,35 @@ class Plan:
         )
 
 
+def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, ...]:
+    """Return the layers that a native wheel is built on, bottom first.
+
+    They are those with the system and the wheels that all variants have, and with those that it
+    is built against. Layers with native wheels are left out: these are built side by side.
+    """
+    common = {a.sha256 for a in lock.python}
+    against = {a.sha256 for a in wheel.against}
+    found = []
+    for layer in plan.layers:
+        if wheel in layer.native:
+            break
+        wheels = {a.sha256 for a in layer.wheels}
+        if layer.jars or layer.native or not (wheels <= common or wheels & against):
+            continue
+        found.append(layer)
+    return tuple(found)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tools:
-    """Digests of our own recipes: an edit of one must change the keys of what it makes."""
+    """Digests of our own recipes: an edit of one must change the keys of what it makes.
+
+    ``native`` returns the one that a wheel is built by.
+    """
 
     bootstrap: str
     bytecode: str
-    native: str
+    native: Callable[[NativeWheel], str]
 
 
 def plan(
@@ -166,10 +190,12 @@ class _Planner:
             self.tools.bytecode,
             interpreter_digest(self.lock, self.known["python"]["minor"]),
             [[a.name, a.version, a.filename, a.sha256] for a in wheels],
-            [[n.name, n.key, self.tools.native] for n in native],
+            [[n.name, n.key, self.tools.native(n)] for n in native],
         ]
         if files:
             content.append(_file_digests(files))
+        if layer.linked:
+            content.append(layer.linked)
         return PlannedLayer(
             name=layer.name,
             source="python",
@@ -177,6 +203,7 @@ class _Planner:
             wheels=wheels,
             native=native,
             files=files,
+            linked=layer.linked if wheels else "",
         )
 
     def _stand_in(self, standin: StandIn) -> list[File]:
@@ -316,6 +343,7 @@ def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
         f"{LABEL}.variant": variant,
         f"{LABEL}.lock.digest": lock.digest,
     }
-    found |= {f"{LABEL}.component.{n}": v for n, v in lock.components if n not in omitted}
+    components = lock.components_of(variant)
+    found |= {f"{LABEL}.component.{n}": v for n, v in components if n not in omitted}
     found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.omitted}
     return tuple(sorted(found.items()))

@@ -1,14 +1,15 @@
 """``images/NAME/recipe.yaml``: how a package that has no wheel is built. Core: no I/O."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from builder.document import Place, read_yaml
+from builder.document import Place, did_you_mean, read_yaml
+from builder.facts import VARIANTS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,14 +27,30 @@ class PatchedRelease:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unpacked:
+    """A Debian package whose files a build uses without installing it.
+
+    It may come from another ``release`` ("13") and another ``area`` ("non-free") of the archive
+    than the image, which has none of it.
+    """
+
+    package: str
+    release: str
+    area: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """What turning one sdist into a wheel needs.
 
-    ``against`` are components whose wheels must be installed meanwhile (what it is linked with);
+    ``against`` are components, or packages by name, whose wheels must be installed meanwhile (what
+    it is linked with);
     ``requirements`` PEP 508 build requirements; ``toolchain`` Debian packages;
     ``requires_dist`` the wheel's own dependencies, so that no sdist must be run to know them, and
     ``requires_dist_of`` those that only some versions have, by specifier;
-    ``patched`` the releases that are not built as published.
+    ``patched`` the releases that are not built as published; ``unpacked`` Debian packages that are
+    laid out but not installed; ``prepare`` the name of a shell script beside the recipe that runs
+    before the build, or nothing. ``variants`` say what a variant has beyond that.
     """
 
     name: str
@@ -44,6 +61,28 @@ class Recipe:
     environment: tuple[tuple[str, str], ...]
     patched: tuple[PatchedRelease, ...]
     requires_dist_of: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unpacked: tuple[Unpacked, ...] = ()
+    prepare: str = ""
+    variants: tuple[tuple[str, "Recipe"], ...] = ()
+
+    def of(self, variant: str) -> "Recipe":
+        """Return the recipe of one variant: this one and what that variant adds to it."""
+        more = dict(self.variants).get(variant)
+        if more is None:
+            return replace(self, variants=())
+        patches = {release.version: release.patches for release in more.patched}
+        return replace(
+            self,
+            against=(*self.against, *more.against),
+            requirements=(*self.requirements, *more.requirements),
+            environment=tuple(sorted((dict(self.environment) | dict(more.environment)).items())),
+            patched=tuple(
+                replace(r, patches=(*r.patches, *patches.get(r.version, ()))) for r in self.patched
+            ),
+            unpacked=(*self.unpacked, *more.unpacked),
+            prepare=more.prepare or self.prepare,
+            variants=(),
+        )
 
     def requires(self, version: str) -> tuple[str, ...]:
         """Return what the wheel of a version requires outside of extras."""
@@ -64,31 +103,85 @@ class Recipe:
 
     @property
     def patches(self) -> tuple[str, ...]:
-        """Return the names of all patches, each once."""
-        return tuple(dict.fromkeys(name for release in self.patched for name in release.patches))
+        """Return the names of all patches, those of variants too, each once."""
+        recipes = (self, *(recipe for _, recipe in self.variants))
+        releases = (release for recipe in recipes for release in recipe.patched)
+        return tuple(dict.fromkeys(name for release in releases for name in release.patches))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the names of all files beside the recipe that it uses, each once."""
+        scripts = (recipe.prepare for recipe in (self, *(recipe for _, recipe in self.variants)))
+        return (*self.patches, *dict.fromkeys(name for name in scripts if name))
 
 
 def parse_recipe(text: str, *, file: str) -> Recipe:
     """Read a recipe; anything unknown or malformed raises ``InvalidDefinition`` with its place."""
     top = read_yaml(text, file=file)
-    optional = ("against", "requirements", "toolchain", "environment", "patched")
-    top.keys(("name",), (*optional, "requires-dist", "requires-dist-of"))
+    optional = ("toolchain", "requires-dist", "requires-dist-of", "variants")
+    top.keys(("name",), (*_VARYING, *optional))
     name = top.get("name").text()
     if canonicalize_name(name) != name:
         raise top.get("name").fail(
             f"{name!r} is not a normalised package name", hint=f"write {canonicalize_name(name)!r}"
         )
-    environment = top.maybe("environment")
-    return Recipe(
-        name=name,
-        against=_texts(top, "against"),
-        requirements=_requirements(top, "requirements"),
+    common = _varying(name, top)
+    return replace(
+        common,
         toolchain=_texts(top, "toolchain"),
         requires_dist=_requirements(top, "requires-dist"),
-        environment=_environment(environment) if environment else (),
-        patched=_patched(top),
         requires_dist_of=_requires_of(top.maybe("requires-dist-of")),
+        variants=_variants(common, top.maybe("variants")),
     )
+
+
+_VARYING = ("against", "requirements", "environment", "patched", "unpacked", "prepare")
+
+
+def _varying(name: str, place: Place) -> Recipe:
+    """Read the keys that a recipe has in common and that a variant may add to."""
+    environment, unpacked = place.maybe("environment"), place.maybe("unpacked")
+    prepare = place.maybe("prepare")
+    return Recipe(
+        name=name,
+        against=_texts(place, "against"),
+        requirements=_requirements(place, "requirements"),
+        toolchain=(),
+        requires_dist=(),
+        environment=_environment(environment) if environment else (),
+        patched=_patched(place),
+        unpacked=tuple(_unpacked(item) for item in unpacked.each()) if unpacked else (),
+        prepare=_beside(prepare, "a script") if prepare else "",
+    )
+
+
+def _variants(common: Recipe, place: Place | None) -> tuple[tuple[str, Recipe], ...]:
+    found = []
+    for variant, item in place.items() if place else ():
+        if variant not in VARIANTS:
+            raise item.fail(f"unknown variant {variant!r}", hint=did_you_mean(variant, VARIANTS))
+        item.keys((), _VARYING)
+        own = _varying(common.name, item)
+        known = {release.version: release.of for release in common.patched}
+        for release in own.patched:
+            if known.get(release.version) != release.of:
+                raise item.get("patched").fail(
+                    f"{release.version} is no patched release of this recipe",
+                    hint=f"those there are: {', '.join(known) or 'none'}",
+                )
+        found.append((variant, own))
+    return tuple(found)
+
+
+def _unpacked(place: Place) -> Unpacked:
+    place.keys(("package", "release", "area"))
+    return Unpacked(**{key: value.text() for key, value in place.items()})
+
+
+def _beside(place: Place, kind: str) -> str:
+    if "/" in place.text() or place.text().startswith("."):
+        raise place.fail(f"{kind} is a file beside the recipe", hint="its name, no directory")
+    return place.text()
 
 
 def _texts(top: Place, key: str) -> tuple[str, ...]:
@@ -153,7 +246,4 @@ def _release(version: str, place: Place) -> PatchedRelease:
 
 
 def _patches(place: Place) -> tuple[str, ...]:
-    for item in place.each():
-        if "/" in item.text() or item.text().startswith("."):
-            raise item.fail("a patch is a file beside the recipe", hint="its name, no directory")
-    return place.texts()
+    return tuple(_beside(item, "a patch") for item in place.each())

@@ -44,12 +44,16 @@ class Registries:
         self._names: dict[str, frozenset[str] | str] = {}
 
     def answers(self, matrix: Matrix) -> Iterator[Answer]:
-        """Yield an answer for every component with artifacts; a registry's failure is one too."""
+        """Yield an answer for every component with artifacts; a registry's failure is one too.
+
+        Artifacts with versions of their own tell nothing of a component's.
+        """
         for component in matrix.components.values():
-            if not component.artifacts:
+            artifacts = [a for a in component.artifacts if a.pin != "free"]
+            if not artifacts:
                 continue
             try:
-                offers = [self._offer(matrix, component, a) for a in component.artifacts]
+                offers = [self._offer(matrix, component, a) for a in artifacts]
                 yield Answer(component=component.name, offers=tuple(offers))
             except MlruntimeError as error:
                 why = error.what + (f": {error.why.splitlines()[0]}" if error.why else "")
@@ -58,19 +62,23 @@ class Registries:
     def _offer(self, matrix: Matrix, component: Component, artifact: ArtifactTemplate) -> Offer:
         what = f"{artifact.origin}:{artifact.name}"
         if artifact.origin == "pypi":
-            return Offer(what=what, releases=self._pypi(artifact.name))
+            return Offer(what=what, releases=self._pypi(matrix, artifact))
         if artifact.origin == "maven":
             return Offer(what=what, releases=self._maven(matrix, artifact.name))
         return Offer(what=what, releases=self._debian(matrix, component, artifact.name))
 
-    def _pypi(self, name: str) -> tuple[Release, ...]:
+    def _pypi(self, matrix: Matrix, artifact: ArtifactTemplate) -> tuple[Release, ...]:
         files: dict[Version, list[DistributionPackage]] = {}
-        for file in project_packages(self._sources, self._web, canonicalize_name(name)):
-            version = _version(file.version or "")
-            if version is not None and not file.is_yanked:
+        for name in alternatives(artifact.name, matrix):
+            for file in project_packages(self._sources, self._web, canonicalize_name(name)):
+                version = _version(file.version or "")
+                if version is None or file.is_yanked:
+                    continue
+                if artifact.pin == "prefix":
+                    version = Version(f"{version.major}.{version.minor}")
                 files.setdefault(version, []).append(file)
         if not files:
-            raise Unavailable(f"the package index does not have {name}")
+            raise Unavailable(f"the package index does not have {artifact.name}")
         return tuple(_release(version, found) for version, found in files.items())
 
     def _maven(self, matrix: Matrix, template: str) -> tuple[Release, ...]:

@@ -16,7 +16,7 @@ from builder.conflict import Conflict, explain_failure
 from builder.document import did_you_mean
 from builder.errors import NoCompatibleVersions, UsageError
 from builder.explain import conflict_text
-from builder.facts import Edge, Implication, Matrix, fill
+from builder.facts import ArtifactTemplate, Edge, Implication, Matrix, fill
 from builder.space import Line, Space
 
 Request = Iterable[tuple[str, SpecifierSet]]
@@ -91,10 +91,20 @@ def request_lines(space: Space, request: Request) -> list[Line]:
     return [space.line(name, asked[name]) for name in space.matrix.preference if name in asked]
 
 
-def artifact_names(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedArtifact:
+    """An artifact of a chosen component; ``version`` is the component's."""
+
+    component: str
+    name: str
+    version: str
+    template: ArtifactTemplate
+
+
+def named_artifacts(
     matrix: Matrix, resolution: Resolution, origin: str, variant: str
-) -> list[tuple[str, str, str]]:
-    """Return ``(component, name, version)`` of every artifact of one origin and variant."""
+) -> list[NamedArtifact]:
+    """Return every artifact of one origin and variant, its name filled in."""
     versions = dict(resolution.versions)
     found = []
     for component, version in resolution.versions:
@@ -108,8 +118,37 @@ def artifact_names(
                     f"the artifact of {component} is named after {missing.args[0]}: absent",
                     hint=f"add {missing.args[0]} to the request",
                 ) from None
-            found.append((component, name, str(version)))
+            found.append(
+                NamedArtifact(
+                    component=component, name=name, version=str(version), template=template
+                )
+            )
     return found
+
+
+def oldest_allowed(matrix: Matrix, resolution: Resolution, component: str) -> str | None:
+    """Return the oldest release that the edges allow beside the chosen versions, as spelled.
+
+    What a host must have at least (its driver) is not chosen: any newer one will do. ``None``
+    when no edge says anything of the component.
+    """
+    chosen = {
+        name: 1 << matrix.components[name].releases.index(version)
+        for name, version in resolution.versions
+        if name != component
+    }
+    releases = matrix.components[component].releases
+    rules = [
+        rule
+        for edge in matrix.edges
+        for rule in edge.implications
+        if rule.component == component and not _holds(rule, chosen | {component: 0})
+    ]
+    mask = (1 << len(releases)) - 1
+    for rule in rules:
+        mask &= rule.mask
+    allowed = [release for index, release in enumerate(releases) if mask >> index & 1]
+    return matrix.components[component].spell(min(allowed)) if rules and allowed else None
 
 
 def _reasons(

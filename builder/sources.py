@@ -39,13 +39,13 @@ class DebianSource:
     signed_by: str | None
     trusted: bool = False
 
-    def entry(self, codename: str) -> str:
-        """Return the deb822 stanza that makes apt read this archive for one Debian release."""
+    def entry(self, codename: str, areas: tuple[str, ...] = ("main",)) -> str:
+        """Return the deb822 stanza that makes apt read areas of this archive for one release."""
         lines = [
             "Types: deb",
             f"URIs: {self.uri}",
             f"Suites: {codename}{self.part}",
-            "Components: main",
+            f"Components: {' '.join(areas)}",
         ]
         if self.signed_by:
             lines.append(f"Signed-By: {self.signed_by}")

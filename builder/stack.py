@@ -11,7 +11,7 @@ _DETAILS: Final = {
     "files": (("files",), ("links", "directories", "executable")),
     "jars": (("into",), ()),
     "library": (("library",), ()),
-    "python": (("packages",), ()),
+    "python": (("packages",), ("linked",)),
 }
 EVERYTHING_ELSE: Final = "*"
 
@@ -23,7 +23,9 @@ class StackLayer:
     ``source`` says where its content comes from: the locked Debian packages; a folder of
     ``images/rootfs`` with symbolic ``links`` and empty ``directories``; the locked jars, put
     ``into`` a directory; a ``library`` of ``images/``; or Python ``packages`` by name, ``*``
-    being all that no other layer names. Strings may be Jinja2 templates.
+    being all that no other layer names, whose shared libraries in directories like ``linked`` (a
+    pattern below site-packages) get symbolic links where the dynamic linker looks by itself.
+    Strings may be Jinja2 templates.
     """
 
     name: str
@@ -35,6 +37,7 @@ class StackLayer:
     into: str = ""
     library: str = ""
     packages: tuple[str, ...] = ()
+    linked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +93,7 @@ def _layer(place: Place) -> StackLayer:
         into=_text(place, "into"),
         library=_text(place, "library"),
         packages=_texts(place, "packages"),
+        linked=_text(place, "linked"),
     )
 
 

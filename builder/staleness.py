@@ -14,7 +14,7 @@ from builder.recipe import parse_recipe
 INPUTS = {
     "matrix": "matrix.yaml",
     "runtime": "runtime.yaml",
-    "images": "a recipe or patch under images/",
+    "images": "a recipe, patch or script under images/",
 }
 
 
@@ -23,8 +23,8 @@ def input_digests(root: Path, runtime: str) -> tuple[tuple[str, str], ...]:
     images = hashlib.sha256()
     for recipe in sorted((root / "images").glob("*/recipe.yaml")):
         shown = recipe.relative_to(root).as_posix()
-        patches = parse_recipe(read_text(recipe, shown), file=shown).patches
-        for path in sorted((recipe, *(recipe.parent / name for name in patches))):
+        files = parse_recipe(read_text(recipe, shown), file=shown).files
+        for path in sorted((recipe, *(recipe.parent / name for name in files))):
             if path.is_file():
                 name, content = path.relative_to(root / "images").as_posix(), path.read_bytes()
                 images.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -73,7 +73,7 @@ def refuse_stale(lock: Lock, digests: tuple[tuple[str, str], ...], *, file: str)
 
 def stale_versions(lock: Lock, versions: Mapping[str, str]) -> tuple[str, ...]:
     """Return a sentence for each component whose locked version is not the resolved one."""
-    locked, omitted = dict(lock.components), {o.component for o in lock.omitted}
+    locked, omitted = lock.all_components, {o.component for o in lock.omitted}
     said = []
     for name in sorted(locked.keys() | versions.keys()):
         if name in omitted:
@@ -114,7 +114,7 @@ def _files(lock: Lock) -> dict[tuple[str, str], Artifact]:
     for variant in lock.variants:
         groups[variant.name] = variant.python
         for wheel in variant.native:
-            build = (wheel.sdist, *wheel.against, *wheel.requirements)
+            build = (wheel.sdist, *wheel.against, *wheel.requirements, *wheel.unpacked)
             groups[f"{variant.name}/{wheel.name}"] = build
     return {(where, a.name): a for where, group in groups.items() for a in group}
 

@@ -20,7 +20,7 @@ def variables(lock: Lock, variant: str) -> dict[str, Any]:
     underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version.
     """
     known: dict[str, Any] = {"runtime": lock.runtime, "variant": variant}
-    for name, version in lock.components:
+    for name, version in lock.components_of(variant):
         parts = version.split(".")
         known[name.replace("-", "_")] = {
             "full": version,

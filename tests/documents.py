@@ -62,7 +62,7 @@ def contents(matrix: Matrix) -> Table:
         for path in sorted(CHECKOUT.glob("runtimes/*/lock.json"))
     ]
     found = [
-        dict(lock.components) | {o.component: "left out of this lock" for o in lock.omitted}
+        lock.all_components | {o.component: "left out of this lock" for o in lock.omitted}
         for lock in locks
     ]
     rows = [

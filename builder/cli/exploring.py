@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import typer
+from packaging.specifiers import SpecifierSet
 
 from builder.build import build as build_image
 from builder.cli.build import created, fetched, planned_image
@@ -38,7 +39,8 @@ from builder.exploring.sweep import Built, Limits, Outcome, Resolved, Say, Sweep
 from builder.facts import Matrix
 from builder.image import load, remember_manifest
 from builder.lock import Lock
-from builder.locking.assemble import Archive, Asked, ask, assemble
+from builder.locking.asked import Asked, ask
+from builder.locking.assemble import Archive, assemble
 from builder.locking.native import load_recipes
 from builder.locking.registries import HostRegistries
 from builder.render_matrix import Table, plain
@@ -132,9 +134,13 @@ class SharedRegistries:
     """Registries that read each Debian release once: combinations then share their system."""
 
     def __init__(self, registries: HostRegistries) -> None:
-        self.archive: Callable[[str], Archive] = cache(registries.archive)
+        self._archive = cache(registries.archive)
         self.compiler = registries.compiler
         self.repository = registries.repository
+
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
+        """Return a Debian release, or some areas of it."""
+        return self._archive(release, areas)
 
 
 @dataclass(kw_only=True)
@@ -160,9 +166,15 @@ class HostStages:
             self.base,
             runtime=f"{self.base.runtime}.{combination.name}",
             variants=(self.wishes.variant,),
-            request=tuple({**dict(self.base.request), **dict(combination.request)}.items()),
+            request=tuple({**dict(self._wanted()), **dict(combination.request)}.items()),
         )
         return ask(self.matrix, definition, resolve(self.matrix, definition.request))
+
+    def _wanted(self) -> Iterator[tuple[str, SpecifierSet]]:
+        """Yield what the runtime asks for in the variant that is explored."""
+        for name, specifier in self.base.request:
+            if self.wishes.variant in self.matrix.components[name].variants:
+                yield name, specifier
 
     def resolve(self, combination: Combination) -> Resolved:
         """Choose versions."""

@@ -13,7 +13,8 @@ from builder.cli.stores import host_sources, store_root
 from builder.definitions import Definitions
 from builder.errors import InvalidLock, UsageError
 from builder.lock import Artifact, Lock, parse_lock
-from builder.locking.assemble import Asked, ask, assemble
+from builder.locking.asked import Asked, ask
+from builder.locking.assemble import assemble
 from builder.locking.native import load_recipes
 from builder.locking.registries import HostRegistries
 from builder.resolve import resolve
@@ -96,7 +97,7 @@ def _check(
     shown = definitions.shown(definitions.lock_path(runtime))
     locked = parse_lock(definitions.lock_text(runtime), file=shown)
     stale = stale_inputs(locked, input_digests(definitions.root, runtime))
-    stale += stale_versions(locked, dict(asked.versions))
+    stale += stale_versions(locked, asked.present)
     if registry:
         fresh = _made(context, definitions, asked, tuple(o.component for o in locked.omitted))
         stale += stale_artifacts(locked, fresh)
@@ -131,7 +132,7 @@ def summary(lock: Lock) -> dict[str, Any]:
     return {
         "runtime": lock.runtime,
         "digest": lock.digest,
-        "components": dict(lock.components),
+        "components": lock.all_components,
         "omitted": [
             {"component": o.component, "artifact": o.artifact, "why": o.why} for o in lock.omitted
         ],

@@ -28,11 +28,47 @@ from builder.layering.zipped import Member
 
 PREFIX: Final = "opt/ml"
 INTERPRETER: Final = f"/{PREFIX}/bin/python"
+# The dynamic linker of Debian's amd64 looks here without being told to (ld.so(8), multiarch).
+LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
 
 
 def site_packages(python: str) -> str:
     """Return the environment's site-packages for a Python minor ("3.11"), relative to the root."""
     return f"{PREFIX}/lib/python{python}/site-packages"
+
+
+class Site:
+    """The site-packages of one layer while its wheels are written into it.
+
+    ``python`` is the interpreter's minor ("3.11").
+    """
+
+    def __init__(self, python: str) -> None:
+        self.python = python
+        self.path = site_packages(python)
+        self._empty: set[str] = set()
+        self._libraries: list[PurePosixPath] = []
+
+    def is_new(self, target: str, size: int) -> bool:
+        """Note a file; return whether it has to be written.
+
+        Wheels that share a namespace package each bring its empty ``__init__.py``: the same file
+        to every installer, and one entry here.
+        """
+        path = PurePosixPath(target)
+        if path.name.startswith("lib") and ".so" in path.suffixes:
+            self._libraries.append(path)
+        there = target in self._empty
+        if size == 0:
+            self._empty.add(target)
+        return not (there and size == 0)
+
+    def libraries(self, pattern: str) -> list[tuple[str, str]]:
+        """Return the shared libraries in directories like ``pattern``, by name: (name, path)."""
+        if not pattern:
+            return []
+        found = (p for p in self._libraries if p.parent.match(f"{self.path}/{pattern}"))
+        return sorted((path.name, str(path)) for path in found)
 
 
 class _Sized:
@@ -79,11 +115,12 @@ class _Wheel(WheelFile):
 class _Layer(WheelDestination):
     """Writes one wheel's files, scripts and RECORD into a layer."""
 
-    def __init__(self, writer: LayerWriter, python: str, bytecode: zipfile.ZipFile | None) -> None:
+    def __init__(self, writer: LayerWriter, place: Site, bytecode: zipfile.ZipFile | None) -> None:
         self._writer = writer
+        self._place = place
         self._bytecode = bytecode
         self._compiled = frozenset(bytecode.namelist()) if bytecode else frozenset()
-        site = site_packages(python)
+        site, python = place.path, place.python
         self._roots = {
             "purelib": site,
             "platlib": site,
@@ -102,6 +139,8 @@ class _Layer(WheelDestination):
             with fix_shebang(io.BytesIO(content.read()), INTERPRETER) as fixed:
                 content = _in_memory(fixed.read())
             is_executable = True
+        if not self._place.is_new(target, content.size):
+            return content.record(str(path))
         self._writer.file(target, cast(BinaryIO, content), content.size, executable=is_executable)
         if target in self._compiled and self._bytecode is not None:
             self._write_bytecode(target, self._bytecode)
@@ -137,9 +176,9 @@ def _in_memory(data: bytes) -> _Sized:
 
 
 def write_wheel(
-    writer: LayerWriter, wheel: Path, filename: str, python: str, bytecode: Path
+    writer: LayerWriter, wheel: Path, filename: str, site: Site, bytecode: Path
 ) -> None:
-    """Add an installed wheel to a layer.
+    """Add an installed wheel to a layer, into ``site``, which its other wheels share.
 
     ``filename`` is the wheel's own name (the store's has none), ``bytecode`` the archive made by
     ``layering.bytecode`` for it. A wheel that breaks the wheel format raises ``InvalidLock``.
@@ -147,7 +186,7 @@ def write_wheel(
     with wheel.open("rb") as handle, zipfile.ZipFile(handle) as archive:
         archive.filename = filename
         with zipfile.ZipFile(bytecode) as compiled:
-            destination = _Layer(writer, python, compiled)
+            destination = _Layer(writer, site, compiled)
             try:
                 installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
             except (

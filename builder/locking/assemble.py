@@ -2,18 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Protocol
 
-from packaging.utils import canonicalize_name
-
 from builder.errors import ArtifactNotFound, InvalidDefinition, UsageError
-from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
-from builder.locking.native import Bench, Compiler, LoadedRecipe, native_wheel
-from builder.locking.pypi import Static, Target
-from builder.matrix import ORIGINS, VARIANTS, Matrix
-from builder.resolve import Resolution, artifact_names
-from builder.runtime import RuntimeDefinition
+from builder.lock import Artifact, Lock, Omission
+from builder.locking.asked import Asked, Wanted
+from builder.locking.native import Bench, Compiler, LoadedRecipe
+from builder.locking.pypi import Target
+from builder.locking.variants import PythonSide, published, split
+from builder.recipe import Unpacked
 
 
 class Archive(Protocol):
@@ -29,6 +26,9 @@ class Archive(Protocol):
     def closure(self, names: Iterable[str]) -> tuple[Artifact, ...]:
         """Return what an installation of ``names`` brings, sorted by name."""
 
+    def package(self, name: str) -> Artifact:
+        """Return one package, without what it depends on."""
+
 
 class Repository(Protocol):
     """What ``maven.Repository`` does."""
@@ -40,98 +40,14 @@ class Repository(Protocol):
 class Registries(Protocol):
     """The three ecosystems, wherever they are."""
 
-    def archive(self, release: str) -> Archive:
-        """Return a Debian release."""
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
+        """Return a Debian release, or some areas of it (``non-free``)."""
 
     def compiler(self, target: Target, snapshot: str) -> Compiler:
         """Return the Python resolver for one target and moment."""
 
     def repository(self) -> Repository:
         """Return the Maven repository."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """One artifact that a component consists of, in some variants.
-
-    ``provides`` are the packages that it is under another name.
-    """
-
-    component: str
-    origin: str
-    name: str
-    version: str
-    variants: tuple[str, ...]
-    provides: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A runtime whose versions are chosen: what the ecosystems are asked for."""
-
-    runtime: str
-    snapshot: str
-    variants: tuple[str, ...]
-    versions: tuple[tuple[str, str], ...]
-    wanted: tuple[Wanted, ...]
-    python: tuple[str, ...]
-    debian: tuple[str, ...]
-
-    def of(self, origin: str, variant: str | None = None) -> tuple[Wanted, ...]:
-        """Return the artifacts of one origin, in one variant or in any."""
-        return tuple(
-            w for w in self.wanted if w.origin == origin and (not variant or variant in w.variants)
-        )
-
-    def without(self, components: Iterable[str]) -> "Asked":
-        """Return the same runtime less some components."""
-        gone = set(components)
-        return replace(
-            self,
-            versions=tuple((name, v) for name, v in self.versions if name not in gone),
-            wanted=tuple(w for w in self.wanted if w.component not in gone),
-        )
-
-
-def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -> Asked:
-    """Return what has to be locked for a resolved runtime."""
-    variants: dict[tuple[str, str, str, str], list[str]] = {}
-    for variant in VARIANTS:
-        for origin in ORIGINS:
-            for component, name, version in artifact_names(matrix, resolution, origin, variant):
-                name = canonicalize_name(name) if origin == "pypi" else name
-                variants.setdefault((component, origin, name, version), []).append(variant)
-    wanted = (
-        Wanted(
-            component=c,
-            origin=o,
-            name=n,
-            version=v,
-            variants=tuple(found),
-            provides=_provides(matrix, c, o, n),
-        )
-        for (c, o, n, v), found in variants.items()
-    )
-    return Asked(
-        runtime=definition.runtime,
-        snapshot=definition.snapshot,
-        variants=definition.variants,
-        versions=tuple(sorted((name, str(v)) for name, v in resolution.versions)),
-        wanted=tuple(w for w in wanted if set(w.variants) & set(definition.variants)),
-        python=tuple(str(requirement) for requirement in definition.python),
-        debian=definition.debian,
-    )
-
-
-def _provides(matrix: Matrix, component: str, origin: str, name: str) -> tuple[str, ...]:
-    if origin != "pypi":
-        return ()
-    return tuple(
-        canonicalize_name(other)
-        for template in matrix.components[component].artifacts
-        if canonicalize_name(template.name) == name
-        for other in template.provides
-    )
 
 
 def assemble(
@@ -171,17 +87,19 @@ def assemble(
     jars = _jars(asked, repository)
     say(f"Maven: {len(jars)} jars")
     bench = Bench(os=system, toolchain=toolchain, python="{}.{}".format(*target.minor))
-    variants = []
-    for name in asked.variants:
-        variants.append(_variant(name, asked, used, compiler, bench))
-        count, native = len(variants[-1].python), len(variants[-1].native)
-        say(f"Python, {name}: {count} wheels, {native} more to be built here")
-    common, own = _split(asked, variants)
+    side = PythonSide(
+        asked=asked,
+        recipes=used,
+        compiler=compiler,
+        bench=bench,
+        unpacked=_unpacked(asked, used, registries),
+    )
+    common, own = split(asked, side.variants(say))
     return Lock(
         runtime=asked.runtime,
         inputs=inputs,
         snapshot=asked.snapshot,
-        components=asked.versions,
+        components=asked.common(),
         omitted=tuple(omitted),
         os=system,
         toolchain=toolchain,
@@ -241,7 +159,7 @@ def _omission(
             elif wanted.origin == "maven":
                 repository.closure(wanted.name, wanted.version)
             else:
-                compiler.compile((f"{wanted.name}=={_published(wanted, recipes)}",))
+                compiler.compile((f"{wanted.name}=={published(wanted, recipes)}",))
         except ArtifactNotFound as error:
             return Omission(
                 component=component,
@@ -305,76 +223,20 @@ def _toolchain(
     return tuple(a for a in both if a.sha256 not in there)
 
 
-def _variant(
-    name: str,
-    asked: Asked,
-    recipes: Mapping[str, LoadedRecipe],
-    compiler: Compiler,
-    bench: Bench,
-) -> Variant:
-    """Return one variant with all its wheels, the common ones still among them.
-
-    A package that another one stands for is resolved like any, so that what requires it has a say
-    in its version, with nothing but that other one as its requirement; then it is left out.
-    """
-    wanted = asked.of("pypi", name)
-    # What a registry is asked for: a patched release is not there, its sdist is.
-    published = {w.name: _published(w, recipes) for w in wanted}
-    provided = {
-        other: StandIn(name=other, version=w.version, by=w.name)
-        for w in wanted
-        for other in w.provides
+def _unpacked(
+    asked: Asked, recipes: Mapping[str, LoadedRecipe], registries: Registries
+) -> dict[Unpacked, Artifact]:
+    """Return the Debian packages that some variant's build lays out without installing them."""
+    wanted = {
+        package
+        for loaded in recipes.values()
+        for variant in asked.variants
+        for package in loaded.recipe.of(variant).unpacked
     }
-    requirements = (*(f"{name}=={version}" for name, version in published.items()), *asked.python)
-    static = [
-        Static(name=name, version=version, requires=recipes[name].recipe.requires(version))
-        for name, version in published.items()
-        if name in recipes
-    ]
-    static += [
-        Static(name=s.name, version=s.version, requires=(f"{s.by}=={s.version}",), built=False)
-        for s in provided.values()
-    ]
-    limits = tuple(f"{s.name}=={s.version}" for s in provided.values())
-    found = compiler.compile(requirements, static=tuple(static), constraints=limits)
-    packages = tuple(a for a in found if a.kind == "wheel" and a.name not in provided)
-    against = {w.component: w.name for w in wanted}
-    versions = {w.name: w.version for w in wanted}
-    native: list[NativeWheel] = []
-    for sdist in (a for a in found if a.kind == "sdist"):
-        native.append(
-            native_wheel(
-                recipes[sdist.name],
-                versions[sdist.name],
-                sdist,
-                packages=packages,
-                against=against,
-                compiler=compiler,
-                bench=bench,
-            )
-        )
-    stand_ins = tuple(provided[a.name] for a in found if a.name in provided)
-    return Variant(name=name, python=packages, native=tuple(native), stand_ins=stand_ins)
-
-
-def _published(wanted: Wanted, recipes: Mapping[str, LoadedRecipe]) -> str:
-    loaded = recipes.get(wanted.name)
-    return loaded.recipe.release(wanted.version).of if loaded else wanted.version
-
-
-def _split(
-    asked: Asked, variants: list[Variant]
-) -> tuple[tuple[Artifact, ...], tuple[Variant, ...]]:
-    """Return the wheels that every variant has, and the variants with the rest.
-
-    What the matrix declares for some variants only is never common, even when just one variant
-    is locked: locking another later must not move it.
-    """
-    special = {w.name for w in asked.of("pypi") if set(w.variants) != set(VARIANTS)}
-    shared = set.intersection(*({a.sha256 for a in v.python} for v in variants))
-    common = tuple(a for a in variants[0].python if a.sha256 in shared and a.name not in special)
-    taken = {a.sha256 for a in common}
-    own = tuple(
-        replace(v, python=tuple(a for a in v.python if a.sha256 not in taken)) for v in variants
-    )
-    return common, own
+    found = {}
+    for release, area in sorted({(package.release, package.area) for package in wanted}):
+        archive = registries.archive(release, (area,))
+        for package in sorted(p.package for p in wanted if (p.release, p.area) == (release, area)):
+            key = Unpacked(package=package, release=release, area=area)
+            found[key] = archive.package(package)
+    return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from debian.deb822 import Packages
+from debian.debian_support import NativeVersion
 
 from builder.command import require, run
 from builder.errors import ArtifactNotFound, CommandFailed, InvalidDefinition, Unavailable
@@ -46,8 +47,10 @@ class _Entry:
 class Archive:
     """One Debian release as this host's apt sees it at this moment."""
 
-    def __init__(self, sources: Sources, release: str, root: Path) -> None:
-        """Read the release's indices into ``root``, an empty directory of the caller's.
+    def __init__(
+        self, sources: Sources, release: str, root: Path, areas: tuple[str, ...] = ("main",)
+    ) -> None:
+        """Read the indices of a release's areas into ``root``, an empty directory of the caller's.
 
         Raises ``Unavailable`` on a host without apt or without a Debian archive.
         """
@@ -60,7 +63,7 @@ class Archive:
         if not sources.debian:
             raise Unavailable("no Debian archive is configured on this host", hint=DEBIAN_HINT)
         self._config = root / "apt.conf"
-        _lay_out(root, sources, self._codename, self._config)
+        _lay_out(root, sources, self._codename, areas, self._config)
         try:
             self._apt("update", "-o", "APT::Update::Error-Mode=any")
         except CommandFailed as error:
@@ -93,6 +96,20 @@ class Archive:
     def has(self, name: str) -> bool:
         """Return whether the release has a package of this name."""
         return name in self._names
+
+    def package(self, name: str) -> Artifact:
+        """Return one package, without what it depends on: the newest there is of it.
+
+        Raises ``ArtifactNotFound`` for a name the release does not have.
+        """
+        versions = [version for other, version in self._entries if other == name]
+        if not versions:
+            raise ArtifactNotFound(
+                f"Debian {self._codename} has no package {name!r} in the areas asked for",
+                hint="check the recipe, and whether the archive that is configured has that area",
+            )
+        newest = max(versions, key=NativeVersion)
+        return self._entries[name, newest].artifact()
 
     def closure(self, names: Iterable[str]) -> tuple[Artifact, ...]:
         """Return everything an installation of ``names`` on an empty system brings, by name.
@@ -145,11 +162,13 @@ def _printed(text: str) -> Iterator[tuple[str, str]]:
             yield name, version.replace("%3a", ":")
 
 
-def _lay_out(root: Path, sources: Sources, codename: str, config: Path) -> None:
+def _lay_out(
+    root: Path, sources: Sources, codename: str, areas: tuple[str, ...], config: Path
+) -> None:
     for directory in ("state/lists/partial", "cache/archives/partial", "sources", "none"):
         (root / directory).mkdir(parents=True)
     (root / "status").touch()
-    entries = (source.entry(codename) for source in sources.debian)
+    entries = (source.entry(codename, areas) for source in sources.debian)
     (root / "sources/archives.sources").write_text("\n".join(entries), encoding="utf-8")
     settings = {
         "APT::Architecture": ARCHITECTURE,
@@ -184,7 +203,7 @@ def _reach() -> list[str]:
 
 def _read_indices(lists: Path, codename: str) -> Iterator[_Entry]:
     """Yield the paragraphs of all Packages files, the release's own before its updates'."""
-    pattern = re.compile(r"_dists_([^_]+)_main_binary-\w+_Packages$")
+    pattern = re.compile(r"_dists_([^_]+)_[a-z-]+_binary-\w+_Packages$")
     found = [(match[1], path) for path in lists.iterdir() if (match := pattern.search(path.name))]
     for suite, path in sorted(found, key=lambda pair: (_PARTS.index(suite_part(pair[0])), pair[1])):
         for text in path.read_text(encoding="utf-8").split("\n\n"):

@@ -1,7 +1,7 @@
 """Native wheels: recipes from ``images/`` and everything that goes into such a build, locked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -32,15 +32,25 @@ class Compiler(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRecipe:
-    """A recipe with the sha256 of each of its patches."""
+    """A recipe with the sha256 of each file beside it that it uses: patches and scripts."""
 
     recipe: Recipe
-    patches: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...]
+
+    def of(self, variant: str) -> "LoadedRecipe":
+        """Return the recipe of one variant."""
+        return replace(self, recipe=self.recipe.of(variant))
 
     def patches_of(self, version: str) -> tuple[tuple[str, str], ...]:
         """Return the patches of a release with their sha256, in the order they are applied."""
-        known = dict(self.patches)
+        known = dict(self.files)
         return tuple((name, known[name]) for name in self.recipe.release(version).patches)
+
+    @property
+    def prepare(self) -> tuple[str, str] | None:
+        """Return the script that runs before the build, with its sha256."""
+        name = self.recipe.prepare
+        return (name, dict(self.files)[name]) if name else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,22 +73,18 @@ def recipe_files(images: Path) -> tuple[Path, ...]:
 
 
 def load_recipes(images: Path) -> dict[str, LoadedRecipe]:
-    """Read all recipes by package name; a missing patch or a second recipe is an error."""
+    """Read all recipes by package name; a missing file or a second recipe is an error."""
     found: dict[str, LoadedRecipe] = {}
     for path in recipe_files(images):
         where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
         recipe = parse_recipe(read_text(path, where), file=where)
         if recipe.name in found:
             raise InvalidDefinition(f"there are two recipes for {recipe.name}", where=where)
-        for release in recipe.patched:
-            for index, name in enumerate(release.patches):
-                if not (path.parent / name).is_file():
-                    raise InvalidDefinition(
-                        f"there is no file {name!r} beside the recipe",
-                        where=f"{where}: patched.{release.version}.patches[{index}]",
-                    )
-        patches = tuple((name, file_sha256(path.parent / name)) for name in recipe.patches)
-        found[recipe.name] = LoadedRecipe(recipe=recipe, patches=patches)
+        for name in recipe.files:
+            if not (path.parent / name).is_file():
+                raise InvalidDefinition(f"there is no file {name!r} beside the recipe", where=where)
+        files = tuple((name, file_sha256(path.parent / name)) for name in recipe.files)
+        found[recipe.name] = LoadedRecipe(recipe=recipe, files=files)
     return found
 
 
@@ -88,28 +94,32 @@ def native_wheel(
     sdist: Artifact,
     *,
     packages: tuple[Artifact, ...],
-    against: Mapping[str, str],
+    against: Mapping[str, tuple[str, ...]],
     compiler: Compiler,
     bench: Bench,
+    unpacked: tuple[Artifact, ...] = (),
 ) -> NativeWheel:
     """Lock the build of one release from its sdist.
 
     ``packages`` are the wheels of the runtime's variant; ``against`` gives, for each component,
-    its PyPI name in that variant. Build requirements have the runtime's versions wherever the
-    recipe does not ask for others. What is linked with is recorded by its own wheels alone: a
-    newer package that those merely import must not compile anything anew.
+    its PyPI names in that variant; ``unpacked`` are the recipe's Debian packages. Build
+    requirements have the runtime's versions wherever the recipe does not ask for others. What is
+    linked with is recorded by its own wheels alone: a newer package that those merely import must
+    not compile anything anew.
     """
     recipe = loaded.recipe
     known = {artifact.name: artifact for artifact in packages}
     linked = []
     for component in recipe.against:
-        if component not in against or against[component] not in known:
+        names = against.get(component, (component,))
+        wheels = [known[name] for name in names if name in known]
+        if not wheels:
             raise InvalidDefinition(
                 f"{recipe.name} is built against {component!r}, which has no wheel here",
                 where=f"the recipe of {recipe.name}: against",
                 hint=f"components with wheels: {', '.join(sorted(against)) or 'none'}",
             )
-        linked.append(known[against[component]])
+        linked += wheels
     asked: dict[str, SpecifierSet] = {
         canonicalize_name(r.name): r.specifier for r in map(Requirement, recipe.requirements)
     }
@@ -130,4 +140,6 @@ def native_wheel(
         patches=loaded.patches_of(version),
         base=base,
         toolchain=toolchain,
+        unpacked=unpacked,
+        prepare=loaded.prepare,
     )

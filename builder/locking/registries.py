@@ -22,11 +22,11 @@ class HostRegistries:
     scratch: Path
     environ: Mapping[str, str]
 
-    def archive(self, release: str) -> Archive:
-        """Return a Debian release, read from the host's archives now."""
-        root = self.scratch / f"debian-{release}"
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
+        """Return a Debian release, or some areas of it, read from the host's archives now."""
+        root = self.scratch / "-".join(("debian", release, *areas))
         root.mkdir()
-        return Archive(self.sources, release, root)
+        return Archive(self.sources, release, root, areas)
 
     def compiler(self, target: Target, snapshot: str) -> Resolver:
         """Return uv for one target and moment."""

@@ -24,7 +24,7 @@ def labels(lock: Lock, variant: str) -> dict[str, str]:
         f"{LABEL}.runtime": lock.runtime,
         f"{LABEL}.variant": variant,
         f"{LABEL}.lock.digest": lock.digest,
-        **{f"{LABEL}.component.{n}": v for n, v in lock.components if n not in absent},
+        **{f"{LABEL}.component.{n}": v for n, v in lock.components_of(variant) if n not in absent},
     }
 
 
@@ -59,7 +59,7 @@ def expectation(
     of them see.
     """
     absent = {omission.component for omission in lock.omitted}
-    components = {n: v for n, v in lock.components if n not in absent}
+    components = {n: v for n, v in lock.components_of(variant) if n not in absent}
     return {
         "master": master,
         "workers": len(workers),

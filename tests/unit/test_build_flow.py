@@ -70,7 +70,12 @@ def toy(**changed: bytes) -> Plan:
     files = FILES | {FILE_OF[layer]: content for layer, content in changed.items()}
     stack = parse_stack(STACK, file="layers.yaml")
     return plan(
-        LOCK, "cpu", stack, files, tools=Tools(bootstrap="b", bytecode="c", native="n"), version="1"
+        LOCK,
+        "cpu",
+        stack,
+        files,
+        tools=Tools(bootstrap="b", bytecode="c", native=lambda _: "n"),
+        version="1",
     )
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from builder.errors import InvalidLock
 from builder.layering.keystore import normalised
 from builder.layering.tarball import BLOCK, MTIME, LayerBlob, LayerWriter
-from builder.layering.wheel import write_wheel
+from builder.layering.wheel import Site, write_wheel
 from builder.layering.zipped import Member
 
 segment = st.text("abcdefgäß0123456789_-", min_size=1, max_size=60)
@@ -157,7 +157,7 @@ def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
     )
     target = io.BytesIO()
     writer = LayerWriter(target)
-    write_wheel(writer, wheel, wheel.name, "3.11", bytecode)
+    write_wheel(writer, wheel, wheel.name, Site("3.11"), bytecode)
     writer.finish()
     with tarfile.open(fileobj=io.BytesIO(target.getvalue()), mode="r:gz") as tar:
         found = {i.name: tar.extractfile(i).read() for i in tar if i.isreg()}  # type: ignore[union-attr]
@@ -177,7 +177,7 @@ def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
 def test_a_broken_wheel_is_named(tmp_path: Path) -> None:
     wheel, bytecode = toy_wheel(tmp_path, {"other-2.dist-info/METADATA": b""})
     with pytest.raises(InvalidLock, match=r"toy-1-py3-none-any\.whl cannot be installed"):
-        write_wheel(LayerWriter(io.BytesIO()), wheel, wheel.name, "3.11", bytecode)
+        write_wheel(LayerWriter(io.BytesIO()), wheel, wheel.name, Site("3.11"), bytecode)
 
 
 # the trust store

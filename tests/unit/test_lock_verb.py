@@ -188,12 +188,17 @@ def test_check_needs_no_registry_and_writes_nothing(root: Path, lock: Lock, worl
             ["matrix.yaml has changed since", "spark 3.5.8 locked, 3.5.9 resolved"],
         ),
         ("runtimes/0.1-ml/runtime.yaml", "-20T", "-21T", ["runtime.yaml has changed since"]),
-        ("images/pyspark/a.patch", "a", "b", ["a recipe or patch under images/ has changed since"]),
+        (
+            "images/pyspark/a.patch",
+            "a",
+            "b",
+            ["a recipe, patch or script under images/ has changed since"],
+        ),
         (
             "images/pyspark/recipe.yaml",
             "3.5.8+a",
             "3.5.8+b",
-            ["a recipe or patch under images/ has changed since"],
+            ["a recipe, patch or script under images/ has changed since"],
         ),
     ],
 )

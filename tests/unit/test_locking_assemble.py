@@ -6,12 +6,18 @@ from typing import Any
 
 import pytest
 
-from builder.errors import ArtifactNotFound, InvalidDefinition, UsageError
+from builder.errors import (
+    ArtifactNotFound,
+    InvalidDefinition,
+    NoCompatibleVersions,
+    UsageError,
+)
 from builder.lock import Artifact, Lock, StandIn, parse_lock, set_digest
-from builder.locking.assemble import Asked, Wanted, assemble, target_of
+from builder.locking.asked import Asked, Wanted
+from builder.locking.assemble import assemble, target_of
 from builder.locking.native import LoadedRecipe
 from builder.locking.pypi import Static, Target
-from builder.recipe import PatchedRelease, Recipe
+from builder.recipe import PatchedRelease, Recipe, Unpacked
 from builder.staleness import (
     refuse_stale,
     stale_artifacts,
@@ -55,6 +61,9 @@ class Debian:
             ahead += [n for n in needs if n not in found]
         return tuple(found[name] for name in sorted(found))
 
+    def package(self, name: str) -> Artifact:
+        return artifact("deb", name, "1")
+
 
 @dataclass
 class Pypi:
@@ -83,7 +92,7 @@ class Pypi:
             if name not in self.projects:
                 raise ArtifactNotFound(f"the package index does not have {name}")
             newest, needs = self.projects[name]
-            version = pinned or limits.get(name) or newest
+            version = pinned.removesuffix(".*") or limits.get(name) or newest
             kind = "sdist" if name in built else "wheel"
             found[name] = artifact(kind, name, version)
             ahead += said[name].requires if name in said else needs
@@ -109,8 +118,8 @@ class World:
     maven: Maven
     target: Target | None = None
 
-    def archive(self, release: str) -> Debian:
-        assert release == "12"
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Debian:
+        assert (release, areas) in (("12", ("main",)), ("13", ("non-free",)))
         return self.debian
 
     def compiler(self, target: Target, snapshot: str) -> Pypi:
@@ -160,6 +169,7 @@ ASKED = Asked(
         ("debian", "12"),
         ("graphframes", "0.11.0"),
         ("horovod", "0.28.1"),
+        ("nccl", "2.16"),
         ("python", "3.11"),
         ("tensorflow", "2.15.1"),
     ),
@@ -167,12 +177,14 @@ ASKED = Asked(
         wanted("python", "debian", "python3.11", "3.11"),
         wanted("tensorflow", "pypi", "tensorflow-cpu", "2.15.1", "cpu"),
         wanted("tensorflow", "pypi", "tensorflow", "2.15.1", "gpu"),
+        replace(wanted("nccl", "pypi", "nvidia-nccl", "2.16", "gpu"), pin="prefix"),
         wanted("horovod", "pypi", "horovod", "0.28.1"),
         wanted("graphframes", "pypi", "graphframes-py", "0.11.0"),
         wanted("graphframes", "maven", "g:gf", "0.11.0"),
     ),
     python=("scipy",),
     debian=("tini",),
+    only=(("nccl", ("gpu",)),),
 )
 RECIPE = Recipe(
     name="horovod",
@@ -186,7 +198,7 @@ RECIPE = Recipe(
 
 
 def recipes(recipe: Recipe = RECIPE) -> dict[str, LoadedRecipe]:
-    return {"horovod": LoadedRecipe(recipe=recipe, patches=(("p", "0" * 64),))}
+    return {"horovod": LoadedRecipe(recipe=recipe, files=(("p", "0" * 64),))}
 
 
 def locked(world: World, asked: Asked = ASKED, **words: Any) -> Lock:
@@ -206,7 +218,7 @@ def test_everything_has_its_place(world: World) -> None:
     assert names(lock.python) == ["graphframes-py", "numpy", "psutil", "scipy", "setuptools"]
     assert names(lock.jars) == ["g:gf"]
     assert names(lock.variant("cpu").python) == ["tensorflow-cpu"]
-    assert lock.components == ASKED.versions
+    assert lock.components == tuple(c for c in ASKED.versions if c[0] != "nccl")
     assert lock.omitted == ()
     assert world.target == Target(python="3.11.2", glibc=(2, 36))
 
@@ -281,6 +293,60 @@ def test_variants_share_all_but_what_the_matrix_and_the_closure_tell_apart(world
     cpu, gpu = (lock.variant(name).native[0] for name in BOTH)
     assert cpu.key != gpu.key
     assert locked(world).python == lock.python
+    assert "nccl" not in dict(lock.components)
+    assert lock.components_of("cpu") == lock.components
+    assert dict(lock.components_of("gpu"))["nccl"] == "2.16"
+    assert parse_lock(lock.to_json(), file="x") == lock
+
+
+def test_a_difference_between_variants_that_nobody_declared_is_refused(world: World) -> None:
+    world.pypi.projects["tensorflow"] = ("2.15.1", ("numpy", "nvidia-nccl", "cmake"))
+    with pytest.raises(NoCompatibleVersions, match=r"cmake: cpu none, gpu 3\.31") as refused:
+        locked(world, replace(ASKED, variants=BOTH))
+    assert "does not declare" in refused.value.what
+
+
+def test_later_variants_are_held_to_the_versions_of_the_first(world: World) -> None:
+    locked(world, replace(ASKED, variants=BOTH))
+    _, constraints = world.pypi.asked[-2]  # the last is what Horovod's build asks for
+    assert "numpy==1.26.4" in constraints
+    assert not [c for c in constraints if c.startswith(("tensorflow", "nvidia"))]
+
+
+GPU = replace(
+    RECIPE,
+    against=("nvidia-nccl",),
+    requirements=("setuptools",),
+    environment=(("A", "2"), ("B", "1")),
+    patched=(PatchedRelease(version="0.28.1+mlr.1", of="0.28.1", patches=("q",)),),
+    unpacked=(Unpacked(package="nvcc", release="13", area="non-free"),),
+    prepare="cuda.sh",
+)
+
+
+def test_a_variant_of_a_recipe_adds_to_it_and_changes_no_other(world: World) -> None:
+    files = (("p", "0" * 64), ("q", "1" * 64), ("cuda.sh", "2" * 64))
+    both = replace(RECIPE, variants=(("gpu", GPU),))
+    loaded = {"horovod": LoadedRecipe(recipe=both, files=files)}
+    patched = replace(
+        ASKED,
+        variants=BOTH,
+        wanted=tuple(
+            replace(w, version="0.28.1+mlr.1") if w.name == "horovod" else w for w in ASKED.wanted
+        ),
+    )
+    lock = locked(world, patched, recipes=loaded)
+    cpu, gpu = (lock.variant(name).native[0] for name in BOTH)
+    plain = locked(world, replace(patched, variants=("cpu",)), recipes=recipes())
+    assert cpu.key == plain.variant("cpu").native[0].key
+    assert names(gpu.against) == ["nvidia-nccl", "tensorflow"]
+    assert gpu.environment == (("A", "2"), ("B", "1"))
+    assert gpu.patches == (("p", "0" * 64), ("q", "1" * 64))
+    assert names(gpu.unpacked) == ["nvcc"]
+    assert gpu.prepare == ("cuda.sh", "2" * 64)
+    assert parse_lock(lock.to_json(), file="x") == lock
+    assert gpu.key != replace(gpu, prepare=("cuda.sh", "3" * 64)).key
+    assert gpu.key != replace(gpu, unpacked=()).key
 
 
 STANDING_IN = replace(
@@ -294,7 +360,7 @@ STANDING_IN = replace(
 
 def test_what_another_package_is_by_another_name_is_not_installed(world: World) -> None:
     world.pypi.projects["scipy"] = ("1.17", ("numpy", "tensorflow"))
-    assert "nvidia-nccl" in names(locked(world).python)  # what it would bring along
+    assert "tensorflow" in names(locked(world).variant("cpu").python)  # would overwrite the other
     lock = locked(world, STANDING_IN)
     stand_in = StandIn(name="tensorflow", version="2.15.1", by="tensorflow-cpu")
     assert lock.variant("cpu").stand_ins == (stand_in,)
@@ -390,7 +456,7 @@ def test_stale_inputs_versions_and_artifacts_are_told(world: World) -> None:
     changed = (("matrix", "sha256:9"), *INPUTS[1:2], ("images", "sha256:9"))
     assert stale_inputs(lock, changed) == (
         "matrix.yaml has changed since",
-        "a recipe or patch under images/ has changed since",
+        "a recipe, patch or script under images/ has changed since",
     )
     with pytest.raises(Exception, match="the lock is stale") as caught:
         refuse_stale(lock, changed, file="lock.json")
@@ -417,7 +483,7 @@ def test_stale_inputs_versions_and_artifacts_are_told(world: World) -> None:
 def test_an_omitted_component_is_not_stale_for_being_left_out(world: World) -> None:
     world.maven.jars = {}
     lock = locked(world, omit=["graphframes"])
-    assert stale_versions(lock, dict(ASKED.versions)) == ()
+    assert stale_versions(lock, ASKED.present) == ()
 
 
 def test_another_tensorflow_is_another_horovod(world: World) -> None:

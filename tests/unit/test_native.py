@@ -65,7 +65,7 @@ def attempt(root: Path, engine: Engine, patch: bytes = GOOD, locked: bytes | Non
         native,
         files={artifact.sha256: source},
         toolchain=(),
-        patches={"1.patch": patch},
+        beside={"1.patch": patch},
         on_line=lambda line: None,
     )
 
@@ -101,7 +101,7 @@ def test_a_wheel_of_another_version_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_patch_that_is_not_the_locked_one(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match=r"patch 1\.patch is not the locked one"):
+    with pytest.raises(CommandFailed, match=r"1\.patch is not the locked one"):
         attempt(tmp_path, Engine("toy-1+mlr.1-py3-none-any.whl"), locked=b"other")
 
 

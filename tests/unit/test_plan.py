@@ -13,7 +13,7 @@ from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
 from builder.plan import Plan, Tools, plan
 from builder.stack import parse_stack
 
-TOOLS = Tools(bootstrap="b", bytecode="c", native="n")
+TOOLS = Tools(bootstrap="b", bytecode="c", native=lambda _: "n")
 STACK = """\
 layers:
   - {name: os, source: debian}

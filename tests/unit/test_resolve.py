@@ -12,7 +12,7 @@ from packaging.version import Version
 from builder.errors import UsageError
 from builder.explain import conflict_json, reason_text, resolution_json
 from builder.matrix import Matrix, parse_matrix
-from builder.resolve import NoSolution, artifact_names, resolve
+from builder.resolve import NoSolution, named_artifacts, oldest_allowed, resolve
 from builder.runtime import parse_runtime
 from tests.unit.matrices import Facts, facts
 
@@ -129,20 +129,31 @@ def test_a_driver_too_old_for_the_image_is_explained(matrix: Matrix) -> None:
     assert {line.component for line in failure.value.conflict.lines} == {"cuda", "driver"}
 
 
-def test_artifact_names_are_filled_in_from_the_resolution(matrix: Matrix) -> None:
+def test_names_of_artifacts_are_filled_in_from_the_resolution(matrix: Matrix) -> None:
     definition = parse_runtime((ROOT / "runtimes/6.0-ml/runtime.yaml").read_text(), file="r")
     found = resolve(matrix, definition.request)
-    assert artifact_names(matrix, found, "maven", "cpu") == [
+
+    def names(origin: str, variant: str) -> set[tuple[str, str, str]]:
+        artifacts = named_artifacts(matrix, found, origin, variant)
+        return {(a.component, a.name, a.version) for a in artifacts}
+
+    assert names("maven", "cpu") == {
         ("graphframes", "io.graphframes:graphframes-spark3_2.12", "0.12.2")
-    ]
-    assert ("java", "openjdk-17-jre-headless", "17") in artifact_names(
-        matrix, found, "debian", "cpu"
-    )
-    names = {
-        v: dict(n[:2] for n in artifact_names(matrix, found, "pypi", v)) for v in ("cpu", "gpu")
     }
-    assert names["cpu"]["tensorflow"] == "tensorflow-cpu"
-    assert names["gpu"]["tensorflow"] == "tensorflow"
+    assert ("java", "openjdk-17-jre-headless", "17") in names("debian", "cpu")
+    assert ("tensorflow", "tensorflow-cpu", "2.15.1") in names("pypi", "cpu")
+    assert ("tensorflow", "tensorflow", "2.15.1") in names("pypi", "gpu")
+    assert ("cudnn", "nvidia-cudnn-cu12", "8.9") in names("pypi", "gpu")
+    assert not [n for n in names("pypi", "cpu") if n[1].startswith("nvidia-")]
+
+
+def test_the_oldest_driver_that_will_do_follows_from_the_edges(matrix: Matrix) -> None:
+    cuda_12 = resolve(matrix, request("tensorflow ==2.15.1", "cuda ==12.*"))
+    assert oldest_allowed(matrix, cuda_12, "driver") == "525.60.13"
+    cuda_11 = resolve(matrix, request("tensorflow ==2.14.1", "cuda ==11.*"))
+    assert oldest_allowed(matrix, cuda_11, "driver") == "450.80.02"
+    without = resolve(matrix, request("tensorflow ==2.15.1"))
+    assert oldest_allowed(matrix, without, "driver") is None
 
 
 def test_an_artifact_named_after_an_absent_component_is_an_error() -> None:
@@ -161,7 +172,7 @@ def test_an_artifact_named_after_an_absent_component_is_an_error() -> None:
     }
     matrix = parse_matrix(json.dumps(document), file="m")
     with pytest.raises(UsageError, match="the artifact of jar is named after scala: absent"):
-        artifact_names(matrix, resolve(matrix, request("jar ==1")), "maven", "cpu")
+        named_artifacts(matrix, resolve(matrix, request("jar ==1")), "maven", "cpu")
 
 
 def test_a_misspelt_component_is_a_usage_error(matrix: Matrix) -> None:

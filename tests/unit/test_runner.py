@@ -5,7 +5,7 @@ import json
 import queue
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -484,7 +484,8 @@ def test_the_image_check_compares_every_node_and_label() -> None:
     key = "io.mlruntime.component.spark"
     wrong = check_image(image(**{key: "3.4.0"}), nodes, LOCK, "cpu")
     assert wrong.error == f"label {key} is '3.4.0', the lock says '3.5.9'"
-    assert check_image(image(), nodes, LOCK, "gpu").status == "failed"
+    both = replace(LOCK, variants=(*LOCK.variants, replace(LOCK.variants[0], name="gpu")))
+    assert check_image(image(), nodes, both, "gpu").status == "failed"
 
 
 def test_the_archive_holds_the_programs_and_the_expectation(tmp_path: Path) -> None:
