@@ -1,6 +1,5 @@
 """What this host can do: one finding per thing that building or validating needs."""
 
-import importlib
 import os
 import shutil
 import ssl
@@ -14,6 +13,7 @@ import uv
 from builder.engine import Engine
 from builder.errors import MlruntimeError
 from builder.sources import DEBIAN_HINT, Sources, without_secrets
+from builder.suitability import Device, HostGpus, NoGpus
 
 # What building and validating 6.0-ml fills, downloads, layers and the engine's copy, with room.
 DISK_BYTES: Final = 12 << 30
@@ -47,7 +47,9 @@ def can_build(findings: Iterable[Finding]) -> bool:
     return all(finding.status == "ok" for finding in findings if finding.needed)
 
 
-def examine(store: Path, sources: Callable[[], Sources]) -> tuple[Finding, ...]:
+def examine(
+    store: Path, sources: Callable[[], Sources], gpus: HostGpus | NoGpus
+) -> tuple[Finding, ...]:
     """Look at this host; nothing is changed and no registry is asked."""
     return (
         *engine(Engine.connect),
@@ -55,7 +57,7 @@ def examine(store: Path, sources: Callable[[], Sources]) -> tuple[Finding, ...]:
         tool("uv", _uv(), "pip install uv"),
         disk(store, DISK_BYTES),
         *registries(sources),
-        nvidia(),
+        *nvidia(gpus),
     )
 
 
@@ -148,43 +150,26 @@ def certificates(bundle: Path | None) -> Finding:
     return Finding(name="certificates", status="ok", found=f"{where}, {count} authorities")
 
 
-def nvidia(load: Callable[[str], Any] = importlib.import_module) -> Finding:
-    """Ask NVML for the driver and the GPUs; CPU builds need neither."""
-    try:
-        nvml = load("pynvml")
-    except ImportError:
-        return Finding(
-            name="nvidia",
-            status="not-run",
-            found="nvidia-ml-py is not installed",
-            needed=False,
-            hint="pip install 'mlruntime[gpu]' to have GPUs looked at",
-        )
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        return Finding(
-            name="nvidia",
-            status="missing",
-            found=f"no NVIDIA driver: {error}",
-            needed=False,
-            hint="install NVIDIA's driver to run the gpu variant here",
-        )
-    try:
-        driver = nvml.nvmlSystemGetDriverVersion()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
-        names = [str(nvml.nvmlDeviceGetName(handle)) for handle in handles]
-    except nvml.NVMLError as error:
-        found = f"NVML fails: {error}"
-        return Finding(name="nvidia", status="missing", found=found, needed=False)
-    finally:
-        nvml.nvmlShutdown()
-    return Finding(
-        name="nvidia",
-        status="ok",
-        found=f"driver {driver}, {len(names)} GPUs: {', '.join(names) or 'none'}",
-        needed=False,
+def nvidia(host: HostGpus | NoGpus) -> tuple[Finding, ...]:
+    """Show the driver and each of its GPUs; CPU builds need neither."""
+    if isinstance(host, NoGpus):
+        status: Status = "missing" if host.asked else "not-run"
+        found = f"{host.what}: {host.why}" if host.why else host.what
+        return (Finding(name="nvidia", status=status, found=found, needed=False, hint=host.hint),)
+    cuda = f", for CUDA {host.cuda} and older" if host.cuda else ""
+    driver = f"driver {host.driver}{cuda}; GPUs: {len(host.devices) or 'none'}"
+    return (
+        Finding(name="nvidia", status="ok", found=driver, needed=False),
+        *map(_device, host.devices),
     )
+
+
+def _device(device: Device) -> Finding:
+    found = f"{device}: {device.memory_mib} MiB, compute capability {device.capability}"
+    if device.trouble is not None:
+        found = f"{device}: {device.trouble}"
+    status: Status = "ok" if device.trouble is None else "missing"
+    return Finding(name="gpu", status=status, found=found, needed=False)
 
 
 def _told(error: MlruntimeError) -> str:

@@ -38,18 +38,34 @@ def read_layout(directory: Path) -> Image:
     with the layer's name. A malformed document raises ``InvalidDefinition``.
     """
     blobs = LayoutBlobs(directory)
-    index = _parsed((directory / "index.json").read_bytes(), f"{directory.name}/index.json")
-    entries = tuple(index.get("manifests").each())
-    if len(entries) != 1:
-        raise index.get("manifests").fail(f"expected one image, found {len(entries)}")
-    manifest = _document(blobs, entries[0], oci.MANIFEST_TYPE)
+    entry = _entry(directory)
+    manifest = _document(blobs, entry, oci.MANIFEST_TYPE)
     top = _parsed(manifest.content, "the image's manifest")
     config = _document(blobs, top.get("config"), oci.CONFIG_TYPE)
     layers = _layers(top, _parsed(config.content, "the image's configuration"))
     for layer in layers:
         verify(layer, blobs)
-    annotations = entries[0].get("annotations").get("org.opencontainers.image.ref.name")
+    annotations = entry.get("annotations").get("org.opencontainers.image.ref.name")
     return Image(reference=annotations.text(), layers=layers, config=config, manifest=manifest)
+
+
+def read_labels(directory: Path) -> dict[str, str]:
+    """Return the labels of a layout's one image; only its documents are read, no layer."""
+    blobs = LayoutBlobs(directory)
+    manifest = _document(blobs, _entry(directory), oci.MANIFEST_TYPE)
+    top = _parsed(manifest.content, "the image's manifest")
+    config = _document(blobs, top.get("config"), oci.CONFIG_TYPE)
+    labels = _parsed(config.content, "the image's configuration").get("config").maybe("Labels")
+    return {key: value.text() for key, value in labels.items()} if labels else {}
+
+
+def _entry(directory: Path) -> Place:
+    """Return the place in a layout's index that describes its one image."""
+    index = _parsed((directory / "index.json").read_bytes(), f"{directory.name}/index.json")
+    entries = tuple(index.get("manifests").each())
+    if len(entries) != 1:
+        raise index.get("manifests").fail(f"expected one image, found {len(entries)}")
+    return entries[0]
 
 
 def _parsed(content: bytes, file: str) -> Place:

@@ -1,7 +1,6 @@
 """What ``doctor`` makes of hosts that lack something."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ from builder.doctor import Finding, can_build
 from builder.engine import EngineInfo
 from builder.errors import Unavailable, UsageError
 from builder.sources import Sources
+from builder.suitability import Device, HostGpus, NoGpus
 
 OK = Finding(name="x", status="ok", found="here")
 
@@ -88,27 +88,22 @@ def test_sources_that_cannot_be_read() -> None:
     assert finding.status == "missing"
 
 
-def test_nvidia() -> None:
-    def absent(name: str) -> object:
-        raise ImportError
+def test_the_driver_and_each_gpu_are_shown() -> None:
+    good = Device(index=0, name="A", uuid="GPU-0", memory_mib=16384, capability="7.5")
+    lost = Device(index=1, trouble="the driver has lost it")
+    found = doctor.nvidia(HostGpus(driver="550.54", cuda="12.4", devices=(good, lost)))
+    assert [(finding.name, finding.status, finding.found) for finding in found] == [
+        ("nvidia", "ok", "driver 550.54, for CUDA 12.4 and older; GPUs: 2"),
+        ("gpu", "ok", "GPU 0 (A): 16384 MiB, compute capability 7.5"),
+        ("gpu", "missing", "GPU 1: the driver has lost it"),
+    ]
+    assert not any(finding.needed for finding in found)
 
-    assert doctor.nvidia(absent).status == "not-run"
-    ended: list[bool] = []
-    fake = SimpleNamespace(
-        NVMLError=RuntimeError,
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: ended.append(True),
-        nvmlSystemGetDriverVersion=lambda: "550.54",
-        nvmlDeviceGetCount=lambda: 1,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetName=lambda handle: "Fake",
-    )
-    assert doctor.nvidia(lambda name: fake).found == "driver 550.54, 1 GPUs: Fake"
-    assert ended
 
-    def fail() -> None:
-        raise RuntimeError("Driver Not Loaded")
-
-    fake.nvmlInit = fail
-    missing = doctor.nvidia(lambda name: fake)
-    assert (missing.status, missing.needed) == ("missing", False)
+def test_a_host_without_a_driver_and_one_that_could_not_be_asked() -> None:
+    (missing,) = doctor.nvidia(NoGpus(what="no driver", why="Not Loaded", hint="install it"))
+    assert (missing.status, missing.found, missing.hint) == (
+        "missing", "no driver: Not Loaded", "install it",
+    )  # fmt: skip
+    (unknown,) = doctor.nvidia(NoGpus(what="not looked at", asked=False))
+    assert (unknown.status, unknown.found, unknown.needed) == ("not-run", "not looked at", False)

@@ -13,6 +13,7 @@ CORE = frozenset(
     {
         "conflict",
         "containers",
+        "contract",
         "difference",
         "dockerfile",
         "document",
@@ -42,6 +43,7 @@ CORE = frozenset(
         "solver",
         "space",
         "stack",
+        "suitability",
         "templates",
         "layering.keystore",
         "layering.tarball",
@@ -63,6 +65,7 @@ EDGES = frozenset(
         "engine.container",
         "engine.sdk",
         "fetch",
+        "nvml",
         "owner",
         "sources",
         "store",
@@ -266,6 +269,7 @@ def test_nobody_imports_the_command_line(name: str) -> None:
         ("subprocess", {"command"}),
         ("httpx", {"web"}),
         ("fcntl", {"store"}),
+        ("pynvml", {"nvml"}),
     ],
 )
 def test_each_part_of_the_world_has_one_module(outside: str, modules: set[str]) -> None:
