@@ -63,6 +63,29 @@ class HostContract:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promise:
+    """What a runtime's definition promises of GPUs: a contract but for the driver.
+
+    The driver follows from the versions that are chosen.
+    """
+
+    cuda: str
+    architectures: tuple[str, ...]
+    ptx: tuple[str, ...]
+    memory_mib: int
+
+    def contract(self, minimum_driver: str) -> HostContract:
+        """Return the host contract."""
+        return HostContract(
+            minimum_driver=minimum_driver,
+            cuda=self.cuda,
+            architectures=self.architectures,
+            ptx=self.ptx,
+            memory_mib=self.memory_mib,
+        )
+
+
 def capability(text: str) -> tuple[int, int]:
     """Return a compute capability as two numbers, so that 10.0 comes after 9.0."""
     major, minor = text.split(".")
@@ -79,6 +102,16 @@ def parse_contract(
 def contract(place: Place) -> HostContract:
     """Read a contract that is part of another document (a lock)."""
     place.keys(_KEYS)
+    return _promise(place).contract(_version(place.get("minimum_driver")))
+
+
+def promise(place: Place) -> Promise:
+    """Read what a runtime's definition promises."""
+    place.keys(tuple(key for key in _KEYS if key != "minimum_driver"))
+    return _promise(place)
+
+
+def _promise(place: Place) -> Promise:
     architectures = _capabilities(place.get("architectures"))
     ptx = _capabilities(place.get("ptx"))
     if not architectures and not ptx:
@@ -86,8 +119,7 @@ def contract(place: Place) -> HostContract:
     memory = place.get("memory_mib")
     if memory.integer() < 0:
         raise memory.fail("memory cannot be negative")
-    return HostContract(
-        minimum_driver=_version(place.get("minimum_driver")),
+    return Promise(
         cuda=_version(place.get("cuda")),
         architectures=architectures,
         ptx=ptx,

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from builder.contract import HostContract, contract
 from builder.document import Place, canonical_json, read_json
 from builder.errors import InvalidLock
 
@@ -135,13 +136,17 @@ class StandIn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """What one variant has beyond the common part; ``components`` only it consists of."""
+    """What one variant has beyond the common part; ``components`` only it consists of.
+
+    ``contract`` is what it asks of a host's GPUs.
+    """
 
     name: str
     python: tuple[Artifact, ...]
     native: tuple[NativeWheel, ...]
     stand_ins: tuple[StandIn, ...] = ()
     components: tuple[tuple[str, str], ...] = ()
+    contract: HostContract | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -221,6 +226,7 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
         "jars": listed(lock.jars),
         "variants": {
             v.name: {
+                **({"host-contract": v.contract.to_dict()} if v.contract else {}),
                 **({"components": dict(v.components)} if v.components else {}),
                 "python": listed(v.python),
                 "native": [n.to_dict() for n in v.native],
@@ -303,14 +309,16 @@ def _artifact(place: Place) -> Artifact:
 
 
 def _variant(name: str, place: Place) -> Variant:
-    place.keys(("python", "native"), ("stand-ins", "components"))
+    place.keys(("python", "native"), ("stand-ins", "components", "host-contract"))
     stand_ins, components = place.maybe("stand-ins"), place.maybe("components")
+    asked = place.maybe("host-contract")
     return Variant(
         name=name,
         python=_artifacts(place.get("python")),
         native=tuple(_native(item) for item in place.get("native").each()),
         stand_ins=tuple(_stand_in(item) for item in stand_ins.each()) if stand_ins else (),
         components=_pairs(components) if components else (),
+        contract=contract(asked) if asked else None,
     )
 
 

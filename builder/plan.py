@@ -12,6 +12,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from builder.contract import PATH as CONTRACT_PATH
 from builder.document import canonical_json
 from builder.errors import InvalidDefinition
 from builder.layering.tarball import COMPRESSOR, WRITER
@@ -167,6 +168,11 @@ class _Planner:
     def layer(self, layer: StackLayer) -> PlannedLayer:
         planned: PlannedLayer = getattr(self, f"_{layer.source}")(layer)
         return planned
+
+    def _contract(self, layer: StackLayer) -> PlannedLayer:
+        asked = self.variant.contract
+        files = (File(path=CONTRACT_PATH, content=asked.to_json().encode()),) if asked else ()
+        return self._literal(layer.name, files, (), ())
 
     def _debian(self, layer: StackLayer) -> PlannedLayer:
         key = layer_key("debian", [self.tools.bootstrap, set_digest(self.lock.os)])
@@ -346,4 +352,5 @@ def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
     components = lock.components_of(variant)
     found |= {f"{LABEL}.component.{n}": v for n, v in components if n not in omitted}
     found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.omitted}
-    return tuple(sorted(found.items()))
+    asked = lock.variant(variant).contract
+    return tuple(sorted((*found.items(), *(asked.labels() if asked else ()))))

@@ -10,6 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from builder.contract import Promise, promise
 from builder.document import Place, did_you_mean, read_yaml
 from builder.edges import parse_specifier
 from builder.errors import UsageError
@@ -25,7 +26,8 @@ class RuntimeDefinition:
     """A runtime before any version is chosen.
 
     ``snapshot`` is the moment (RFC 3339, UTC) after which uploads to PyPI are ignored;
-    ``request`` the components wanted; ``python`` and ``debian`` what the image has beside them.
+    ``request`` the components wanted; ``python`` and ``debian`` what the image has beside them;
+    ``gpu`` what a GPU variant promises, if there is one.
     """
 
     runtime: str
@@ -35,6 +37,7 @@ class RuntimeDefinition:
     request: tuple[tuple[str, SpecifierSet], ...]
     python: tuple[Requirement, ...]
     debian: tuple[str, ...]
+    gpu: Promise | None = None
 
     def with_settings(self, settings: Iterable[str]) -> "RuntimeDefinition":
         """Return this runtime with request lines replaced or added: ``tensorflow==2.16.2``.
@@ -69,22 +72,36 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
     Whether the components exist is for ``must_fit`` to say, which is told the matrix's.
     """
     top = read_yaml(text, file=file)
-    top.keys(("runtime", "summary", "snapshot", "variants", "request"), ("python", "debian"))
+    top.keys(("runtime", "summary", "snapshot", "variants", "request"), ("python", "debian", "gpu"))
     python, debian = top.maybe("python"), top.maybe("debian")
     request = tuple(
         (name, parse_specifier(item.text(), item)) for name, item in top.get("request").items()
     )
     if not request:
         raise top.get("request").fail("a runtime asks for at least one component")
+    variants = _variants(top.get("variants"))
     return RuntimeDefinition(
         runtime=_matching(top.get("runtime"), _ID, "a runtime id", "6.0-ml"),
         summary=top.get("summary").text(),
         snapshot=_moment(top.get("snapshot")),
-        variants=_variants(top.get("variants")),
+        variants=variants,
         request=request,
         python=_requirements(python) if python else (),
         debian=_packages(debian) if debian else (),
+        gpu=_gpu(top, variants),
     )
+
+
+def _gpu(top: Place, variants: tuple[str, ...]) -> Promise | None:
+    found = top.maybe("gpu")
+    if found is None and "gpu" in variants:
+        raise top.get("variants").fail(
+            "a runtime with a gpu variant says what it promises of GPUs",
+            hint="add `gpu:` with architectures, ptx, cuda and memory_mib (docs/gpu.md)",
+        )
+    if found is not None and "gpu" not in variants:
+        raise found.fail("this runtime has no gpu variant", hint="add gpu to variants")
+    return promise(found) if found is not None else None
 
 
 def _matching(place: Place, pattern: re.Pattern[str], kind: str, example: str) -> str:

@@ -5,8 +5,9 @@ from typing import Final
 
 from builder.document import Place, read_yaml
 
-SOURCES: Final = ("debian", "files", "jars", "library", "python")
+SOURCES: Final = ("contract", "debian", "files", "jars", "library", "python")
 _DETAILS: Final = {
+    "contract": ((), ()),
     "debian": ((), ()),
     "files": (("files",), ("links", "directories", "executable")),
     "jars": (("into",), ()),
@@ -20,7 +21,8 @@ EVERYTHING_ELSE: Final = "*"
 class StackLayer:
     """One layer of the stack.
 
-    ``source`` says where its content comes from: the locked Debian packages; a folder of
+    ``source`` says where its content comes from: the variant's host contract, as a file; the
+    locked Debian packages; a folder of
     ``images/rootfs`` with symbolic ``links`` and empty ``directories``; the locked jars, put
     ``into`` a directory; a ``library`` of ``images/``; or Python ``packages`` by name, ``*``
     being all that no other layer names, whose shared libraries in directories like ``linked`` (a

@@ -13,7 +13,7 @@ from builder.cli.stores import host_sources, store_root
 from builder.contract import HostContract, contract_of_labels, parse_contract
 from builder.definitions import Definitions, read_text
 from builder.doctor import Finding, can_build, examine
-from builder.errors import InvalidLock, Unavailable, UsageError
+from builder.errors import Unavailable, UsageError
 from builder.layout import is_layout, read_labels
 from builder.lock import parse_lock
 from builder.nvml import read_gpus
@@ -123,14 +123,7 @@ def _question(
 def locked_contract(definitions: Definitions, runtime: str, variant: str) -> HostContract | None:
     """Return what a locked variant asks of GPUs; ``None`` for one that needs none."""
     shown = definitions.shown(definitions.lock_path(runtime))
-    parse_lock(definitions.lock_text(runtime), file=shown).variant(variant)
-    if variant == "cpu":
-        return None
-    raise InvalidLock(
-        f"the lock does not say what {variant} asks of a host",
-        where=shown,
-        hint="give the image's host-contract.json with --contract",
-    )
+    return parse_lock(definitions.lock_text(runtime), file=shown).variant(variant).contract
 
 
 def _read(file: Path) -> HostContract | None:

@@ -235,7 +235,7 @@ class HostStages:
             manifest=built.digest,
             libraries=libraries(self.definitions),
         )
-        total = len(planned(CHECKS, self.wishes.only, lock).names)
+        total = len(planned(CHECKS, self.wishes.only, lock, self.wishes.variant).names)
         return validate(
             self.engine(),
             subject,

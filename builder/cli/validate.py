@@ -68,7 +68,7 @@ def command(
             CHECKS,
             only=tuple(only or ()),
             say=say,
-            observer=Progress(say=say, total=count(chosen.lock, only or ())),
+            observer=Progress(say=say, total=count(chosen, only or ())),
         )
     _write(junit, result.to_junit())
     _write(report, result.to_json())
@@ -76,9 +76,9 @@ def command(
     _leave(result)
 
 
-def count(lock: Lock, only: list[str] | tuple[()]) -> int:
+def count(subject: Subject, only: list[str] | tuple[()]) -> int:
     """Return how many checks there will be."""
-    return len(planned(CHECKS, tuple(only), lock).names)
+    return len(planned(CHECKS, tuple(only), subject.lock, subject.variant).names)
 
 
 def _leave(result: Report) -> None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 
 from packaging.utils import canonicalize_name
 
+from builder.contract import HostContract
+from builder.errors import InvalidDefinition
 from builder.matrix import ORIGINS, VARIANTS, Matrix
-from builder.resolve import Resolution, named_artifacts
+from builder.resolve import Resolution, named_artifacts, oldest_allowed
 from builder.runtime import RuntimeDefinition
 
 
@@ -37,7 +39,8 @@ class Wanted:
 class Asked:
     """A runtime whose versions are chosen: what the ecosystems are asked for.
 
-    ``only`` are the components that are not part of every variant, with those they are part of.
+    ``only`` are the components that are not part of every variant, with those they are part of;
+    ``contracts`` what variants ask of a host's GPUs.
     """
 
     runtime: str
@@ -48,6 +51,7 @@ class Asked:
     python: tuple[str, ...]
     debian: tuple[str, ...]
     only: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    contracts: tuple[tuple[str, HostContract], ...] = ()
 
     def common(self) -> tuple[tuple[str, str], ...]:
         """Return the versions of the components that every variant has."""
@@ -111,4 +115,21 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
             for name, _ in resolution.versions
             if matrix.components[name].variants != VARIANTS
         ),
+        contracts=_contracts(matrix, definition, resolution),
     )
+
+
+def _contracts(
+    matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution
+) -> tuple[tuple[str, HostContract], ...]:
+    if definition.gpu is None or "gpu" not in definition.variants:
+        return ()
+    driver = oldest_allowed(matrix, resolution, "driver")
+    if driver is None:
+        raise InvalidDefinition(
+            "nothing says which driver the gpu variant needs",
+            where="matrix.yaml: edges",
+            why="no edge requires a driver beside the versions that were chosen",
+            hint='ask for cuda in runtime.yaml: `cuda: "==12.*"`',
+        )
+    return (("gpu", definition.gpu.contract(driver)),)

@@ -78,6 +78,7 @@ class PythonSide:
             native=tuple(self._native(name, a, packages) for a in found if a.kind == "sdist"),
             stand_ins=tuple(provided[a.name] for a in found if a.name in provided),
             components=self.asked.own(name),
+            contract=dict(self.asked.contracts).get(name),
         )
 
     def _native(self, variant: str, sdist: Artifact, packages: tuple[Artifact, ...]) -> NativeWheel:

@@ -11,7 +11,8 @@ class CheckSpec:
     """One check: ``name`` is ``family.detail``, ``timeout`` its limit in seconds.
 
     ``session`` says whether it needs the cluster's Spark session; ``needs`` are components of
-    which a runtime must ask for all, or the check has no place in it. The limits are two to four
+    which a variant must have all, or the check has no place in it; ``gpus`` how many a host must
+    give, or the check cannot be run on it. The limits are two to four
     times what a busy machine with 2 cores needs, cold starts of a Python worker included:
     the checks before it may have been left out.
     """
@@ -21,6 +22,7 @@ class CheckSpec:
     timeout: int
     session: Session = "spark"
     needs: tuple[str, ...] = ()
+    gpus: int = 0
 
     @property
     def family(self) -> str:
@@ -35,11 +37,25 @@ def _check(
     return CheckSpec(name=name, summary=summary, timeout=timeout, session=session, needs=components)
 
 
+def _gpu(name: str, summary: str, timeout: int = 150, gpus: int = 1) -> CheckSpec:
+    return CheckSpec(name=f"gpu.{name}", summary=summary, timeout=timeout, needs=_CUDA, gpus=gpus)
+
+
+_CUDA = ("cuda",)
+
 # In this order, so that what needs TensorFlow in the Python workers comes in one stretch: Spark
 # ends a worker that has been idle for a minute, and horovod.spark's launcher leaves none behind.
 CHECKS: tuple[CheckSpec, ...] = (
     _check("identity.nodes", "same image, Python, Java and locked packages on every node", 60),
     _check("identity.pip", "pip check is clean and pip list is the lock on every node", 60),
+    _check(
+        "static.libraries", "every library that is needed is there, and there once", 120, "plain"
+    ),
+    _check("static.driver", "nothing shadows the driver's own libraries", 60, "plain"),
+    _check(
+        "static.versions", "CUDA, cuDNN, NCCL, TensorFlow and Horovod agree", 120, "plain", "cuda"
+    ),
+    _check("static.architectures", "GPU code for all that is promised", 120, "plain", "cuda"),
     _check("spark.aggregate", "a shuffled sum with a closed form", 30),
     _check("spark.join", "a shuffled join with a known answer", 30),
     _check("spark.workers", "ordinary tasks run on every worker", 30),
@@ -77,4 +93,14 @@ CHECKS: tuple[CheckSpec, ...] = (
     _check("horovodrunner.slots", "np too large is refused within seconds", 40),
     _check("pipeline.end_to_end", "ETL, Parquet, training, scores, evaluation", 120),
     _check("horovod.spark_run", "Horovod's own launcher on Spark", 120),
+    _gpu("driver", "the driver is new enough, and is one for this CUDA"),
+    _gpu("devices", "every rank sees one GPU, of an architecture that the image covers"),
+    _gpu("matmul", "a product of matrices on the GPU: right, and faster than the CPU"),
+    _gpu("convolution", "a cuDNN convolution on the GPU: right, and faster than the CPU"),
+    _gpu("xla", "a training step that XLA compiled for the GPU"),
+    _gpu("mixed_precision", "training in half precision ends near single precision"),
+    _gpu("memory_growth", "a small tensor does not take the whole GPU"),
+    _gpu("ranks", "each rank has the GPU that Spark gave its task, no two the same", gpus=2),
+    _gpu("allreduce", "NCCL sums across ranks; its bandwidth is noted", gpus=2),
+    _gpu("equivalence", "ranks on GPUs end as the whole batch by hand does", gpus=2),
 )

@@ -20,7 +20,9 @@ _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 def labels(lock: Lock, variant: str) -> dict[str, str]:
     """Return the labels that an image built from this lock must carry."""
     absent = {omission.component for omission in lock.omitted}
+    asked = lock.variant(variant).contract
     return {
+        **(dict(asked.labels()) if asked else {}),
         f"{LABEL}.runtime": lock.runtime,
         f"{LABEL}.variant": variant,
         f"{LABEL}.lock.digest": lock.digest,
@@ -60,6 +62,7 @@ def expectation(
     """
     absent = {omission.component for omission in lock.omitted}
     components = {n: v for n, v in lock.components_of(variant) if n not in absent}
+    asked = lock.variant(variant).contract
     return {
         "master": master,
         "workers": len(workers),
@@ -72,6 +75,7 @@ def expectation(
         "node_images": dict(nodes),
         "labels": labels(lock, variant),
         "shared": shared,
+        "contract": asked.to_dict() if asked else None,
     }
 
 

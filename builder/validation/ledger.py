@@ -20,7 +20,8 @@ PAUSE_SECONDS: Final = 60.0
 class Planned(Protocol):
     """What is to be known of a check; ``timeout`` in seconds.
 
-    ``needs`` are components: it belongs only to runtimes that ask for all of them.
+    ``needs`` are components: it belongs only to variants that have all of them; ``gpus`` is how
+    many it must be given.
     """
 
     @property
@@ -29,6 +30,8 @@ class Planned(Protocol):
     def timeout(self) -> float: ...  # noqa: D102
     @property
     def needs(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def gpus(self) -> int: ...  # noqa: D102
 
 
 class ProtocolError(Exception):

@@ -51,16 +51,31 @@ class Plan:
     names: tuple[str, ...]
 
 
-def planned(checks: Sequence[Planned], only: Sequence[str], lock: Lock) -> Plan:
+def planned(
+    checks: Sequence[Planned],
+    only: Sequence[str],
+    lock: Lock,
+    variant: str,
+    *,
+    gpus: int = 0,
+    why_no_more: str = "",
+) -> Plan:
     """Select checks; what ``only`` does not name does not count. Core: no I/O.
 
-    Nor does a check that needs a component which the runtime does not even ask for.
+    Nor does a check that needs a component which the variant does not even have. One that needs
+    more GPUs than the cluster has, ``gpus``, is not run, for the reason given.
     """
-    asked = {*dict(lock.components), *(o.component for o in lock.omitted)}
+    asked = {*dict(lock.components_of(variant)), *(o.component for o in lock.omitted)}
     ours = [c for c in checks if c.name != IMAGE_CHECK and asked.issuperset(c.needs)]
     by_name = {check.name: check for check in ours}
     names = selected((IMAGE_CHECK, *by_name), only)
-    absent = absent_checks(lock, [by_name[name] for name in names if name in by_name])
+    wanted = [by_name[name] for name in names if name in by_name]
+    absent = {
+        check.name: f"needs {'a GPU' if check.gpus == 1 else f'{check.gpus} GPUs'}: {why_no_more}"
+        for check in wanted
+        if check.gpus > gpus
+    }
+    absent |= absent_checks(lock, wanted)
     return Plan(
         programs=tuple(by_name[n] for n in names if n in by_name and n not in absent),
         image=IMAGE_CHECK in names,
@@ -86,7 +101,7 @@ def validate(
     A cluster that does not come up fails all checks; an engine that cannot be reached raises
     ``Unavailable``.
     """
-    plan = planned(checks, only, subject.lock)
+    plan = planned(checks, only, subject.lock, subject.variant)
     image = engine.image_config(subject.image)
     info = engine.info()
     started, begin = now(), clock()

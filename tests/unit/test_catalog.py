@@ -11,6 +11,7 @@ from builder.validation.catalog import CHECKS
 PROGRAMS = Path(catalog.__file__).parent / "programs"
 FAMILIES = [
     "identity",
+    "static",
     "spark",
     "barrier",
     "mllib",
@@ -20,6 +21,7 @@ FAMILIES = [
     "horovod",
     "horovodrunner",
     "pipeline",
+    "gpu",
 ]
 
 

@@ -45,7 +45,8 @@ def _gather(weights: list[Any]) -> dict[str, Any]:
     }
 
 
-def _flat(weights: list[Any]) -> list[float]:
+def flat(weights: list[Any]) -> list[float]:
+    """Return all numbers of some arrays in one list."""
     return [float(number) for one in weights for number in one.reshape(-1)]
 
 
@@ -61,16 +62,17 @@ def equivalence(cluster: Cluster, proof: Proof) -> None:
     proof.equal("hosts", sorted(answer["hosts"]), sorted(cluster.expect.worker_hosts))
     ranks = answer["ranks"]
     for rank in range(1, n):
-        proof.equal(f"rank {rank} minus rank 0", _furthest(ranks[rank], ranks[0]), 0.0)
-    proof.close("against numpy", ranks[0], _flat(training.by_hand()), within=1e-5)
+        proof.equal(f"rank {rank} minus rank 0", furthest(ranks[rank], ranks[0]), 0.0)
+    proof.close("against numpy", ranks[0], flat(training.by_hand()), within=1e-5)
     x, y = training.data()
     model = training.model(training.start())
     model.compile(keras.optimizers.SGD(training.RATE), loss="mse")
     model.fit(x, y, batch_size=len(x), epochs=training.STEPS, shuffle=False, verbose=0)
-    proof.close("against one process", ranks[0], _flat(model.get_weights()), within=1e-5)
+    proof.close("against one process", ranks[0], flat(model.get_weights()), within=1e-5)
 
 
-def _furthest(one: list[float], other: list[float]) -> float:
+def furthest(one: list[float], other: list[float]) -> float:
+    """Return the largest difference between two lists of numbers."""
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 

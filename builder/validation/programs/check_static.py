@@ -1,0 +1,206 @@
+"""What can be known of an image without a GPU, and without running anything of it."""
+
+import ctypes
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .cluster import Cluster
+from .elf import Image, Library
+from .fatbin import architectures as architectures_of
+from .harness import Mismatch, Proof
+
+_SITE = "/opt/ml/lib/python*/site-packages"
+# The driver's own library: only a host has it. The one name that may be missing from an image.
+_OF_THE_DRIVER = "libcuda.so.1"
+# What no image may have: it would be found in the driver's place.
+_DRIVER_FILES = re.compile(
+    r"lib(cuda|nvidia-ml|nvidia-ptxjitcompiler|nvidia-nvvm|cudadebugger)\.so(\.\d+)*"
+)
+# Who is loaded only after whom: the name is then taken from what is there already.
+_AFTER = (
+    ("/opt/ml/*/horovod/tensorflow/*", "/opt/ml/*/tensorflow/*"),
+    ("/usr/lib/jvm/*", "/usr/lib/jvm/*/lib/server/libjvm.so"),
+)
+# The desktop part of Java: fonts and sound. Debian's headless package has these files and not what
+# they need; nothing in Spark loads them.
+_DESKTOP = {
+    "libfontmanager.so": {"libharfbuzz.so.0", "libfreetype.so.6"},
+    "libjsound.so": {"libasound.so.2"},
+}
+# cuFFT keeps its kernels in a form of its own; what .nv_fatbin has of them is for one old GPU.
+_OTHERWISE_STORED = re.compile(r"libcufftw?\.so.*")
+_CONTRACT = Path("/opt/ml/host-contract.json")
+
+
+def libraries(cluster: Cluster, proof: Proof) -> None:
+    """Every library that any ELF file needs is there, and there is one of each name."""
+    image = Image()
+    proof.above("ELF files", len(image.libraries), 100)
+    missing = [
+        f"{library.path} needs {name}"
+        for library in image.libraries
+        for name in library.needed
+        if not _resolves(image, library, name)
+    ]
+    proof.equal("not to be found", missing, [])
+    copies = {
+        soname: places
+        for soname, paths in image.by_soname.items()
+        if len(places := _places(paths)) > 1
+    }
+    proof.equal("in more than one place", copies, {})
+    if cluster.expect.contract is not None:
+        opened = [name for name in _opened() if not _found_by_tensorflow(image, name)]
+        proof.equal("opened by TensorFlow and not found", opened, [])
+
+
+def _resolves(image: Image, library: Library, name: str) -> bool:
+    if image.find(library, name) is not None:
+        return True
+    path = library.path
+    if name == _OF_THE_DRIVER or name in _DESKTOP.get(path.name, ()):
+        return True
+    providers = image.by_soname.get(name, [])
+    # What a wheel brings along lies together, and is loaded from the outermost inwards.
+    if any(p.parent == path.parent and path.parent.name.endswith(".libs") for p in providers):
+        return True
+    return any(path.match(a) and p.match(b) for a, b in _AFTER for p in providers)
+
+
+def _places(paths: list[Path]) -> set[str]:
+    """Return where the files are; a JDK has one library twice, for programs that embed it."""
+    places = {str(path.parent) for path in paths}
+    return {place for place in places if not place.endswith("/lib/server")} or places
+
+
+def _tensorflow() -> Path:
+    found = sorted(Path("/").glob(f"{_SITE}/tensorflow".lstrip("/")))
+    if len(found) != 1:
+        raise Mismatch(f"TensorFlow is in {len(found)} places")
+    return found[0]
+
+
+def _opened() -> Iterator[str]:
+    """Yield the CUDA libraries that TensorFlow opens by name, from its own configuration."""
+    header = _tensorflow() / "include/third_party/gpus/cuda/cuda_config.h"
+    if not header.is_file():
+        raise Mismatch(f"{header} is gone: what TensorFlow opens cannot be known")
+    text = header.read_text(encoding="utf-8")
+    versions = dict(re.findall(r'#define TF_(\w+)_VERSION "(\d[\d.]*)"', text))
+    for name in ("CUDART", "CUBLAS", "CUFFT", "CUSOLVER", "CUSPARSE", "CUDNN", "CUPTI"):
+        if name not in versions:
+            raise Mismatch(f"{header} does not say which {name.lower()} TensorFlow opens")
+        yield f"lib{name.lower()}.so.{versions[name].split('.')[0]}"
+
+
+def _found_by_tensorflow(image: Image, name: str) -> bool:
+    own = [x for x in image.libraries if x.path.name == "libtensorflow_framework.so.2"]
+    return len(own) == 1 and image.find(own[0], name) is not None
+
+
+def versions(cluster: Cluster, proof: Proof) -> None:
+    """TensorFlow's build, the CUDA libraries themselves and Horovod agree with the lock."""
+    import horovod.tensorflow as hvd
+    import tensorflow as tf
+
+    locked = cluster.expect.components
+    info = tf.sysconfig.get_build_info()
+    proof.equal("TensorFlow is built for CUDA", bool(info["is_cuda_build"]), True)
+    cuda, built = _numbers(locked["cuda"]), _numbers(str(info["cuda_version"]))
+    proof.equal("CUDA, major", built[0], cuda[0])
+    proof.equal("built for no newer CUDA than there is", built[:2] <= cuda[:2], True)
+    cudnn = _numbers(locked["cudnn"])
+    proof.equal("cuDNN, major", _numbers(str(info["cudnn_version"]))[0], cudnn[0])
+    for name, want, got in (
+        ("CUDA runtime", cuda[:2], _cuda_runtime()),
+        ("cuDNN", cudnn[:2], _cudnn()),
+        ("NCCL", _numbers(locked["nccl"])[:3], _nccl()),
+    ):
+        proof.equal(name, got, want)
+    proof.equal("Horovod has NCCL", bool(hvd.nccl_built()), True)
+    proof.equal("Horovod has CUDA", bool(hvd.cuda_built()), True)
+    proof.equal("Horovod has Gloo", bool(hvd.gloo_built()), True)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _called(library: str, function: str) -> int:
+    """Return what a library says its version is: by an argument, or as its result."""
+    loaded = ctypes.CDLL(library)
+    found = ctypes.c_int(0)
+    if function == "cudnnGetVersion":
+        loaded.cudnnGetVersion.restype = ctypes.c_size_t
+        return int(loaded.cudnnGetVersion())
+    if code := getattr(loaded, function)(ctypes.byref(found)):
+        raise Mismatch(f"{function} of {library} returned {code}")
+    return found.value
+
+
+def _soname(pattern: str) -> str:
+    found = [name for name in Image().by_soname if re.fullmatch(pattern, name)]
+    if len(found) != 1:
+        raise Mismatch(f"{len(found)} libraries are called {pattern}: {found}")
+    return found[0]
+
+
+def _cuda_runtime() -> list[int]:
+    number = _called(_soname(r"libcudart\.so\.\d+"), "cudaRuntimeGetVersion")
+    return [number // 1000, number % 1000 // 10]
+
+
+def _cudnn() -> list[int]:
+    number = _called(_soname(r"libcudnn\.so\.\d+"), "cudnnGetVersion")
+    # 8.9.4 is 8904; from cuDNN 9 on, 9.28.0 is 92800.
+    major = number // 10000 if number >= 90000 else number // 1000
+    return [major, number % 10000 // 100 if number >= 90000 else number % 1000 // 100]
+
+
+def _nccl() -> list[int]:
+    number = _called(_soname(r"libnccl\.so\.\d+"), "ncclGetVersion")
+    return [number // 10000, number % 10000 // 100, number % 100]
+
+
+def architectures(cluster: Cluster, proof: Proof) -> None:
+    """The GPU code of TensorFlow, Horovod and NVIDIA's libraries covers what is promised."""
+    promised = cluster.expect.contract
+    if promised is None:
+        raise Mismatch("the lock promises nothing of GPUs")
+    written = json.loads(_CONTRACT.read_text(encoding="utf-8"))
+    proof.equal("host-contract.json", written, dict(promised))
+    found = {}
+    for library in Image().libraries:
+        if not _OTHERWISE_STORED.fullmatch(library.path.name):
+            code = architectures_of(library.path)
+            if code.sass or code.ptx:
+                found[str(library.path)] = code
+    for owner in ("tensorflow", "horovod", "nvidia/cudnn", "nvidia/nccl", "nvidia/cublas"):
+        have = [path for path in found if f"/site-packages/{owner}/" in path]
+        proof.above(f"files of {owner} with GPU code", len(have), 0)
+    for path, code in sorted(found.items()):
+        lacking = [want for want in promised["architectures"] if not _runs(want, code.sass)]
+        proof.equal(f"{path}: no machine code for", lacking, [])
+        if "/nvidia/" not in path:  # NVIDIA's have machine code for newer ones, too
+            proof.equal(f"{path}: no PTX for", sorted(set(promised["ptx"]) - code.ptx), [])
+
+
+def _runs(want: str, sass: frozenset[str]) -> bool:
+    """Return whether a GPU runs one of these: machine code of its major, and no later minor."""
+    major, minor = want.split(".")
+    return any(a.split(".")[0] == major and int(a.split(".")[1]) <= int(minor) for a in sass)
+
+
+def driver(cluster: Cluster, proof: Proof) -> None:
+    """Nothing in the image stands in the place of the driver's own libraries."""
+    del cluster
+    shadows, looked = [], 0
+    for top in ("/usr", "/opt", "/home", "/etc", "/var", "/srv"):
+        for folder, _, files in os.walk(top):
+            looked += len(files)
+            shadows += [f"{folder}/{name}" for name in files if _DRIVER_FILES.fullmatch(name)]
+    proof.above("files", looked, 1000)
+    proof.equal("libraries of a driver", sorted(shadows), [])
