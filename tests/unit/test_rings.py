@@ -42,6 +42,7 @@ CORE = frozenset(
         "space",
         "stack",
         "templates",
+        "layering.gzipped",
         "layering.keystore",
         "layering.tarball",
         "layering.wheel",
