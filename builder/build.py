@@ -20,7 +20,8 @@ from builder.errors import CommandFailed
 from builder.image import Image, ImageLayer
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
-from builder.layering.tarball import LayerBlob, LayerWriter
+from builder.layering.gzipped import LayerBlob
+from builder.layering.tarball import LayerWriter
 from builder.layering.wheel import LIBRARIES, Site, write_wheel
 from builder.lock import Artifact, Lock, NativeWheel
 from builder.plan import Plan, PlannedLayer, Tools, built_on, interpreter_digest

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from builder.document import did_you_mean
 from builder.errors import UsageError
 from builder.facts import VARIANTS
-from builder.layering.tarball import LayerBlob
+from builder.layering.gzipped import LayerBlob
 from builder.lock import Artifact, Lock
 from builder.plan import Plan
 

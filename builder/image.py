@@ -12,7 +12,8 @@ from typing import Final, Protocol
 from builder import oci
 from builder.engine import Engine, chain_ids
 from builder.errors import CommandFailed, HashMismatch, OutOfSpace, Unavailable, UsageError
-from builder.layering.tarball import LayerBlob, blocks
+from builder.layering.gzipped import LayerBlob
+from builder.layering.tarball import blocks
 from builder.store import Store, file_sha256, full_disk, link_or_copy
 
 MANIFESTS: Final = "manifests"

@@ -7,7 +7,7 @@ from builder import oci
 from builder.document import Place, read_json
 from builder.errors import HashMismatch, InvalidDefinition
 from builder.image import Image, ImageLayer, verify
-from builder.layering.tarball import LayerBlob
+from builder.layering.gzipped import LayerBlob
 from builder.store import file_sha256
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from builder.layering.tarball import MEDIA_TYPE, LayerBlob
+from builder.layering.gzipped import LayerBlob
+from builder.layering.tarball import MEDIA_TYPE
 from builder.plan import ImageConfig
 
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"

@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 from builder.contract import PATH as CONTRACT_PATH
 from builder.document import canonical_json
 from builder.errors import InvalidDefinition
-from builder.layering.tarball import COMPRESSOR, WRITER
+from builder.layering.gzipped import COMPRESSOR
+from builder.layering.tarball import WRITER
 from builder.lock import Artifact, Lock, NativeWheel, StandIn, Variant, set_digest
 from builder.stack import EVERYTHING_ELSE, Stack, StackConfig, StackLayer
 from builder.templates import render, variables

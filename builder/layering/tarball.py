@@ -4,27 +4,20 @@ A layer's bytes are a function of the entries given to it and of the constants b
 else: no clock, no umask, no owner of this process, no locale.
 """
 
-import hashlib
 import io
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Literal
 
-from isal import isal_zlib
+from builder.layering.gzipped import BLOCK, Gzipped, LayerBlob
 
 # 1980-01-01T00:00:00Z, the earliest time a zip archive can hold. One constant for every file and
 # directory: a layer whose directories carried build times would never be shared again.
 MTIME: Final = 315532800
-# isal's output depends on how its input is cut, so every block but the last has this size.
-BLOCK: Final = 1 << 20
-GZIP_LEVEL: Final = 2
 MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
-# Enters every layer's key: other compressor, other bytes.
-COMPRESSOR: Final = f"isal-{version('isal')}-gzip-{GZIP_LEVEL}"
-WRITER: Final = 1
+# Enters every layer's key, as the compressor does.
+WRITER: Final = 2
 OWNED: Final = ("home/ml", "opt/ml")
 USER_ID: Final = 1000
 
@@ -37,67 +30,6 @@ _USTAR: Final = tarfile.USTAR_FORMAT
 _PAX: Final = tarfile.PAX_FORMAT
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LayerBlob:
-    """A finished layer: ``diff_id`` of the tar, ``digest`` and ``size`` (bytes) of the blob."""
-
-    diff_id: str
-    digest: str
-    size: int
-    unpacked: int
-
-
-class _Compressed:
-    """A writable file that hashes what goes in and what comes out."""
-
-    def __init__(self, target: BinaryIO) -> None:
-        self._target = target
-        self._plain = hashlib.sha256()
-        self._packed = hashlib.sha256()
-        # One block, filled and emptied over and over: gigabytes pass through here.
-        self._block = memoryview(bytearray(BLOCK))
-        self._filled = 0
-        # 31: a gzip member (no name and no time in its header) with the largest window.
-        self._compressor = isal_zlib.compressobj(level=GZIP_LEVEL, wbits=31)
-        self.size = 0
-        self.unpacked = 0
-
-    def write(self, data: bytes) -> None:
-        end = self._filled + len(data)
-        if end < BLOCK:
-            self._block[self._filled : end] = data
-            self._filled = end
-            return
-        left = memoryview(data)
-        while self._filled + len(left) >= BLOCK:
-            taken = BLOCK - self._filled
-            self._block[self._filled :] = left[:taken]
-            self._compress(self._block)
-            self._filled, left = 0, left[taken:]
-        self._block[: len(left)] = left
-        self._filled = len(left)
-
-    def _compress(self, block: memoryview) -> None:
-        self._plain.update(block)
-        self.unpacked += len(block)
-        self._emit(self._compressor.compress(block))
-
-    def _emit(self, packed: bytes) -> None:
-        self._packed.update(packed)
-        self.size += len(packed)
-        self._target.write(packed)
-
-    def finish(self) -> LayerBlob:
-        self._compress(self._block[: self._filled])
-        self._emit(self._compressor.flush())
-        return LayerBlob(
-            diff_id=f"sha256:{self._plain.hexdigest()}",
-            digest=f"sha256:{self._packed.hexdigest()}",
-            size=self.size,
-            unpacked=self.unpacked,
-        )
-
-
 class LayerWriter:
     """Collects entries and writes them as one compressed layer.
 
@@ -107,7 +39,7 @@ class LayerWriter:
     """
 
     def __init__(self, target: BinaryIO) -> None:
-        self._out = _Compressed(target)
+        self._out = Gzipped(target)
         self._seen: set[str] = set()
 
     def directory(self, path: str, mode: int = 0o755) -> None:
@@ -125,7 +57,25 @@ class LayerWriter:
             left -= len(chunk)
         if left:
             raise ValueError(f"{path}: {left} bytes less than announced")
-        self._out.write(bytes(-size % tarfile.BLOCKSIZE))
+        self._pad(size)
+
+    def deflated(
+        self,
+        path: str,
+        pieces: Iterable[tuple[bytes, bytes]],
+        size: int,
+        *,
+        executable: bool = False,
+    ) -> None:
+        """Add a regular file of exactly ``size`` bytes that comes compressed, and leave it so.
+
+        ``pieces`` are parts of it, and of the raw deflate stream it is inflated from, as
+        ``Gzipped.splice`` takes them.
+        """
+        self._entry(path, tarfile.REGTYPE, mode=0o755 if executable else 0o644, size=size)
+        if (found := self._out.splice(pieces)) != size:
+            raise ValueError(f"{path}: {found} bytes, {size} were announced")
+        self._pad(size)
 
     def data(self, path: str, content: bytes, *, executable: bool = False) -> None:
         """Add a small regular file."""
@@ -151,6 +101,9 @@ class LayerWriter:
     def _copy(self, content: BinaryIO, size: int) -> None:
         while chunk := content.read(BLOCK):
             self._out.write(chunk)
+        self._pad(size)
+
+    def _pad(self, size: int) -> None:
         self._out.write(bytes(-size % tarfile.BLOCKSIZE))
 
     def _entry(self, path: str, kind: bytes, *, mode: int, size: int = 0, link: str = "") -> None:

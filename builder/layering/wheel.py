@@ -23,6 +23,7 @@ from installer.sources import WheelFile
 from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from builder.errors import InvalidLock
+from builder.layering.gzipped import SPLICED_FROM
 from builder.layering.tarball import LayerWriter
 from builder.layering.zipped import Member
 
@@ -84,6 +85,19 @@ class _Sized:
         self._digest.update(chunk)
         return chunk
 
+    def write_to(self, writer: LayerWriter, path: str, *, executable: bool) -> None:
+        """Add it to a layer; a member of an archive as it is compressed there, if that pays."""
+        stream = self._stream
+        if isinstance(stream, Member) and (stream.deflated or 0) >= SPLICED_FROM:
+            writer.deflated(path, self._pieces(stream), self.size, executable=executable)
+        else:
+            writer.file(path, cast("BinaryIO", self), self.size, executable=executable)
+
+    def _pieces(self, member: Member) -> Iterator[tuple[bytes, bytes]]:
+        for plain, packed in member.pieces():
+            self._digest.update(plain)
+            yield plain, packed
+
     def record(self, path: str) -> RecordEntry:
         encoded = urlsafe_b64encode(self._digest.digest()).decode("ascii").rstrip("=")
         return RecordEntry(path, Hash("sha256", encoded), self.size)
@@ -141,7 +155,7 @@ class _Layer(WheelDestination):
             is_executable = True
         if not self._place.is_new(target, content.size):
             return content.record(str(path))
-        self._writer.file(target, cast(BinaryIO, content), content.size, executable=is_executable)
+        content.write_to(self._writer, target, executable=is_executable)
         if target in self._compiled and self._bytecode is not None:
             self._write_bytecode(target, self._bytecode)
         return content.record(str(path))

@@ -26,8 +26,10 @@ for part in cuda_runtime cuda_nvcc cuda_cccl; do
     cp -r "$wheels/$part/include/." "$kit/include/"
 done
 # glibc 2.41 declares these functions too, as noexcept; C++ wants both declarations alike.
-sed -i -E 's/^(extern .*__device_builtin__ .*(sin|cos)pif?\((double|float) x\));/\1 noexcept(true);/' \
-    "$kit/include/crt/math_functions.h"
+if grep -q sinpi /usr/include/*/bits/mathcalls.h; then
+    sed -i -E 's/^(extern .*__device_builtin__ .*(sin|cos)pif?\((double|float) x\));/\1 noexcept(true);/' \
+        "$kit/include/crt/math_functions.h"
+fi
 
 # The wheels have the libraries under their sonames only.
 ln -s libcudart.so.12 "$nvidia/cuda_runtime/lib/libcudart.so"

@@ -18,7 +18,7 @@ from builder import command
 from builder.cli import main
 from builder.difference import Difference, Side, difference, parse_named
 from builder.errors import UsageError
-from builder.layering.tarball import LayerBlob
+from builder.layering.gzipped import LayerBlob
 from builder.lock import Artifact, Lock, Variant
 from builder.plan import plan
 from builder.render_difference import (

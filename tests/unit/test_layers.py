@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidLock
+from builder.layering.gzipped import BLOCK, LayerBlob
 from builder.layering.keystore import normalised
-from builder.layering.tarball import BLOCK, MTIME, LayerBlob, LayerWriter
+from builder.layering.tarball import MTIME, LayerWriter
 from builder.layering.wheel import Site, write_wheel
 from builder.layering.zipped import Member
 

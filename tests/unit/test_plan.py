@@ -8,7 +8,7 @@ import pytest
 
 from builder import oci
 from builder.errors import InvalidDefinition
-from builder.layering.tarball import LayerBlob
+from builder.layering.gzipped import LayerBlob
 from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
 from builder.plan import Plan, Tools, plan
 from builder.stack import parse_stack

@@ -45,6 +45,7 @@ CORE = frozenset(
         "stack",
         "suitability",
         "templates",
+        "layering.gzipped",
         "layering.keystore",
         "layering.tarball",
         "layering.wheel",
