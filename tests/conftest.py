@@ -35,6 +35,9 @@ settings.load_profile("mlruntime")
 # The line that everything is tried on, and the lines whose images are built and proven.
 RUNTIME = "6.0-ml"
 RUNTIMES = ("6.0-ml", "7.0-ml")
+# The line whose gpu image is built and tried: each takes 16 GB of disk, and as good as all of it
+# is about what the variants have not in common.
+GPU_RUNTIME = "7.0-ml"
 
 
 def mlruntime(root: Path, *words: str, check: bool = True, **environ: str) -> Any:
@@ -88,8 +91,8 @@ def read_lock(root: Path, runtime: str = RUNTIME) -> Lock:
     return parse_lock(path.read_text(encoding="utf-8"), file="lock.json")
 
 
-def plan_of(root: Path, runtime: str = RUNTIME) -> Plan:
-    return planned_image(Definitions(root), read_lock(root, runtime), "cpu")
+def plan_of(root: Path, runtime: str = RUNTIME, variant: str = "cpu") -> Plan:
+    return planned_image(Definitions(root), read_lock(root, runtime), variant)
 
 
 @pytest.fixture(scope="session")
@@ -104,14 +107,14 @@ def store() -> Store:
 
 
 @pytest.fixture(scope="session")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Runtime]:
-    """Return what builds and loads a runtime, once in a run.
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what gives a folder of definitions in which a runtime is freshly locked.
 
-    It is built from the committed lock, or from a new one when registries have moved on.
+    That is the committed lock, or a new one when registries have moved on.
     """
 
     @cache
-    def make(name: str) -> Runtime:
+    def make(name: str) -> Path:
         root = copied(tmp_path_factory.mktemp("definitions"))
         checked = subprocess.run(
             [sys.executable, "-m", "builder", "--root", str(root), "lock", name, "--check",
@@ -121,22 +124,41 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Runtime]:
             relock(root, name)
         else:
             assert checked.returncode == 0
-        built = mlruntime(root, "build", name, "--load")
-        return Runtime(root=root, lock=read_lock(root, name), plan=plan_of(root, name), built=built)
+        return root
 
     return make
 
 
 @pytest.fixture(scope="session")
-def runtime(ready: Callable[[str], Runtime]) -> Runtime:
+def ready(definitions: Callable[[str], Path]) -> Callable[..., Runtime]:
+    """Return what builds and loads a runtime, once in a run."""
+
+    @cache
+    def make(name: str, variant: str = "cpu") -> Runtime:
+        root = definitions(name)
+        built = mlruntime(root, "build", name, "--variant", variant, "--load")
+        lock, plan = read_lock(root, name), plan_of(root, name, variant)
+        return Runtime(root=root, lock=lock, plan=plan, built=built)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def runtime(ready: Callable[..., Runtime]) -> Runtime:
     """Return the runtime that everything is tried on."""
     return ready(RUNTIME)
 
 
 @pytest.fixture(scope="session", params=RUNTIMES)
-def line(request: pytest.FixtureRequest, ready: Callable[[str], Runtime]) -> Runtime:
+def line(request: pytest.FixtureRequest, ready: Callable[..., Runtime]) -> Runtime:
     """Return each runtime in turn."""
     return ready(request.param)
+
+
+@pytest.fixture(scope="session")
+def gpu(ready: Callable[..., Runtime]) -> Runtime:
+    """Return the gpu variant that is tried."""
+    return ready(GPU_RUNTIME, "gpu")
 
 
 @pytest.fixture

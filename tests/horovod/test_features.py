@@ -23,7 +23,7 @@ PATCHED = [name for name in RUNTIMES if "+mlr." in read_lock(CHECKOUT, name).com
 
 
 @pytest.fixture(scope="module", params=PATCHED)
-def image(request: pytest.FixtureRequest, ready: Callable[[str], Runtime]) -> tuple[str, Lock]:
+def image(request: pytest.FixtureRequest, ready: Callable[..., Runtime]) -> tuple[str, Lock]:
     """Return the image of a runtime with a patched Horovod, and its lock."""
     runtime = ready(request.param)
     return runtime.image, runtime.lock

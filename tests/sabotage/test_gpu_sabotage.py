@@ -1,0 +1,145 @@
+"""GPU images broken on purpose: each must be refused, by the check that is there for it."""
+
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from builder import __version__
+from builder.engine import Engine
+from builder.lock import Lock
+from builder.plan import File, Plan, PlannedLayer, layer_key
+from builder.report import Report
+from builder.store import Store
+from builder.validation.catalog import CHECKS
+from builder.validation.session import Subject, validate
+from builder.workshop import Workshop
+from tests.conftest import GPU_RUNTIME, Runtime
+from tests.sabotage.test_sabotage import Observer, Saboteur, failed, wheel_of, with_files
+
+pytestmark = pytest.mark.cluster
+
+
+class GpuSaboteur(Saboteur):
+    """Puts what is wrong on top, over what is right: the large layers below stay as they are."""
+
+    @property
+    def site(self) -> str:
+        return f"opt/ml/lib/python{self.runtime.python}/site-packages"
+
+    def refused(self, name: str, plan: Plan, lock: Lock | None = None) -> dict[str, str]:
+        """Build the image and look at it without a GPU; return what failed, with why."""
+        image = self.image(name, plan, lock)
+        report = self.static(image.config.digest, lock or self.runtime.lock)
+        assert report.exit_code == 7
+        return failed(report)
+
+    def static(self, image: str, lock: Lock) -> Report:
+        subject = Subject(
+            image=image,
+            lock=lock,
+            variant="gpu",
+            workers=1,
+            libraries={"sparkdl": __version__},
+        )
+        return validate(self.engine, subject, CHECKS, only=("static",), observer=Observer())
+
+    def over(self, layer: PlannedLayer) -> Plan:
+        """Return the plan with one more layer on top."""
+        top = replace(layer, name=f"wrong-{layer.name}")
+        return replace(self.runtime.plan, layers=(*self.runtime.plan.layers, top))
+
+    def wheel(self, requirement: str, linked: str = "") -> Plan:
+        """Return the plan with another version of a package over the locked one."""
+        found = wheel_of(requirement, self.store)
+        key = layer_key("sabotage", [found.sha256, self.runtime.python])
+        return self.over(
+            PlannedLayer(name=found.name, source="python", key=key, wheels=(found,), linked=linked)
+        )
+
+
+@pytest.fixture
+def saboteur(engine: Engine, store: Store, gpu: Runtime, shop: Workshop) -> Iterator[GpuSaboteur]:
+    made = GpuSaboteur(engine, store, gpu, shop)
+    before = {thing.id for thing in engine.owned()}
+    yield made
+    made.clear()
+    assert [thing for thing in engine.owned() if thing.id not in before] == []
+
+
+def test_the_real_image_is_not_refused(saboteur: GpuSaboteur) -> None:
+    report = saboteur.static(saboteur.runtime.image, saboteur.runtime.lock)
+    assert failed(report) == {}
+    assert {c.status for c in report.checks} == {"passed"}
+    assert len(report.checks) == len([c for c in CHECKS if c.family == "static"])
+
+
+def test_cudnn_of_another_minor(saboteur: GpuSaboteur) -> None:
+    found = saboteur.refused("cudnn", saboteur.wheel("nvidia-cudnn-cu12==9.3.0.75"))
+    assert "static.versions" in found
+    assert "cuDNN: got [9, 3], want [9, 28]" in found["static.versions"]
+
+
+def test_a_cuda_library_missing(saboteur: GpuSaboteur) -> None:
+    gone = File(path=f"{saboteur.site}/nvidia/cufft/lib/.wh.libcufft.so.11", content=b"")
+    found = saboteur.refused("cufft", with_files(saboteur.runtime.plan, "no-cufft", gone))
+    assert set(found) == {"static.libraries"}
+    assert "libcufft.so.11" in found["static.libraries"]
+
+
+def test_nccl_of_another_cuda_major(saboteur: GpuSaboteur) -> None:
+    found = saboteur.refused("nccl", saboteur.wheel("nvidia-nccl-cu11==2.21.5"))
+    assert "NCCL: got [2, 21, 5]" in found["static.versions"]
+
+
+def test_horovod_without_nccl(saboteur: GpuSaboteur, ready: Callable[..., Runtime]) -> None:
+    cpu = ready(GPU_RUNTIME).plan
+    horovod = next(layer for layer in cpu.layers if layer.name == "horovod")
+    found = saboteur.refused("horovod", saboteur.over(horovod))
+    assert set(found) == {"static.versions", "static.architectures"}
+    assert "horovod" in found["static.architectures"]
+
+
+def test_tensorflow_for_the_cpu(saboteur: GpuSaboteur, ready: Callable[..., Runtime]) -> None:
+    cpu = ready(GPU_RUNTIME).plan
+    tensorflow = next(layer for layer in cpu.layers if layer.name == "tensorflow")
+    found = saboteur.refused("tensorflow", saboteur.over(tensorflow))
+    assert "static.versions" in found
+    assert "static.architectures" in found
+
+
+def test_two_copies_of_libcudart(saboteur: GpuSaboteur, engine: Engine) -> None:
+    path = f"{saboteur.site}/nvidia/cuda_runtime/lib/libcudart.so.12"
+    said = engine.run(saboteur.runtime.image, ["base64", "-w", "0", f"/{path}"])
+    copy = File(path="usr/local/lib/libcudart.so.12", content=base64.b64decode(said.tail))
+    found = saboteur.refused("cudart", with_files(saboteur.runtime.plan, "second-cudart", copy))
+    assert set(found) == {"static.libraries"}
+    assert "libcudart.so.12" in found["static.libraries"]
+
+
+def test_a_promise_that_the_binaries_do_not_keep(saboteur: GpuSaboteur) -> None:
+    lock = saboteur.runtime.lock
+    variants = []
+    for variant in lock.variants:
+        if variant.contract is not None:
+            more = ("5.0", *variant.contract.architectures)
+            contract = replace(variant.contract, architectures=more)
+            variant = replace(variant, contract=contract)
+        variants.append(variant)
+    promising = replace(lock, variants=tuple(variants))
+    asked = promising.variant("gpu").contract
+    assert asked is not None
+    file = File(path="opt/ml/host-contract.json", content=asked.to_json().encode())
+    found = saboteur.refused(
+        "promise", with_files(saboteur.runtime.plan, "promise", file), promising
+    )
+    assert set(found) == {"static.architectures"}
+    assert "5.0" in found["static.architectures"]
+
+
+def test_a_library_in_the_driver_s_place(saboteur: GpuSaboteur) -> None:
+    stub = File(path="usr/local/cuda/lib64/stubs/libcuda.so", content=b"\x7fELF")
+    found = saboteur.refused("stub", with_files(saboteur.runtime.plan, "stub", stub))
+    assert set(found) == {"static.driver"}
+    assert "stubs/libcuda.so" in found["static.driver"]
