@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from builder.cli.stores import store_root
+from builder.facts import VARIANTS
 from builder.lock import Artifact, parse_lock
 from builder.locking.native import load_recipes
 from builder.native import patched
 from builder.patching import apply_patch, parse_patch
+from builder.recipe import PatchedRelease
 from builder.store import Store
 
 CHECKOUT = Path(__file__).parents[2]
@@ -48,10 +50,13 @@ def test_a_patch_says_what_broke_since_when_and_how_it_was_tested(name: str) -> 
     assert all(len(line) <= 100 for line in header.splitlines())
 
 
-@pytest.mark.parametrize("release", LOADED.recipe.patched, ids=lambda release: release.version)
-def test_the_patches_apply_to_the_locked_sdist_in_order(release: object) -> None:
-    assert release in LOADED.recipe.patched
-    found = next(r for r in LOADED.recipe.patched if r == release)
+@pytest.mark.parametrize(
+    ("variant", "found"),
+    [(variant, release) for variant in VARIANTS for release in LOADED.recipe.of(variant).patched],
+)
+def test_the_patches_apply_to_the_locked_sdist_in_order(
+    variant: str, found: PatchedRelease
+) -> None:
     sdist = locked_sdist(found.of)
     path = Store(store_root()).blob(sdist.sha256)
     if path is None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from builder.errors import InvalidLock
 from builder.layering.gzipped import BLOCK, SPLICED_FROM, Gzipped, LayerBlob
 from builder.layering.tarball import LayerWriter
-from builder.layering.wheel import write_wheel
+from builder.layering.wheel import Site, write_wheel
 from builder.layering.zipped import Member
 from tests.unit.test_layers import toy_wheel
 
@@ -182,7 +182,7 @@ def packed_again(wheel: Path, level: int) -> None:
 def written(wheel: Path, bytecode: Path) -> bytes:
     target = io.BytesIO()
     writer = LayerWriter(target)
-    write_wheel(writer, wheel, wheel.name, "3.11", bytecode)
+    write_wheel(writer, wheel, wheel.name, Site("3.11"), bytecode)
     writer.finish()
     return target.getvalue()
 
