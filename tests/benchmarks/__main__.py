@@ -4,12 +4,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import compose, horovodrunner, resolving
+from tests.benchmarks import compose, compose_gpu, horovodrunner, resolving
 from tests.benchmarks.figures import Figures
 
 BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "resolve": resolving.measure,
     "compose": compose.measure,
+    "compose-gpu": compose_gpu.measure,
     "horovodrunner": horovodrunner.measure,
 }
 
