@@ -51,12 +51,13 @@ def expectation(
     workers: Sequence[str],
     nodes: Mapping[str, str],
     shared: str,
+    settings: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the JSON that the programs in the driver get.
 
     ``libraries`` are our own distributions in the image with their versions, which no lock
     names; ``nodes`` says which image each host really runs; ``shared`` is a directory that all
-    of them see.
+    of them see; ``settings`` are those with which an application gets all of the cluster.
     """
     absent = {omission.component for omission in lock.omitted}
     components = {n: v for n, v in lock.components if n not in absent}
@@ -72,6 +73,7 @@ def expectation(
         "node_images": dict(nodes),
         "labels": labels(lock, variant),
         "shared": shared,
+        "settings": dict(settings),
     }
 
 

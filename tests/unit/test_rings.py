@@ -39,6 +39,7 @@ CORE = frozenset(
         "resolve",
         "rules",
         "runtime",
+        "scheduling",
         "solver",
         "space",
         "stack",

@@ -26,7 +26,8 @@ class Expectation:
     """What the validator knows about the cluster and wants every node to agree with.
 
     ``image`` is ``None`` for a cluster whose images cannot be known; otherwise ``node_images``
-    says, by host name, which image each node really runs.
+    says, by host name, which image each node really runs. ``settings`` are those with which an
+    application gets all that the cluster has.
     """
 
     master: str
@@ -39,6 +40,7 @@ class Expectation:
     image: str | None
     node_images: Mapping[str, str]
     shared: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> "Expectation":
@@ -54,6 +56,7 @@ class Expectation:
             image=data["image"],
             node_images=dict(data.get("node_images", {})),
             shared=data.get("shared", "/shared"),
+            settings=dict(data.get("settings", {})),
         )
 
 
