@@ -5,6 +5,7 @@ behind is removed by the next one that brings up a cluster.
 """
 
 import queue
+import re
 import secrets
 import signal
 import threading
@@ -19,10 +20,14 @@ from typing import Final, TypeVar
 from builder import owner
 from builder.engine import Container, Engine, Exec, Mount, State
 from builder.errors import CommandFailed, MlruntimeError, Unavailable
+from builder.scheduling import NO_GPUS, Gpus
 
 READY_SECONDS: Final = 120.0
 SHARED: Final = "/shared"
 _WATCH_SECONDS: Final = 0.25
+# Java's traces are long, and the cause may stand far above their end.
+_LOG_LINES: Final = 400
+_FRAME: Final = re.compile(r"\s+(at |\.\.\. \d+ more)")
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _T = TypeVar("_T")
 
@@ -52,7 +57,8 @@ class ClusterSpec:
     """What to bring up.
 
     ``node_images`` gives single nodes (``worker-1``) another image; ``memory`` is what a
-    worker offers to executors, as Spark spells it; ``limit`` a container's memory in bytes.
+    worker offers to executors, as Spark spells it; ``limit`` a container's memory in bytes;
+    ``gpus`` what its workers have of GPUs.
     """
 
     image: str
@@ -63,6 +69,7 @@ class ClusterSpec:
     node_images: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
+    gpus: Gpus = NO_GPUS
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -96,6 +103,11 @@ class Cluster:
         return f"spark://{self.nodes['master'].name}:7077"
 
     @property
+    def settings(self) -> Mapping[str, str]:
+        """Return what an application must set to be given all that the workers have."""
+        return self.spec.gpus.application()
+
+    @property
     def driver(self) -> Container:
         """Return the container in which programs are to run."""
         return self.nodes["driver"]
@@ -112,7 +124,7 @@ class Cluster:
             if not state.running:
                 log: tuple[str, ...] = ()
                 with suppress(Unavailable):
-                    log = container.logs()
+                    log = container.logs(tail=_LOG_LINES)
                 return Casualty(role=role, state=state, log=log)
         return None
 
@@ -207,9 +219,11 @@ def _start_node(engine: Engine, spec: ClusterSpec, ident: str, role: str) -> Con
             "SPARK_LOCAL_HOSTNAME": name,
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            **spec.gpus.worker(),
             **spec.environment,
         },
         memory=spec.limit,
+        gpus=spec.gpus.of(role),
     )
 
 
@@ -239,7 +253,9 @@ def _await_workers(
         except queue.Empty:
             item = None
         if (dead := running.casualty()) is not None:
-            raise ClusterFailed(f"{dead} before the cluster was ready", why=_last_words(dead))
+            words = _last_words(dead)
+            what = f"{dead} before the cluster was ready"
+            raise ClusterFailed(what, why=words, hint=running.spec.gpus.hint(words))
         if isinstance(item, int):
             if item == 0:
                 return
@@ -254,7 +270,8 @@ def _await_workers(
 
 
 def _last_words(dead: Casualty) -> str:
-    return "\n       ".join(dead.log[-20:]) or "it said nothing"
+    lines = [line for line in dead.log if not _FRAME.match(line)]
+    return "\n       ".join(lines[-20:]) or "it said nothing"
 
 
 Pumped = tuple[str, str] | int | MlruntimeError

@@ -163,11 +163,13 @@ class Engine:
         user: str | None = None,
         workdir: str | None = None,
         memory: int | None = None,
+        gpus: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
     ) -> "Container":
         """Start a container and return at once; the caller must ``remove`` it.
 
-        ``memory`` is a limit in bytes. When it cannot be started, nothing is left behind.
+        ``memory`` is a limit in bytes; ``gpus`` the UUIDs of the host's GPUs that it is to see.
+        When it cannot be started, nothing is left behind.
         """
         name = name or f"mlr-{secrets.token_hex(4)}"
         owned = {**(labels or {}), **owner.current().labels(run or name), owner.ROLE: role}
@@ -184,7 +186,7 @@ class Engine:
                     user=user,
                     working_dir=workdir,
                     labels=owned,
-                    host_config=self._host_config(mounts, network, memory),
+                    host_config=self._host_config(mounts, network, memory, gpus),
                 )
                 self._api.start(name)
             except BaseException as error:
@@ -194,8 +196,12 @@ class Engine:
                 raise
         return container
 
-    def _host_config(self, mounts: Sequence[Mount], network: str, memory: int | None) -> Any:
+    def _host_config(
+        self, mounts: Sequence[Mount], network: str, memory: int | None, gpus: Sequence[str]
+    ) -> Any:
+        asked = [docker.types.DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
         return self._api.create_host_config(
+            device_requests=asked if gpus else None,
             network_mode=network,
             mem_limit=memory,
             memswap_limit=memory,

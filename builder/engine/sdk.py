@@ -43,7 +43,10 @@ def failure(doing: str, why: str) -> Unavailable:
         return Unavailable(
             f"the container engine stopped answering while {doing}", why=why, hint=START_HINT
         )
-    return CommandFailed(f"the container engine failed at {doing}", why=why)
+    hint = None
+    if re.search(r"could not select device driver|nvidia-container-cli", why, re.IGNORECASE):
+        hint = "install NVIDIA's container toolkit and set it up (`nvidia-ctk runtime configure`)"
+    return CommandFailed(f"the container engine failed at {doing}", why=why, hint=hint)
 
 
 def reason(error: BaseException) -> str:

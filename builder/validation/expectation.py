@@ -53,12 +53,13 @@ def expectation(
     workers: Sequence[str],
     nodes: Mapping[str, str],
     shared: str,
+    settings: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the JSON that the programs in the driver get.
 
     ``libraries`` are our own distributions in the image with their versions, which no lock
     names; ``nodes`` says which image each host really runs; ``shared`` is a directory that all
-    of them see.
+    of them see; ``settings`` are those with which an application gets all of the cluster.
     """
     absent = {omission.component for omission in lock.omitted}
     components = {n: v for n, v in lock.components_of(variant) if n not in absent}
@@ -76,6 +77,7 @@ def expectation(
         "labels": labels(lock, variant),
         "shared": shared,
         "contract": asked.to_dict() if asked else None,
+        "settings": dict(settings),
     }
 
 

@@ -13,6 +13,7 @@ from builder.engine import Engine, Exec, ImageInfo
 from builder.errors import Unavailable
 from builder.lock import Lock
 from builder.report import CheckResult, Host, Report
+from builder.scheduling import NO_GPUS, Gpus
 from builder.validation import resources
 from builder.validation.expectation import absent_checks, expectation, labels, selected
 from builder.validation.ledger import Planned, failed
@@ -27,8 +28,9 @@ class Subject:
     """The image to validate, and the lock that says what must be in it.
 
     ``libraries`` are our own distributions in the image (name to version), which the lock does
-    not name. ``node_images`` gives single nodes (``worker-1``) another image, ``environment`` is
-    set on every node; both are for images that are broken on purpose.
+    not name; ``gpus`` what the workers get of the host's. ``node_images`` gives single nodes
+    (``worker-1``) another image, ``environment`` is set on every node; both are for images that
+    are broken on purpose.
     """
 
     image: str
@@ -39,6 +41,7 @@ class Subject:
     libraries: Mapping[str, str] = field(default_factory=dict)
     node_images: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: Gpus = NO_GPUS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +117,7 @@ def validate(
             workers=subject.workers,
             node_images=subject.node_images,
             environment=subject.environment,
+            gpus=subject.gpus,
         )
         results |= _on_cluster(engine, subject, spec, image, plan, observer, say, programs, clock)
     return Report(
@@ -178,6 +182,7 @@ def _expectation(
         workers=running.worker_hosts,
         nodes=nodes,
         shared=SHARED,
+        settings=running.settings,
     )
 
 

@@ -19,6 +19,7 @@ from builder.cluster import (
 )
 from builder.engine import Owned, State
 from builder.errors import CommandFailed, OutOfSpace
+from builder.scheduling import Gpus
 
 RUNNING = State(running=True, exit_code=0, oom_killed=False, error="")
 DEAD = State(running=False, exit_code=1, oom_killed=False, error="")
@@ -52,8 +53,8 @@ class FakeContainer:
         role = self.name.split("-", 2)[2]
         return self.engine.states.get(role, RUNNING)
 
-    def logs(self) -> tuple[str, ...]:
-        return ("its last words",)
+    def logs(self, tail: int = 40) -> tuple[str, ...]:
+        return self.engine.words
 
 
 class FakeEngine:
@@ -63,6 +64,7 @@ class FakeEngine:
         self.started: dict[str, dict[str, Any]] = {}
         self.states: dict[str, State] = {}
         self.chown = 0
+        self.words: tuple[str, ...] = ("its last words",)
         self.hang: threading.Event | None = None
         self.refuse: dict[str, Exception] = {}
 
@@ -127,6 +129,25 @@ def test_a_node_that_ends_early_is_named_with_its_last_words() -> None:
     assert caught.value.what == "worker-2 exited with 1 before the cluster was ready"
     assert caught.value.why == "its last words"
     assert not engine.things
+
+
+def test_of_a_worker_without_its_gpus_the_cause_is_told_and_not_where_java_was() -> None:
+    engine = FakeEngine()
+    engine.states["worker-1"] = DEAD
+    engine.words = (
+        "ERROR Worker: Failed to setup worker resources: ",
+        "SparkException: Error parsing JSON",
+        *(f"\tat org.apache.spark.Some.frame({n}.scala)" for n in range(60)),
+        "Caused by: JsonParseException: Unrecognized token 'No'",
+        "\tat com.fasterxml.jackson.Frame",
+        "\t... 25 more",
+    )
+    spec = ClusterSpec(image="i", gpus=Gpus(each=2, script="/the/script"))
+    with pytest.raises(ClusterFailed) as caught, cluster(engine, spec):  # type: ignore[arg-type]
+        pytest.fail("it came up")
+    assert caught.value.why == "\n       ".join((*engine.words[:2], engine.words[-3]))
+    assert "run /the/script in a worker's container" in str(caught.value.hint)
+    assert Gpus(each=2).hint("out of memory") is None
 
 
 def test_readiness_has_a_time_limit() -> None:

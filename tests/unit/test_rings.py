@@ -40,6 +40,7 @@ CORE = frozenset(
         "resolve",
         "rules",
         "runtime",
+        "scheduling",
         "solver",
         "space",
         "stack",

@@ -419,8 +419,10 @@ def test_the_expectation_has_the_documented_keys() -> None:
         workers=("w1", "w2"),
         nodes={"w1": "sha256:1"},
         shared="/shared",
+        settings={"spark.task.resource.gpu.amount": "1"},
     )
     assert value["workers"] == 2
+    assert value["settings"] == {"spark.task.resource.gpu.amount": "1"}
     assert value["java"] == "17"
     assert value["components"] == {"spark": "3.5.9", "java": "17"}
     assert value["python_packages"]["sparkdl"] == "0.1.0"

@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,7 +147,14 @@ def test_an_address_of_another_machine_is_told() -> None:
         control._listen(["203.0.113.1"], 0)
 
 
-def test_gpus_come_in_the_order_of_the_local_ranks(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        ("own", {0: (0, ["1"], 0), 1: (2, ["0"], 0), 2: (1, ["0"], 0)}),
+        ("host", {0: (0, ["1", "0"], 0), 1: (2, ["0"], 0), 2: (1, ["1", "0"], 1)}),
+    ],
+)
+def test_each_rank_is_told_its_gpus(visible: str, seen: dict[int, Any]) -> None:
     supervise = load("_supervise")
     told: dict[int, Any] = {}
 
@@ -156,15 +162,16 @@ def test_gpus_come_in_the_order_of_the_local_ranks(tmp_path: Path) -> None:
         def tell(self, member: Any, kind: bytes, body: bytes) -> None:
             told[member.partition] = json.loads(body)
 
-    attempt = supervise._Attempt(None, 3, load("_options").RunOptions(), Logs(), 0)
+    options = load("_options").RunOptions(visible_gpus=visible)
+    attempt = supervise._Attempt(None, 3, options, Logs(), 0)
     attempt.control = port = Port()
     port.members = {  # type: ignore[attr-defined]
         number: control.Member(partition=number, about={"host": host, "gpus": [gpu]}, channel=None)
         for number, (host, gpu) in enumerate([("a", "1"), ("b", "0"), ("a", "0")])
     }
     attempt._place()
-    places = {n: (one["placement"]["rank"], one["gpus"]) for n, one in told.items()}
-    assert places == {0: (0, ["1", "0"]), 1: (2, ["0"]), 2: (1, ["1", "0"])}
+    places = {n: (one["placement"]["rank"], one["gpus"], one["own"]) for n, one in told.items()}
+    assert places == seen
 
 
 class Logs:

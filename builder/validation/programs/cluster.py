@@ -53,6 +53,7 @@ class Cluster:
             "spark.default.parallelism": "2",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
+            **self.expect.settings,
         }
         builder = SparkSession.builder.appName("mlruntime validate").master(self.expect.master)
         for key, value in settings.items():

@@ -27,7 +27,8 @@ class Expectation:
 
     ``image`` is ``None`` for a cluster whose images cannot be known; otherwise ``node_images``
     says, by host name, which image each node really runs. ``contract`` is what the image asks of
-    its hosts' GPUs, if it needs any.
+    its hosts' GPUs, if it needs any; ``settings`` are those with which an application gets all that
+    the cluster has.
     """
 
     master: str
@@ -41,6 +42,7 @@ class Expectation:
     node_images: Mapping[str, str]
     shared: str
     contract: Mapping[str, Any] | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> "Expectation":
@@ -57,6 +59,7 @@ class Expectation:
             node_images=dict(data.get("node_images", {})),
             shared=data.get("shared", "/shared"),
             contract=data.get("contract"),
+            settings=dict(data.get("settings", {})),
         )
 
 

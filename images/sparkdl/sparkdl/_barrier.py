@@ -212,10 +212,7 @@ def require_slots(context: SparkContext, np: int, say: Callable[[str], None] = p
         if most and now < born + _FIRST_EXECUTOR_SECONDS:
             deadline = max(deadline, grown + _NEXT_EXECUTOR_SECONDS)
         if now >= deadline:
-            raise NotEnoughSlots(
-                f"np={np}, but the cluster has {found} task slots: every rank needs one at the "
-                "same time. Lower np, or give the application more executors or cores."
-            )
+            raise NotEnoughSlots(_too_few(context, np, found))
         if not said and now >= began + _SETTLE_SECONDS:
             said = 1
             say(
@@ -224,3 +221,17 @@ def require_slots(context: SparkContext, np: int, say: Callable[[str], None] = p
             )
         time.sleep(_LOOK_SECONDS)
     return found
+
+
+def _too_few(context: SparkContext, np: int, found: int) -> str:
+    """Say what ranks lack, and what can be done about it."""
+    if context.getConf().get("spark.task.resource.gpu.amount"):
+        return (
+            f"np={np}, but the cluster has {found} task slots with a GPU: every rank needs a GPU "
+            "of its own. Lower np, or give the application more executors with GPUs; the workers' "
+            "logs say which GPUs they have found."
+        )
+    return (
+        f"np={np}, but the cluster has {found} task slots: every rank needs one at the same time. "
+        "Lower np, or give the application more executors or cores."
+    )

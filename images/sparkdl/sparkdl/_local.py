@@ -15,13 +15,16 @@ _LOOPBACK = "127.0.0.1"
 
 
 class LocalTasks:
-    """Tasks as threads of this process; each has a rank of its own made."""
+    """Tasks as threads of this process; each has a rank of its own made.
+
+    ``gpus`` are the GPUs of the ranks, one for each, or none at all.
+    """
 
     host = _LOOPBACK
     addresses: Sequence[str] = (_LOOPBACK,)
 
-    def __init__(self, payload: bytes, terms: Terms) -> None:
-        self._payload, self._terms = payload, terms
+    def __init__(self, payload: bytes, terms: Terms, gpus: Sequence[str] = ()) -> None:
+        self._payload, self._terms, self._gpus = payload, terms, gpus
         self._threads: list[threading.Thread] = []
         self._results: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
@@ -30,7 +33,11 @@ class LocalTasks:
         cores = max(1, len(os.sched_getaffinity(0)) // np)
         for number in range(np):
             seat = Seat(
-                partition=number, host="localhost", cores=cores, gpus=(), owners=(os.getpid(),)
+                partition=number,
+                host="localhost",
+                cores=cores,
+                gpus=tuple(self._gpus[number : number + 1]),
+                owners=(os.getpid(),),
             )
             thread = threading.Thread(
                 target=self._attend, args=(invitation, seat), name="sparkdl-local", daemon=True

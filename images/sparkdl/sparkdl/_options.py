@@ -32,7 +32,10 @@ class RunOptions:
         ``interface``: the network interface that ranks talk over, by name, on every host;
         ``None``: the one that leads to the other ranks. ``driver_port``: the port on which the
         driver listens; 0: any free one. ``threads``: OpenMP, BLAS and TensorFlow threads per
-        rank; ``None``: the cores of the task's slot. ``environment``: more variables for ranks.
+        rank; ``None``: the cores of the task's slot. ``visible_gpus``: ``"own"``, a rank sees the
+        one GPU that Spark gave to its task; ``"host"``, it sees those of all ranks of its host, in
+        the order of their local ranks, for scripts that say ``gpus[hvd.local_rank()]``.
+        ``environment``: more variables for ranks.
 
     Starting quickly
         ``keep_warm``: seconds for which a process with the frameworks loaded waits on each
@@ -54,6 +57,7 @@ class RunOptions:
     interface: str | None = None
     driver_port: int = 0
     threads: int | None = None
+    visible_gpus: str = "own"
     environment: Mapping[str, str] = field(default_factory=dict)
     keep_warm: float = 600.0
 
@@ -68,6 +72,9 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least:g}, not {value:g}")
+        if self.visible_gpus not in _VISIBLE_GPUS:
+            known = " or ".join(repr(one) for one in _VISIBLE_GPUS)
+            raise ValueError(f"visible_gpus is {known}, not {self.visible_gpus!r}")
         for name, value in self.environment.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"environment maps names to text, not {name!r} to {value!r}")
@@ -85,6 +92,7 @@ class RunOptions:
         return dataclasses.replace(self, **options)
 
 
+_VISIBLE_GPUS = ("own", "host")
 _NONE = type(None)
 _KINDS: dict[str, tuple[type, ...]] = {
     "max_restarts": (int,),
@@ -102,6 +110,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "interface": (str, _NONE),
     "driver_port": (int,),
     "threads": (int, _NONE),
+    "visible_gpus": (str,),
     "environment": (Mapping,),
     "keep_warm": (int, float),
 }

@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cloudpickle
 
@@ -92,9 +93,10 @@ def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> Non
         os.close(timeline)
     status = 0
     try:
-        if place["gpus"]:
-            _choose_gpu(placement.local_rank)
-        channel.send(Kind.RESULT, _work(payload, placement))
+        own = place["own"] if place["gpus"] else None
+        if own is not None:
+            _use_gpu(own, alone=len(place["gpus"]) == 1)
+        channel.send(Kind.RESULT, _work(payload, placement, own))
     except BaseException as error:
         status = 1
         _report(account(error, placement))
@@ -102,9 +104,11 @@ def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> Non
     _end(status)
 
 
-def _work(payload: bytes, placement: Placement) -> bytes:
+def _work(payload: bytes, placement: Placement, own: int | None) -> bytes:
     main, kwargs = cloudpickle.loads(payload)
     result = main(**kwargs)
+    if own is not None:
+        _require_gpu(own)
     _shut_down_horovod()
     if placement.rank != 0:
         return b""
@@ -143,23 +147,36 @@ def _end(status: int) -> None:
     os._exit(status)
 
 
-def _choose_gpu(local_rank: int) -> None:
+def _use_gpu(own: int, *, alone: bool) -> None:
     """Make this rank's GPU the one that TensorFlow uses unless ``main`` says otherwise.
 
-    All GPUs of the host's ranks are visible, in the order of the local ranks, so that a script
-    may say ``gpus[hvd.local_rank()]``; one that says nothing gets the same GPU.
+    A rank that is ``alone`` with its GPU sees no other, so nothing is to be said to TensorFlow: it
+    is not imported for this, which takes seconds, but asked if it is there already.
     """
-    try:
-        import tensorflow as tf
-    except ImportError:
-        return
+    if not alone:
+        with contextlib.suppress(ImportError):
+            import tensorflow  # noqa: F401
+    if (found := _require_gpu(own)) is not None:
+        sys.modules["tensorflow"].config.set_visible_devices(found, "GPU")
+
+
+def _require_gpu(own: int) -> Any:
+    """Return TensorFlow's name for this rank's GPU, ``None`` while it has not been imported.
+
+    Raises ``RuntimeError`` when TensorFlow does not find the GPU: it would train on the CPU, or
+    has done so, without a word.
+    """
+    tf = sys.modules.get("tensorflow")
+    if tf is None:
+        return None
     found = tf.config.list_physical_devices("GPU")
-    if len(found) <= local_rank:
+    if len(found) <= own:
         raise RuntimeError(
-            f"Spark gave this host's ranks GPU {os.environ.get('CUDA_VISIBLE_DEVICES')}, but "
-            f"TensorFlow finds {len(found)} GPUs here: it would train on the CPU"
+            f"this rank was given GPU {os.environ.get('CUDA_VISIBLE_DEVICES')}, but TensorFlow "
+            f"finds {len(found)} GPUs here and trains on the CPU. Use an image of the gpu variant, "
+            "and see what its log says of CUDA libraries and the driver"
         )
-    tf.config.set_visible_devices(found[local_rank], "GPU")
+    return found[own]
 
 
 def account(error: BaseException, placement: Placement) -> Failure:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sparkdl._errors import UnsuitableCluster
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
@@ -60,3 +62,35 @@ def place(hosts: Sequence[str]) -> tuple[Placement, ...]:
             )
         )
     return tuple(placements)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gpus:
+    """The GPUs that a rank sees, and which of them is its own; none on a CPU cluster."""
+
+    gpus: tuple[str, ...]
+    own: int
+
+
+def gpus_of(
+    placements: Sequence[Placement], given: Sequence[Sequence[str]], *, whole_host: bool
+) -> tuple[Gpus, ...]:
+    """Return what each rank sees of the GPUs that were ``given`` to the tasks.
+
+    Its own; or those of all ranks of its host, in the order of their local ranks. Raises
+    ``UnsuitableCluster`` when two ranks of a host were given the same one.
+    """
+    hosts: dict[str, list[str]] = {}
+    ranked = sorted(zip(placements, given, strict=True), key=lambda pair: pair[0].rank)
+    for placement, addresses in ranked:
+        here = hosts.setdefault(placement.host, [])
+        if twice := set(here).intersection(addresses):
+            raise UnsuitableCluster(
+                f"on {placement.host} two ranks were given the same GPU ({', '.join(twice)}): its "
+                "workers offer the same GPUs to Spark. Run one worker there, or show each worker "
+                "GPUs of its own with CUDA_VISIBLE_DEVICES."
+            )
+        here.extend(addresses)
+    if not whole_host:
+        return tuple(Gpus(gpus=tuple(addresses), own=0) for addresses in given)
+    return tuple(Gpus(gpus=tuple(hosts[one.host]), own=one.local_rank) for one in placements)

@@ -88,10 +88,11 @@ def _terms(options, frameworks):
 
 
 def _local(payload, terms, np, options, everything):
-    from sparkdl import _supervise
+    from sparkdl import _gpus, _supervise
     from sparkdl._local import LocalTasks
 
-    return _supervise.run(LocalTasks(payload, terms), np, options, everything)
+    gpus = _gpus.for_ranks({**os.environ, **options.environment}, np)
+    return _supervise.run(LocalTasks(payload, terms, gpus), np, options, everything)
 
 
 def _cluster(payload, terms, np, options, everything):

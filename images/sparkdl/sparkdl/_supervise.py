@@ -20,7 +20,7 @@ from sparkdl._errors import (
 )
 from sparkdl._logs import RunLogs
 from sparkdl._options import RunOptions
-from sparkdl._ranks import place
+from sparkdl._ranks import gpus_of, place
 
 _TICK_SECONDS = 0.1
 _MOMENT_SECONDS = 0.002
@@ -202,16 +202,18 @@ class _Attempt:
         members = [self.control.members[number] for number in range(self.np)]
         hosts = [one.host for one in members]
         placements = place(hosts)
-        gpus: dict[str, list[str]] = {}
-        for member, placement in sorted(zip(members, placements, strict=True), key=_by_rank):
-            gpus.setdefault(placement.host, []).extend(member.about["gpus"])
-        for member, placement in zip(members, placements, strict=True):
+        gpus = gpus_of(
+            placements,
+            [member.about["gpus"] for member in members],
+            whole_host=self.options.visible_gpus == "host",
+        )
+        for member, placement, seen in zip(members, placements, gpus, strict=True):
             member.rank = placement.rank
             directory = self.logs.checkpoints
             order = {
                 "placement": asdict(placement),
                 "hosts": hosts,
-                "gpus": gpus[placement.host],
+                **asdict(seen),
                 "attempt": self.number,
                 "checkpoints": None if directory is None else str(directory),
                 "timeline": self.options.timeline,
@@ -306,7 +308,3 @@ class _Attempt:
                 f"did not start: after {options.start_timeout:g} s {there} of {self.np} tasks "
                 f"have reached the driver, tasks {missing} have not",
             )  # fmt: skip
-
-
-def _by_rank(pair: Any) -> int:
-    return pair[1].rank

@@ -220,3 +220,11 @@ def logs() -> dict[str, int]:
     """Return the files of the newest run's log directory, and their sizes."""
     newest = max(Path("sparkdl-logs").iterdir(), key=lambda one: one.stat().st_mtime)
     return {one.name: one.stat().st_size for one in newest.iterdir()}
+
+
+def age(seconds: float) -> None:
+    """Wait until the application is that old."""
+    from pyspark import SparkContext
+
+    born = SparkContext.getOrCreate().startTime / 1000
+    time.sleep(max(0.0, born + seconds - time.time()))
