@@ -11,6 +11,7 @@ import typer
 from builder import __version__
 from builder.cli.build import fresh_lock
 from builder.cli.context import Context
+from builder.cli.gpus import supply
 from builder.cli.output import emit, say
 from builder.cli.stores import store_root
 from builder.definitions import Definitions
@@ -26,7 +27,7 @@ from builder.stack import parse_stack
 from builder.store import Store, full_disk
 from builder.validation.catalog import CHECKS
 from builder.validation.expectation import selected
-from builder.validation.session import IMAGE_CHECK, Subject, planned, validate
+from builder.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 
 STILL_SECONDS = 5.0
 
@@ -78,7 +79,7 @@ def command(
 
 def count(subject: Subject, only: list[str] | tuple[()]) -> int:
     """Return how many checks there will be."""
-    return len(planned(CHECKS, tuple(only), subject.lock, subject.variant).names)
+    return len(plan_of(subject, CHECKS, tuple(only)).names)
 
 
 def _leave(result: Report) -> None:
@@ -140,11 +141,14 @@ def _from_layout(engine: Engine, directory: Path) -> str:
 def _subject(
     definitions: Definitions, image: str, lock: Lock, variant: str, workers: int
 ) -> Subject:
+    found = supply(lock.variant(variant).contract, workers)
     return Subject(
         image=image,
         lock=lock,
         variant=variant,
         workers=workers,
+        gpus=found.gpus,
+        why_no_more_gpus=found.why_no_more,
         manifest=manifest_of(image, Store(store_root())),
         libraries=libraries(definitions),
     )

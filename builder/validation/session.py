@@ -28,7 +28,7 @@ class Subject:
     """The image to validate, and the lock that says what must be in it.
 
     ``libraries`` are our own distributions in the image (name to version), which the lock does
-    not name; ``gpus`` what the workers get of the host's. ``node_images`` gives single nodes
+    not name; ``gpus`` what the workers get of the host's, and why it is not more. ``node_images`` gives single nodes
     (``worker-1``) another image, ``environment`` is set on every node; both are for images that
     are broken on purpose.
     """
@@ -42,6 +42,7 @@ class Subject:
     node_images: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: Gpus = NO_GPUS
+    why_no_more_gpus: str = "the cluster was given none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +88,18 @@ def planned(
     )
 
 
+def plan_of(subject: Subject, checks: Sequence[Planned], only: Sequence[str]) -> Plan:
+    """Select the checks of a subject."""
+    return planned(
+        checks,
+        only,
+        subject.lock,
+        subject.variant,
+        gpus=subject.gpus.each * subject.workers,
+        why_no_more=subject.why_no_more_gpus,
+    )
+
+
 def validate(
     engine: Engine,
     subject: Subject,
@@ -104,7 +117,7 @@ def validate(
     A cluster that does not come up fails all checks; an engine that cannot be reached raises
     ``Unavailable``.
     """
-    plan = planned(checks, only, subject.lock, subject.variant)
+    plan = plan_of(subject, checks, only)
     image = engine.image_config(subject.image)
     info = engine.info()
     started, begin = now(), clock()
