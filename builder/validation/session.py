@@ -28,9 +28,9 @@ class Subject:
     """The image to validate, and the lock that says what must be in it.
 
     ``libraries`` are our own distributions in the image (name to version), which the lock does
-    not name; ``gpus`` what the workers get of the host's, and why it is not more. ``node_images`` gives single nodes
-    (``worker-1``) another image, ``environment`` is set on every node; both are for images that
-    are broken on purpose.
+    not name; ``gpus`` what the workers get of the host's, ``why_no_more_gpus`` the reason for
+    which it is not more. ``node_images`` gives single nodes (``worker-1``) another image,
+    ``environment`` is set on every node; both are for images that are broken on purpose.
     """
 
     image: str

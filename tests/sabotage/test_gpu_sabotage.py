@@ -11,6 +11,7 @@ from builder.engine import Engine
 from builder.lock import Lock
 from builder.plan import File, Plan, PlannedLayer, layer_key
 from builder.report import Report
+from builder.scheduling import Gpus
 from builder.store import Store
 from builder.validation.catalog import CHECKS
 from builder.validation.session import Subject, validate
@@ -136,6 +137,31 @@ def test_a_promise_that_the_binaries_do_not_keep(saboteur: GpuSaboteur) -> None:
     )
     assert set(found) == {"static.architectures"}
     assert "5.0" in found["static.architectures"]
+
+
+PRETENDING = b"""#!/bin/sh
+echo '{"name": "gpu", "addresses": ["GPU-0"]}'
+"""
+
+
+def test_a_cluster_that_only_says_that_it_has_gpus(saboteur: GpuSaboteur) -> None:
+    """Spark believes it, and hands out what is not there; no check on GPUs does."""
+    script = File(path="opt/ml/bin/pretend", content=PRETENDING, executable=True)
+    image = saboteur.image("pretend", with_files(saboteur.runtime.plan, "pretend", script))
+    report = validate(
+        saboteur.engine,
+        Subject(
+            image=image.config.digest,
+            lock=saboteur.runtime.lock,
+            variant="gpu",
+            gpus=Gpus(each=1, script="/opt/ml/bin/pretend"),
+        ),
+        CHECKS,
+        only=("gpu",),
+        observer=Observer(),
+    )
+    assert set(failed(report)) == {check.name for check in CHECKS if check.family == "gpu"}
+    assert report.exit_code == 7
 
 
 def test_a_library_in_the_driver_s_place(saboteur: GpuSaboteur) -> None:
