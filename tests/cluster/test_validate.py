@@ -29,7 +29,8 @@ def test_every_check_of_the_real_image(
     junit, saved = tmp_path / "junit.xml", tmp_path / "report.json"
     done = subprocess.run(
         [sys.executable, "-m", "builder", "--root", str(line.root), "validate", line.name,
-         "--variant", variant, "--workers", "2", "--junit", str(junit), "--report", str(saved), "--json"],
+         "--variant", variant, "--workers", "2", "--junit", str(junit), "--report", str(saved),
+         "--json"],
         stdout=subprocess.PIPE, text=True, env=os.environ,
     )  # fmt: skip
     report = json.loads(done.stdout)
