@@ -151,6 +151,20 @@ def test_what_is_not_understood_is_not_taken_for_nothing(content: bytes) -> None
 
 
 @pytest.mark.parametrize(
+    ("want", "ptx", "good"),
+    [
+        ("9.0", {"9.0"}, True),
+        ("10.0", {"9.0"}, True),
+        ("9.0", {"8.0"}, True),
+        ("8.9", {"9.0"}, False),
+        ("9.0", set(), False),
+    ],
+)
+def test_ptx_is_compiled_for_later_gpus_only(want: str, ptx: set[str], good: bool) -> None:
+    assert check_static._compiles(want, frozenset(ptx)) is good
+
+
+@pytest.mark.parametrize(
     ("want", "sass", "runs"),
     [
         ("8.0", {"8.0"}, True),

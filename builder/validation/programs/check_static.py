@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from .cluster import Cluster
@@ -22,6 +23,7 @@ _DRIVER_FILES = re.compile(
 # Who is loaded only after whom: the name is then taken from what is there already.
 _AFTER = (
     ("/opt/ml/*/horovod/tensorflow/*", "/opt/ml/*/tensorflow/*"),
+    ("/opt/ml/*/tensorflow_io_gcs_filesystem/*", "/opt/ml/*/tensorflow/*"),
     ("/usr/lib/jvm/*", "/usr/lib/jvm/*/lib/server/libjvm.so"),
 )
 # The desktop part of Java: fonts and sound. Debian's headless package has these files and not what
@@ -32,6 +34,8 @@ _DESKTOP = {
 }
 # cuFFT keeps its kernels in a form of its own; what .nv_fatbin has of them is for one old GPU.
 _OTHERWISE_STORED = re.compile(r"libcufftw?\.so.*")
+# Those that NVIDIA has made so far, from Pascal on: what promised PTX has to be good for.
+_LATER = ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "10.3", "12.0", "12.1")
 _CONTRACT = Path("/opt/ml/host-contract.json")
 
 
@@ -67,7 +71,7 @@ def _resolves(image: Image, library: Library, name: str) -> bool:
     # What a wheel brings along lies together, and is loaded from the outermost inwards.
     if any(p.parent == path.parent and path.parent.name.endswith(".libs") for p in providers):
         return True
-    return any(path.match(a) and p.match(b) for a, b in _AFTER for p in providers)
+    return any(fnmatch(str(path), a) and fnmatch(str(p), b) for a, b in _AFTER for p in providers)
 
 
 def _places(paths: list[Path]) -> set[str]:
@@ -184,14 +188,25 @@ def architectures(cluster: Cluster, proof: Proof) -> None:
     for path, code in sorted(found.items()):
         lacking = [want for want in promised["architectures"] if not _runs(want, code.sass)]
         proof.equal(f"{path}: no machine code for", lacking, [])
-        if "/nvidia/" not in path:  # NVIDIA's have machine code for newer ones, too
-            proof.equal(f"{path}: no PTX for", sorted(set(promised["ptx"]) - code.ptx), [])
+        later = [a for a in _LATER if any(_order(p) <= _order(a) for p in promised["ptx"])]
+        lacking = [a for a in later if not (_runs(a, code.sass) or _compiles(a, code.ptx))]
+        proof.equal(f"{path}: nothing that runs on", lacking, [])
+
+
+def _order(capability: str) -> tuple[int, int]:
+    major, minor = capability.split(".")
+    return int(major), int(minor)
+
+
+def _compiles(want: str, ptx: frozenset[str]) -> bool:
+    """Return whether a driver can compile one of these for a GPU: PTX of no later capability."""
+    return any(_order(one) <= _order(want) for one in ptx)
 
 
 def _runs(want: str, sass: frozenset[str]) -> bool:
     """Return whether a GPU runs one of these: machine code of its major, and no later minor."""
-    major, minor = want.split(".")
-    return any(a.split(".")[0] == major and int(a.split(".")[1]) <= int(minor) for a in sass)
+    major, minor = _order(want)
+    return any(m == major and n <= minor for m, n in map(_order, sass))
 
 
 def driver(cluster: Cluster, proof: Proof) -> None:
