@@ -10,6 +10,7 @@ the same wheel gives the same bytes.
 """
 
 import importlib.util
+import marshal
 import os
 import sys
 import tempfile
@@ -19,13 +20,13 @@ from pathlib import Path
 from typing import NoReturn
 
 CHUNK = 150
-Job = tuple[str, str, tuple[str, ...]]
+# A wheel, the same opened, where it is installed, and the members to compile.
+Job = tuple[Path, zipfile.ZipFile, str, tuple[str, ...]]
 
 
-def modules(wheel: str) -> list[str]:
+def modules(archive: zipfile.ZipFile) -> list[str]:
     """Return the members that end up as importable modules, sorted."""
-    with zipfile.ZipFile(wheel) as archive:
-        return sorted(name for name in archive.namelist() if installed(name) is not None)
+    return sorted(name for name in archive.namelist() if installed(name) is not None)
 
 
 def installed(name: str) -> str | None:
@@ -41,9 +42,10 @@ def installed(name: str) -> str | None:
 
 def compile_chunk(job: Job) -> list[tuple[str, bytes]]:
     """Compile one chunk; a module that is not valid Python for this version stays uncompiled."""
-    wheel, site, names = job
+    wheel, archive, site, names = job
     done = []
-    with zipfile.ZipFile(wheel) as archive:
+    # The table of contents is inherited. The open file is, too, but with one position for all.
+    with wheel.open("rb") as archive.fp:
         for name in names:
             path, source = f"{site}/{installed(name)}", archive.read(name)
             try:
@@ -57,18 +59,21 @@ def compile_chunk(job: Job) -> list[tuple[str, bytes]]:
     return done
 
 
-def main(out: str, site: str, wheels: list[str]) -> None:
+def main(out: str, site: str, wheels: list[Path]) -> None:
     """Compile all wheels, on as many cores as there are."""
     jobs: list[Job] = []
     for wheel in wheels:
-        names = modules(wheel)
-        jobs += [(wheel, site, tuple(names[i : i + CHUNK])) for i in range(0, len(names), CHUNK)]
+        archive = zipfile.ZipFile(wheel)
+        names = modules(archive)
+        jobs += [
+            (wheel, archive, site, tuple(names[i : i + CHUNK])) for i in range(0, len(names), CHUNK)
+        ]
     with tempfile.TemporaryDirectory() as folder:
         parts = [Path(folder) / str(number) for number in range(len(jobs))]
         run(jobs, parts)
         for wheel in wheels:
             own = [part for job, part in zip(jobs, parts, strict=True) if job[0] == wheel]
-            merge(Path(out) / f"{Path(wheel).name}.zip", own)
+            merge(Path(out) / f"{wheel.name}.zip", own)
 
 
 def run(jobs: list[Job], parts: list[Path]) -> None:
@@ -93,7 +98,8 @@ def child(job: Job, part: Path) -> NoReturn:
     """Compile, and leave without running anything the parent would have run at its end."""
     code = 1
     try:
-        write(part, compile_chunk(job))
+        with part.open("wb") as file:
+            marshal.dump(compile_chunk(job), file)
         code = 0
     finally:
         os._exit(code)
@@ -102,27 +108,20 @@ def child(job: Job, part: Path) -> NoReturn:
 def reap(children: dict[int, Job]) -> None:
     """Wait for one child; one that failed fails everything."""
     pid, status = os.wait()
-    wheel = Path(children.pop(pid)[0]).name
+    wheel = children.pop(pid)[0].name
     if status:
         sys.exit(f"{wheel}: its compilation ended with {os.waitstatus_to_exitcode(status)}")
     print(wheel, flush=True)  # noqa: T201 - the builder shows it
 
 
-def write(path: Path, pairs: list[tuple[str, bytes]]) -> None:
-    """Write an archive, uncompressed: it is read once, into a layer that is compressed."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in pairs:
-            archive.writestr(zipfile.ZipInfo(name), content)
-
-
 def merge(path: Path, parts: list[Path]) -> None:
-    """Join the chunks of one wheel, in order."""
-    pairs = []
-    for part in parts:
-        with zipfile.ZipFile(part) as archive:
-            pairs += [(name, archive.read(name)) for name in archive.namelist()]
-    write(path, pairs)
+    """Join the chunks of one wheel, in order; uncompressed: they are read once, into a layer."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for part in parts:
+            with part.open("rb") as file:
+                for name, content in marshal.load(file):
+                    archive.writestr(zipfile.ZipInfo(name), content)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], [Path(wheel) for wheel in sys.argv[3:]])
