@@ -28,6 +28,8 @@ _SEED: Final = 1
 _EXCLUDES: Final = "\n".join(f"path-exclude=/{prefix}*" for prefix in debian.EXCLUDED)
 # The seed's files are there before dpkg knows of them, as with debootstrap: dpkg takes them over
 # when it unpacks their packages. Dependencies are only ignored until all have been unpacked.
+# What no maintainer script uses before that is removed first: dpkg links a file that it replaces
+# to another name, and for that the engine's file system copies it, and waits for the disk.
 # force-unsafe-io: nobody keeps what a crash interrupts here, so files need not be synced.
 _SCRIPT: Final = f"""\
 set -eu
@@ -41,6 +43,7 @@ END
 : > var/lib/dpkg/status
 cp usr/share/base-passwd/passwd.master etc/passwd
 cp usr/share/base-passwd/group.master etc/group
+rm -rf usr/bin/python3.* usr/lib/python3.* usr/lib/*/gconv
 dpkg --force-depends --unpack /mlr/debs/*.deb
 dpkg --configure --pending
 problems=$(dpkg --audit)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _CONFIG = """\
 version: 0.1
-log: {{level: fatal, accesslog: {{disabled: true}}}}
+log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
