@@ -70,6 +70,7 @@ def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> b
         run=name,
         everything=everything,
         limit=options.log_limit,
+        keep=options.keep_logs,
         checkpoints=options.checkpoint_directory,
         resume_from=options.resume_from,
     )
