@@ -93,8 +93,13 @@ def preferred(context: SparkContext, np: int) -> list[str]:
 
 def rows_for(context: SparkContext, np: int, locations: Sequence[str]) -> "RDD[bytes]":
     """Return ``np`` partitions to run tasks on, at ``locations`` if there are any."""
-    if not locations:
-        return context.parallelize([b""] * np, np)
+    if locations:
+        with contextlib.suppress(Exception):  # a Spark without this way only costs warmth
+            return _at(context, np, locations)
+    return context.parallelize([b""] * np, np)
+
+
+def _at(context: SparkContext, np: int, locations: Sequence[str]) -> "RDD[bytes]":
     jvm = context._jvm
     assert jvm is not None
     wanted = jvm.PythonUtils.toSeq(list(locations))
