@@ -6,6 +6,7 @@ are marked so on every other one too, whose Python, Spark and Keras are others.
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ SETTINGS = {
     # A worker that was cut off is to be noticed by the library, not by Spark.
     "spark.network.timeout": "300s",
 }
+# Folders in which Spark's blocks would be, had they to go to the disk: 64 at the most, and empty.
+SPARKS = re.compile(r"/blockmgr-[^/]+/[0-9a-f]{2}$")
 EPOCHS, HOLD = 7, 3
 SURVIVING = {"max_restarts": 1, "rank_timeout": 6, "slot_timeout": 90}
 
@@ -262,7 +265,10 @@ def inventory(spark: Driver) -> dict[str, dict[str, Any]]:
     """Return what there is on each node, with all files that its image does not have."""
     nodes = [*spark.cluster.worker_hosts, spark.cluster.driver.name]
     with closing(docker.from_env()) as engine:
-        files = {name: {one["Path"] for one in engine.api.diff(name)} for name in nodes}
+        files = {
+            name: {one["Path"] for one in engine.api.diff(name) if not SPARKS.search(one["Path"])}
+            for name in nodes
+        }
     look = {name: json.loads(spark.node(name).call(look_command(1 << 50)).tail) for name in nodes}
     return {name: {**look[name], "files": files[name]} for name in nodes}
 

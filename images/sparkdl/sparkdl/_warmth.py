@@ -11,12 +11,14 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pyspark import RDD, SparkContext
-from pyspark.serializers import NoOpSerializer
+if TYPE_CHECKING:
+    from pyspark import RDD, SparkContext
 
 # A process that is about to end by itself is not counted on.
 _MARGIN_SECONDS = 5.0
@@ -31,8 +33,46 @@ class Place:
     until: float
 
 
-_lock = threading.Lock()
-_places: dict[tuple[str, str], Place] = {}
+class Places:
+    """What is known of executors, by application and id. Threads may share it; no clock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], Place] = {}
+
+    def note(self, application: str, ranks: Sequence[tuple[str, str]], until: float) -> None:
+        """Note the executor and the host of each of a run's ranks; empty ids are no place."""
+        with self._lock:
+            for (executor, host), count in Counter(ranks).items():
+                if not executor:
+                    continue
+                before = self._known.get((application, executor))
+                most = count if before is None else max(count, before.ranks)
+                self._known[application, executor] = Place(host=host, ranks=most, until=until)
+
+    def forget(self, application: str, executors: Sequence[str]) -> None:
+        """Count on these executors no more."""
+        with self._lock:
+            for executor in executors:
+                self._known.pop((application, executor), None)
+
+    def warm(self, application: str, now: float) -> dict[str, Place]:
+        """Return the application's executors on which something still waits."""
+        with self._lock:
+            self._known = {key: place for key, place in self._known.items() if place.until > now}
+            return {
+                id_: place for (owner, id_), place in self._known.items() if owner == application
+            }
+
+
+def fitting(places: Mapping[str, Place], np: int) -> list[str]:
+    """Return all of the places, as Spark spells locations, if ``np`` ranks fit into them."""
+    if sum(place.ranks for place in places.values()) < np:
+        return []
+    return [f"executor_{place.host}_{executor}" for executor, place in places.items()]
+
+
+_places = Places()
 
 
 def executor_of(pid: int) -> str:
@@ -45,53 +85,31 @@ def executor_of(pid: int) -> str:
     return ""
 
 
-def remember(context: SparkContext, executors: Sequence[tuple[str, str]], seconds: float) -> None:
-    """Note where ranks have been: the executor's id and host for each one."""
+def remember(context: "SparkContext", ranks: Sequence[tuple[str, str]], seconds: float) -> None:
+    """Note where a run's ranks have been, by executor and host, and for how long that is good."""
     until = time.monotonic() + seconds - _MARGIN_SECONDS
-    with _lock:
-        for executor, host in set(executors):
-            if not executor:
-                continue
-            key = context.applicationId, executor
-            held = executors.count((executor, host))
-            before = _places.get(key)
-            ranks = max(held, before.ranks) if before is not None else held
-            _places[key] = Place(host=host, ranks=ranks, until=until)
+    _places.note(str(context.applicationId), ranks, until)
 
 
-def forget(context: SparkContext, executors: Sequence[str]) -> None:
+def forget(context: "SparkContext", executors: Sequence[str]) -> None:
     """Count on these executors no more."""
-    with _lock:
-        for executor in executors:
-            _places.pop((context.applicationId, executor), None)
+    _places.forget(str(context.applicationId), executors)
 
 
-def preferred(context: SparkContext, np: int) -> list[str]:
+def preferred(context: "SparkContext", np: int) -> list[str]:
     """Return the locations that ``np`` ranks find warm and idle, none if not all of them do."""
-    now = time.monotonic()
-    with _lock:
-        for key in [key for key, place in _places.items() if place.until < now]:
-            del _places[key]
-        known = {
-            executor: place
-            for (application, executor), place in _places.items()
-            if application == context.applicationId
-        }
-    if sum(place.ranks for place in known.values()) < np:
+    places = _places.warm(str(context.applicationId), time.monotonic())
+    if not fitting(places, np):
         return []
     with contextlib.suppress(Exception):  # a scheduler that cannot be asked only costs warmth
         running = context._jsc.sc().taskScheduler().runningTasksByExecutors()
-        idle = {}
-        for executor, place in known.items():
-            tasks = running.get(executor)
-            if tasks.isDefined() and tasks.get() == 0:
-                idle[executor] = place
-        if sum(place.ranks for place in idle.values()) >= np:
-            return [f"executor_{place.host}_{executor}" for executor, place in idle.items()]
+        tasks = {executor: running.get(executor) for executor in places}
+        idle = {one for one, found in tasks.items() if found.isDefined() and found.get() == 0}
+        return fitting({one: place for one, place in places.items() if one in idle}, np)
     return []
 
 
-def rows_for(context: SparkContext, np: int, locations: Sequence[str]) -> "RDD[bytes]":
+def rows_for(context: "SparkContext", np: int, locations: Sequence[str]) -> "RDD[bytes]":
     """Return ``np`` partitions to run tasks on, at ``locations`` if there are any."""
     if locations:
         with contextlib.suppress(Exception):  # a Spark without this way only costs warmth
@@ -99,7 +117,10 @@ def rows_for(context: SparkContext, np: int, locations: Sequence[str]) -> "RDD[b
     return context.parallelize([b""] * np, np)
 
 
-def _at(context: SparkContext, np: int, locations: Sequence[str]) -> "RDD[bytes]":
+def _at(context: "SparkContext", np: int, locations: Sequence[str]) -> "RDD[bytes]":
+    from pyspark import RDD
+    from pyspark.serializers import NoOpSerializer
+
     jvm = context._jvm
     assert jvm is not None
     wanted = jvm.PythonUtils.toSeq(list(locations))
