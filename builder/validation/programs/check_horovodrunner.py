@@ -173,7 +173,7 @@ def slots(cluster: Cluster, proof: Proof) -> None:
 class Screen(io.StringIO):
     """What the driver shows; it makes a file as soon as that has all of the given texts in it."""
 
-    def __init__(self, texts: list[str], flag: Path) -> None:
+    def __init__(self, texts: tuple[str, ...], flag: Path) -> None:
         super().__init__()
         self._texts, self._flag = texts, flag
 
@@ -186,13 +186,15 @@ class Screen(io.StringIO):
 
 
 @contextlib.contextmanager
-def _watched(cluster: Cluster, texts: list[str]) -> Iterator[tuple[Screen, Path, Path]]:
-    """Yield what the driver prints, a file that is there once it has, and a folder for logs."""
+def _watched(cluster: Cluster, *texts: str) -> Iterator[tuple[Screen, Path, Path]]:
+    """Yield what the driver prints, a folder that all nodes see, and one for logs.
+
+    The shared one gets the file ``seen`` once all ``texts`` have been printed.
+    """
     with tempfile.TemporaryDirectory(dir=cluster.expect.shared) as shared:
-        flag = Path(shared, "seen")
-        screen = Screen(texts, flag)
+        screen = Screen(texts, Path(shared, "seen"))
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(screen):
-            yield screen, flag, Path(folder)
+            yield screen, Path(shared), Path(folder)
 
 
 def _only(folder: Path) -> Path:
@@ -225,12 +227,14 @@ def logs(cluster: Cluster, proof: Proof) -> None:
     n = len(cluster.expect.worker_hosts)
     cluster.context  # noqa: B018 - the runner takes the active session
     last = [f"[{rank}] rank {rank} waits to be seen\n" for rank in range(n)]
-    with _watched(cluster, last) as (screen, flag, folder):
+    with _watched(cluster, *last) as (screen, shared, folder):
         runner = HorovodRunner(np=n, driver_log_verbosity="all").options(log_directory=folder)
-        seen = runner.run(main, lines=_LINES, flag=str(flag), seconds=_SEEN_SECONDS)
+        seen = runner.run(main, lines=_LINES, flag=str(shared / "seen"), seconds=_SEEN_SECONDS)
         shown = screen.getvalue().splitlines()
-        kept = [(_only(folder) / f"rank-{rank}.log").read_text().splitlines() for rank in range(n)]
+        files = {path.name: path.read_text() for path in _only(folder).glob("rank-*")}
     proof.equal("seen while running", seen, [True] * n)
+    proof.equal("files", sorted(files), sorted(f"rank-{rank}.log" for rank in range(n)))
+    kept = [files[f"rank-{rank}.log"].splitlines() for rank in range(n)]
     for rank in range(n):
         want = [f"{number} squared by rank {rank} is {number**2}" for number in range(_LINES)]
         want += ["written past Python", f"rank {rank} waits to be seen"]
@@ -258,7 +262,7 @@ def log_callback(cluster: Cluster, proof: Proof) -> None:
 
     n = len(cluster.expect.worker_hosts)
     cluster.context  # noqa: B018 - the runner takes the active session
-    with _watched(cluster, []) as (screen, _, folder):
+    with _watched(cluster) as (screen, _, folder):
         HorovodRunner(np=n).options(log_directory=folder).run(main, epochs=_EPOCHS)
         kept = (_only(folder) / "metrics.jsonl").read_text().splitlines()
         shown = screen.getvalue().splitlines()
@@ -296,10 +300,11 @@ def recovery(cluster: Cluster, proof: Proof) -> None:
     """A rank is killed: the run goes on from its last checkpoint, to the undisturbed result."""
     from sparkdl import HorovodRunner
 
-    def main(kill_at: int) -> dict[str, Any]:
+    def main(kill_at: int, killed: str) -> dict[str, Any]:
         def callbacks(model: Any) -> tuple[list[Any], int]:
             import os
             import signal
+            from pathlib import Path
 
             import horovod.tensorflow as hvd
             import keras
@@ -310,10 +315,11 @@ def recovery(cluster: Cluster, proof: Proof) -> None:
             class Fate(keras.callbacks.Callback):
                 def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
                     self.begun = getattr(self, "begun", saver.first_epoch) + 1
-                    if saver.first_epoch or self.begun != kill_at + 1:
+                    if self.begun != kill_at + 1 or Path(killed).exists():
                         return
                     hvd.allgather_object("rank 0 has saved", name="saved")
                     if hvd.rank() == hvd.size() - 1:
+                        Path(killed).touch()
                         os.kill(os.getpid(), signal.SIGKILL)
 
             return [saver, Fate()], saver.first_epoch
@@ -322,10 +328,11 @@ def recovery(cluster: Cluster, proof: Proof) -> None:
 
     n = len(cluster.expect.worker_hosts)
     cluster.context  # noqa: B018 - the runner takes the active session
-    with _watched(cluster, []) as (screen, _, folder):
-        runner = HorovodRunner(np=n).options(log_directory=folder)
-        undisturbed = runner.run(main, kill_at=_EPOCHS)
-        survivor = runner.options(max_restarts=1).run(main, kill_at=_KILL_AT)
+    with _watched(cluster) as (screen, shared, folder):
+        runner = HorovodRunner(np=n).options(log_directory=folder, max_restarts=1)
+        killed = str(shared / "killed")
+        undisturbed = runner.run(main, kill_at=_EPOCHS, killed=killed)
+        survivor = runner.run(main, kill_at=_KILL_AT, killed=killed)
         said = screen.getvalue()
     told = re.search(r"rank (\d+) of \d+ .*SIGKILL.*; starting again \(1 of 1\)", said)
     proof.equal("lost rank", told and int(told[1]), n - 1)
