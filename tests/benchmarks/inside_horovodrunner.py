@@ -19,7 +19,7 @@ def first_allreduce() -> float:
     return time.time()
 
 
-def throughput(steps: int = STEPS) -> float:
+def throughput(steps: int = STEPS, warm_up: int = WARM_UP, batch: int = BATCH) -> float:
     """Return the steps per second of a compute-bound training on this rank."""
     import horovod.tensorflow as hvd
     import tensorflow as tf
@@ -28,7 +28,7 @@ def throughput(steps: int = STEPS) -> float:
     layers = [tf.keras.layers.Dense(WIDTH, activation="relu") for _ in range(4)]
     model = tf.keras.Sequential([*layers, tf.keras.layers.Dense(1)])
     optimizer = tf.keras.optimizers.SGD(0.001)
-    x, y = tf.random.normal([BATCH, WIDTH]), tf.random.normal([BATCH, 1])
+    x, y = tf.random.normal([batch, WIDTH]), tf.random.normal([batch, 1])
     model(x)
 
     @tf.function
@@ -40,7 +40,7 @@ def throughput(steps: int = STEPS) -> float:
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return loss
 
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         step()
     began = time.time()
     for _ in range(steps):
@@ -72,11 +72,12 @@ def local_throughput(np: int) -> float:
     return float(HorovodRunner(np=-np).options(threads=1).run(throughput))
 
 
-def spark_throughput(np: int, steps: int) -> float:
+def spark_throughput(np: int, steps: int, warm_up: int, batch: int) -> float:
     """Return rank 0's steps per second, on the cluster."""
     from sparkdl import HorovodRunner
 
-    return float(HorovodRunner(np=np).options(threads=1).run(throughput, steps=steps))
+    work = {"steps": steps, "warm_up": warm_up, "batch": batch}
+    return float(HorovodRunner(np=np).options(threads=1).run(throughput, **work))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,33 @@
 """``HorovodRunner`` on a cluster of containers, with Spark's authentication and encryption on.
 
 One cluster and one Spark application for all tests, of 2 workers with 2 slots each. The
-library is the checkout's, mounted over the image's.
+library is the checkout's, mounted over the image's. All tests run on one runtime, and those that
+are marked so on every other one too, whose Python, Spark and Keras are others.
 """
 
 import json
+import re
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import docker
 import pytest
 
-from builder.cluster import Cluster, ClusterSpec, cluster
+from builder.cluster import Cluster, ClusterSpec, cluster, pumped
 from builder.engine import Engine
-from tests.cluster.driver import AUTHENTICATION, ENVIRONMENT, MOUNTS, Driver, daemon_options, driver
-from tests.conftest import Runtime
+from tests.cluster.driver import (
+    AUTHENTICATION,
+    ENVIRONMENT,
+    MOUNTS,
+    Driver,
+    daemon_options,
+    driver,
+    look_command,
+)
+from tests.conftest import RUNTIME, RUNTIMES, Runtime
 
 pytestmark = pytest.mark.cluster
 
@@ -25,14 +37,25 @@ SETTINGS = {
     # A worker that was cut off is to be noticed by the library, not by Spark.
     "spark.network.timeout": "300s",
 }
+# Folders in which Spark's blocks would be, had they to go to the disk: 64 at the most, and empty.
+SPARKS = re.compile(r"/blockmgr-[^/]+/[0-9a-f]{2}$")
 EPOCHS, HOLD = 7, 3
 SURVIVING = {"max_restarts": 1, "rank_timeout": 6, "slot_timeout": 90}
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "running" in metafunc.fixturenames:
+        everywhere = metafunc.definition.get_closest_marker("every_line") is not None
+        names = RUNTIMES if everywhere else (RUNTIME,)
+        metafunc.parametrize("running", names, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def running(runtime: Runtime, engine: Engine) -> Iterator[Cluster]:
+def running(
+    request: pytest.FixtureRequest, ready: Callable[[str], Runtime], engine: Engine
+) -> Iterator[Cluster]:
     spec = ClusterSpec(
-        image=runtime.image,
+        image=ready(request.param).image,
         cores=2,
         memory="2g",
         mounts=MOUNTS,
@@ -93,6 +116,7 @@ def assert_equal(spark: Driver, job: int, undisturbed: Any) -> None:
     spark.await_no_ranks()
 
 
+@pytest.mark.every_line
 def test_a_killed_rank(spark: Driver, undisturbed: Any) -> None:
     job, note = disturbed(spark, "rank")
     spark.node(note["host"]).call(["kill", "-9", str(note["pid"])])
@@ -147,6 +171,7 @@ def test_a_cut_network(spark: Driver, undisturbed: Any) -> None:
     assert_equal(spark, job, undisturbed)
 
 
+@pytest.mark.every_line
 def test_with_fewer_slots_if_allowed(spark: Driver) -> None:
     job, note = disturbed(spark, "fewer", np=4, elastic=True, slot_timeout=3, min_np=2)
     engine = docker.from_env()
@@ -159,6 +184,7 @@ def test_with_fewer_slots_if_allowed(spark: Driver) -> None:
     assert any("going on with 2 ranks instead of 4" in line for line in spark.lines)
 
 
+@pytest.mark.every_line
 def test_cancelling_the_job_ends_every_process(spark: Driver) -> None:
     job = spark.run("wait", 4, name="cancelled")
     for rank in range(4):
@@ -229,21 +255,57 @@ def test_two_runs_side_by_side(spark: Driver) -> None:
         assert result == [number, [[number, 0], [number, 1]]]
 
 
+@pytest.mark.every_line
+def test_the_next_run_goes_where_the_last_one_was(spark: Driver) -> None:
+    hosts = spark.result(spark.run("one_by_one", count=6))
+    assert len(set(hosts)) == 1
+
+
+def inventory(spark: Driver) -> dict[str, dict[str, Any]]:
+    """Return what there is on each node, with all files that its image does not have."""
+    nodes = [*spark.cluster.worker_hosts, spark.cluster.driver.name]
+    with closing(docker.from_env()) as engine:
+        files = {
+            name: {one["Path"] for one in engine.api.diff(name) if not SPARKS.search(one["Path"])}
+            for name in nodes
+        }
+    look = {name: json.loads(spark.node(name).call(look_command(1 << 50)).tail) for name in nodes}
+    return {name: {**look[name], "files": files[name]} for name in nodes}
+
+
+@pytest.mark.every_line
 def test_many_runs_leave_nothing(spark: Driver) -> None:
-    before = spark.look()
-    many = spark.result(spark.run("many", count=20))
+    spark.result(spark.run("many", count=5, keep_logs=5))
+    before = inventory(spark)
+    many = spark.result(spark.run("many", count=45, keep_logs=5), 180)
     first, last = many["held"]
     assert last == first
-    assert many["different"] == 20
-    after = spark.look()
+    assert many["different"] == 45
+    after = inventory(spark)
     for host, found in after.items():
-        assert found["ranks"] == []
-        assert len(found["keepers"]) <= max(1, len(before[host]["keepers"]))
+        was = before[host]
+        for what in ("ranks", "keepers", "executors", "held", "ports", "shm"):
+            assert found[what] == was[what], (host, what)
+        assert len(found["workers"]) <= 2, host
+        logs = {one for one in found["files"] | was["files"] if "/many-logs/" in one}
+        assert found["files"] - logs == was["files"] - logs, host
+        assert len(found["files"] & logs) == len(was["files"] & logs), host
 
 
 def test_the_driver_listens_on_the_clusters_network_only(spark: Driver) -> None:
     (address,) = spark.result(spark.run("listening"))
     assert address.startswith("172.") or address.startswith("192.168.") or address.startswith("10.")
+
+
+@pytest.mark.parametrize("copies", [50, 20_000], ids=["with the task", "by broadcast"])
+def test_what_main_brings_and_returns_is_encrypted_by_spark(spark: Driver, copies: int) -> None:
+    # What ranks print goes another way: it shows that the listener hears.
+    words = {name: f"{name}-{secrets.token_hex(8)}" for name in ("closure", "result", "output")}
+    listener = ["python3", "-u", "/inside/sniff.py", *words.values()]
+    heard = pumped(spark.cluster.driver.exec(listener, user="root"))
+    assert heard.get(timeout=30) == ("stdout", "listening")
+    assert spark.result(spark.run("tell", copies=copies, **words))
+    assert heard.get(timeout=90) == ("stdout", json.dumps([words["output"]]))
 
 
 def test_a_timeline_is_kept(spark: Driver) -> None:

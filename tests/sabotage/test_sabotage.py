@@ -25,7 +25,7 @@ from builder.validation.catalog import CHECKS
 from builder.validation.session import Subject, validate
 from builder.web import Web
 from builder.workshop import Workshop
-from tests.conftest import RUNTIME, Runtime, copied, plan_of, read_lock, relock
+from tests.conftest import CHECKOUT, RUNTIME, Runtime, copied, plan_of, read_lock, relock
 
 pytestmark = pytest.mark.cluster
 
@@ -217,8 +217,33 @@ def test_a_horovodrunner_that_runs_in_process(saboteur: Saboteur) -> None:
     image = saboteur.image("runner", with_files(saboteur.runtime.plan, "in-process", fake))
     report = saboteur.validate(image.config.digest, "horovodrunner", "horovod.allreduce")
     found = failed(report)
-    assert "horovodrunner.result" in found
-    assert "horovodrunner.equivalence" in found
+    assert set(found) == {check.name for check in CHECKS if check.family == "horovodrunner"}
+
+
+def forgetful(path: str, right: str, wrong: str) -> File:
+    """Return one of the library's files with a mistake in it."""
+    text = (CHECKOUT / "images" / "sparkdl" / "sparkdl" / path).read_text(encoding="utf-8")
+    assert text.count(right) == 1, path
+    return File(path=f"{SITE}/sparkdl/{path}", content=text.replace(right, wrong).encode())
+
+
+def test_a_horovodrunner_that_forgets(saboteur: Saboteur) -> None:
+    begin = "    session = _session.current()\n    if session is None:\n        return None\n"
+    files = (
+        # Every restart begins at the beginning, which gives the right weights, only late.
+        forgetful("horovod/checkpoint.py", begin, "    return None\n"),
+        # What ranks write is shown, but only rank 0's is kept.
+        forgetful("_logs.py", "data[: max(0, self.limit - before)]", 'b"" if rank else data'),
+        # Losses are rounded before they travel.
+        forgetful("horovod/tensorflow/keras.py", "= float(value)", "= round(float(value), 2)"),
+    )
+    image = saboteur.image("forgets", with_files(saboteur.runtime.plan, "forgets", *files))
+    report = saboteur.validate(image.config.digest, "horovodrunner")
+    found = failed(report)
+    assert set(found) == {f"horovodrunner.{one}" for one in ("logs", "log_callback", "recovery")}
+    assert found["horovodrunner.recovery"].startswith("went on from: got 0, want 4")
+    assert found["horovodrunner.logs"].startswith("files: got ['rank-0.log'], want")
+    assert found["horovodrunner.log_callback"].startswith("epoch: loss: ")
 
 
 def test_a_check_whose_container_dies(saboteur: Saboteur, engine: Engine) -> None:

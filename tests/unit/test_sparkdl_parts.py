@@ -154,6 +154,7 @@ def logs(tmp_path: Path, **changed: Any) -> Any:
         "run": "run",
         "everything": True,
         "limit": 1000,
+        "keep": None,
         "checkpoints": None,
         "resume_from": None,
     }

@@ -1,17 +1,33 @@
-"""``sparkdl.HorovodRunner``: really distributed, and equal to training on one machine."""
+"""``sparkdl.HorovodRunner``: distributed, equal to training on one machine, seen, and surviving."""
 
+import contextlib
+import io
+import json
+import re
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from . import training
 from .cluster import Cluster
 from .harness import Mismatch, Proof
 
+_LINES = 200
+_EPOCHS, _KILL_AT = 9, 4
+_SEEN_SECONDS = 20.0
 
-def train(steps: int) -> dict[str, Any]:
+
+def train(
+    steps: int,
+    momentum: float = 0.0,
+    callbacks: Callable[[Any], tuple[list[Any], int]] = lambda model: ([], 0),
+) -> dict[str, Any]:
     """Train on this rank's share of the rows; return every rank's weights, to compare them.
 
     Only rank 0 starts from the given weights: the broadcast has to bring them to the others.
+    ``callbacks`` are made from the model, with the epoch to begin with.
     """
     import horovod.tensorflow.keras as hvd
     import keras
@@ -22,13 +38,24 @@ def train(steps: int) -> dict[str, Any]:
     x, y = x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()]
     start = training.start()
     model = training.model(start if hvd.rank() == 0 else [one * 0 - 3 for one in start])
-    optimizer = hvd.DistributedOptimizer(keras.optimizers.SGD(training.RATE))
+    optimizer = keras.optimizers.SGD(training.RATE, momentum=momentum)
+    optimizer = hvd.DistributedOptimizer(optimizer)
     model.compile(optimizer, loss="mse")
     # Not the callback of that name: it broadcasts after the first step, so that this step's
     # gradients would come from different weights.
     broadcast_variables(training.variables(model), root_rank=0)
-    model.fit(x, y, batch_size=len(x), epochs=steps, shuffle=False, verbose=0)
-    return _gather(model.get_weights())
+    given, first = callbacks(model)
+    model.fit(
+        x,
+        y,
+        batch_size=len(x),
+        epochs=steps,
+        initial_epoch=first,
+        shuffle=False,
+        verbose=0,
+        callbacks=given,
+    )
+    return {**_gather(model.get_weights()), "first": first}
 
 
 def _gather(weights: list[Any]) -> dict[str, Any]:
@@ -143,3 +170,180 @@ def slots(cluster: Cluster, proof: Proof) -> None:
         raise Mismatch(f"np={n + 1} ran on {n} slots")
     proof.below("seconds", time.monotonic() - start, 25)
     proof.equal("says how many", f"{n} task slots" in message, True)
+
+
+class Screen(io.StringIO):
+    """What the driver shows; it makes a file as soon as that has all of the given texts in it."""
+
+    def __init__(self, texts: tuple[str, ...], flag: Path) -> None:
+        super().__init__()
+        self._texts, self._flag = texts, flag
+
+    def write(self, text: str) -> int:
+        """Take what is printed."""
+        written = super().write(text)
+        if all(one in self.getvalue() for one in self._texts):
+            self._flag.touch()
+        return written
+
+
+@contextlib.contextmanager
+def _watched(cluster: Cluster, *texts: str) -> Iterator[tuple[Screen, Path, Path]]:
+    """Yield what the driver prints, a folder that all nodes see, and one for logs.
+
+    The shared one gets the file ``seen`` once all ``texts`` have been printed.
+    """
+    with tempfile.TemporaryDirectory(dir=cluster.expect.shared) as shared:
+        screen = Screen(texts, Path(shared, "seen"))
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(screen):
+            yield screen, Path(shared), Path(folder)
+
+
+def _only(folder: Path) -> Path:
+    (run,) = folder.iterdir()
+    return run
+
+
+def logs(cluster: Cluster, proof: Proof) -> None:
+    """Every rank's lines are shown while it still runs, with its number, and kept as written."""
+    from sparkdl import HorovodRunner
+
+    def main(lines: int, flag: str, seconds: float) -> list[bool]:
+        import os
+        import sys
+        import time
+        from pathlib import Path
+
+        import horovod.tensorflow as hvd
+
+        hvd.init()
+        for number in range(lines):
+            print(f"{number} squared by rank {hvd.rank()} is {number**2}")
+        os.write(2, b"written past Python\n")
+        print(f"rank {hvd.rank()} waits to be seen", file=sys.stderr)
+        deadline = time.monotonic() + seconds
+        while not (seen := Path(flag).exists()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return hvd.allgather_object(seen)
+
+    n = len(cluster.expect.worker_hosts)
+    cluster.context  # noqa: B018 - the runner takes the active session
+    last = [f"[{rank}] rank {rank} waits to be seen\n" for rank in range(n)]
+    with _watched(cluster, *last) as (screen, shared, folder):
+        runner = HorovodRunner(np=n, driver_log_verbosity="all").options(log_directory=folder)
+        seen = runner.run(main, lines=_LINES, flag=str(shared / "seen"), seconds=_SEEN_SECONDS)
+        shown = screen.getvalue().splitlines()
+        files = {path.name: path.read_text() for path in _only(folder).glob("rank-*")}
+    proof.equal("seen while running", seen, [True] * n)
+    proof.equal("files", sorted(files), sorted(f"rank-{rank}.log" for rank in range(n)))
+    kept = [files[f"rank-{rank}.log"].splitlines() for rank in range(n)]
+    for rank in range(n):
+        want = [f"{number} squared by rank {rank} is {number**2}" for number in range(_LINES)]
+        want += ["written past Python", f"rank {rank} waits to be seen"]
+        mine = [line.removeprefix(f"[{rank}] ") for line in shown if line.startswith(f"[{rank}] ")]
+        # What the frameworks have to say is between the lines, and shown like them.
+        proof.equal(f"rank {rank} kept", [line for line in kept[rank] if line in want], want)
+        proof.equal(f"rank {rank} shown as kept", mine, kept[rank])
+
+
+def log_callback(cluster: Cluster, proof: Proof) -> None:
+    """LogCallback's losses on the driver are those that numpy finds; nothing else is shown."""
+    from sparkdl import HorovodRunner
+
+    def main(epochs: int) -> dict[str, Any]:
+        def callbacks(_model: Any) -> tuple[list[Any], int]:
+            import horovod.tensorflow as hvd
+            from sparkdl.horovod import log_to_driver
+            from sparkdl.horovod.tensorflow.keras import LogCallback
+
+            print("this is not for the driver")
+            log_to_driver(f"rank {hvd.rank()} sends {7 ** hvd.rank()}")
+            return [LogCallback(per_batch_log=True)], 0
+
+        return train(epochs, callbacks=callbacks)
+
+    n = len(cluster.expect.worker_hosts)
+    cluster.context  # noqa: B018 - the runner takes the active session
+    with _watched(cluster) as (screen, _, folder):
+        HorovodRunner(np=n).options(log_directory=folder).run(main, epochs=_EPOCHS)
+        kept = (_only(folder) / "metrics.jsonl").read_text().splitlines()
+        shown = screen.getvalue().splitlines()
+    messages = [f"[{rank}] rank {rank} sends {7**rank}" for rank in range(n)]
+    proof.equal("messages", sorted(line for line in shown if line in messages), messages)
+    want = [_loss_of_rank_0(steps, n) for steps in range(_EPOCHS)]
+    reports = [json.loads(line) for line in kept]
+    for event, pattern in (
+        ("epoch", rf"\[0\] epoch (\d+)/{_EPOCHS} \(.* s\): loss (\S+)"),
+        ("batch", rf"\[0\] epoch (\d+)/{_EPOCHS}, batch 1/1: loss (\S+)"),
+    ):
+        mine = [one for one in reports if one["event"] == event]
+        proof.equal(f"{event}: kept", [one["epoch"] for one in mine], [*range(1, _EPOCHS + 1)])
+        proof.close(f"{event}: loss", [one["logs"]["loss"] for one in mine], want, within=1e-5)
+        lines = [found for line in shown if (found := re.fullmatch(pattern, line))]
+        proof.equal(f"{event}: shown", [int(f[1]) for f in lines], [*range(1, _EPOCHS + 1)])
+        # Lines for people have four digits.
+        losses = [float(found[2]) for found in lines]
+        proof.close(f"{event}: shown loss", losses, want, within=1e-3 * max(want))
+    others = [line for line in shown if not line.startswith("HorovodRunner: ")]
+    proof.equal("lines", len(others), n + 2 * _EPOCHS)
+
+
+def _loss_of_rank_0(steps: int, size: int) -> float:
+    """Return the loss on rank 0's rows after so many steps of all ranks, by numpy."""
+    import numpy as np
+
+    w1, b1, w2, b2 = training.by_hand(steps)
+    x, y = training.data()
+    x, y = x[0::size], y[0::size]
+    return float(((np.tanh(x @ w1 + b1) @ w2 + b2 - y) ** 2).mean())
+
+
+def recovery(cluster: Cluster, proof: Proof) -> None:
+    """A rank is killed: the run goes on from its last checkpoint, to the undisturbed result."""
+    from sparkdl import HorovodRunner
+
+    def main(kill_at: int, killed: str) -> dict[str, Any]:
+        def callbacks(model: Any) -> tuple[list[Any], int]:
+            import os
+            import signal
+            from pathlib import Path
+
+            import horovod.tensorflow as hvd
+            import keras
+            from sparkdl.horovod.tensorflow.keras import CheckpointCallback
+
+            saver = CheckpointCallback(model)
+
+            class Fate(keras.callbacks.Callback):
+                def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                    self.begun = getattr(self, "begun", saver.first_epoch) + 1
+                    if self.begun != kill_at + 1 or Path(killed).exists():
+                        return
+                    hvd.allgather_object("rank 0 has saved", name="saved")
+                    if hvd.rank() == hvd.size() - 1:
+                        Path(killed).touch()
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            return [saver, Fate()], saver.first_epoch
+
+        return train(_EPOCHS, momentum=0.9, callbacks=callbacks)
+
+    n = len(cluster.expect.worker_hosts)
+    cluster.context  # noqa: B018 - the runner takes the active session
+    with _watched(cluster) as (screen, shared, folder):
+        runner = HorovodRunner(np=n).options(log_directory=folder, max_restarts=1)
+        killed = str(shared / "killed")
+        undisturbed = runner.run(main, kill_at=_EPOCHS, killed=killed)
+        survivor = runner.run(main, kill_at=_KILL_AT, killed=killed)
+        said = screen.getvalue()
+    told = re.search(r"rank (\d+) of \d+ .*SIGKILL.*; starting again \(1 of 1\)", said)
+    proof.equal("lost rank", told and int(told[1]), n - 1)
+    proof.equal("undisturbed from", undisturbed["first"], 0)
+    proof.equal("went on from", survivor["first"], _KILL_AT)
+    proof.equal("size", survivor["size"], n)
+    for rank in range(n):
+        # Momentum: the optimizer's state had to come back as well.
+        one, other = survivor["ranks"][rank], undisturbed["ranks"][rank]
+        proof.close(f"rank {rank} against undisturbed", one, other, within=1e-6)
+    away = furthest(undisturbed["ranks"][0], flat(training.start()))
+    proof.above("away from the start", away, 0.05)

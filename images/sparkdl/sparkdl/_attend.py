@@ -38,7 +38,8 @@ _DOWN = frozenset({Kind.SAVED, Kind.CHECKPOINT, Kind.HEARD})
 class Seat:
     """What a task has to offer: where it is, and what Spark gave it.
 
-    ``owners`` are the processes whose end is to end all that was started here.
+    ``owners`` are the processes whose end is to end all that was started here; ``executor`` is
+    Spark's name for where this is, empty when it is unknown.
     """
 
     partition: int
@@ -47,6 +48,7 @@ class Seat:
     gpus: tuple[str, ...]
     owners: tuple[int, ...]
     stage: int = -1
+    executor: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +83,7 @@ def attend(invitation: Invitation, seat: Seat, terms: Terms, payload: bytes) -> 
         "hostname": socket.gethostname(),
         "gpus": list(seat.gpus),
         "stage": seat.stage,
+        "executor": seat.executor,
     }
     attendant = _Attendant(
         control=control, invitation=invitation, seat=seat, terms=terms, address=address

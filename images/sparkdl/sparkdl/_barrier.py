@@ -12,7 +12,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark import BarrierTaskContext, InheritableThread, SparkContext
 from pyspark.broadcast import Broadcast
 
-from sparkdl import _attend, _payload
+from sparkdl import _attend, _payload, _warmth
 from sparkdl._attend import Seat, Terms
 from sparkdl._control import Invitation, Member
 from sparkdl._errors import HorovodRunnerError, NotEnoughSlots, RunCancelled, spark_reason
@@ -37,7 +37,7 @@ class RankTask:
     inline: bytes | None
     broadcast: "Broadcast[bytes] | None"
 
-    def __call__(self, _rows: Iterable[int]) -> Iterator[bytes]:
+    def __call__(self, _rows: Iterable[bytes]) -> Iterator[bytes]:
         payload = self.inline if self.broadcast is None else self.broadcast.value
         result = _attend.attend(self.invitation, seat(), self.terms, payload or b"")
         return iter([] if result is None else [result])
@@ -49,12 +49,14 @@ def seat() -> Seat:
     number = context.partitionId()
     gpu = context.resources().get("gpu")
     daemon = os.getppid()
+    jvm = _parent(daemon)
     return Seat(
         partition=number,
         host=context.getTaskInfos()[number].address.rsplit(":", 1)[0],
         cores=context.cpus(),
         gpus=() if gpu is None else tuple(gpu.addresses),
-        owners=tuple(pid for pid in (daemon, _parent(daemon)) if pid > 1),
+        owners=tuple(pid for pid in (daemon, jvm) if pid > 1),
+        executor=_warmth.executor_of(jvm),
         stage=context.stageId(),
     )
 
@@ -98,8 +100,8 @@ class SparkTasks:
         try:
             self._context.addJobTag(self._tag)
             self._context.setLocalProperty("spark.job.description", f"HorovodRunner, {np} ranks")
-            job = self._context.parallelize(range(np), np).barrier().mapPartitions(task)
-            self._rows = job.collect()
+            rows = _warmth.rows_for(self._context, np, _warmth.preferred(self._context, np))
+            self._rows = rows.barrier().mapPartitions(task).collect()
         except BaseException as error:
             self._error = error
 
@@ -140,8 +142,14 @@ class SparkTasks:
                         return True
         return False
 
+    def remember(self, members: Sequence[Member]) -> None:
+        """Have the next run start where these have left the frameworks loaded."""
+        places = [(str(one.about["executor"]), one.host) for one in members]
+        _warmth.remember(self._context, places, self._terms.keep_warm)
+
     def shun(self, members: Sequence[Member]) -> None:
         """Have the executors replaced on which ranks went silent: Spark trusts them for longer."""
+        _warmth.forget(self._context, [str(one.about["executor"]) for one in members])
         scala = self._context._jsc.sc()
         with contextlib.suppress(Exception):  # what it cannot do costs time, not the run
             tasks = scala.statusStore().taskList(members[0].about["stage"], 0, 1 << 20)

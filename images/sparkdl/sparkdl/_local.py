@@ -66,6 +66,9 @@ class LocalTasks:
         """Threads have no slots to wait for."""
         return True
 
+    def remember(self, members: Sequence[Member]) -> None:
+        """All ranks are made in the same place."""
+
     def shun(self, members: Sequence[Member]) -> None:
         """There is no other place."""
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from sparkdl import _retention
 from sparkdl._progress import metrics_line, progress_line
 from sparkdl.horovod.checkpoint import DATA, NAME, PATH, write
 
@@ -37,12 +38,14 @@ class RunLogs:
         run: str,
         everything: bool,
         limit: int,
+        keep: int | None,
         checkpoints: str | None,
         resume_from: str | None,
     ) -> None:
-        self.everything, self.limit = everything, limit
+        self.everything, self.limit, self.keep = everything, limit, keep
         self.attempt = 0
         self.path = _made(directory, run)
+        self._occupied = None if self.path is None else _retention.occupy(self.path)
         self.checkpoints = None if checkpoints is None else Path(checkpoints) / run
         if self.checkpoints is not None:
             self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -196,7 +199,7 @@ class RunLogs:
                 self.checkpoints.rmdir()
 
     def close(self) -> None:
-        """Write what is left of each rank's last line, and close the files."""
+        """Write what is left of each rank's last line, close the files, and prune old runs'."""
         if self.everything:
             for rank, rest in sorted(self._partial.items()):
                 if rest:
@@ -212,6 +215,11 @@ class RunLogs:
             for file in self._files.values():
                 file.close()
             self._files.clear()
+        if self.path is not None and self.keep is not None:
+            _retention.prune(self.path.parent, self.keep)
+        if self._occupied is not None:
+            os.close(self._occupied)
+            self._occupied = None
 
     def rank_file(self, rank: int) -> str:
         """Return the name of a rank's log in this attempt."""

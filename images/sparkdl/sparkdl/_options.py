@@ -26,7 +26,9 @@ class RunOptions:
     Seeing it run
         ``log_directory``: where each run gets a directory of its own; ``None``: ``sparkdl-logs``
         in the driver's working directory. ``log_limit``: bytes of output kept of each rank;
-        what is beyond is counted and dropped. ``timeline``: keep Horovod's timeline there too.
+        what is beyond is counted and dropped. ``keep_logs``: how many runs' directories are
+        kept there, the newest (``None``: all); never removed are those of runs in progress and
+        those with a checkpoint in them. ``timeline``: keep Horovod's timeline there too.
 
     Placement
         ``interface``: the network interface that ranks talk over, by name, on every host;
@@ -53,6 +55,7 @@ class RunOptions:
     resume_from: str | None = None
     log_directory: str | None = None
     log_limit: int = 256 << 20
+    keep_logs: int | None = 100
     timeline: bool = False
     interface: str | None = None
     driver_port: int = 0
@@ -106,6 +109,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "resume_from": (str, _NONE),
     "log_directory": (str, _NONE),
     "log_limit": (int,),
+    "keep_logs": (int, _NONE),
     "timeline": (bool,),
     "interface": (str, _NONE),
     "driver_port": (int,),
@@ -122,6 +126,7 @@ _LEAST = {
     "start_timeout": 1,
     "stall_timeout": 1,
     "log_limit": 0,
+    "keep_logs": 1,
     "driver_port": 0,
     "threads": 1,
     "keep_warm": 0,

@@ -52,6 +52,9 @@ class Launcher(Protocol):
     def launched(self) -> bool:
         """Return whether Spark has started any of the tasks, as far as it is known."""
 
+    def remember(self, members: Sequence[Member]) -> None:
+        """Prefer, for the next run, where these have been."""
+
     def shun(self, members: Sequence[Member]) -> None:
         """Have no more tasks started where these have gone silent."""
 
@@ -67,6 +70,7 @@ def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> b
         run=name,
         everything=everything,
         limit=options.log_limit,
+        keep=options.keep_logs,
         checkpoints=options.checkpoint_directory,
         resume_from=options.resume_from,
     )
@@ -133,9 +137,15 @@ class _Attempt:
             self.verdict: tuple[float, RankLost] | None = None
             self.said_waiting = False
             launcher.start(control.invitation, self.np)
+            lost = False
             try:
                 return self._watch()
+            except RankLost:
+                lost = True
+                raise
             finally:
+                if not lost:
+                    launcher.remember(list(control.members.values()))
                 control.stop()
                 launcher.finish(_END_SECONDS)
 

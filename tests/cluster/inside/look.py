@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def processes() -> dict[str, list[int]]:
@@ -34,6 +35,29 @@ def processes() -> dict[str, list[int]]:
     return found
 
 
+def listening() -> list[int]:
+    """Return the ports on which something waits for connections."""
+    found = []
+    for name in ("tcp", "tcp6"):
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if state == "0A":
+                found.append(int(local.rpartition(":")[2], 16))
+    return sorted(found)
+
+
+def held(pids: list[int]) -> list[list[int]]:
+    """Return how many descriptors are open in these processes, and how many threads there are."""
+    found = []
+    for pid in pids:
+        try:
+            both = [len([*Path(f"/proc/{pid}/{one}").iterdir()]) for one in ("fd", "task")]
+        except OSError:
+            continue
+        found.append(both)
+    return sorted(found)
+
+
 def large_files(least: int) -> list[str]:
     """Return files of at least this size that are in /tmp."""
     found = []
@@ -49,4 +73,11 @@ def large_files(least: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({**processes(), "large": large_files(int(sys.argv[1]))}))
+    found = processes()
+    more: dict[str, Any] = {
+        "large": large_files(int(sys.argv[1])),
+        "ports": listening(),
+        "shm": sorted(path.name for path in Path("/dev/shm").iterdir()),
+        "held": held(found["keepers"]),
+    }
+    print(json.dumps({**found, **more}))

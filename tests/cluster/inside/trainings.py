@@ -127,28 +127,63 @@ def large(size: int) -> Any:
     return {"right": answer == (size, table[:8].hex()), "seconds": time.time() - began}
 
 
-def many(count: int) -> Any:
+def many(count: int, keep_logs: int) -> Any:
     """Run again and again; return how long each took, and what this process holds after some."""
     import threading
 
     from sparkdl import HorovodRunner
 
-    def main() -> int:
+    def main() -> tuple[str, int]:
         import os
+        import socket
 
-        return os.getpid()
+        return socket.gethostname(), os.getpid()
 
     def held() -> list[int]:
         return [len(list(Path("/proc/self/fd").iterdir())), threading.active_count()]
 
+    runner = HorovodRunner(np=2).options(log_directory="many-logs", keep_logs=keep_logs)
     seconds, inventory, pids = [], [], []
     for number in range(count):
         began = time.time()
-        pids.append(HorovodRunner(np=2).run(main))
+        pids.append(runner.run(main))
         seconds.append(time.time() - began)
         if number in (4, count - 1):
             inventory.append(held())
     return {"seconds": seconds, "held": inventory, "different": len(set(pids))}
+
+
+def tell(closure: str, output: str, result: str, copies: int) -> bool:
+    """Send a word to ranks in all ways there are, and return whether they all arrived."""
+    from sparkdl import HorovodRunner
+
+    # Often, so that it is not only there where one packet ends and another begins. In two
+    # halves: a word in the arguments of this function would be in the driver's own messages.
+    sent = (closure + ".") * copies
+
+    def main(halves: tuple[str, str], count: int) -> str:
+        for _ in range(count):
+            print(output)
+        return ("".join(halves) + ".") * count
+
+    half = len(result) // 2
+    answer = HorovodRunner(np=2).run(
+        lambda **more: (len(sent), main(**more)), halves=(result[:half], result[half:]), count=50
+    )
+    return answer == (len(sent), (result + ".") * 50)
+
+
+def one_by_one(count: int) -> list[str]:
+    """Return the host of each of some runs of one rank, the first of which finds nothing warm."""
+    from sparkdl import HorovodRunner, _warmth
+
+    def main() -> str:
+        import socket
+
+        return socket.gethostname()
+
+    _warmth._places = _warmth.Places()
+    return [HorovodRunner(np=1).run(main) for _ in range(count)]
 
 
 def two_at_once() -> Any:
