@@ -175,6 +175,48 @@ def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
     assert "toy-1.dist-info/RECORD,,\n" in record
 
 
+def test_wheels_of_one_layer_share_a_namespace_and_link_their_libraries(tmp_path: Path) -> None:
+    """Each of NVIDIA's wheels has the same empty file, and a library that is to be found."""
+    target, site = io.BytesIO(), Site("3.11")
+    writer = LayerWriter(target)
+    for part in ("cublas", "cudnn"):
+        (tmp_path / part).mkdir()
+        wheel, bytecode = toy_wheel(
+            tmp_path / part,
+            {
+                "nvidia/__init__.py": b"",
+                f"nvidia/{part}/lib/lib{part}.so.9": b"ELF",
+                f"nvidia/{part}/lib/notes.txt": b"",
+                f"nvidia/{part}/tools/libother.so": b"ELF",
+            },
+        )
+        with zipfile.ZipFile(wheel) as source:
+            names = {name: source.read(name) for name in source.namelist()}
+        with zipfile.ZipFile(wheel, "w") as renamed:
+            for name, content in names.items():
+                text = content.replace(b"toy", part.encode()) if "dist-info" in name else content
+                renamed.writestr(name.replace("toy-1", f"{part}-1"), text)
+        write_wheel(writer, wheel, f"{part}-1-py3-none-any.whl", site, bytecode)
+    writer.finish()
+    with tarfile.open(fileobj=io.BytesIO(target.getvalue()), mode="r:gz") as tar:
+        names = tar.getnames()
+    assert names.count("opt/ml/lib/python3.11/site-packages/nvidia/__init__.py") == 1
+    folder = "opt/ml/lib/python3.11/site-packages/nvidia"
+    assert site.libraries("nvidia/*/lib") == [
+        ("libcublas.so.9", f"{folder}/cublas/lib/libcublas.so.9"),
+        ("libcudnn.so.9", f"{folder}/cudnn/lib/libcudnn.so.9"),
+    ]
+    assert site.libraries("") == []
+
+
+def test_a_file_of_two_wheels_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    site, writer = Site("3.11"), LayerWriter(io.BytesIO())
+    wheel, bytecode = toy_wheel(tmp_path, {"toy/__init__.py": b"x"})
+    write_wheel(writer, wheel, wheel.name, site, bytecode)
+    with pytest.raises(InvalidLock, match="cannot be installed"):
+        write_wheel(writer, wheel, wheel.name, site, bytecode)
+
+
 def test_a_broken_wheel_is_named(tmp_path: Path) -> None:
     wheel, bytecode = toy_wheel(tmp_path, {"other-2.dist-info/METADATA": b""})
     with pytest.raises(InvalidLock, match=r"toy-1-py3-none-any\.whl cannot be installed"):

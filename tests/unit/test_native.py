@@ -22,18 +22,27 @@ class Engine:
 
     def __init__(self, wheel: str, code: int = 0) -> None:
         self.wheel, self.code, self.asked = wheel, code, 0
+        self.command: Any = None
+        self.mounts: Any = ()
 
     def run(
         self, image: str, command: Any, *, on_line: Callable[[str], None], mounts: Any, **_: Any
     ) -> RunResult:
         self.asked += 1
+        self.command, self.mounts = command, mounts
         on_line("compiling")
         out = next(Path(m.source) for m in mounts if m.target == "/mlr/out")
         (out / self.wheel).write_bytes(b"wheel")
         return RunResult(exit_code=self.code, tail="compiling\nx.cc:1: no such thing")
 
 
-def attempt(root: Path, engine: Engine, patch: bytes = GOOD, locked: bytes | None = None) -> Any:
+def attempt(
+    root: Path,
+    engine: Engine,
+    patch: bytes = GOOD,
+    locked: bytes | None = None,
+    script: bytes | None = None,
+) -> Any:
     content = sdist(x="a\n")
     source = root / "toy-1.tar.gz"
     source.write_bytes(content)
@@ -57,6 +66,8 @@ def attempt(root: Path, engine: Engine, patch: bytes = GOOD, locked: bytes | Non
         patches=(("1.patch", hashlib.sha256(locked or patch).hexdigest()),),
         base="sha256:1",
         toolchain="sha256:1",
+        prepare=("kit.sh", hashlib.sha256(b"true\n").hexdigest()) if script else None,
+        unpacked=(artifact,) if script else (),
     )
     return build(
         Store(root / "store"),
@@ -65,7 +76,7 @@ def attempt(root: Path, engine: Engine, patch: bytes = GOOD, locked: bytes | Non
         native,
         files={artifact.sha256: source},
         toolchain=(),
-        beside={"1.patch": patch},
+        beside={"1.patch": patch, "kit.sh": script or b""},
         on_line=lambda line: None,
     )
 
@@ -103,6 +114,19 @@ def test_a_wheel_of_another_version_is_not_kept(tmp_path: Path) -> None:
 def test_a_patch_that_is_not_the_locked_one(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"1\.patch is not the locked one"):
         attempt(tmp_path, Engine("toy-1+mlr.1-py3-none-any.whl"), locked=b"other")
+
+
+def test_a_script_prepares_the_build_and_is_the_locked_one(tmp_path: Path) -> None:
+    engine = Engine("toy-1+mlr.1-py3-none-any.whl")
+    attempt(tmp_path, engine, script=b"true\n")
+    steps = [engine.command[2].index(w) for w in ("dpkg-deb -x", "sh /mlr/prepare", "pip wheel")]
+    assert steps == sorted(steps)
+    assert {"/mlr/prepare", "/mlr/unpacked"} <= {mount.target for mount in engine.mounts}
+    attempt(tmp_path, engine)
+    assert "prepare" not in engine.command[2]
+    assert engine.asked == 2  # another recipe, another wheel
+    with pytest.raises(CommandFailed, match=r"kit\.sh is not the locked one"):
+        attempt(tmp_path, engine, GOOD + b" ", script=b"false\n")
 
 
 def test_a_patched_wheel_is_kept_and_found_again(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from builder import oci
+from builder.contract import PATH, HostContract
 from builder.errors import InvalidDefinition
 from builder.layering.gzipped import LayerBlob
 from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
-from builder.plan import Plan, Tools, plan
+from builder.plan import Plan, Tools, built_on, plan
 from builder.stack import parse_stack
 
 TOOLS = Tools(bootstrap="b", bytecode="c", native=lambda _: "n")
@@ -109,6 +110,55 @@ def test_every_package_has_exactly_one_layer() -> None:
         "rest": ["six", "tensorflow-cpu"],
     }
     assert [n.name for n in layers["horovod"].native] == ["horovod"]
+
+
+CONTRACT = HostContract(
+    minimum_driver="525.60.13", cuda="12.5", architectures=("8.0",), ptx=("9.0",), memory_mib=1
+)
+
+
+def test_a_variant_with_a_contract_carries_it() -> None:
+    stack = STACK.replace(
+        "  - {name: sparkdl", "  - {name: contract, source: contract}\n  - {name: sparkdl"
+    )
+    before = lock()
+    cpu = before.variants[0]
+    gpu = replace(cpu, name="gpu", contract=CONTRACT, components=(("cuda", "12.9"),))
+    both = replace(before, variants=(cpu, gpu))
+    plans = {
+        name: plan(both, name, parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
+        for name in ("cpu", "gpu")
+    }
+    files = {layer.name: layer.files for layer in plans["gpu"].layers}["contract"]
+    assert [(f.path, f.content.decode()) for f in files] == [(PATH, CONTRACT.to_json())]
+    labels = dict(plans["gpu"].config.labels)
+    assert dict(CONTRACT.labels()).items() <= labels.items()
+    assert labels["io.mlruntime.component.cuda"] == "12.9"
+    assert "contract" not in {layer.name for layer in plans["cpu"].layers}
+    assert not [name for name in dict(plans["cpu"].config.labels) if ".cuda" in name]
+
+
+def test_a_native_wheel_is_built_on_what_all_have_and_what_it_is_linked_with() -> None:
+    before = lock()
+    found = planned(before)
+    wheel = next(layer for layer in found.layers if layer.native).native[0]
+    names = [layer.name for layer in built_on(found, before, wheel)]
+    assert names == ["os", "environment", "numpy", "rest"]
+    own = artifact("wheel", "nvidia-cudnn")
+    cpu = before.variants[0]
+    more = replace(before, variants=(replace(cpu, python=(*cpu.python, own)),))
+    stack = STACK.replace(
+        "  - {name: horovod",
+        "  - {name: cudnn, source: python, packages: [nvidia-cudnn],"
+        " linked: nvidia/*/lib}\n  - {name: horovod",
+    )
+    found = plan(more, "cpu", parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
+    assert {layer.name: layer.linked for layer in found.layers}["cudnn"] == "nvidia/*/lib"
+    assert [layer.name for layer in built_on(found, more, wheel)] == names
+    linked = replace(wheel, against=(*wheel.against, own))
+    more = replace(more, variants=(replace(more.variants[0], native=(linked,)),))
+    found = plan(more, "cpu", parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
+    assert [layer.name for layer in built_on(found, more, linked)] == [*names, "cudnn"]
 
 
 def test_an_empty_layer_is_no_layer() -> None:

@@ -7,7 +7,7 @@ import pytest
 from builder.errors import InvalidDefinition
 from builder.locking.native import load_recipes
 from builder.matrix import parse_matrix
-from builder.recipe import PatchedRelease, Recipe, parse_recipe
+from builder.recipe import PatchedRelease, Recipe, Unpacked, parse_recipe
 
 FULL = """
 name: horovod
@@ -87,6 +87,23 @@ def test_only_the_name_must_be_there() -> None:
         ),
         ("name: x\nrequirements: ['a @ https://x/y.whl']", "requirement must not name an address"),
         ("name: [", "r:1:8: not valid YAML"),
+        (
+            "name: x\nvariants: {gqu: {}}",
+            "r: variants.gqu: unknown variant 'gqu'\n  try: did you mean 'gpu'?",
+        ),
+        (
+            "name: x\nvariants: {gpu: {toolchain: [g++]}}",
+            "r: variants.gpu.toolchain: unknown key 'toolchain'",
+        ),
+        ("name: x\nprepare: a/b.sh", "r: prepare: a script is a file beside the recipe"),
+        (
+            "name: x\nunpacked: [{package: nvcc, release: '13'}]",
+            "r: unpacked[0]: missing key 'area'",
+        ),
+        (
+            "name: x\nvariants: {gpu: {patched: {1+a: {of: '1', patches: [p]}}}}",
+            "r: variants.gpu.patched: 1+a is no patched release of this recipe",
+        ),
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:
@@ -120,6 +137,24 @@ def test_a_missing_patch_and_a_second_recipe_are_errors(tmp_path: Path) -> None:
     recipe(tmp_path / "b", "y", "name: x")
     with pytest.raises(InvalidDefinition, match="two recipes for x"):
         load_recipes(tmp_path / "b")
+
+
+def test_a_variant_adds_and_the_recipe_knows_all_files() -> None:
+    read = parse_recipe(
+        FULL + "variants: {gpu: {against: [nccl], environment: {B: '2'}, prepare: cuda.sh,"
+        " unpacked: [{package: nvcc, release: '13', area: non-free}],"
+        " patched: {1.0+mlr.1: {of: '1.0', patches: [three.patch]}}}}\n",
+        file="r",
+    )
+    gpu, cpu = read.of("gpu"), read.of("cpu")
+    assert cpu == parse_recipe(FULL, file="r")
+    assert gpu.against == (*cpu.against, "nccl")
+    assert dict(gpu.environment) == dict(cpu.environment) | {"B": "2"}
+    assert gpu.release("1.0+mlr.1").patches == (*cpu.release("1.0+mlr.1").patches, "three.patch")
+    assert gpu.release("1.0").patches == ()
+    assert gpu.unpacked == (Unpacked(package="nvcc", release="13", area="non-free"),)
+    assert read.files == ("two.patch", "one.patch", "three.patch", "cuda.sh")
+    assert gpu.of("gpu") == gpu
 
 
 def test_a_published_release_is_built_from_itself() -> None:

@@ -33,6 +33,15 @@ def test_a_runtime_is_read_into_real_types() -> None:
     assert (found.snapshot, found.variants) == ("2026-11-20T00:00:00Z", ("cpu",))
 
 
+PROMISE = {"architectures": ["8.0"], "ptx": ["8.0"], "cuda": "12.5", "memory_mib": 8192}
+
+
+def test_what_is_promised_of_gpus_lacks_but_the_driver() -> None:
+    found = read(variants=["cpu", "gpu"], gpu=PROMISE).gpu
+    assert found is not None
+    assert found.contract("525.60.13").to_dict() == {"minimum_driver": "525.60.13", **PROMISE}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -52,6 +61,16 @@ def test_a_runtime_is_read_into_real_types() -> None:
         ({"python": ["Scipy", "scipy>1"]}, r"python\[1\]: scipy is there twice"),
         ({"debian": ["tini; rm -rf /"]}, r"debian\[0\]: .* is not the name of a Debian package"),
         ({"debian": ["tini", "tini"]}, r"debian\[1\]: tini is there twice"),
+        ({"variants": ["cpu", "gpu"]}, r"variants: .* says what it promises of GPUs"),
+        ({"gpu": PROMISE}, r"gpu: this runtime has no gpu variant"),
+        (
+            {"variants": ["gpu"], "gpu": PROMISE | {"minimum_driver": "525.60.13"}},
+            r"gpu.minimum_driver: unknown key",
+        ),
+        (
+            {"variants": ["gpu"], "gpu": PROMISE | {"ptx": ["9"]}},
+            r"gpu.ptx\[0\]: '9' is not a compute capability",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_its_place(changes: Any, message: str) -> None:
