@@ -11,6 +11,7 @@ from pathlib import Path
 from builder.explain import conflict_text, resolution_rows
 from builder.exploring.evidence import evidence_page
 from builder.exploring.state import evidence_records
+from builder.facts import VARIANTS, Component
 from builder.lock import parse_lock
 from builder.matrix import Matrix, parse_matrix
 from builder.render_matrix import Table, component_list, markdown, overview, plain
@@ -66,12 +67,17 @@ def contents(matrix: Matrix) -> Table:
         for lock in locks
     ]
     rows = [
-        (c.title, *(versions.get(name, "-") for versions in found))
+        (_titled(c), *(versions.get(name, "-") for versions in found))
         for name, c in matrix.components.items()
         if any(name in versions for versions in found)
     ]
     columns = ("component", *(f"`{lock.runtime}`" for lock in locks))
     return Table(title="", columns=columns, rows=tuple(rows))
+
+
+def _titled(component: Component) -> str:
+    only = component.variants
+    return component.title + (f" ({', '.join(only)})" if only != VARIANTS else "")
 
 
 def resolution(matrix: Matrix, runtime: RuntimeDefinition) -> str:
