@@ -15,6 +15,7 @@ from builder.cli.gpus import supply
 from builder.cli.output import emit, say
 from builder.cli.stores import store_root
 from builder.definitions import Definitions
+from builder.difference import DEFAULT_VARIANT
 from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import InvalidLock, UsageError
@@ -42,7 +43,9 @@ def command(
     subject: Annotated[
         str, typer.Argument(metavar="RUNTIME|IMAGE", help="a runtime's id, an image, an OCI layout")
     ],
-    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    variant: Annotated[
+        str | None, typer.Option(help="cpu or gpu; an image's own if it is left out, else cpu")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
     cluster: Annotated[str, typer.Option(help="where: docker")] = "docker",
     only: Annotated[
@@ -88,7 +91,7 @@ def _leave(result: Report) -> None:
 
 
 def find_subject(
-    engine: Engine, definitions: Definitions, subject: str, variant: str, workers: int
+    engine: Engine, definitions: Definitions, subject: str, variant: str | None, workers: int
 ) -> Subject:
     """Return what to validate: a runtime's image built from its present lock, or any image.
 
@@ -96,11 +99,12 @@ def find_subject(
 
     A directory is an OCI layout: every byte of it is checked before it is loaded.
 
-    Any other image says by its labels which runtime it is; where it differs from that
-    runtime's lock, the checks fail.
+    Any other image says by its labels which runtime and variant it is; where it differs from
+    that runtime's lock, the checks fail.
     """
     known = definitions.runtimes()
     if subject in known:
+        variant = variant or DEFAULT_VARIANT
         lock = fresh_lock(definitions, subject)
         lock.variant(variant)
         reference = f"mlruntime/{subject}:{variant}"
@@ -125,6 +129,7 @@ def find_subject(
     if runtime is None:
         raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
     lock = _lock(definitions, runtime)
+    variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
     lock.variant(variant)
     return _subject(definitions, image.id, lock, variant, workers)
 
