@@ -62,6 +62,7 @@ class Check:
     name: str
     timeout: float = 60
     needs: tuple[str, ...] = ()
+    gpus: int = 0
 
 
 @dataclass
