@@ -184,7 +184,6 @@ class _Build:
     def _build_one(self, image: str, wheel: NativeWheel) -> None:
         self.shop.say(f"building {wheel.name} {wheel.version} ({wheel.key[:12]})")
         started = self.shop.clock()
-        beside = (*wheel.patches, *([wheel.prepare] if wheel.prepare else []))
         native.build(
             self.shop.store,
             self.shop.engine(),
@@ -192,7 +191,7 @@ class _Build:
             wheel,
             files=self.files,
             toolchain=self._toolchain(wheel),
-            beside={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in beside},
+            beside={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in wheel.beside},
             on_line=self.shop.now_and_then(f"{wheel.name}: "),
         )
         self.shop.say(f"built {wheel.name} in {self.shop.clock() - started:.0f} s")

@@ -65,6 +65,11 @@ class NativeWheel:
     prepare: tuple[str, str] | None = None
 
     @property
+    def beside(self) -> tuple[tuple[str, str], ...]:
+        """Return the recipe's own files, patches and script, each with its sha256."""
+        return (*self.patches, self.prepare) if self.prepare else self.patches
+
+    @property
     def key(self) -> str:
         """Return the recipe key, a sha256 in hex.
 

@@ -181,7 +181,7 @@ def _patch(
 
 
 def _refuse_changed(native: NativeWheel, beside: Mapping[str, bytes]) -> None:
-    for name, sha256 in (*native.patches, *([native.prepare] if native.prepare else [])):
+    for name, sha256 in native.beside:
         if hashlib.sha256(beside[name]).hexdigest() != sha256:
             raise CommandFailed(f"{name} is not the locked one", hint="`mlruntime lock` again")
 

@@ -159,7 +159,7 @@ def _omission(
             elif wanted.origin == "maven":
                 repository.closure(wanted.name, wanted.version)
             else:
-                compiler.compile((f"{wanted.name}=={published(wanted, recipes)}",))
+                compiler.compile((wanted.requirement(published(wanted, recipes)),))
         except ArtifactNotFound as error:
             return Omission(
                 component=component,

@@ -480,6 +480,13 @@ def test_stale_inputs_versions_and_artifacts_are_told(world: World) -> None:
     )
 
 
+def test_what_is_there_in_a_version_of_its_own_is_not_left_out(world: World) -> None:
+    world.pypi.projects["nvidia-nccl"] = ("2.16.5", ())
+    asked = replace(ASKED, variants=("gpu",))
+    assert locked(world, asked, omit=["nccl"]).omitted == ()
+    assert ("nvidia-nccl==2.16.*",) in [requirements for requirements, _ in world.pypi.asked]
+
+
 def test_an_omitted_component_is_not_stale_for_being_left_out(world: World) -> None:
     world.maven.jars = {}
     lock = locked(world, omit=["graphframes"])

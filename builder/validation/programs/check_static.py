@@ -110,7 +110,7 @@ def versions(cluster: Cluster, proof: Proof) -> None:
     import horovod.tensorflow as hvd
     import tensorflow as tf
 
-    locked = cluster.expect.components
+    locked, image = cluster.expect.components, Image()
     info = tf.sysconfig.get_build_info()
     proof.equal("TensorFlow is built for CUDA", bool(info["is_cuda_build"]), True)
     cuda, built = _numbers(locked["cuda"]), _numbers(str(info["cuda_version"]))
@@ -119,9 +119,9 @@ def versions(cluster: Cluster, proof: Proof) -> None:
     cudnn = _numbers(locked["cudnn"])
     proof.equal("cuDNN, major", _numbers(str(info["cudnn_version"]))[0], cudnn[0])
     for name, want, got in (
-        ("CUDA runtime", cuda[:2], _cuda_runtime()),
-        ("cuDNN", cudnn[:2], _cudnn()),
-        ("NCCL", _numbers(locked["nccl"])[:3], _nccl()),
+        ("CUDA runtime", cuda[:2], _cuda_runtime(image)),
+        ("cuDNN", cudnn[:2], _cudnn(image)),
+        ("NCCL", _numbers(locked["nccl"])[:3], _nccl(image)),
     ):
         proof.equal(name, got, want)
     proof.equal("Horovod has NCCL", bool(hvd.nccl_built()), True)
@@ -145,27 +145,27 @@ def _called(library: str, function: str) -> int:
     return found.value
 
 
-def _soname(pattern: str) -> str:
-    found = [name for name in Image().by_soname if re.fullmatch(pattern, name)]
+def _soname(image: Image, pattern: str) -> str:
+    found = [name for name in image.by_soname if re.fullmatch(pattern, name)]
     if len(found) != 1:
         raise Mismatch(f"{len(found)} libraries are called {pattern}: {found}")
     return found[0]
 
 
-def _cuda_runtime() -> list[int]:
-    number = _called(_soname(r"libcudart\.so\.\d+"), "cudaRuntimeGetVersion")
+def _cuda_runtime(image: Image) -> list[int]:
+    number = _called(_soname(image, r"libcudart\.so\.\d+"), "cudaRuntimeGetVersion")
     return [number // 1000, number % 1000 // 10]
 
 
-def _cudnn() -> list[int]:
-    number = _called(_soname(r"libcudnn\.so\.\d+"), "cudnnGetVersion")
+def _cudnn(image: Image) -> list[int]:
+    number = _called(_soname(image, r"libcudnn\.so\.\d+"), "cudnnGetVersion")
     # 8.9.4 is 8904; from cuDNN 9 on, 9.28.0 is 92800.
     major = number // 10000 if number >= 90000 else number // 1000
     return [major, number % 10000 // 100 if number >= 90000 else number % 1000 // 100]
 
 
-def _nccl() -> list[int]:
-    number = _called(_soname(r"libnccl\.so\.\d+"), "ncclGetVersion")
+def _nccl(image: Image) -> list[int]:
+    number = _called(_soname(image, r"libnccl\.so\.\d+"), "ncclGetVersion")
     return [number // 10000, number % 10000 // 100, number % 100]
 
 
