@@ -17,7 +17,7 @@ from builder.validation.catalog import CHECKS
 from builder.validation.session import Subject, validate
 from builder.workshop import Workshop
 from tests.conftest import GPU_RUNTIME, Runtime
-from tests.sabotage.test_sabotage import Observer, Saboteur, failed, wheel_of, with_files
+from tests.sabotage.test_sabotage import Observer, Saboteur, at_work, failed, wheel_of, with_files
 
 pytestmark = pytest.mark.cluster
 
@@ -62,11 +62,7 @@ class GpuSaboteur(Saboteur):
 
 @pytest.fixture
 def saboteur(engine: Engine, store: Store, gpu: Runtime, shop: Workshop) -> Iterator[GpuSaboteur]:
-    made = GpuSaboteur(engine, store, gpu, shop)
-    before = {thing.id for thing in engine.owned()}
-    yield made
-    made.clear()
-    assert [thing for thing in engine.owned() if thing.id not in before] == []
+    yield from at_work(GpuSaboteur(engine, store, gpu, shop))
 
 
 def test_the_real_image_is_not_refused(saboteur: GpuSaboteur) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -93,13 +94,20 @@ class Saboteur:
             self.engine.remove_image(reference)
 
 
-@pytest.fixture
-def saboteur(engine: Engine, store: Store, runtime: Runtime, shop: Workshop) -> Iterator[Saboteur]:
-    made = Saboteur(engine, store, runtime, shop)
-    before = {thing.id for thing in engine.owned()}
+AnySaboteur = TypeVar("AnySaboteur", bound=Saboteur)
+
+
+def at_work(made: AnySaboteur) -> Iterator[AnySaboteur]:
+    """Lend a saboteur; afterwards its images are gone, and nothing of ours is left."""
+    before = {thing.id for thing in made.engine.owned()}
     yield made
     made.clear()
-    assert [thing for thing in engine.owned() if thing.id not in before] == []
+    assert [thing for thing in made.engine.owned() if thing.id not in before] == []
+
+
+@pytest.fixture
+def saboteur(engine: Engine, store: Store, runtime: Runtime, shop: Workshop) -> Iterator[Saboteur]:
+    yield from at_work(Saboteur(engine, store, runtime, shop))
 
 
 def failed(report: Report) -> dict[str, str]:
