@@ -17,6 +17,7 @@ def dockerfile(plan: Plan, lock: Lock, template: str, native_wheels: Sequence[st
         "packages": sorted(f"{a.name}={a.version}" for a in lock.os),
         "wheels": sorted((*wheels, *native_wheels)),
         "pip": next(name for name in wheels if name.startswith("pip-")),
+        "linked": sorted({layer.linked for layer in plan.layers if layer.linked}),
         "config": plan.config,
     }
     return render(template, known, file="images/Dockerfile.j2")
