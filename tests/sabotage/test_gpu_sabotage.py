@@ -51,13 +51,11 @@ class GpuSaboteur(Saboteur):
         top = replace(layer, name=f"wrong-{layer.name}")
         return replace(self.runtime.plan, layers=(*self.runtime.plan.layers, top))
 
-    def wheel(self, requirement: str, linked: str = "") -> Plan:
+    def wheel(self, requirement: str) -> Plan:
         """Return the plan with another version of a package over the locked one."""
         found = wheel_of(requirement, self.store)
         key = layer_key("sabotage", [found.sha256, self.runtime.python])
-        return self.over(
-            PlannedLayer(name=found.name, source="python", key=key, wheels=(found,), linked=linked)
-        )
+        return self.over(PlannedLayer(name=found.name, source="python", key=key, wheels=(found,)))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ _BATCH = (16, 64, 64, 16)
 _REDUCED = 64 * _MIB
 
 
-def _ranks(cluster: Cluster, main: Callable[[], Any], **options: Any) -> list[dict[str, Any]]:
+def _ranks(cluster: Cluster, main: Callable[[], Any]) -> list[dict[str, Any]]:
     """Return ``main``'s answer from every rank, in order; there is a rank for each GPU."""
     from sparkdl import HorovodRunner
 
@@ -38,7 +38,7 @@ def _ranks(cluster: Cluster, main: Callable[[], Any], **options: Any) -> list[di
         return hvd.allgather_object({"host": _host(), **main()})
 
     cluster.context  # noqa: B018 - the runner takes the active session
-    found: list[dict[str, Any]] = HorovodRunner(np=cluster.slots(), **options).run(gathered)
+    found: list[dict[str, Any]] = HorovodRunner(np=cluster.slots()).run(gathered)
     if not found:
         raise Mismatch("no rank answered")
     return found

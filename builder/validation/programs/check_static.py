@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 from .cluster import Cluster
@@ -39,9 +40,15 @@ _LATER = ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "10.3"
 _CONTRACT = Path("/opt/ml/host-contract.json")
 
 
+@cache
+def _image() -> Image:
+    """Return the files of this container, which nothing changes while it is looked at."""
+    return Image()
+
+
 def libraries(cluster: Cluster, proof: Proof) -> None:
     """Every library that any ELF file needs is there, and there is one of each name."""
-    image = Image()
+    image = _image()
     proof.above("ELF files", len(image.libraries), 100)
     missing = [
         f"{library.path} needs {name}"
@@ -110,7 +117,7 @@ def versions(cluster: Cluster, proof: Proof) -> None:
     import horovod.tensorflow as hvd
     import tensorflow as tf
 
-    locked, image = cluster.expect.components, Image()
+    locked, image = cluster.expect.components, _image()
     info = tf.sysconfig.get_build_info()
     proof.equal("TensorFlow is built for CUDA", bool(info["is_cuda_build"]), True)
     cuda, built = _numbers(locked["cuda"]), _numbers(str(info["cuda_version"]))
@@ -177,7 +184,7 @@ def architectures(cluster: Cluster, proof: Proof) -> None:
     written = json.loads(_CONTRACT.read_text(encoding="utf-8"))
     proof.equal("host-contract.json", written, dict(promised))
     found = {}
-    for library in Image().libraries:
+    for library in _image().libraries:
         if not _OTHERWISE_STORED.fullmatch(library.path.name):
             code = architectures_of(library.path)
             if code.sass or code.ptx:
