@@ -1,50 +1,67 @@
-"""The OS layer: Debian's packages installed by their own dpkg, in a container without network.
+"""The system's own layers: Debian packages, unpacked by us and configured by their own dpkg.
 
-The container's image, the *seed*, is made of the same packages, unpacked but not configured: the
-essential ones, which maintainer scripts may rely on, and Python, which compiles bytecode before
-the system is finished. So nothing of the host's own system is used.
+Unpacking runs nothing, so each layer of packages is a function of them alone. Configuring runs
+their maintainer scripts, in a container without network that has those layers and nothing else;
+what changes is a layer of its own.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from builder.document import canonical_json
+from builder.containers import Root
 from builder.engine import Engine, Mount
 from builder.errors import CommandFailed
-from builder.layering import debian
+from builder.layering import debian, dpkg
+from builder.layering.dpkg import INFO
 from builder.layering.tarball import MTIME, USER_ID
-from builder.lock import Artifact, set_digest
 from builder.plan import ImageConfig, PlannedLayer, layer_key
-from builder.store import Store, link_or_copy
 
 _SECONDS: Final = 900
-_KIND: Final = "seed"
-# Raise it when other packages would be chosen from the same set.
-_SEED: Final = 1
 _EXCLUDES: Final = "\n".join(f"path-exclude=/{prefix}*" for prefix in debian.EXCLUDED)
-# The seed's files are there before dpkg knows of them, as with debootstrap: dpkg takes them over
-# when it unpacks their packages. Dependencies are only ignored until all have been unpacked.
-# What no maintainer script uses before that is removed first: dpkg links a file that it replaces
-# to another name, and for that the engine's file system copies it, and waits for the disk.
+_MOUNT: Final = "/mlr"
+# Whatever has changed has another line afterwards: a file's ctime cannot be set by anyone. What a
+# directory holds is in lines of its own.
+_SEEN: Final = r"""find . -xdev \( -path ./mlr -o -path ./proc -o -path ./sys -o -path ./dev \) \
+        -prune -o -type d -printf '%P\td %m %U:%G\n' -o -printf '%P\t%y %m %U:%G %s %C@\n' | sort"""
+# Preinst scripts run once their packages are there, not before, as with debootstrap's essential
+# packages. dpkg asks what to do about a conffile unless the new one lies beside it, and equals it.
 # force-unsafe-io: nobody keeps what a crash interrupts here, so files need not be synced.
 _SCRIPT: Final = f"""\
 set -eu
 cd /
-mkdir -p etc/dpkg/dpkg.cfg.d usr/share/man/man1 var/lib/dpkg/info var/lib/dpkg/updates
+export LC_ALL=C
+seen() {{
+    {_SEEN}
+}}
+seen > {_MOUNT}/out/before
+merged='s,^/\\(bin\\|lib\\|lib64\\|sbin\\)/,/usr/\\1/,'
+twice=$(cat {INFO}/*.list | sed "$merged" | sort | uniq -d | while IFS= read -r path; do
+    if [ -e "$path" ] && ! [ -d "$path" ]; then echo "$path"; fi
+done)
+[ -z "$twice" ] || {{ echo "two packages bring the same file:" $twice; exit 1; }}
+mkdir -p etc/dpkg/dpkg.cfg.d usr/share/man/man1 var/lib/dpkg/parts var/lib/dpkg/updates
 cat > etc/dpkg/dpkg.cfg.d/mlruntime <<'END'
 force-unsafe-io
 {_EXCLUDES}
 path-include=/usr/share/doc/*/copyright
 END
-: > var/lib/dpkg/status
+cp -r --no-preserve=mode {_MOUNT}/dpkg/. var/lib/dpkg/
 cp usr/share/base-passwd/passwd.master etc/passwd
 cp usr/share/base-passwd/group.master etc/group
-rm -rf usr/bin/python3.* usr/lib/python3.* usr/lib/*/gconv
-dpkg --force-depends --unpack /mlr/debs/*.deb
+export LC_ALL=C.UTF-8
+cat {INFO}/*.conffiles | while read -r path flag; do
+    if [ -f "$path" ]; then cp -p "$path" "$path.dpkg-new"; fi
+done
+for script in {INFO}/*.preinst; do
+    package=$(basename "$script" .preinst)
+    DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE=${{package%:*}} \\
+    DPKG_MAINTSCRIPT_ARCH=$(dpkg-query --show --showformat '${{Architecture}}' "$package") \\
+    DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= \\
+        "/$script" install
+done
 dpkg --configure --pending
 problems=$(dpkg --audit)
 [ -z "$problems" ] || {{ echo "$problems"; exit 1; }}
@@ -52,17 +69,34 @@ echo 'ml:x:{USER_ID}:{USER_ID}:ML runtime:/home/ml:/bin/bash' >> etc/passwd
 echo 'ml:x:{USER_ID}:' >> etc/group
 echo 'ml:*:{MTIME // 86400}:0:99999:7:::' >> etc/shadow
 rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- var/lib/dpkg/*-old
-tar --create --file /mlr/out/os.tar --one-file-system --sort=name --numeric-owner \\
-    --exclude=./mlr .
+export LC_ALL=C
+seen > {_MOUNT}/out/after
+cd {_MOUNT}/out
+cut -f 1 before > paths
+cut -f 1 after | comm -23 paths - > removed
+comm -13 before after | cut -f 1 | while IFS= read -r path; do
+    while [ "$path" ]; do
+        echo "$path"
+        case $path in */*) path=${{path%/*}} ;; *) path= ;; esac
+    done
+done | sort -u > changed
+tar --create --file changes.tar --directory / --no-recursion --numeric-owner \\
+    --verbatim-files-from --files-from {_MOUNT}/out/changed
 """
 # Part of the layer's key: changes when how it is made does.
 RECIPE: Final = hashlib.sha256(f"{debian.RECIPE} {_SCRIPT}".encode()).hexdigest()
 _ENVIRONMENT: Final = {
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
-    "LC_ALL": "C.UTF-8",
     "SOURCE_DATE_EPOCH": str(MTIME),
 }
+# An image must have a layer, and a container an image: the place where things are mounted.
+BLANK: Final = PlannedLayer(
+    name="blank",
+    source="files",
+    key=layer_key("files", [[], [], [_MOUNT[1:]]]),
+    directories=(_MOUNT[1:],),
+)
 CONFIG: Final = ImageConfig(
     user="0:0",
     workdir="/",
@@ -74,83 +108,50 @@ CONFIG: Final = ImageConfig(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seed:
-    """The layers of the seed: for bytecode ``python`` is enough, maintainer scripts need both.
+class Changes:
+    """What configuring has changed: a tar archive, and the paths that are gone, sorted."""
 
-    Two, so that the first can be used while the second is still unpacked: xz is slow to read.
-    """
-
-    python: PlannedLayer
-    essential: PlannedLayer
+    archive: Path
+    removed: tuple[str, ...]
 
 
-def seed(
-    store: Store,
-    packages: tuple[Artifact, ...],
-    files: Callable[[], Mapping[str, Path]],
-    python: str,
-) -> Seed:
-    """Return the seed of a system; ``python`` is the interpreter's minor version.
-
-    What packages depend on stands in their files, which are asked for by ``files`` (by sha256)
-    only if the store does not know the answer yet.
-    """
-    text = canonical_json([_SEED, set_digest(packages), python])
-    key = hashlib.sha256(text.encode()).hexdigest()
-    record = store.record(_KIND, key) or store.write_record(
-        _KIND, key, json.dumps(_groups(packages, files(), python))
-    )
-    groups = json.loads(record.read_text(encoding="utf-8"))
-    return Seed(
-        python=_unpacked("seed-python", packages, groups["python"]),
-        essential=_unpacked("seed-essential", packages, groups["essential"]),
-    )
-
-
-def _groups(
-    packages: tuple[Artifact, ...], files: Mapping[str, Path], python: str
-) -> dict[str, list[str]]:
-    controls = {a.name: debian.control(a, files[a.sha256]) for a in packages}
-    interpreter = debian.closure(controls, (n for n in (f"python{python}",) if n in controls))
-    essential = debian.essential(controls) - interpreter
-    return {"python": sorted(interpreter), "essential": sorted(essential)}
-
-
-def _unpacked(name: str, packages: tuple[Artifact, ...], names: list[str]) -> PlannedLayer:
-    chosen = tuple(a for a in packages if a.name in names)
-    key = layer_key("unpacked", [debian.RECIPE, set_digest(chosen)])
-    return PlannedLayer(name=name, source="unpacked", key=key, packages=chosen)
-
-
-def install(
+def configure(
     engine: Engine,
-    image: str,
-    packages: Iterable[tuple[Artifact, Path]],
+    root: Root,
+    packages: Iterable[dpkg.Package],
     scratch: Path,
     on_line: Callable[[str], None],
-) -> Path:
-    """Install all packages in a container of the seed; return the system as a tar archive.
-
-    Raises ``CommandFailed`` with dpkg's last words.
+) -> Changes:
+    """Configure the packages that are unpacked in ``root``; raises ``CommandFailed`` with
+    dpkg's last words.
     """
-    repository, out = _made(scratch / "debs"), _made(scratch / "out")
-    for package, path in packages:
-        link_or_copy(path, repository / package.filename)
+    notes, out = _made(scratch / "dpkg"), _made(scratch / "out")
+    for path, text in dpkg.database(packages).items():
+        (notes / path).parent.mkdir(exist_ok=True)
+        (notes / path).write_text(text, encoding="utf-8")
     result = engine.run(
-        image,
+        root.image,
         ["/bin/sh", "-c", _SCRIPT],
+        contents=root.layers,
         hostname="bootstrap",
         mounts=(
-            Mount(source=str(repository), target="/mlr/debs", read_only=True),
-            Mount(source=str(out), target="/mlr/out"),
+            Mount(source=str(notes), target=f"{_MOUNT}/dpkg", read_only=True),
+            Mount(source=str(out), target=f"{_MOUNT}/out"),
         ),
         environment=_ENVIRONMENT,
         timeout=_SECONDS,
         on_line=on_line,
     )
     if result.exit_code != 0:
-        raise CommandFailed("Debian's packages could not be installed", why=result.tail)
-    return out / "os.tar"
+        raise CommandFailed("Debian's packages could not be configured", why=result.tail)
+    removed = (out / "removed").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return Changes(archive=out / "changes.tar", removed=tuple(_topmost(removed)))
+
+
+def _topmost(paths: list[str]) -> list[str]:
+    """Return those paths, of sorted ones, whose directory is not among them."""
+    gone = frozenset(paths)
+    return [path for path in paths if path.rpartition("/")[0] not in gone]
 
 
 def _made(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """The build stage: a plan becomes an image, layer by layer, from the store's artifacts.
 
 Only what the store lacks is made. Three things run code, each in a container without network:
-Debian's packages are installed, the image's own Python compiles bytecode, and native wheels are
+Debian's packages are configured, the image's own Python compiles bytecode, and native wheels are
 built.
 """
 
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from builder import bootstrap, native, oci
-from builder.bootstrap import Seed
+from builder.bootstrap import Changes
+from builder.containers import Root
 from builder.crew import Crew
 from builder.errors import CommandFailed
-from builder.image import Image, ImageLayer
+from builder.image import Image, ImageLayer, blob_file
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
 from builder.layering.gzipped import LayerBlob
@@ -28,7 +29,12 @@ from builder.plan import Plan, PlannedLayer, Tools, built_on, interpreter_digest
 from builder.store import Store, full_disk
 from builder.workshop import Workshop
 
-TOOLS: Final = Tools(bootstrap=bootstrap.RECIPE, bytecode=bytecode.RECIPE, native=native.recipe)
+TOOLS: Final = Tools(
+    unpacking=debian.RECIPE,
+    configuring=bootstrap.RECIPE,
+    bytecode=bytecode.RECIPE,
+    native=native.recipe,
+)
 _KIND: Final = "layers"
 _STILL_SECONDS: Final = 5.0
 
@@ -81,8 +87,6 @@ class _Build:
         self.shop = shop
         self.interpreter = interpreter_digest(lock, plan.python)
         self.files: dict[str, Path] = {}
-        self.unpacking = threading.RLock()
-        self.seed: Seed | None = None
         self.done: dict[str, ImageLayer] = {}
 
     def run(self) -> tuple[ImageLayer, ...]:
@@ -144,33 +148,30 @@ class _Build:
         return bytecode.compile_missing(
             self.shop.store,
             self.shop.engine,
-            lambda: self._seed_image(self._seed().python),
+            lambda: self._root(self._with_interpreter()),
             wheels,
             python=self.plan.python,
             interpreter=self.interpreter,
             on_line=self.shop.now_and_then("compiling bytecode: "),
         )
 
-    # the seed, see ``bootstrap``
+    # what runs in the system's own layers
 
-    def _seed(self) -> Seed:
-        with self.unpacking:
-            if self.seed is None:
-                store, packages = self.shop.store, self.lock.os
-                python = self.plan.python
-                self.seed = bootstrap.seed(store, packages, lambda: self._debs(packages), python)
-            return self.seed
+    def _system(self) -> list[PlannedLayer]:
+        return [layer for layer in self.plan.layers if layer.source == "debian"]
 
-    def _debs(self, packages: tuple[Artifact, ...]) -> Mapping[str, Path]:
-        """Return the files of packages, fetching those that no missing layer has asked for."""
-        with self.unpacking:
-            missing = [a for a in packages if a.sha256 not in self.files]
-            if missing:
-                self.files |= self.shop.fetch(missing)
-            return self.files
+    def _with_interpreter(self) -> list[PlannedLayer]:
+        """Return the system's layers from the bottom up to the one with Python: enough for it."""
+        name, found = f"python{self.plan.python}", self._system()
+        top = [any(a.name == name for a in layer.packages) for layer in found].index(True)
+        return found[: top + 1]
 
-    def _seed_image(self, *planned: PlannedLayer) -> str:
-        return self.shop.stage(tuple(self._layer(p, {}) for p in planned), bootstrap.CONFIG)
+    def _root(self, planned: list[PlannedLayer]) -> Root:
+        """Return layers as what a container can start with; those that are missing are made."""
+        blank = self.shop.stage((self._layer(bootstrap.BLANK, {}),), bootstrap.CONFIG)
+        blobs = [self._layer(layer, {}).blob for layer in planned]
+        files = tuple(blob_file(self.shop.store, blob.digest) for blob in blobs)
+        return Root(image=blank, layers=files)
 
     # native builds
 
@@ -206,13 +207,13 @@ class _Build:
     def _layers(self, layers: list[PlannedLayer]) -> None:
         """Write layers side by side, those with most to read first.
 
-        Wheels need their bytecode, and that needs no more than the seed: so it is compiled while
-        the system is installed.
+        Wheels need their bytecode, and that needs no more than Python unpacked: so it is compiled
+        while the system is configured.
         """
         order = sorted(layers, key=self._weight, reverse=True)
         wheels = [layer for layer in order if layer.source == "python"]
         others = [layer for layer in order if layer.source != "python"]
-        # One more than there are cores: the system's layer waits for its container.
+        # One more than there are cores: what is configured waits for its container.
         with Crew(self.shop.threads + 1, self.shop.abort, name="layer") as crew:
             running = {crew.submit(self._layer, layer, {}): layer for layer in others}
             compiled = self._bytecode(wheels)
@@ -261,10 +262,10 @@ class _Build:
         scratch: Path,
     ) -> None:
         if layer.source == "debian":
-            debian.copy_system(self._installed(layer, scratch), writer)
-        if layer.source == "unpacked":
-            debs = self._debs(layer.packages)
-            debian.unpack(writer, [debs[a.sha256] for a in layer.packages])
+            debian.unpack(writer, [(a, self.files[a.sha256]) for a in layer.packages])
+        if layer.source == "configured":
+            changes = self._configured(layer, scratch)
+            debian.add_changes(writer, changes.archive, changes.removed)
         if layer.source == "python":
             self._write_wheels(writer, layer, compiled)
         for target, jar in layer.jars:
@@ -286,17 +287,13 @@ class _Build:
         for name, path in site.libraries(layer.linked):
             writer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
 
-    def _installed(self, layer: PlannedLayer, scratch: Path) -> Path:
-        """Return the installed system as an archive."""
-        found = self._seed()
-        # The essential packages first: the others are being unpacked for the bytecode meanwhile.
-        essential = self._layer(found.essential, {})
-        image = self.shop.stage((self._layer(found.python, {}), essential), bootstrap.CONFIG)
-        debs = self._debs(layer.packages)
-        return bootstrap.install(
+    def _configured(self, layer: PlannedLayer, scratch: Path) -> Changes:
+        """Return what configuring the system's packages changes."""
+        root = self._root(self._system())
+        return bootstrap.configure(
             self.shop.engine(),
-            image,
-            [(a, debs[a.sha256]) for a in layer.packages],
+            root,
+            [debian.read_package(a, self.files[a.sha256]) for a in layer.packages],
             scratch,
-            self.shop.now_and_then("installing Debian's packages: "),
+            self.shop.now_and_then("configuring Debian's packages: "),
         )

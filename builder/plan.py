@@ -37,7 +37,8 @@ class File:
 class PlannedLayer:
     """One layer: what it is made of, and the key that stands for its bytes.
 
-    Exactly what its ``source`` needs is filled in: ``packages`` (Debian), ``wheels`` and
+    Exactly what its ``source`` needs is filled in: ``packages`` (Debian, also those that are
+    configured in it), ``wheels`` and
     ``native`` (Python), ``jars`` and ``files`` by their path in the image. ``linked`` is the
     stack's.
     """
@@ -80,11 +81,12 @@ class Plan:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Return every artifact the image itself is made of (not those of native builds)."""
-        return tuple(
+        found = (
             artifact
             for layer in self.layers
             for artifact in (*layer.packages, *layer.wheels, *(jar for _, jar in layer.jars))
         )
+        return tuple(dict.fromkeys(found))
 
 
 def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, ...]:
@@ -113,7 +115,8 @@ class Tools:
     ``native`` returns the one that a wheel is built by.
     """
 
-    bootstrap: str
+    unpacking: str
+    configuring: str
     bytecode: str
     native: Callable[[NativeWheel], str]
 
@@ -176,12 +179,26 @@ class _Planner:
         return self._literal(layer.name, files, (), ())
 
     def _debian(self, layer: StackLayer) -> PlannedLayer:
-        key = layer_key("debian", [self.tools.bootstrap, set_digest(self.lock.os)])
-        return PlannedLayer(name=layer.name, source="debian", key=key, packages=self.lock.os)
+        wanted = frozenset(map(self._render, layer.packages))
+        others = (other for other in self.stack.layers if other.source == "debian")
+        named = frozenset(self._render(p) for other in others for p in other.packages)
+        packages = tuple(
+            a
+            for a in self.lock.os
+            if a.name in wanted or (EVERYTHING_ELSE in wanted and a.name not in named)
+        )
+        key = layer_key("debian", [self.tools.unpacking, set_digest(packages)])
+        return PlannedLayer(name=layer.name, source="debian", key=key, packages=packages)
+
+    def _configured(self, layer: StackLayer) -> PlannedLayer:
+        packages = self.lock.os
+        key = layer_key("configured", [self.tools.configuring, set_digest(packages)])
+        return PlannedLayer(name=layer.name, source="configured", key=key, packages=packages)
 
     def _python(self, layer: StackLayer) -> PlannedLayer:
         wanted = frozenset(layer.packages)
-        named = frozenset(p for other in self.stack.layers for p in other.packages)
+        others = (other for other in self.stack.layers if other.source == "python")
+        named = frozenset(p for other in others for p in other.packages)
 
         def here(name: str) -> bool:
             name = canonicalize_name(name)

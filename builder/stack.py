@@ -5,29 +5,32 @@ from typing import Final
 
 from builder.document import Place, read_yaml
 
-SOURCES: Final = ("contract", "debian", "files", "jars", "library", "python")
+SOURCES: Final = ("configured", "contract", "debian", "files", "jars", "library", "python")
 _DETAILS: Final = {
+    "configured": ((), ()),
     "contract": ((), ()),
-    "debian": ((), ()),
+    "debian": (("packages",), ()),
     "files": (("files",), ("links", "directories", "executable")),
     "jars": (("into",), ()),
     "library": (("library",), ()),
     "python": (("packages",), ("linked",)),
 }
 EVERYTHING_ELSE: Final = "*"
+# Sources whose layers share out the packages of an ecosystem.
+_SHARED_OUT: Final = ("debian", "python")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackLayer:
     """One layer of the stack.
 
-    ``source`` says where its content comes from: the variant's host contract, as a file; the
-    locked Debian packages; a folder of
-    ``images/rootfs`` with symbolic ``links`` and empty ``directories``; the locked jars, put
-    ``into`` a directory; a ``library`` of ``images/``; or Python ``packages`` by name, ``*``
-    being all that no other layer names, whose shared libraries in directories like ``linked`` (a
-    pattern below site-packages) get symbolic links where the dynamic linker looks by itself.
-    Strings may be Jinja2 templates.
+    ``source`` says where its content comes from: Debian or Python ``packages`` by name, ``*``
+    being all that no other layer of that source names; what is ``configured`` in the Debian
+    packages below; the variant's host contract, as a file; a folder of ``images/rootfs`` with
+    symbolic ``links`` and empty ``directories``; the locked jars, put ``into`` a directory; or a
+    ``library`` of ``images/``. Shared libraries of Python packages, in directories like
+    ``linked`` (a pattern below site-packages), get symbolic links where the dynamic linker looks
+    by itself. Strings may be Jinja2 templates, but for names of Python packages.
     """
 
     name: str
@@ -70,15 +73,28 @@ def parse_stack(text: str, *, file: str) -> Stack:
     for place, name in zip(top.get("layers").each(), names, strict=True):
         if names.count(name) > 1:
             raise place.fail(f"two layers are called {name!r}")
+    for source in _SHARED_OUT:
+        _shared_out(top.get("layers"), source, [x for x in layers if x.source == source])
+    sources = [layer.source for layer in layers]
+    if "debian" in sources and "configured" not in sources[sources.index("debian") :]:
+        raise top.get("layers").fail(
+            "Debian packages are unpacked, and nothing configures them",
+            hint="add a layer with `source: configured` above them",
+        )
+    return Stack(layers=layers, config=_config(top.get("config")))
+
+
+def _shared_out(place: Place, source: str, layers: list[StackLayer]) -> None:
+    """Refuse packages that are in two layers of a source, or in none."""
     owners = [p for layer in layers for p in layer.packages]
     for package in owners:
         if owners.count(package) > 1:
-            raise top.get("layers").fail(f"package {package!r} is in two layers")
-    if any(layer.source == "python" for layer in layers) and EVERYTHING_ELSE not in owners:
-        raise top.get("layers").fail(
-            "packages that no layer names have no place", hint='give one layer `packages: ["*"]`'
+            raise place.fail(f"package {package!r} is in two layers")
+    if layers and EVERYTHING_ELSE not in owners:
+        raise place.fail(
+            f"{source} packages that no layer names have no place",
+            hint='give one layer `packages: ["*"]`',
         )
-    return Stack(layers=layers, config=_config(top.get("config")))
 
 
 def _layer(place: Place) -> StackLayer:

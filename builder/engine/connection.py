@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import docker
@@ -18,6 +19,7 @@ from builder.containers import EngineInfo, ImageInfo, Mount, Owned, RunResult, c
 from builder.engine.container import Container
 from builder.engine.sdk import START_HINT, TAIL_LINES, Missing, failure, knock, reason, translated
 from builder.errors import CommandFailed, Unavailable
+from builder.layering.gzipped import inflated
 
 _LOAD_SECONDS: Final = 1800
 _DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
@@ -165,10 +167,12 @@ class Engine:
         memory: int | None = None,
         gpus: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
+        contents: Sequence[Path] = (),
     ) -> "Container":
         """Start a container and return at once; the caller must ``remove`` it.
 
-        ``memory`` is a limit in bytes; ``gpus`` the UUIDs of the host's GPUs that it is to see.
+        ``memory`` is a limit in bytes; ``gpus`` the UUIDs of the host's GPUs that it is to see;
+        ``contents`` are layers (``Root.layers``) that are unpacked into it first.
         When it cannot be started, nothing is left behind.
         """
         name = name or f"mlr-{secrets.token_hex(4)}"
@@ -188,6 +192,8 @@ class Engine:
                     labels=owned,
                     host_config=self._host_config(mounts, network, memory, gpus),
                 )
+                for layer in contents:
+                    container.put("/", inflated(layer))
                 self._api.start(name)
             except BaseException as error:
                 # "in use" means that the name is somebody else's container: leave that alone.

@@ -88,8 +88,8 @@ class Container:
         tail = deque((line for _, line in process), maxlen=TAIL_LINES)
         return RunResult(exit_code=process.exit_code(), tail="\n".join(tail))
 
-    def put(self, path: str, archive: bytes) -> None:
-        """Unpack a tar archive into an existing directory of it."""
+    def put(self, path: str, archive: bytes | Iterator[bytes]) -> None:
+        """Unpack a tar archive into an existing directory of it, also before it runs."""
         with translated(f"copying into {self.name}:{path}"):
             self._api.put_archive(self.name, path, archive)
 

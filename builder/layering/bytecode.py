@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from builder.containers import Root
 from builder.document import canonical_json
 from builder.engine import Engine, Mount
 from builder.errors import CommandFailed
@@ -37,7 +38,7 @@ def key(sha256: str, interpreter: str) -> str:
 def compile_missing(
     store: Store,
     engine: Callable[[], Engine],
-    image: Callable[[], str],
+    root: Callable[[], Root],
     wheels: Iterable[Wheel],
     *,
     python: str,
@@ -46,8 +47,8 @@ def compile_missing(
 ) -> Mapping[str, Path]:
     """Return each wheel's bytecode archive by the wheel's sha256.
 
-    Those the store lacks are compiled in one container of ``image`` (the OS layer), without
-    network; neither ``engine`` nor ``image`` is asked for when nothing is missing.
+    Those the store lacks are compiled in one container without network; ``root`` has its
+    interpreter. Neither ``engine`` nor ``root`` is asked for when nothing is missing.
     """
     wanted = {wheel.sha256: wheel for wheel in wheels}
     with store.lock(f"bytecode-{interpreter}"):
@@ -55,14 +56,14 @@ def compile_missing(
             w for w in wanted.values() if not store.record(_KIND, key(w.sha256, interpreter))
         ]
         if missing:
-            _compile(store, engine(), image(), missing, python, interpreter, on_line)
+            _compile(store, engine(), root(), missing, python, interpreter, on_line)
     return {sha: store.record_path(_KIND, key(sha, interpreter)) for sha in wanted}
 
 
 def _compile(
     store: Store,
     engine: Engine,
-    image: str,
+    root: Root,
     wheels: list[Wheel],
     python: str,
     interpreter: str,
@@ -80,8 +81,9 @@ def _compile(
             inside.append(f"/mlr/wheels/{wheel.filename}")
             mounts.append(Mount(source=str(wheel.path), target=inside[-1], read_only=True))
         result = engine.run(
-            image,
+            root.image,
             [f"python{python}", "/mlr/compile.py", "/mlr/out", site_packages(python), *inside],
+            contents=root.layers,
             mounts=tuple(mounts),
             environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
             user=f"{os.getuid()}:{os.getgid()}",

@@ -1,20 +1,21 @@
-"""Debian packages as files: an APT repository of them, what is in them, what they depend on.
+"""Debian packages, unpacked into a layer as dpkg would, and what configuring them then changes.
 
-Also the finished system, as ``bootstrap`` leaves it, put into a layer.
+Also an APT repository of some, for what installs them in a container.
 """
 
 import hashlib
 import io
 import struct
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from debian.deb822 import Deb822, Packages, PkgRelation
+from debian.deb822 import Deb822
 from debian.debfile import DebFile
 
 from builder.errors import InvalidLock, MlruntimeError
+from builder.layering.dpkg import INFO, Member, Package
 from builder.layering.keystore import normalised
 from builder.layering.tarball import LayerWriter
 from builder.lock import Artifact
@@ -33,87 +34,95 @@ _ENGINES: Final = frozenset(
 )
 # An engine mounts these; how it does that must not show.
 _MOUNTED: Final = frozenset(("dev", "proc", "run", "sys"))
-# Enters the keys of layers: changes when what is left out does.
+_WHITEOUT: Final = ".wh."
+# Enters the keys of layers: raise the number when something else is made of the same packages.
 RECIPE: Final = hashlib.sha256(
-    repr((EXCLUDED, _COPYRIGHT, _MERGED, _LEFT_OUT, sorted(_ENGINES), sorted(_MOUNTED))).encode()
+    repr((1, EXCLUDED, _COPYRIGHT, _MERGED, _LEFT_OUT, sorted(_ENGINES), sorted(_MOUNTED))).encode()
 ).hexdigest()
+
+
+def read_package(artifact: Artifact, path: Path) -> Package:
+    """Return what a package says of itself; ``InvalidLock`` if it is another one."""
+    with path.open("rb") as handle:
+        return _package(artifact, DebFile(fileobj=handle))
+
+
+def _package(artifact: Artifact, deb: DebFile) -> Package:
+    members = tuple(_control_members(deb))
+    paragraph = next(m.content.decode() for m in members if m.name == "control")
+    found = Deb822(paragraph)
+    if (found["Package"], found["Version"]) != (artifact.name, artifact.version):
+        raise InvalidLock(
+            f"{artifact.filename} is {found['Package']} {found['Version']},"
+            f" locked as {artifact.name} {artifact.version}"
+        )
+    return Package(
+        name=artifact.name,
+        multi_arch_same=found.get("Multi-Arch") == "same",
+        architecture=found["Architecture"],
+        paragraph=paragraph,
+        members=members,
+    )
+
+
+def _control_members(deb: DebFile) -> Iterator[Member]:
+    with deb.control.tgz() as archive:
+        for info in archive:
+            content = archive.extractfile(info) if info.isreg() else None
+            if content is not None:
+                name = info.name.removeprefix("./")
+                executable = bool(info.mode & 0o100)
+                yield Member(name=name, content=content.read(), executable=executable)
 
 
 def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]]) -> None:
     """Lay the packages out as a flat APT repository with an index, nothing else in it."""
     paragraphs = []
     for artifact, path in packages:
-        paragraph = Packages(control(artifact, path))
         link_or_copy(path, directory / artifact.filename)
-        paragraph["Filename"] = f"./{artifact.filename}"
-        paragraph["Size"] = str(artifact.size)
-        paragraph["SHA256"] = artifact.sha256
-        paragraphs.append(str(paragraph))
+        paragraphs.append(
+            f"{read_package(artifact, path).paragraph.rstrip()}\n"
+            f"Filename: ./{artifact.filename}\n"
+            f"Size: {artifact.size}\n"
+            f"SHA256: {artifact.sha256}\n"
+        )
     (directory / "Packages").write_text("\n".join(paragraphs), encoding="utf-8")
 
 
-def control(artifact: Artifact, path: Path) -> Deb822:
-    """Return a package's control paragraph; ``InvalidLock`` if it is another package."""
-    with path.open("rb") as handle:
-        found = DebFile(fileobj=handle).debcontrol()
-    if (found["Package"], found["Version"]) != (artifact.name, artifact.version):
-        raise InvalidLock(
-            f"{artifact.filename} is {found['Package']} {found['Version']},"
-            f" locked as {artifact.name} {artifact.version}"
-        )
-    return cast("Deb822", found)
+def unpack(writer: LayerWriter, packages: Iterable[tuple[Artifact, Path]]) -> None:
+    """Add packages to a layer: their files, and dpkg's notes on each; nothing is run.
 
-
-def essential(controls: Mapping[str, Deb822]) -> frozenset[str]:
-    """Return the packages that every Debian system has: what maintainer scripts may rely on."""
-    return closure(
-        controls, (name for name, found in controls.items() if found.get("Essential") == "yes")
-    )
-
-
-def closure(controls: Mapping[str, Deb822], names: Iterable[str]) -> frozenset[str]:
-    """Return the named packages and all that they depend on, as far as ``controls`` has them."""
-    providers: dict[str, list[str]] = {}
-    for name in sorted(controls):
-        providers.setdefault(name, []).insert(0, name)
-        for other in _mentioned(controls[name], "Provides"):
-            providers.setdefault(other, []).append(name)
-    found: set[str] = set()
-    left = sorted(names)
-    while left:
-        if (name := left.pop()) not in found:
-            found.add(name)
-            wanted = (*_mentioned(controls[name], "Pre-Depends"),
-                      *_mentioned(controls[name], "Depends"))  # fmt: skip
-            left += [providers[other][0] for other in wanted if other in providers]
-    return frozenset(found)
-
-
-def _mentioned(paragraph: Deb822, field: str) -> tuple[str, ...]:
-    """Return the names in a relation field; of alternatives, all."""
-    text = paragraph.get(field)
-    if not text:
-        return ()
-    return tuple(str(one["name"]) for group in PkgRelation.parse_relations(text) for one in group)
-
-
-def unpack(writer: LayerWriter, packages: Iterable[Path]) -> None:
-    """Add the files of packages to a layer, as they are: nothing is run or configured."""
+    What two packages have in common is added once: directories, for a system has no package that
+    brings another one's files (``bootstrap`` makes sure of it). Raises ``InvalidLock`` if a file
+    is not the package that it is locked as.
+    """
     seen: set[str] = set()
+    notes: list[Member] = []
     for link in _MERGED:
         writer.symlink(link, f"usr/{link}")
-    for path in packages:
-        with path.open("rb") as handle, DebFile(fileobj=handle).data.tgz() as archive:
-            for info in archive:
-                name = _in_usr(info.name.removeprefix("./").rstrip("/"))
-                if name in ("", ".", *_MERGED) or name in seen or _excluded(name):
-                    continue
-                seen.add(name)
-                info.name = name
-                if info.islnk():
-                    info.linkname = _in_usr(info.linkname.removeprefix("./"))
-                content = archive.extractfile(info) if info.isreg() else None
-                writer.member(info, cast("BinaryIO | None", content))
+    for artifact, path in packages:
+        with path.open("rb") as handle, DebFile(fileobj=handle) as deb:
+            package = _package(artifact, deb)
+            with deb.data.tgz() as archive:
+                notes += package.info(_files(writer, archive, seen))
+    for note in notes:
+        writer.data(f"{INFO}/{note.name}", note.content, executable=note.executable)
+
+
+def _files(writer: LayerWriter, archive: tarfile.TarFile, seen: set[str]) -> Iterator[str]:
+    """Add the files of one package; yield their paths as the package has them."""
+    for info in archive:
+        original = info.name.removeprefix("./").removeprefix(".").rstrip("/")
+        yield original
+        name = _in_usr(original)
+        if name in ("", *_MERGED) or name in seen or _not_kept(name):
+            continue
+        seen.add(name)
+        info.name = name
+        if info.islnk():
+            info.linkname = _in_usr(info.linkname.removeprefix("./"))
+        content = archive.extractfile(info) if info.isreg() else None
+        writer.member(info, cast("BinaryIO | None", content))
 
 
 def _in_usr(name: str) -> str:
@@ -121,18 +130,19 @@ def _in_usr(name: str) -> str:
     return f"usr/{name}" if slash and top in _MERGED else name
 
 
-def _excluded(name: str) -> bool:
-    return name.startswith(EXCLUDED) and name.rpartition("/")[2] != _COPYRIGHT
+def _not_kept(name: str) -> bool:
+    excluded = name.startswith(EXCLUDED) and name.rpartition("/")[2] != _COPYRIGHT
+    return excluded or name.startswith(_LEFT_OUT)
 
 
-def copy_system(archive: Path, writer: LayerWriter) -> None:
-    """Add a finished system, a tar archive of its root, to a layer.
+def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> None:
+    """Add what configuring packages has changed: a tar archive of it, and paths that are gone.
 
     Raises ``MlruntimeError`` when Java's trust store is not what can be normalised.
     """
     with tarfile.open(archive) as tar:
         for info in tar:
-            info.name = name = info.name.removeprefix("./")
+            name = info.name
             if name.startswith(_LEFT_OUT) or name in _ENGINES:
                 continue
             if name in _MOUNTED:
@@ -142,6 +152,9 @@ def copy_system(archive: Path, writer: LayerWriter) -> None:
                 store = _keystore(content.read())
                 info.size, content = len(store), cast("tarfile.ExFileObject", io.BytesIO(store))
             writer.member(info, cast("BinaryIO | None", content))
+    for path in removed:
+        folder, slash, name = path.rpartition("/")
+        writer.data(f"{folder}{slash}{_WHITEOUT}{name}", b"")
 
 
 def _keystore(data: bytes) -> bytes:

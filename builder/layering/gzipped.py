@@ -7,12 +7,13 @@ stream becomes a member.
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from isal import isal_zlib
+from isal import igzip, isal_zlib
 
 # isal's output depends on how its input is cut, so every block of a member but its last has this
 # size.
@@ -122,3 +123,10 @@ class Gzipped:
             size=self.size,
             unpacked=self.unpacked,
         )
+
+
+def inflated(path: Path) -> Iterator[bytes]:
+    """Iterate over what is in a gzip file, in blocks."""
+    with igzip.open(path) as handle:  # type: ignore[no-untyped-call]
+        while block := handle.read(BLOCK):
+            yield block

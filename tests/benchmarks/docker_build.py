@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from debian.deb822 import Deb822
+
 from builder import native
 from builder.bootstrap import CONFIG
 from builder.build import TOOLS, build
@@ -20,12 +22,13 @@ from builder.cli.stores import fetcher
 from builder.dockerfile import dockerfile
 from builder.engine import Engine
 from builder.image import load
-from builder.layering.debian import closure, control, essential, write_repository
+from builder.layering.debian import read_package, write_repository
 from builder.layering.tarball import LayerWriter
 from builder.lock import Lock, set_digest
 from builder.plan import Plan, PlannedLayer, layer_key
 from builder.store import Store
 from builder.workshop import Workshop
+from tests.benchmarks.bare_debian import bare
 from tests.benchmarks.pushing import seconds
 
 ROOT = Path(__file__).parents[2]
@@ -161,11 +164,18 @@ def _laid_out(plan: Plan, lock: Lock, warm: Store, context: Path, wheels: list[s
 
 def _give_base(engine: Engine, warm: Store, plan: Plan, lock: Lock) -> None:
     """Give the engine a bare Debian with apt, as a Dockerfile's FROM would find it; not timed."""
-    controls = {a.name: control(a, _blob(warm, a.sha256)) for a in lock.os}
-    names = essential(controls) | closure(controls, ["apt"])
+    controls = {a.name: Deb822(read_package(a, _blob(warm, a.sha256)).paragraph) for a in lock.os}
+    names = bare(controls)
     packages = tuple(a for a in lock.os if a.name in names)
-    key = layer_key("debian", [TOOLS.bootstrap, set_digest(packages)])
-    system = PlannedLayer(name="base", source="debian", key=key, packages=packages)
+    layers = tuple(
+        PlannedLayer(
+            name=source,
+            source=source,
+            key=layer_key(source, [TOOLS.unpacking, TOOLS.configuring, set_digest(packages)]),
+            packages=packages,
+        )
+        for source in ("debian", "configured")
+    )
     shop = Workshop(
         store=warm,
         fetch=fetcher(warm).fetch_all,
@@ -175,7 +185,7 @@ def _give_base(engine: Engine, warm: Store, plan: Plan, lock: Lock) -> None:
     )
     try:
         image = build(
-            replace(plan, layers=(system,), config=CONFIG),
+            replace(plan, layers=layers, config=CONFIG),
             replace(lock, os=packages),
             shop,
             reference=BASE,

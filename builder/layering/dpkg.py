@@ -1,0 +1,93 @@
+"""A Debian package as dpkg knows it once it is unpacked: its notes, and the database of them all.
+
+The formats are dpkg's own: deb-control(5), deb-triggers(5), deb-conffiles(5), and what dpkg
+1.21 and 1.22 write below ``/var/lib/dpkg``. Core: values in, text out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+INFO: Final = "var/lib/dpkg/info"
+# A conffile that has been unpacked and not yet been configured.
+_NEW: Final = "newconffile"
+_NOT_KEPT: Final = "control"
+_INTERESTS: Final = ("interest", "interest-await", "interest-noawait")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A file of a package's control archive."""
+
+    name: str
+    content: bytes
+    executable: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """The control archive of a package: its ``paragraph``, and every file of it by name."""
+
+    name: str
+    multi_arch_same: bool
+    architecture: str
+    paragraph: str
+    members: tuple[Member, ...]
+
+    @property
+    def files_name(self) -> str:
+        """Return the name that its files in dpkg's database start with."""
+        return f"{self.name}:{self.architecture}" if self.multi_arch_same else self.name
+
+    def info(self, listed: Iterable[str]) -> Iterator[Member]:
+        """Yield its files in dpkg's ``info`` directory; ``listed`` are the paths it brings."""
+        for member in self.members:
+            if member.name != _NOT_KEPT:
+                yield Member(
+                    name=f"{self.files_name}.{member.name}",
+                    content=member.content,
+                    executable=member.executable,
+                )
+        content = "".join(f"/{path or '.'}\n" for path in listed).encode()
+        yield Member(name=f"{self.files_name}.list", content=content, executable=False)
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        """Return the lines of a file of its control archive, if it is there, without comments."""
+        text = next((m.content.decode() for m in self.members if m.name == name), "")
+        return tuple(s for line in text.splitlines() if (s := line.partition("#")[0].strip()))
+
+
+def database(packages: Iterable[Package]) -> dict[str, str]:
+    """Return what dpkg writes below ``/var/lib/dpkg`` when it has unpacked packages, by path.
+
+    The files in ``info`` are not among it.
+    """
+    packages = tuple(packages)
+    return {
+        "info/format": "1\n",
+        "status": "\n".join(_status(package) for package in packages),
+        **{f"triggers/{name}": text for name, text in _triggers(packages).items()},
+    }
+
+
+def _status(package: Package) -> str:
+    # With a flag comes a conffile that is to go: none of those is in a new system.
+    conffiles = [line for line in package.lines("conffiles") if " " not in line]
+    text = f"{package.paragraph.rstrip()}\nStatus: install ok unpacked\n"
+    if conffiles:
+        text += "Conffiles:\n" + "".join(f" {path} {_NEW}\n" for path in conffiles)
+    return text
+
+
+def _triggers(packages: tuple[Package, ...]) -> Mapping[str, str]:
+    """Return dpkg's lists of who is interested in what; paths are all in one, ``File``."""
+    found: dict[str, str] = {"File": "", "Unincorp": ""}
+    for package in packages:
+        for line in package.lines("triggers"):
+            directive, _, name = line.partition(" ")
+            if directive not in _INTERESTS:
+                continue
+            who = package.files_name + ("/noawait" if directive.endswith("-noawait") else "")
+            file, entry = ("File", f"{name} {who}") if name.startswith("/") else (name, who)
+            found[file] = found.get(file, "") + f"{entry}\n"
+    return found
