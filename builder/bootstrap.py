@@ -138,6 +138,8 @@ def configure(
             Mount(source=str(notes), target=f"{_MOUNT}/dpkg", read_only=True),
             Mount(source=str(out), target=f"{_MOUNT}/out"),
         ),
+        # dpkg syncs what it notes there, four times for each package, whatever it is told.
+        tmpfs=("/var/lib/dpkg/updates",),
         environment=_ENVIRONMENT,
         timeout=_SECONDS,
         on_line=on_line,

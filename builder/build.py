@@ -7,7 +7,7 @@ built.
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -141,11 +141,13 @@ class _Build:
             found.append(wheel)
         return sorted(found, key=lambda wheel: wheel.filename)
 
-    def _bytecode(self, layers: list[PlannedLayer]) -> Mapping[str, Path]:
+    def _bytecode(
+        self, layers: list[PlannedLayer], on_compiled: Callable[[str, Path], None]
+    ) -> None:
         wheels = [wheel for layer in layers for wheel in self._wheels(layer)]
         if wheels:
             self.shop.say(f"compiling the bytecode of {len(wheels)} packages")
-        return bytecode.compile_missing(
+        bytecode.compile_missing(
             self.shop.store,
             self.shop.engine,
             lambda: self._root(self._with_interpreter()),
@@ -153,6 +155,7 @@ class _Build:
             python=self.plan.python,
             interpreter=self.interpreter,
             on_line=self.shop.now_and_then("compiling bytecode: "),
+            on_compiled=on_compiled,
         )
 
     # what runs in the system's own layers
@@ -208,16 +211,28 @@ class _Build:
         """Write layers side by side, those with most to read first.
 
         Wheels need their bytecode, and that needs no more than Python unpacked: so it is compiled
-        while the system is configured.
+        while the system is configured. A layer is written as soon as that of all its wheels is
+        there.
         """
         order = sorted(layers, key=self._weight, reverse=True)
-        wheels = [layer for layer in order if layer.source == "python"]
-        others = [layer for layer in order if layer.source != "python"]
+        left = [layer for layer in order if layer.source == "python"]
+        compiled: dict[str, Path] = {}
         # One more than there are cores: what is configured waits for its container.
         with Crew(self.shop.threads + 1, self.shop.abort, name="layer") as crew:
-            running = {crew.submit(self._layer, layer, {}): layer for layer in others}
-            compiled = self._bytecode(wheels)
-            running |= {crew.submit(self._layer, layer, compiled): layer for layer in wheels}
+            running = {
+                crew.submit(self._layer, layer, compiled): layer
+                for layer in order
+                if layer.source != "python"
+            }
+
+            def start(sha256: str, archive: Path) -> None:
+                compiled[sha256] = archive
+                for layer in tuple(left):
+                    if all(wheel.sha256 in compiled for wheel in self._wheels(layer)):
+                        left.remove(layer)
+                        running[crew.submit(self._layer, layer, compiled)] = layer
+
+            self._bytecode(list(left), start)
             for made in self._awaited(running):
                 self.done[made.name] = made
 

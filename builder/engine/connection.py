@@ -168,11 +168,15 @@ class Engine:
         gpus: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
         contents: Sequence[Path] = (),
+        cpu_shares: int | None = None,
+        tmpfs: Sequence[str] = (),
     ) -> "Container":
         """Start a container and return at once; the caller must ``remove`` it.
 
         ``memory`` is a limit in bytes; ``gpus`` the UUIDs of the host's GPUs that it is to see;
-        ``contents`` are layers (``Root.layers``) that are unpacked into it first.
+        ``contents`` are layers (``Root.layers``) that are unpacked into it first;
+        ``cpu_shares`` (1024 unless given) says how much of the processors it gets when others
+        want them, too; ``tmpfs`` are directories that it has in memory.
         When it cannot be started, nothing is left behind.
         """
         name = name or f"mlr-{secrets.token_hex(4)}"
@@ -190,7 +194,9 @@ class Engine:
                     user=user,
                     working_dir=workdir,
                     labels=owned,
-                    host_config=self._host_config(mounts, network, memory, gpus),
+                    host_config=self._host_config(
+                        mounts, network, memory, gpus, cpu_shares=cpu_shares, tmpfs=tmpfs
+                    ),
                 )
                 for layer in contents:
                     container.put("/", inflated(layer))
@@ -203,12 +209,21 @@ class Engine:
         return container
 
     def _host_config(
-        self, mounts: Sequence[Mount], network: str, memory: int | None, gpus: Sequence[str]
+        self,
+        mounts: Sequence[Mount],
+        network: str,
+        memory: int | None,
+        gpus: Sequence[str],
+        *,
+        cpu_shares: int | None,
+        tmpfs: Sequence[str],
     ) -> Any:
         asked = [docker.types.DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
         return self._api.create_host_config(
             device_requests=asked if gpus else None,
             network_mode=network,
+            cpu_shares=cpu_shares,
+            tmpfs=dict.fromkeys(tmpfs, ""),
             mem_limit=memory,
             memswap_limit=memory,
             mounts=[

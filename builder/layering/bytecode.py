@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,8 @@ _PROGRAM: Final = Path(compile_wheels.__file__)
 RECIPE: Final = hashlib.sha256(_PROGRAM.read_bytes()).hexdigest()
 _KIND: Final = "bytecode"
 _SECONDS: Final = 900
+# Of 1024: what runs beside it, one process after another, takes longer in the end.
+_CPU_SHARES: Final = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,54 +46,81 @@ def compile_missing(
     python: str,
     interpreter: str,
     on_line: Callable[[str], None],
-) -> Mapping[str, Path]:
-    """Return each wheel's bytecode archive by the wheel's sha256.
+    on_compiled: Callable[[str, Path], None],
+) -> None:
+    """Compile what the store lacks, in this order, in one container without network.
 
-    Those the store lacks are compiled in one container without network; ``root`` has its
-    interpreter. Neither ``engine`` nor ``root`` is asked for when nothing is missing.
+    ``on_compiled`` gets each wheel's sha256 and bytecode archive, as soon as it is there. ``root``
+    has the interpreter; neither ``engine`` nor ``root`` is asked for when nothing is missing.
     """
     wanted = {wheel.sha256: wheel for wheel in wheels}
     with store.lock(f"bytecode-{interpreter}"):
-        missing = [
-            w for w in wanted.values() if not store.record(_KIND, key(w.sha256, interpreter))
-        ]
+        missing = []
+        for wheel in wanted.values():
+            found = store.record(_KIND, key(wheel.sha256, interpreter))
+            if found:
+                on_compiled(wheel.sha256, found)
+            else:
+                missing.append(wheel)
         if missing:
-            _compile(store, engine(), root(), missing, python, interpreter, on_line)
-    return {sha: store.record_path(_KIND, key(sha, interpreter)) for sha in wanted}
+            compiling = _Compiling(store, missing, interpreter, on_compiled)
+            compiling.run(engine(), root(), python, on_line)
 
 
-def _compile(
-    store: Store,
-    engine: Engine,
-    root: Root,
-    wheels: list[Wheel],
-    python: str,
-    interpreter: str,
-    on_line: Callable[[str], None],
-) -> None:
-    with store.scratch() as scratch:
-        out = scratch / "out"
-        out.mkdir()
-        mounts = [Mount(source=str(out), target="/mlr/out")]
-        program = scratch / "compile_wheels.py"
-        program.write_bytes(_PROGRAM.read_bytes())
-        mounts.append(Mount(source=str(program), target="/mlr/compile.py", read_only=True))
-        inside = []
-        for wheel in sorted(wheels, key=lambda w: w.filename):
-            inside.append(f"/mlr/wheels/{wheel.filename}")
-            mounts.append(Mount(source=str(wheel.path), target=inside[-1], read_only=True))
-        result = engine.run(
-            root.image,
-            [f"python{python}", "/mlr/compile.py", "/mlr/out", site_packages(python), *inside],
-            contents=root.layers,
-            mounts=tuple(mounts),
-            environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
-            user=f"{os.getuid()}:{os.getgid()}",
-            timeout=_SECONDS,
-            on_line=on_line,
-        )
-        if result.exit_code != 0:
+class _Compiling:
+    """One container's work: the wheels whose archives it still owes."""
+
+    def __init__(
+        self,
+        store: Store,
+        wheels: list[Wheel],
+        interpreter: str,
+        on_compiled: Callable[[str, Path], None],
+    ) -> None:
+        self._store = store
+        self._owed = {wheel.filename: wheel for wheel in wheels}
+        self._interpreter = interpreter
+        self._on_compiled = on_compiled
+
+    def run(self, engine: Engine, root: Root, python: str, on_line: Callable[[str], None]) -> None:
+        with self._store.scratch() as scratch:
+            out = scratch / "out"
+            out.mkdir()
+            program = scratch / "compile_wheels.py"
+            program.write_bytes(_PROGRAM.read_bytes())
+
+            def heard(line: str) -> None:
+                on_line(line)
+                self._take(line, out)
+
+            inside = {f"/mlr/wheels/{name}": wheel for name, wheel in self._owed.items()}
+            result = engine.run(
+                root.image,
+                [f"python{python}", "/mlr/compile.py", "/mlr/out", site_packages(python), *inside],
+                contents=root.layers,
+                mounts=(
+                    Mount(source=str(out), target="/mlr/out"),
+                    Mount(source=str(program), target="/mlr/compile.py", read_only=True),
+                    *(
+                        Mount(source=str(wheel.path), target=path, read_only=True)
+                        for path, wheel in inside.items()
+                    ),
+                ),
+                environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+                user=f"{os.getuid()}:{os.getgid()}",
+                cpu_shares=_CPU_SHARES,
+                timeout=_SECONDS,
+                on_line=heard,
+            )
+        if result.exit_code != 0 or self._owed:
             raise CommandFailed("bytecode could not be compiled", why=result.tail)
-        for wheel in wheels:
-            archive = out / f"{wheel.filename}.zip"
-            store.adopt_record(archive, _KIND, key(wheel.sha256, interpreter))
+
+    def _take(self, line: str, out: Path) -> None:
+        """Keep an archive once a line says that all parts are in it."""
+        name, _, parts = line.rpartition(" ")
+        done, _, count = parts.partition("/")
+        if name in self._owed and done == count:
+            wheel = self._owed.pop(name)
+            target = key(wheel.sha256, self._interpreter)
+            self._store.adopt_record(out / f"{name}.zip", _KIND, target)
+            self._on_compiled(wheel.sha256, self._store.record_path(_KIND, target))

@@ -2,7 +2,9 @@
 
 Only that interpreter's compiler gives the bytes the image's interpreter expects, whatever Python
 runs the builder. Uses the standard library only. Arguments: OUT SITE_PACKAGES WHEEL...; for each
-wheel it writes OUT/<wheel's file name>.zip, which maps installed paths to ``.pyc`` content.
+wheel, in that order, it writes OUT/<wheel's file name>.zip, which maps installed paths to ``.pyc``
+content. It prints ``WHEEL DONE/ALL`` for each part that is done; the archive is there when the
+two numbers are equal.
 
 marshal's output depends on what else the process has interned, so every chunk of modules is
 compiled in a process of its own that has compiled nothing before (and with PYTHONHASHSEED=0):
@@ -20,13 +22,20 @@ from pathlib import Path
 from typing import NoReturn
 
 CHUNK = 150
+# A package's own tests are a fifth of all source, and nobody imports them: pytest, which does,
+# compiles them in another way, and keeps that elsewhere.
+TESTS = "tests"
 # A wheel, the same opened, where it is installed, and the members to compile.
 Job = tuple[Path, zipfile.ZipFile, str, tuple[str, ...]]
 
 
 def modules(archive: zipfile.ZipFile) -> list[str]:
-    """Return the members that end up as importable modules, sorted."""
-    return sorted(name for name in archive.namelist() if installed(name) is not None)
+    """Return the members that end up as importable modules, sorted; tests are left out."""
+    return sorted(
+        name
+        for name in archive.namelist()
+        if installed(name) is not None and TESTS not in name.split("/")[:-1]
+    )
 
 
 def installed(name: str) -> str | None:
@@ -59,39 +68,66 @@ def compile_chunk(job: Job) -> list[tuple[str, bytes]]:
     return done
 
 
+class Archives:
+    """Joins the parts of each wheel once all are there."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.parts: dict[Path, list[Path]] = {}
+        self.left: dict[Path, int] = {}
+
+    def expect(self, wheel: Path, parts: list[Path]) -> None:
+        """Note where the parts of a wheel will be; there may be none."""
+        self.parts[wheel] = parts
+        self.left[wheel] = len(parts)
+        if not parts:
+            self._told(wheel)
+
+    def done(self, wheel: Path) -> None:
+        """Note that one more part of a wheel is there."""
+        self.left[wheel] -= 1
+        self._told(wheel)
+
+    def _told(self, wheel: Path) -> None:
+        parts = self.parts[wheel]
+        if not self.left[wheel]:
+            merge(self.out / f"{wheel.name}.zip", parts)
+        done = len(parts) - self.left[wheel]
+        print(f"{wheel.name} {done}/{len(parts)}", flush=True)  # noqa: T201 - the builder reads it
+
+
 def main(out: str, site: str, wheels: list[Path]) -> None:
     """Compile all wheels, on as many cores as there are."""
-    jobs: list[Job] = []
-    for wheel in wheels:
-        archive = zipfile.ZipFile(wheel)
-        names = modules(archive)
-        jobs += [
-            (wheel, archive, site, tuple(names[i : i + CHUNK])) for i in range(0, len(names), CHUNK)
-        ]
+    archives = Archives(Path(out))
     with tempfile.TemporaryDirectory() as folder:
-        parts = [Path(folder) / str(number) for number in range(len(jobs))]
-        run(jobs, parts)
+        jobs: list[tuple[Job, Path]] = []
         for wheel in wheels:
-            own = [part for job, part in zip(jobs, parts, strict=True) if job[0] == wheel]
-            merge(Path(out) / f"{wheel.name}.zip", own)
+            archive = zipfile.ZipFile(wheel)
+            names = modules(archive)
+            chunks = [tuple(names[i : i + CHUNK]) for i in range(0, len(names), CHUNK)]
+            parts = [Path(folder) / f"{len(jobs) + i}" for i in range(len(chunks))]
+            archives.expect(wheel, parts)
+            of_wheel = ((wheel, archive, site, chunk) for chunk in chunks)
+            jobs += zip(of_wheel, parts, strict=True)
+        run(jobs, archives)
 
 
-def run(jobs: list[Job], parts: list[Path]) -> None:
+def run(jobs: list[tuple[Job, Path]], archives: Archives) -> None:
     """Compile each chunk in a child of its own, forked by a process that has no threads.
 
     A pool's threads would make that fork unsafe: a child can inherit a lock that nobody opens.
     """
-    children: dict[int, Job] = {}
-    for job, part in zip(jobs, parts, strict=True):
+    children: dict[int, Path] = {}
+    for job, part in jobs:
         while len(children) >= (os.cpu_count() or 1):
-            reap(children)
+            archives.done(reap(children))
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             child(job, part)
-        children[pid] = job
+        children[pid] = job[0]
     while children:
-        reap(children)
+        archives.done(reap(children))
 
 
 def child(job: Job, part: Path) -> NoReturn:
@@ -105,13 +141,13 @@ def child(job: Job, part: Path) -> NoReturn:
         os._exit(code)
 
 
-def reap(children: dict[int, Job]) -> None:
-    """Wait for one child; one that failed fails everything."""
+def reap(children: dict[int, Path]) -> Path:
+    """Wait for one child and return its wheel; one that failed fails everything."""
     pid, status = os.wait()
-    wheel = children.pop(pid)[0].name
+    wheel = children.pop(pid)
     if status:
-        sys.exit(f"{wheel}: its compilation ended with {os.waitstatus_to_exitcode(status)}")
-    print(wheel, flush=True)  # noqa: T201 - the builder shows it
+        sys.exit(f"{wheel.name}: its compilation ended with {os.waitstatus_to_exitcode(status)}")
+    return wheel
 
 
 def merge(path: Path, parts: list[Path]) -> None:

@@ -8,26 +8,22 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final
 
 from builder.layering.gzipped import BLOCK, Gzipped, LayerBlob
+from builder.layering.headers import header
 
 # 1980-01-01T00:00:00Z, the earliest time a zip archive can hold. One constant for every file and
 # directory: a layer whose directories carried build times would never be shared again.
 MTIME: Final = 315532800
 MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 # Enters every layer's key, as the compressor does.
-WRITER: Final = 2
+WRITER: Final = 3
 OWNED: Final = ("home/ml", "opt/ml")
 USER_ID: Final = 1000
 
 
 _BELOW_OWNED: Final = tuple(f"{path}/" for path in OWNED)
-# What fits into a plain ustar header, with room for the slash of a directory.
-_SHORT: Final = 99
-_USTAR_SIZE: Final = 8**11
-_USTAR: Final = tarfile.USTAR_FORMAT
-_PAX: Final = tarfile.PAX_FORMAT
 
 
 class LayerWriter:
@@ -121,20 +117,12 @@ class LayerWriter:
 
     def _header(self, info: tarfile.TarInfo) -> None:
         info.mtime = MTIME
-        self._out.write(info.tobuf(_header_format(info), "utf-8", "surrogateescape"))
+        self._out.write(header(info))
 
     def finish(self) -> LayerBlob:
         """Write the end of the archive and return what it became."""
         self._out.write(bytes(2 * tarfile.BLOCKSIZE))
         return self._out.finish()
-
-
-def _header_format(info: tarfile.TarInfo) -> Literal[0, 2]:
-    """Return the cheapest format that gives the same bytes as pax, which needs no records then."""
-    texts = (info.name, info.linkname)
-    if info.size < _USTAR_SIZE and all(len(t) <= _SHORT and t.isascii() for t in texts):
-        return _USTAR
-    return _PAX
 
 
 def blocks(path: Path) -> Iterator[bytes]:

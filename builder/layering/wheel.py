@@ -73,16 +73,25 @@ class Site:
 
 
 class _Sized:
-    """A stream that knows its length, as tar must at once, and hashes what it gives."""
+    """A stream that knows its length, as tar must at once, and its hash when it has been read.
 
-    def __init__(self, stream: "BinaryIO | Member", size: int) -> None:
+    ``recorded`` is what the wheel says it is, if it does: as with other installers, that goes
+    into ``RECORD`` as it is. The whole wheel's hash is locked, and each member's CRC is checked.
+    """
+
+    def __init__(self, stream: "BinaryIO | Member", size: int, recorded: str = "") -> None:
         self._stream = stream
+        self._recorded = Hash.parse(recorded) if recorded else None
         self._digest = hashlib.sha256()
         self.size = size
 
+    def _read(self, content: bytes) -> None:
+        if self._recorded is None:
+            self._digest.update(content)
+
     def read(self, size: int = -1) -> bytes:
         chunk = self._stream.read(size)
-        self._digest.update(chunk)
+        self._read(chunk)
         return chunk
 
     def write_to(self, writer: LayerWriter, path: str, *, executable: bool) -> None:
@@ -95,10 +104,12 @@ class _Sized:
 
     def _pieces(self, member: Member) -> Iterator[tuple[bytes, bytes]]:
         for plain, packed in member.pieces():
-            self._digest.update(plain)
+            self._read(plain)
             yield plain, packed
 
     def record(self, path: str) -> RecordEntry:
+        if self._recorded is not None:
+            return RecordEntry(path, self._recorded, self.size)
         encoded = urlsafe_b64encode(self._digest.digest()).decode("ascii").rstrip("=")
         return RecordEntry(path, Hash("sha256", encoded), self.size)
 
@@ -123,7 +134,7 @@ class _Wheel(WheelFile):
             mode = info.external_attr >> 16
             executable = stat.S_ISREG(mode) and bool(mode & 0o111)
             record = records.get(info.filename, (info.filename, "", ""))
-            yield record, _Sized(member, member.size), executable
+            yield record, _Sized(member, member.size, record[1]), executable
 
 
 class _Layer(WheelDestination):
