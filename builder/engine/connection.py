@@ -199,7 +199,8 @@ class Engine:
                     ),
                 )
                 for layer in contents:
-                    container.put("/", inflated(layer))
+                    with layer.open("rb") as file:
+                        container.put("/", inflated(file))
                 self._api.start(name)
             except BaseException as error:
                 # "in use" means that the name is somebody else's container: leave that alone.

@@ -114,20 +114,22 @@ def _files(writer: LayerWriter, archive: tarfile.TarFile, seen: set[str]) -> Ite
     for info in archive:
         original = info.name.removeprefix("./").removeprefix(".").rstrip("/")
         yield original
-        name = _in_usr(original)
+        name = _in_usr(original, is_directory=info.isdir())
         if name in ("", *_MERGED) or name in seen or _not_kept(name):
             continue
         seen.add(name)
+        # Of a directory that is not kept, something may be.
+        writer.directory(name.rpartition("/")[0])
         info.name = name
         if info.islnk():
-            info.linkname = _in_usr(info.linkname.removeprefix("./"))
+            info.linkname = _in_usr(info.linkname.removeprefix("./"), is_directory=False)
         content = archive.extractfile(info) if info.isreg() else None
         writer.member(info, cast("BinaryIO | None", content))
 
 
-def _in_usr(name: str) -> str:
+def _in_usr(name: str, *, is_directory: bool) -> str:
     top, slash, _ = name.partition("/")
-    return f"usr/{name}" if slash and top in _MERGED else name
+    return f"usr/{name}" if top in _MERGED and (slash or is_directory) else name
 
 
 def _not_kept(name: str) -> bool:

@@ -40,7 +40,11 @@ class Package:
         return f"{self.name}:{self.architecture}" if self.multi_arch_same else self.name
 
     def info(self, listed: Iterable[str]) -> Iterator[Member]:
-        """Yield its files in dpkg's ``info`` directory; ``listed`` are the paths it brings."""
+        """Yield its files in dpkg's ``info`` directory; ``listed`` are the paths it brings.
+
+        dpkg makes ``md5sums`` for a package that has none; this does not, and no package of
+        Debian's own lacks them.
+        """
         for member in self.members:
             if member.name != _NOT_KEPT:
                 yield Member(
@@ -71,12 +75,16 @@ def database(packages: Iterable[Package]) -> dict[str, str]:
 
 
 def _status(package: Package) -> str:
-    # With a flag comes a conffile that is to go: none of those is in a new system.
-    conffiles = [line for line in package.lines("conffiles") if " " not in line]
     text = f"{package.paragraph.rstrip()}\nStatus: install ok unpacked\n"
-    if conffiles:
-        text += "Conffiles:\n" + "".join(f" {path} {_NEW}\n" for path in conffiles)
+    if conffiles := package.lines("conffiles"):
+        text += "Conffiles:\n" + "".join(f" {_conffile(line)}\n" for line in conffiles)
     return text
+
+
+def _conffile(line: str) -> str:
+    """Return a conffile's line of the status; in its package, a flag may come first."""
+    flag, _, path = line.rpartition(" ")
+    return f"{path} {_NEW} {flag}".rstrip()
 
 
 def _triggers(packages: tuple[Package, ...]) -> Mapping[str, str]:

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from isal import igzip, isal_zlib
@@ -125,8 +124,8 @@ class Gzipped:
         )
 
 
-def inflated(path: Path) -> Iterator[bytes]:
+def inflated(file: BinaryIO) -> Iterator[bytes]:
     """Iterate over what is in a gzip file, in blocks."""
-    with igzip.open(path) as handle:  # type: ignore[no-untyped-call]
-        while block := handle.read(BLOCK):
-            yield block
+    members = igzip.IGzipFile(fileobj=file)  # type: ignore[no-untyped-call]
+    while block := members.read(BLOCK):
+        yield block

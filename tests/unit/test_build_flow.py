@@ -74,7 +74,7 @@ def toy(**changed: bytes) -> Plan:
         "cpu",
         stack,
         files,
-        tools=Tools(bootstrap="b", bytecode="c", native=lambda _: "n"),
+        tools=Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n"),
         version="1",
     )
 

@@ -14,10 +14,12 @@ from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
 from builder.plan import Plan, Tools, built_on, plan
 from builder.stack import parse_stack
 
-TOOLS = Tools(bootstrap="b", bytecode="c", native=lambda _: "n")
+TOOLS = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
 STACK = """\
 layers:
-  - {name: os, source: debian}
+  - {name: os, source: debian, packages: ["*"]}
+  - {name: libc, source: debian, packages: ["libc{{ 6 }}"]}
+  - {name: configured, source: configured}
   - name: environment
     source: files
     files: environment
@@ -143,7 +145,7 @@ def test_a_native_wheel_is_built_on_what_all_have_and_what_it_is_linked_with() -
     found = planned(before)
     wheel = next(layer for layer in found.layers if layer.native).native[0]
     names = [layer.name for layer in built_on(found, before, wheel)]
-    assert names == ["os", "environment", "numpy", "rest"]
+    assert names == ["os", "libc", "configured", "environment", "numpy", "rest"]
     own = artifact("wheel", "nvidia-cudnn")
     cpu = before.variants[0]
     more = replace(before, variants=(replace(cpu, python=(*cpu.python, own)),))
@@ -181,7 +183,9 @@ def test_a_native_wheel_changes_with_what_it_was_compiled_against() -> None:
 def test_another_interpreter_changes_every_python_layer() -> None:
     before = lock()
     after = replace(before, os=(artifact("deb", "python3.11", "2"), artifact("deb", "libc6")))
-    assert changed(planned(before), planned(after)) == {"os", "numpy", "rest", "horovod"}
+    assert changed(planned(before), planned(after)) == {
+        "os", "configured", "numpy", "rest", "horovod"
+    }  # fmt: skip
 
 
 def test_a_stand_in_is_metadata_beside_the_package_it_stands_for() -> None:
@@ -204,10 +208,22 @@ def test_a_stand_in_is_metadata_beside_the_package_it_stands_for() -> None:
     )
 
 
-def test_a_package_that_is_not_the_interpreter_changes_the_os_layer_only() -> None:
+def test_a_package_that_is_not_the_interpreter_changes_its_layer_and_what_is_configured() -> None:
     before = lock()
     after = replace(before, os=(artifact("deb", "python3.11"), artifact("deb", "libc6", "2")))
-    assert changed(planned(before), planned(after)) == {"os"}
+    assert changed(planned(before), planned(after)) == {"libc", "configured"}
+
+
+def test_debian_packages_are_shared_out_and_configured_together() -> None:
+    layers = {layer.name: layer for layer in planned(lock()).layers}
+    found = {n: [a.name for a in layers[n].packages] for n in ("os", "libc", "configured")}
+    assert found == {
+        "os": ["python3.11"],
+        "libc": ["libc6"],
+        "configured": ["python3.11", "libc6"],
+    }
+    artifacts = planned(lock()).artifacts
+    assert len(artifacts) == len(set(artifacts))
 
 
 def test_files_are_rendered_and_libraries_become_distributions() -> None:
@@ -239,7 +255,13 @@ def test_labels_name_every_component_and_what_was_left_out() -> None:
         ("source: debian", "source: debain", "did you mean 'debian'"),
         ("into:", "onto:", "did you mean 'into'"),
         ("packages: [numpy]", "packages: [horovod]", "'horovod' is in two layers"),
-        ('packages: ["*"]', "packages: [six]", "packages that no layer names have no place"),
+        (
+            'rest, source: python, packages: ["*"]',
+            "rest, source: python, packages: [six]",
+            "python packages that no layer names have no place",
+        ),
+        ('debian, packages: ["*"]', "debian, packages: [tini]", "debian packages that no layer"),
+        ("configured, source: configured", "contract, source: contract", "nothing configures them"),
         ("name: numpy", "name: rest", "two layers are called 'rest'"),
     ],
 )
@@ -270,4 +292,4 @@ def test_oci_documents() -> None:
 def test_the_shipped_stack_is_sound() -> None:
     text = (Path(__file__).parents[2] / "images" / "layers.yaml").read_text()
     stack = parse_stack(text, file="images/layers.yaml")
-    assert [layer.name for layer in stack.layers][:2] == ["os", "environment"]
+    assert [layer.name for layer in stack.layers][:4] == ["os", "java", "configured", "environment"]

@@ -1,0 +1,204 @@
+"""Debian packages as the builder unpacks them: toy packages, no engine; dpkg as the judge."""
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from builder.errors import InvalidLock
+from builder.layering import debian, dpkg
+from builder.layering.tarball import MTIME, LayerWriter
+from builder.lock import Artifact
+from tests.unit.debs import deb, tarred
+
+Pair = tuple[Artifact, Path]
+
+
+def layer(*packages: Pair) -> bytes:
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    debian.unpack(writer, packages)
+    writer.finish()
+    return target.getvalue()
+
+
+def members(packed: bytes) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        return {info.name: info for info in tar}
+
+
+def contents(packed: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        return {i.name: tar.extractfile(i).read() for i in tar if i.isreg()}  # type: ignore[union-attr]
+
+
+def test_packages_are_unpacked_into_a_merged_usr(tmp_path: Path) -> None:
+    one = deb(
+        tmp_path,
+        "one",
+        {
+            "./": b"",
+            "./bin/": b"",
+            "./bin/tool": b"x",
+            "./bin/same": (tarfile.LNKTYPE, "./bin/tool"),
+            "./lib64/": b"",
+            "./lib64/ld.so": b"x",
+            "./usr/share/man/man1/tool.1": b"left out",
+            "./usr/share/doc/one/": b"",
+            "./usr/share/doc/one/copyright": b"kept",
+            "./usr/share/doc/one/README": b"left out",
+            "./var/log/one/": b"",
+            "./etc/": b"",
+        },
+    )
+    two = deb(tmp_path, "two", {"./etc/": b"", "./etc/two": b"2"})
+    packed = layer(one, two)
+    found = members(packed)
+    kept = {name for name in found if not name.startswith("var")}
+    assert kept == {
+        "bin", "lib", "lib64", "sbin", "usr", "usr/bin", "usr/bin/tool", "usr/bin/same",
+        "usr/lib64", "usr/lib64/ld.so", "usr/share", "usr/share/doc", "usr/share/doc/one",
+        "usr/share/doc/one/copyright", "etc", "etc/two",
+    }  # fmt: skip
+    assert found["bin"].linkname == "usr/bin"
+    assert found["usr/bin/same"].linkname == "usr/bin/tool"
+    assert "var/log" not in found
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
+        names = tar.getnames()
+    assert len(names) == len(set(names))
+
+
+def test_the_same_packages_give_the_same_layer(tmp_path: Path) -> None:
+    packed = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        packed.append(layer(deb(tmp_path / name, "one", {"./etc/one": b"1"})))
+    assert packed[0] == packed[1]
+
+
+def test_a_package_under_another_name_is_refused(tmp_path: Path) -> None:
+    artifact, _ = deb(tmp_path, "one")
+    _, other = deb(tmp_path, "two")
+    with pytest.raises(InvalidLock, match=r"one_1_amd64.deb is two 1, locked as one 1"):
+        layer((artifact, other))
+
+
+# dpkg's own notes
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> list[Pair]:
+    """What dpkg has something to note of: conffiles, triggers, scripts, Multi-Arch."""
+    script = b"#!/bin/sh\nexit 0\n"
+    return [
+        deb(
+            tmp_path,
+            "one",
+            {"./": b"", "./etc/": b"", "./etc/one.conf": b"a = 1\n", "./usr/": b"",
+             "./usr/bin/": b"", "./usr/bin/one": b"1", "./usr/bin/uno": (tarfile.SYMTYPE, "one")},
+            {
+                "conffiles": b"/etc/one.conf\nremove-on-upgrade /etc/old.conf\n",
+                "triggers": b"# who wants what\ninterest-noawait /usr/share/shelf\ninterest one\n"
+                            b"interest-await all\n",
+                "postinst": script,
+                "md5sums": b"c4ca4238a0b923820dcc509a6f75849b  usr/bin/one\n",
+            },
+            Priority="required",
+        ),
+        deb(
+            tmp_path,
+            "libtwo",
+            {"./": b"", "./usr/": b"", "./usr/lib/": b"", "./usr/lib/libtwo.so": b"2"},
+            {"triggers": b"activate-noawait ldconfig\ninterest /usr/share/other\n"
+                         b"interest-noawait all\n", "prerm": script,
+             "md5sums": b"c81e728d9d4c2f636f067f89cc14862c  usr/lib/libtwo.so\n"},
+            Multi_Arch="same",
+            Depends="one (>= 1)",
+        ),
+    ]  # fmt: skip
+
+
+def _unpacked_by_dpkg(packages: list[Pair], root: Path) -> Path:
+    """Let the host's dpkg unpack packages into a directory; return its database."""
+    database = root / "var/lib/dpkg"
+    (database / "info").mkdir(parents=True)
+    (database / "updates").mkdir()
+    (database / "status").touch()
+    paths = [str(path) for _, path in packages]
+    subprocess.run(
+        ["dpkg", f"--root={root}", "--force-not-root,depends,bad-path,architecture",
+         "--log=/dev/null", "--unpack", *paths],
+        check=True, capture_output=True, env={**os.environ, "PATH": f"{os.environ['PATH']}:/sbin"},
+    )  # fmt: skip
+    return database
+
+
+def _as_sets(status: str) -> set[frozenset[str]]:
+    """Return the paragraphs, each as its fields: dpkg puts those in an order of its own."""
+    joined = status.replace("\n ", "\0")
+    return {frozenset(part.splitlines()) for part in joined.split("\n\n") if part}
+
+
+needs_dpkg = pytest.mark.skipif(
+    shutil.which("dpkg") is None or os.geteuid() != 0, reason="needs dpkg, and root for it"
+)
+
+
+@pytest.mark.starts
+@needs_dpkg
+def test_what_is_noted_of_packages_is_what_dpkg_notes(packages: list[Pair], tmp_path: Path) -> None:
+    theirs = _unpacked_by_dpkg(packages, tmp_path / "root")
+    ours = dpkg.database(debian.read_package(*pair) for pair in packages)
+    assert _as_sets(ours.pop("status")) == _as_sets((theirs / "status").read_text())
+    for path, text in ours.items():
+        assert sorted(text.splitlines()) == sorted((theirs / path).read_text().splitlines()), path
+    triggers = {path.name for path in (theirs / "triggers").iterdir()} - {"Lock"}
+    assert triggers == {p.removeprefix("triggers/") for p in ours if p.startswith("triggers/")}
+    info = {
+        name.removeprefix(f"{dpkg.INFO}/"): content
+        for name, content in contents(layer(*packages)).items()
+        if name.startswith(dpkg.INFO)
+    }
+    found = {p.name: p for p in (theirs / "info").iterdir() if p.name != "format"}
+    assert info == {name: path.read_bytes() for name, path in found.items()}
+    modes = members(layer(*packages))
+    for name, path in found.items():
+        assert modes[f"{dpkg.INFO}/{name}"].mode == path.stat().st_mode & 0o777, name
+
+
+# what configuring changes
+
+
+def test_nothing_of_the_engine_is_among_the_changes(tmp_path: Path) -> None:
+    archive = tmp_path / "changes.tar"
+    archive.write_bytes(
+        tarred(
+            {
+                ".dockerenv": b"",
+                "dev/": b"",
+                "dev/null": b"",
+                "etc/": b"",
+                "etc/hosts": b"127.0.0.1",
+                "etc/passwd": b"root",
+                "run/": b"",
+                "tmp/": b"",
+                "tmp/hsperfdata_root": b"",
+                "var/log/dpkg.log": b"today",
+            }
+        )
+    )
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    debian.add_changes(writer, archive, ["etc/gone", "usr/bin/old"])
+    writer.finish()
+    found = members(target.getvalue())
+    assert set(found) == {
+        "dev", "etc", "etc/passwd", "run", "tmp", "etc/.wh.gone", "usr", "usr/bin",
+        "usr/bin/.wh.old",
+    }  # fmt: skip
+    assert {info.mtime for info in found.values()} == {MTIME}
+    assert found["run"].mode == 0o755
