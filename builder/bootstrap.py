@@ -55,13 +55,12 @@ export LC_ALL=C.UTF-8
 cat {INFO}/*.conffiles | while read -r path flag; do
     if [ -f "$path" ]; then cp -p "$path" "$path.dpkg-new"; fi
 done
-for script in {INFO}/*.preinst; do
-    package=$(basename "$script" .preinst)
+while read -r package architecture; do
     DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE=${{package%:*}} \\
-    DPKG_MAINTSCRIPT_ARCH=$(dpkg-query --show --showformat '${{Architecture}}' "$package") \\
-    DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= \\
-        "/$script" install
-done
+    DPKG_MAINTSCRIPT_ARCH=$architecture DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \\
+    DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= \\
+        "/{INFO}/$package.preinst" install </dev/null
+done < {_MOUNT}/preinst
 dpkg --configure --pending
 problems=$(dpkg --audit)
 [ -z "$problems" ] || {{ echo "$problems"; exit 1; }}
@@ -125,7 +124,9 @@ def configure(
     """Configure the packages that are unpacked in ``root``; raises ``CommandFailed`` with
     dpkg's last words.
     """
-    notes, out = _made(scratch / "dpkg"), _made(scratch / "out")
+    packages = tuple(packages)
+    notes, out, preinst = _made(scratch / "dpkg"), _made(scratch / "out"), scratch / "preinst"
+    preinst.write_text("".join(f"{p.files_name} {p.architecture}\n" for p in packages if p.preinst))
     for path, text in dpkg.database(packages).items():
         (notes / path).parent.mkdir(exist_ok=True)
         (notes / path).write_text(text, encoding="utf-8")
@@ -136,6 +137,7 @@ def configure(
         hostname="bootstrap",
         mounts=(
             Mount(source=str(notes), target=f"{_MOUNT}/dpkg", read_only=True),
+            Mount(source=str(preinst), target=f"{_MOUNT}/preinst", read_only=True),
             Mount(source=str(out), target=f"{_MOUNT}/out"),
         ),
         # dpkg syncs what it notes there, four times for each package, whatever it is told.

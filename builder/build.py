@@ -37,6 +37,7 @@ TOOLS: Final = Tools(
 )
 _KIND: Final = "layers"
 _STILL_SECONDS: Final = 5.0
+_NICE: Final = 10
 
 
 def build(plan: Plan, lock: Lock, shop: Workshop, *, reference: str, created: str) -> Image:
@@ -164,7 +165,12 @@ class _Build:
         return [layer for layer in self.plan.layers if layer.source == "debian"]
 
     def _with_interpreter(self) -> list[PlannedLayer]:
-        """Return the system's layers from the bottom up to the one with Python: enough for it."""
+        """Return the system's layers from the bottom up to the one with Python: enough for it.
+
+        The others come first all the same: what is configured needs them sooner.
+        """
+        for layer in self._system():
+            self._layer(layer, {})
         name, found = f"python{self.plan.python}", self._system()
         top = [any(a.name == name for a in layer.packages) for layer in found].index(True)
         return found[: top + 1]
@@ -210,15 +216,19 @@ class _Build:
     def _layers(self, layers: list[PlannedLayer]) -> None:
         """Write layers side by side, those with most to read first.
 
-        Wheels need their bytecode, and that needs no more than Python unpacked: so it is compiled
-        while the system is configured. A layer is written as soon as that of all its wheels is
-        there.
+        The longest way is the system's, from unpacking to configuring, so all else gives way to
+        it: bytecode is compiled while the system is configured, and a layer of wheels is written
+        as soon as that of all its wheels is there.
         """
         order = sorted(layers, key=self._weight, reverse=True)
         left = [layer for layer in order if layer.source == "python"]
         compiled: dict[str, Path] = {}
-        # One more than there are cores: what is configured waits for its container.
-        with Crew(self.shop.threads + 1, self.shop.abort, name="layer") as crew:
+        threads, abort = self.shop.threads, self.shop.abort
+        with (
+            # One more than there are cores: what is configured waits for its container.
+            Crew(threads + 1, abort, name="layer") as crew,
+            Crew(threads, abort, name="wheels", nice=_NICE) as patient,
+        ):
             running = {
                 crew.submit(self._layer, layer, compiled): layer
                 for layer in order
@@ -230,7 +240,7 @@ class _Build:
                 for layer in tuple(left):
                     if all(wheel.sha256 in compiled for wheel in self._wheels(layer)):
                         left.remove(layer)
-                        running[crew.submit(self._layer, layer, compiled)] = layer
+                        running[patient.submit(self._layer, layer, compiled)] = layer
 
             self._bytecode(list(left), start)
             for made in self._awaited(running):

@@ -1,5 +1,8 @@
 """Threads that end with the block that uses them, also when that fails or is interrupted."""
 
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
@@ -9,6 +12,11 @@ from typing import Any, Final, ParamSpec, TypeVar
 GRACE_SECONDS: Final = 10.0
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _give_way(nice: int) -> None:
+    if nice and sys.platform == "linux":  # elsewhere it would be the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 class Crew:
@@ -26,8 +34,12 @@ class Crew:
         *,
         grace: float = GRACE_SECONDS,
         name: str = "crew",
+        nice: int = 0,
     ) -> None:
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+        """``nice`` is how far its threads give way to others, as in nice(1); Linux has that."""
+        self._pool = ThreadPoolExecutor(
+            size, thread_name_prefix=name, initializer=_give_way, initargs=(nice,)
+        )
         self._abort = abort
         self._grace = grace
         self._jobs: list[Future[Any]] = []

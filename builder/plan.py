@@ -7,6 +7,7 @@ its artifacts has been downloaded. Equal keys, equal bytes.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -179,16 +180,25 @@ class _Planner:
         return self._literal(layer.name, files, (), ())
 
     def _debian(self, layer: StackLayer) -> PlannedLayer:
-        wanted = frozenset(map(self._render, layer.packages))
-        others = (other for other in self.stack.layers if other.source == "debian")
-        named = frozenset(self._render(p) for other in others for p in other.packages)
-        packages = tuple(
-            a
-            for a in self.lock.os
-            if a.name in wanted or (EVERYTHING_ELSE in wanted and a.name not in named)
-        )
+        packages = tuple(a for a in self.lock.os if self._layer_of(a.name) == layer.name)
         key = layer_key("debian", [self.tools.unpacking, set_digest(packages)])
         return PlannedLayer(name=layer.name, source="debian", key=key, packages=packages)
+
+    def _layer_of(self, package: str) -> str:
+        """Return the name of the layer that a Debian package is in."""
+        system = [layer for layer in self.stack.layers if layer.source == "debian"]
+        found = [
+            layer.name
+            for layer in system
+            for pattern in map(self._render, layer.packages)
+            if pattern != EVERYTHING_ELSE and fnmatchcase(package, pattern)
+        ]
+        if len(set(found)) > 1:
+            raise InvalidDefinition(
+                f"package {package!r} is in two layers, {' and '.join(sorted(set(found)))}",
+                where="images/layers.yaml",
+            )
+        return found[0] if found else next(x.name for x in system if EVERYTHING_ELSE in x.packages)
 
     def _configured(self, layer: StackLayer) -> PlannedLayer:
         packages = self.lock.os

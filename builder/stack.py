@@ -24,13 +24,14 @@ _SHARED_OUT: Final = ("debian", "python")
 class StackLayer:
     """One layer of the stack.
 
-    ``source`` says where its content comes from: Debian or Python ``packages`` by name, ``*``
-    being all that no other layer of that source names; what is ``configured`` in the Debian
-    packages below; the variant's host contract, as a file; a folder of ``images/rootfs`` with
-    symbolic ``links`` and empty ``directories``; the locked jars, put ``into`` a directory; or a
-    ``library`` of ``images/``. Shared libraries of Python packages, in directories like
-    ``linked`` (a pattern below site-packages), get symbolic links where the dynamic linker looks
-    by itself. Strings may be Jinja2 templates, but for names of Python packages.
+    ``source`` says where its content comes from: Debian or Python ``packages`` by name (Debian's
+    also by pattern), ``*`` being all that no other layer of that source names; what is
+    ``configured`` in the Debian packages below; the variant's host contract, as a file; a folder
+    of ``images/rootfs`` with symbolic ``links`` and empty ``directories``; the locked jars, put
+    ``into`` a directory; or a ``library`` of ``images/``. Shared libraries of Python packages, in
+    directories like ``linked`` (a pattern below site-packages), get symbolic links where the
+    dynamic linker looks by itself. Strings may be Jinja2 templates, but for names of Python
+    packages.
     """
 
     name: str

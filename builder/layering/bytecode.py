@@ -106,7 +106,9 @@ class _Compiling:
                         for path, wheel in inside.items()
                     ),
                 ),
-                environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+                # Where there is no more than Python, there is neither a locale nor a /tmp.
+                environment={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+                tmpfs=("/tmp",),
                 user=f"{os.getuid()}:{os.getgid()}",
                 cpu_shares=_CPU_SHARES,
                 timeout=_SECONDS,

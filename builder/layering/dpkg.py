@@ -39,6 +39,11 @@ class Package:
         """Return the name that its files in dpkg's database start with."""
         return f"{self.name}:{self.architecture}" if self.multi_arch_same else self.name
 
+    @property
+    def preinst(self) -> bool:
+        """Return whether it has a script that is to run before it is unpacked."""
+        return any(member.name == "preinst" for member in self.members)
+
     def info(self, listed: Iterable[str]) -> Iterator[Member]:
         """Yield its files in dpkg's ``info`` directory; ``listed`` are the paths it brings.
 

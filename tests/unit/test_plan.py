@@ -261,6 +261,11 @@ def test_labels_name_every_component_and_what_was_left_out() -> None:
             "python packages that no layer names have no place",
         ),
         ('debian, packages: ["*"]', "debian, packages: [tini]", "debian packages that no layer"),
+        (
+            'packages: ["libc{{ 6 }}"]',
+            'packages: ["lib*"]}\n  - {name: two, source: debian, packages: [libc6]',
+            "package 'libc6' is in two layers, libc and two",
+        ),
         ("configured, source: configured", "contract, source: contract", "nothing configures them"),
         ("name: numpy", "name: rest", "two layers are called 'rest'"),
     ],
@@ -292,4 +297,4 @@ def test_oci_documents() -> None:
 def test_the_shipped_stack_is_sound() -> None:
     text = (Path(__file__).parents[2] / "images" / "layers.yaml").read_text()
     stack = parse_stack(text, file="images/layers.yaml")
-    assert [layer.name for layer in stack.layers][:4] == ["os", "java", "configured", "environment"]
+    assert [layer.name for layer in stack.layers][:4] == ["interpreter", "os", "java", "configured"]

@@ -1,0 +1,151 @@
+"""Configuring Debian packages: the locked ones, and toy packages among them."""
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder import bootstrap
+from builder.build import cached_layer
+from builder.containers import Root
+from builder.engine import Engine
+from builder.errors import CommandFailed
+from builder.image import ImageLayer
+from builder.layering import debian
+from builder.layering.tarball import LayerWriter
+from builder.lock import Artifact
+from builder.plan import ImageConfig
+from builder.store import Store
+from builder.workshop import Workshop
+from tests.conftest import Runtime
+from tests.unit.debs import Content, deb
+
+pytestmark = pytest.mark.engine
+
+Configure = Callable[..., bootstrap.Changes]
+
+
+def blob(store: Store, digest: str) -> Path:
+    path = store.blob(digest.removeprefix("sha256:"))
+    assert path is not None
+    return path
+
+
+@pytest.fixture
+def configure(
+    runtime: Runtime, engine: Engine, store: Store, shop: Workshop, tmp_path: Path
+) -> Configure:
+    """Configure the runtime's system with more packages in it, as a build would."""
+
+    def written(name: str, fill: Callable[[LayerWriter], None]) -> ImageLayer:
+        path = tmp_path / name
+        with path.open("wb") as target:
+            writer = LayerWriter(target)
+            fill(writer)
+            made = writer.finish()
+        store.keep_blob(path, made.digest.removeprefix("sha256:"))
+        return ImageLayer(name=name, blob=made, cached=False, seconds=0)
+
+    def configured(*more: tuple[Artifact, Path]) -> bootstrap.Changes:
+        system = [layer for layer in runtime.plan.layers if layer.source == "debian"]
+        below = [cached_layer(store, layer) for layer in system]
+        toys = written("toys", lambda writer: debian.unpack(writer, more))
+        blank = written("blank", lambda writer: writer.directory("mlr"))
+        config: ImageConfig = bootstrap.CONFIG
+        root = Root(
+            image=shop.stage((blank,), config),
+            layers=tuple(blob(store, b.digest) for b in (*below, toys.blob) if b),
+        )
+        packages = [(a, blob(store, a.sha256)) for layer in system for a in layer.packages]
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        read = [debian.read_package(*pair) for pair in (*packages, *more)]
+        said: list[str] = []
+        try:
+            return bootstrap.configure(engine, root, read, scratch, said.append)
+        finally:
+            (tmp_path / "said").write_text("\n".join(said))
+
+    return configured
+
+
+def files(*paths: str) -> dict[str, Content]:
+    return dict.fromkeys(paths, b"1\n")
+
+
+def test_two_packages_with_the_same_file_are_refused(configure: Configure, tmp_path: Path) -> None:
+    toy = deb(tmp_path, "toy", files("./bin/tini", "./usr/share/doc/toy/copyright"))
+    with pytest.raises(CommandFailed, match=r"two packages bring the same file: /usr/bin/tini$"):
+        configure(toy)
+
+
+def test_a_script_that_fails_is_told_with_its_last_words(
+    configure: Configure, tmp_path: Path
+) -> None:
+    script = b"#!/bin/sh\necho 'no toys here' >&2\nexit 3\n"
+    toy = deb(tmp_path, "toy", files("./usr/bin/toy"), {"preinst": script})
+    with pytest.raises(CommandFailed, match="no toys here"):
+        configure(toy)
+
+
+def test_what_maintainer_scripts_do_is_what_changes(configure: Configure, tmp_path: Path) -> None:
+    preinst = (
+        b'#!/bin/sh\necho "$1 $DPKG_MAINTSCRIPT_NAME $DPKG_MAINTSCRIPT_PACKAGE'
+        b' $DPKG_MAINTSCRIPT_ARCH $DPKG_ROOT" > /etc/toy.preinst\n'
+    )
+    postinst = (
+        b'#!/bin/sh\nset -e\ncase $1 in\nconfigure) echo done > "/etc/toy done"; rm /usr/bin/toy;'
+        b" rm -r /usr/share/toy ;;\ntriggered) echo $2 > /etc/toy.triggered ;;\nesac\n"
+    )
+    toy = deb(
+        tmp_path,
+        "toy",
+        files("./etc/toy.conf", "./usr/bin/toy", "./usr/share/toy/a/b", "./usr/share/kept"),
+        {
+            "preinst": preinst,
+            "postinst": postinst,
+            "conffiles": b"/etc/toy.conf\n",
+            "triggers": b"interest toys\n",
+        },
+        Multi_Arch="same",
+    )
+    ring = deb(
+        tmp_path,
+        "ring",
+        files("./usr/share/ring"),
+        {"triggers": b"activate toys\n"},
+        Depends="toy",
+    )
+    changes = configure(toy, ring)
+    assert changes.removed == ("usr/bin/toy", "usr/share/toy")
+    with tarfile.open(changes.archive) as tar:
+        members = {info.name: info for info in tar}
+        toys = {n: tar.extractfile(n).read() for n in members if "toy" in n}  # type: ignore[union-attr]
+        status = tar.extractfile("var/lib/dpkg/status").read().decode()  # type: ignore[union-attr]
+    assert toys == {
+        "etc/toy.preinst": b"install preinst toy amd64 \n",
+        "etc/toy done": b"done\n",
+        "etc/toy.triggered": b"toys\n",
+    }
+    # What nothing has touched is in the layers below, and only there.
+    assert not {"usr/share/kept", "etc/toy.conf", "usr/bin/bash"} & set(members)
+    assert {"usr/share", "usr/bin", "etc"} <= set(members)
+    assert members["etc/shadow"].mode == 0o640
+    paragraphs = {part.split("\n")[0]: part for part in status.split("\n\n") if part}
+    assert all("\nStatus: install ok installed\n" in text for text in paragraphs.values())
+    # The conffile is known by its md5, so that an upgrade can see whether it was edited.
+    assert "\n /etc/toy.conf b026324c6904b2a9cb4b88d6d61c81d1\n" in paragraphs["Package: toy"]
+
+
+def test_the_system_is_what_dpkg_would_have_made(runtime: Runtime, engine: Engine) -> None:
+    """Every file that a package brings is there with its md5, and dpkg finds nothing amiss."""
+    result = engine.run(
+        runtime.image,
+        ["sh", "-c", "dpkg --audit; dpkg --verify --verify-format rpm | grep -v /usr/share/; "
+         "dpkg-query --show --showformat '${db:Status-Status}\\n' | sort | uniq -c"],
+        user="0",
+        timeout=300,
+    )  # fmt: skip
+    counted = " ".join(result.tail.split())
+    assert counted == f"{len(runtime.lock.os)} installed", result.tail
