@@ -180,25 +180,26 @@ class _Planner:
         return self._literal(layer.name, files, (), ())
 
     def _debian(self, layer: StackLayer) -> PlannedLayer:
-        packages = tuple(a for a in self.lock.os if self._layer_of(a.name) == layer.name)
+        others = (other for other in self.stack.layers if other.source == "debian")
+        patterns = [
+            (other.name, self._render(pattern))
+            for other in others
+            for pattern in other.packages
+            if pattern != EVERYTHING_ELSE
+        ]
+
+        def here(name: str) -> bool:
+            owners = sorted({other for other, pattern in patterns if fnmatchcase(name, pattern)})
+            if len(owners) > 1:
+                raise InvalidDefinition(
+                    f"package {name!r} is in two layers, {' and '.join(owners)}",
+                    where="images/layers.yaml",
+                )
+            return layer.name in owners or (not owners and EVERYTHING_ELSE in layer.packages)
+
+        packages = tuple(a for a in self.lock.os if here(a.name))
         key = layer_key("debian", [self.tools.unpacking, set_digest(packages)])
         return PlannedLayer(name=layer.name, source="debian", key=key, packages=packages)
-
-    def _layer_of(self, package: str) -> str:
-        """Return the name of the layer that a Debian package is in."""
-        system = [layer for layer in self.stack.layers if layer.source == "debian"]
-        found = [
-            layer.name
-            for layer in system
-            for pattern in map(self._render, layer.packages)
-            if pattern != EVERYTHING_ELSE and fnmatchcase(package, pattern)
-        ]
-        if len(set(found)) > 1:
-            raise InvalidDefinition(
-                f"package {package!r} is in two layers, {' and '.join(sorted(set(found)))}",
-                where="images/layers.yaml",
-            )
-        return found[0] if found else next(x.name for x in system if EVERYTHING_ELSE in x.packages)
 
     def _configured(self, layer: StackLayer) -> PlannedLayer:
         packages = self.lock.os
