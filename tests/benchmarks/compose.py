@@ -17,6 +17,7 @@ from builder.store import Store
 from tests.benchmarks.docker_build import docker_build
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.pushing import push_layout, registry
+from tests.benchmarks.settled import settle
 from tests.conftest import RUNTIME, cold_store, copied
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ def measure() -> Figures:
     with tempfile.TemporaryDirectory(dir=warm.root, prefix="bench-") as folder:
         work = Path(folder)
         cold = cold_store(warm, plan, lock, work / "store")
+        settle()
         composed, result, memory = timed_build(cold.root, ROOT, work / "layout")
         again, _, _ = timed_build(cold.root, ROOT, work / "layout")
         bumped_root = _bumped(cold.root, work / "root")

@@ -12,6 +12,7 @@ from builder.store import Store
 from tests.benchmarks.compose import ROOT, cli, ratio, sizes_table, timed_build
 from tests.benchmarks.docker_build import docker_build
 from tests.benchmarks.figures import Figures
+from tests.benchmarks.settled import settle
 from tests.conftest import GPU_RUNTIME, cold_store
 
 
@@ -29,6 +30,7 @@ def measure() -> Figures:
     with tempfile.TemporaryDirectory(dir=warm.root, prefix="bench-") as folder:
         work = Path(folder)
         cold = cold_store(warm, plan, lock, work / "store")
+        settle()
         composed, result, memory = timed_build(cold.root, ROOT, work / "layout", GPU_RUNTIME, "gpu")
         again, _, _ = timed_build(cold.root, ROOT, work / "layout", GPU_RUNTIME, "gpu")
         target = f"mlruntime/bench-gpu:{os.getpid()}"

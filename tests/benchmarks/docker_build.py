@@ -30,6 +30,7 @@ from builder.store import Store
 from builder.workshop import Workshop
 from tests.benchmarks.bare_debian import bare
 from tests.benchmarks.pushing import seconds
+from tests.benchmarks.settled import settle
 
 ROOT = Path(__file__).parents[2]
 BASE = "mlruntime/bench-base:latest"
@@ -75,6 +76,7 @@ def docker_build(
     _give_base(engine, warm, plan, lock)
     try:
         with _served(mirror) as address:
+            settle()
             started = time.perf_counter()
             subprocess.run(
                 ["docker", "build", "--quiet", "--no-cache", "--network", "host",
