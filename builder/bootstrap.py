@@ -126,7 +126,9 @@ def configure(
     """
     packages = tuple(packages)
     notes, out, preinst = _made(scratch / "dpkg"), _made(scratch / "out"), scratch / "preinst"
-    preinst.write_text("".join(f"{p.files_name} {p.architecture}\n" for p in packages if p.preinst))
+    preinst.write_text(
+        "".join(f"{p.files_name} {p.architecture}\n" for p in packages if p.has("preinst"))
+    )
     for path, text in dpkg.database(packages).items():
         (notes / path).parent.mkdir(exist_ok=True)
         (notes / path).write_text(text, encoding="utf-8")

@@ -96,7 +96,6 @@ def unpack(writer: LayerWriter, packages: Iterable[tuple[Artifact, Path]]) -> No
     brings another one's files (``bootstrap`` makes sure of it). Raises ``InvalidLock`` if a file
     is not the package that it is locked as.
     """
-    seen: set[str] = set()
     notes: list[Member] = []
     for link in _MERGED:
         writer.symlink(link, f"usr/{link}")
@@ -104,27 +103,52 @@ def unpack(writer: LayerWriter, packages: Iterable[tuple[Artifact, Path]]) -> No
         with path.open("rb") as handle, DebFile(fileobj=handle) as deb:
             package = _package(artifact, deb)
             with deb.data.tgz() as archive:
-                notes += package.info(_files(writer, archive, seen))
+                notes += package.info(tuple(_files(writer, archive, package)))
     for note in notes:
         writer.data(f"{INFO}/{note.name}", note.content, executable=note.executable)
 
 
-def _files(writer: LayerWriter, archive: tarfile.TarFile, seen: set[str]) -> Iterator[str]:
-    """Add the files of one package; yield their paths as the package has them."""
+def _files(
+    writer: LayerWriter, archive: tarfile.TarFile, package: Package
+) -> Iterator[tuple[str, str]]:
+    """Add the files of one package; yield their paths as the package has them.
+
+    With each comes its MD5 if it is a file that was added, and the package does not say.
+    """
+    sums: dict[str, str] = {}
     for info in archive:
         original = info.name.removeprefix("./").removeprefix(".").rstrip("/")
-        yield original
         name = _in_usr(original, is_directory=info.isdir())
-        if name in ("", *_MERGED) or name in seen or _not_kept(name):
+        if name in ("", *_MERGED) or name in writer or _not_kept(name):
+            yield original, ""
             continue
-        seen.add(name)
-        # Of a directory that is not kept, something may be.
+        # Of a directory that is not kept, something may be; others may come later.
         writer.directory(name.rpartition("/")[0])
         info.name = name
         if info.islnk():
             info.linkname = _in_usr(info.linkname.removeprefix("./"), is_directory=False)
+            sums[name] = sums.get(info.linkname, "")
         content = archive.extractfile(info) if info.isreg() else None
-        writer.member(info, cast("BinaryIO | None", content))
+        if content is None or package.has("md5sums"):
+            writer.member(info, cast("BinaryIO | None", content))
+        else:
+            hashed = _Hashed(cast("BinaryIO", content))
+            writer.member(info, cast("BinaryIO", hashed))
+            sums[name] = hashed.md5.hexdigest()
+        yield original, sums.get(name, "")
+
+
+class _Hashed:
+    """A stream that hashes what is read, as dpkg does."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.md5 = hashlib.md5(usedforsecurity=False)
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self.md5.update(chunk)
+        return chunk
 
 
 def _in_usr(name: str, *, is_directory: bool) -> str:

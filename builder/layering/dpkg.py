@@ -12,6 +12,7 @@ INFO: Final = "var/lib/dpkg/info"
 # A conffile that has been unpacked and not yet been configured.
 _NEW: Final = "newconffile"
 _NOT_KEPT: Final = "control"
+_SUMS: Final = "md5sums"
 _INTERESTS: Final = ("interest", "interest-await", "interest-noawait")
 
 
@@ -39,26 +40,25 @@ class Package:
         """Return the name that its files in dpkg's database start with."""
         return f"{self.name}:{self.architecture}" if self.multi_arch_same else self.name
 
-    @property
-    def preinst(self) -> bool:
-        """Return whether it has a script that is to run before it is unpacked."""
-        return any(member.name == "preinst" for member in self.members)
+    def has(self, name: str) -> bool:
+        """Return whether its control archive has a file."""
+        return any(member.name == name for member in self.members)
 
-    def info(self, listed: Iterable[str]) -> Iterator[Member]:
-        """Yield its files in dpkg's ``info`` directory; ``listed`` are the paths it brings.
+    def info(self, listed: Iterable[tuple[str, str]]) -> Iterator[Member]:
+        """Yield its files in dpkg's ``info`` directory.
 
-        dpkg makes ``md5sums`` for a package that has none; this does not, and no package of
-        Debian's own lacks them.
+        ``listed`` are the paths it brings, each with its MD5 if that is known; the MD5s are only
+        used if the package has no list of them, as dpkg does.
         """
-        for member in self.members:
-            if member.name != _NOT_KEPT:
-                yield Member(
-                    name=f"{self.files_name}.{member.name}",
-                    content=member.content,
-                    executable=member.executable,
-                )
-        content = "".join(f"/{path or '.'}\n" for path in listed).encode()
-        yield Member(name=f"{self.files_name}.list", content=content, executable=False)
+        listed = tuple(listed)
+        files = [(m.name, m.content, m.executable) for m in self.members if m.name != _NOT_KEPT]
+        files.append(("list", "".join(f"/{path or '.'}\n" for path, _ in listed).encode(), False))
+        if not self.has(_SUMS):
+            sums = (f"{md5}  {path}\n" for path, md5 in listed if md5)
+            files.append((_SUMS, "".join(sums).encode(), False))
+        for name, content, executable in files:
+            name = f"{self.files_name}.{name}"
+            yield Member(name=name, content=content, executable=executable)
 
     def lines(self, name: str) -> tuple[str, ...]:
         """Return the lines of a file of its control archive, if it is there, without comments."""

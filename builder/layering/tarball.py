@@ -38,6 +38,10 @@ class LayerWriter:
         self._out = Gzipped(target)
         self._seen: set[str] = set()
 
+    def __contains__(self, path: str) -> bool:
+        """Return whether there is an entry with this path."""
+        return path in self._seen
+
     def directory(self, path: str, mode: int = 0o755) -> None:
         """Add a directory (and its parents) unless it is there already."""
         if path in self._seen or path in ("", "."):

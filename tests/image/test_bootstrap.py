@@ -127,6 +127,7 @@ def test_what_maintainer_scripts_do_is_what_changes(configure: Configure, tmp_pa
         "etc/toy.preinst": b"install preinst toy amd64 \n",
         "etc/toy done": b"done\n",
         "etc/toy.triggered": b"toys\n",
+        "var/lib/dpkg/triggers/toys": b"toy:amd64\n",
     }
     # What nothing has touched is in the layers below, and only there.
     assert not {"usr/share/kept", "etc/toy.conf", "usr/bin/bash"} & set(members)

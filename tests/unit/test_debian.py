@@ -47,6 +47,8 @@ def test_packages_are_unpacked_into_a_merged_usr(tmp_path: Path) -> None:
             "./bin/same": (tarfile.LNKTYPE, "./bin/tool"),
             "./lib64/": b"",
             "./lib64/ld.so": b"x",
+            "./usr/": b"",
+            "./usr/bin/": b"",
             "./usr/share/man/man1/tool.1": b"left out",
             "./usr/share/doc/one/": b"",
             "./usr/share/doc/one/copyright": b"kept",
@@ -112,10 +114,12 @@ def packages(tmp_path: Path) -> list[Pair]:
         deb(
             tmp_path,
             "libtwo",
-            {"./": b"", "./usr/": b"", "./usr/lib/": b"", "./usr/lib/libtwo.so": b"2"},
+            {"./": b"", "./usr/": b"", "./usr/lib/": b"", "./usr/lib/libtwo.so": b"2",
+             "./etc/": b"", "./etc/two.conf": b"", "./usr/lib/libtwo.so.0": (tarfile.LNKTYPE,
+             "./usr/lib/libtwo.so")},
             {"triggers": b"activate-noawait ldconfig\ninterest /usr/share/other\n"
                          b"interest-noawait all\n", "prerm": script,
-             "md5sums": b"c81e728d9d4c2f636f067f89cc14862c  usr/lib/libtwo.so\n"},
+             "conffiles": b"/etc/two.conf\n"},
             Multi_Arch="same",
             Depends="one (>= 1)",
         ),
