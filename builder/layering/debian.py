@@ -119,7 +119,7 @@ def _files(
     for info in archive:
         original = info.name.removeprefix("./").removeprefix(".").rstrip("/")
         name = _in_usr(original, is_directory=info.isdir())
-        if name in ("", *_MERGED) or name in writer or _not_kept(name):
+        if name in ("", *_MERGED) or name in writer or _excluded(name):
             yield original, ""
             continue
         # Of a directory that is not kept, something may be; others may come later.
@@ -156,9 +156,8 @@ def _in_usr(name: str, *, is_directory: bool) -> str:
     return f"usr/{name}" if top in _MERGED and (slash or is_directory) else name
 
 
-def _not_kept(name: str) -> bool:
-    excluded = name.startswith(EXCLUDED) and name.rpartition("/")[2] != _COPYRIGHT
-    return excluded or name.startswith(_LEFT_OUT)
+def _excluded(name: str) -> bool:
+    return name.startswith(EXCLUDED) and name.rpartition("/")[2] != _COPYRIGHT
 
 
 def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> None:
