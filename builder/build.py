@@ -89,6 +89,9 @@ class _Build:
         self.interpreter = interpreter_digest(lock, plan.python)
         self.files: dict[str, Path] = {}
         self.done: dict[str, ImageLayer] = {}
+        # What is made, or being made, in this run, by the layer's key.
+        self.making: dict[str, Future[ImageLayer]] = {}
+        self.starting = threading.Lock()
 
     def run(self) -> tuple[ImageLayer, ...]:
         for layer in self.plan.layers:
@@ -263,6 +266,19 @@ class _Build:
         )
 
     def _layer(self, layer: PlannedLayer, compiled: Mapping[str, Path]) -> ImageLayer:
+        """Return a layer: make it, or wait for the thread that does."""
+        with self.starting:
+            mine = layer.key not in self.making
+            future = self.making.setdefault(layer.key, Future())
+        if mine:
+            try:
+                future.set_result(self._make(layer, compiled))
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+        return future.result()
+
+    def _make(self, layer: PlannedLayer, compiled: Mapping[str, Path]) -> ImageLayer:
         store, started = self.shop.store, self.shop.clock()
         with store.lock(f"layer-{layer.key}"), store.scratch() as scratch, full_disk(store.root):
             # Another build may have made it while we waited for the lock.
