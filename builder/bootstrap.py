@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from builder.containers import Root
+from builder.document import canonical_json
 from builder.engine import Engine, Mount
 from builder.errors import CommandFailed
 from builder.layering import debian, dpkg
@@ -37,9 +38,9 @@ seen() {{
     {_SEEN}
 }}
 seen > {_MOUNT}/out/before
-merged='s,^/\\(bin\\|lib\\|lib64\\|sbin\\)/,/usr/\\1/,'
+merged='s,^/\\(bin\\|lib\\|lib64\\|sbin\\)\\(/\\|$\\),/usr/\\1\\2,'
 twice=$(cat {INFO}/*.list | sed "$merged" | sort | uniq -d | while IFS= read -r path; do
-    if [ -e "$path" ] && ! [ -d "$path" ]; then echo "$path"; fi
+    if [ -L "$path" ] || {{ [ -e "$path" ] && ! [ -d "$path" ]; }}; then echo "$path"; fi
 done)
 [ -z "$twice" ] || {{ echo "two packages bring the same file:" $twice; exit 1; }}
 mkdir -p etc/dpkg/dpkg.cfg.d usr/share/man/man1 var/lib/dpkg/parts var/lib/dpkg/updates
@@ -48,19 +49,19 @@ force-unsafe-io
 {_EXCLUDES}
 path-include=/usr/share/doc/*/copyright
 END
-cp -r --no-preserve=mode {_MOUNT}/dpkg/. var/lib/dpkg/
+cp -r --no-preserve=mode {_MOUNT}/notes/dpkg/. var/lib/dpkg/
 cp usr/share/base-passwd/passwd.master etc/passwd
 cp usr/share/base-passwd/group.master etc/group
 export LC_ALL=C.UTF-8
-cat {INFO}/*.conffiles | while read -r path flag; do
+while IFS= read -r path; do
     if [ -f "$path" ]; then cp -p "$path" "$path.dpkg-new"; fi
-done
+done < {_MOUNT}/notes/conffiles
 while read -r package architecture; do
     DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE=${{package%:*}} \\
     DPKG_MAINTSCRIPT_ARCH=$architecture DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \\
     DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= \\
         "/{INFO}/$package.preinst" install </dev/null
-done < {_MOUNT}/preinst
+done < {_MOUNT}/notes/preinst
 dpkg --configure --pending
 problems=$(dpkg --audit)
 [ -z "$problems" ] || {{ echo "$problems"; exit 1; }}
@@ -72,8 +73,13 @@ export LC_ALL=C
 seen > {_MOUNT}/out/after
 cd {_MOUNT}/out
 cut -f 1 before > paths
-cut -f 1 after | comm -23 paths - > removed
-comm -13 before after | cut -f 1 | while IFS= read -r path; do
+# Of what is gone, that which is still missing where its directory is still one.
+cut -f 1 after | comm -23 paths - | while IFS= read -r path; do
+    case $path in */*) parent=/${{path%/*}} ;; *) parent=/ ;; esac
+    if [ -d "$parent" ] && [ "$(readlink -f "$parent")" = "$parent" ]; then echo "$path"; fi
+done > removed
+{{ comm -13 before after | cut -f 1; sed -n 's,/[^/]*$,,p' removed; }} |
+while IFS= read -r path; do
     while [ "$path" ]; do
         echo "$path"
         case $path in */*) path=${{path%/*}} ;; *) path= ;; esac
@@ -82,13 +88,15 @@ done | sort -u > changed
 tar --create --file changes.tar --directory / --no-recursion --numeric-owner \\
     --verbatim-files-from --files-from {_MOUNT}/out/changed
 """
-# Part of the layer's key: changes when how it is made does.
-RECIPE: Final = hashlib.sha256(f"{debian.RECIPE} {_SCRIPT}".encode()).hexdigest()
 _ENVIRONMENT: Final = {
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
     "SOURCE_DATE_EPOCH": str(MTIME),
 }
+# Part of the layer's key: changes when how it is made does.
+RECIPE: Final = hashlib.sha256(
+    canonical_json([debian.RECIPE, _SCRIPT, _ENVIRONMENT]).encode()
+).hexdigest()
 # An image must have a layer, and a container an image: the place where things are mounted.
 BLANK: Final = PlannedLayer(
     name="blank",
@@ -124,13 +132,10 @@ def configure(
     """Configure the packages that are unpacked in ``root``; raises ``CommandFailed`` with
     dpkg's last words.
     """
-    packages = tuple(packages)
-    notes, out, preinst = _made(scratch / "dpkg"), _made(scratch / "out"), scratch / "preinst"
-    preinst.write_text(
-        "".join(f"{p.files_name} {p.architecture}\n" for p in packages if p.has("preinst"))
-    )
-    for path, text in dpkg.database(packages).items():
-        (notes / path).parent.mkdir(exist_ok=True)
+    notes, out = scratch / "notes", scratch / "out"
+    out.mkdir()
+    for path, text in _notes(tuple(packages)).items():
+        (notes / path).parent.mkdir(parents=True, exist_ok=True)
         (notes / path).write_text(text, encoding="utf-8")
     result = engine.run(
         root.image,
@@ -138,8 +143,7 @@ def configure(
         contents=root.layers,
         hostname="bootstrap",
         mounts=(
-            Mount(source=str(notes), target=f"{_MOUNT}/dpkg", read_only=True),
-            Mount(source=str(preinst), target=f"{_MOUNT}/preinst", read_only=True),
+            Mount(source=str(notes), target=f"{_MOUNT}/notes", read_only=True),
             Mount(source=str(out), target=f"{_MOUNT}/out"),
         ),
         # dpkg syncs what it notes there, four times for each package, whatever it is told.
@@ -151,15 +155,15 @@ def configure(
     if result.exit_code != 0:
         raise CommandFailed("Debian's packages could not be configured", why=result.tail)
     removed = (out / "removed").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return Changes(archive=out / "changes.tar", removed=tuple(_topmost(removed)))
+    return Changes(archive=out / "changes.tar", removed=tuple(removed))
 
 
-def _topmost(paths: list[str]) -> list[str]:
-    """Return those paths, of sorted ones, whose directory is not among them."""
-    gone = frozenset(paths)
-    return [path for path in paths if path.rpartition("/")[0] not in gone]
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+def _notes(packages: tuple[dpkg.Package, ...]) -> dict[str, str]:
+    """Return what the script reads, by path: dpkg's database, and what it has lists of."""
+    preinst = (f"{p.files_name} {p.architecture}\n" for p in packages if p.has("preinst"))
+    conffiles = (f"{path}\n" for p in packages for path in p.conffiles)
+    return {
+        **{f"dpkg/{path}": text for path, text in dpkg.database(packages).items()},
+        "preinst": "".join(preinst),
+        "conffiles": "".join(conffiles),
+    }

@@ -17,8 +17,8 @@ from builder import bootstrap, native, oci
 from builder.bootstrap import Changes
 from builder.containers import Root
 from builder.crew import Crew
-from builder.errors import CommandFailed
-from builder.image import Image, ImageLayer, blob_file
+from builder.errors import CommandFailed, InvalidDefinition
+from builder.image import Image, ImageLayer, blob_file, verify
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
 from builder.layering.gzipped import LayerBlob
@@ -89,8 +89,8 @@ class _Build:
         self.interpreter = interpreter_digest(lock, plan.python)
         self.files: dict[str, Path] = {}
         self.done: dict[str, ImageLayer] = {}
-        # What is made, or being made, in this run, by the layer's key.
-        self.making: dict[str, Future[ImageLayer]] = {}
+        # What is made, or being made, in this run, by the layer's name and key.
+        self.making: dict[tuple[str, str], Future[ImageLayer]] = {}
         self.starting = threading.Lock()
 
     def run(self) -> tuple[ImageLayer, ...]:
@@ -154,7 +154,7 @@ class _Build:
         bytecode.compile_missing(
             self.shop.store,
             self.shop.engine,
-            lambda: self._root(self._with_interpreter()),
+            self._interpreter,
             wheels,
             python=self.plan.python,
             interpreter=self.interpreter,
@@ -167,22 +167,29 @@ class _Build:
     def _system(self) -> list[PlannedLayer]:
         return [layer for layer in self.plan.layers if layer.source == "debian"]
 
-    def _with_interpreter(self) -> list[PlannedLayer]:
-        """Return the system's layers from the bottom up to the one with Python: enough for it.
-
-        The others come first all the same: what is configured needs them sooner.
-        """
-        for layer in self._system():
+    def _interpreter(self) -> Root:
+        """Return the system's layers from the bottom up to the one with Python, to start with."""
+        system = self._system()
+        # The others first: to configure them takes longest, and bytecode is compiled meanwhile.
+        for layer in system:
             self._layer(layer, {})
-        name, found = f"python{self.plan.python}", self._system()
-        top = [any(a.name == name for a in layer.packages) for layer in found].index(True)
-        return found[: top + 1]
+        name = f"python{self.plan.python}"
+        for number, layer in enumerate(system, start=1):
+            if any(a.name == name for a in layer.packages):
+                return self._root(system[:number])
+        raise InvalidDefinition(
+            f"no layer has the Debian package {name}",
+            where=f"runtimes/{self.plan.runtime}/runtime.yaml",
+            why="the image's own Python compiles bytecode",
+        )
 
     def _root(self, planned: list[PlannedLayer]) -> Root:
         """Return layers as what a container can start with; those that are missing are made."""
         blank = self.shop.stage((self._layer(bootstrap.BLANK, {}),), bootstrap.CONFIG)
-        blobs = [self._layer(layer, {}).blob for layer in planned]
-        files = tuple(blob_file(self.shop.store, blob.digest) for blob in blobs)
+        made = [self._layer(layer, {}) for layer in planned]
+        for layer in made:
+            verify(layer, self.shop.store)
+        files = tuple(blob_file(self.shop.store, layer.blob.digest) for layer in made)
         return Root(image=blank, layers=files)
 
     # native builds
@@ -238,14 +245,18 @@ class _Build:
                 if layer.source != "python"
             }
 
-            def start(sha256: str, archive: Path) -> None:
-                compiled[sha256] = archive
+            def start_ready() -> None:
                 for layer in tuple(left):
                     if all(wheel.sha256 in compiled for wheel in self._wheels(layer)):
                         left.remove(layer)
                         running[patient.submit(self._layer, layer, compiled)] = layer
 
-            self._bytecode(list(left), start)
+            def on_compiled(sha256: str, archive: Path) -> None:
+                compiled[sha256] = archive
+                start_ready()
+
+            start_ready()
+            self._bytecode(list(left), on_compiled)
             for made in self._awaited(running):
                 self.done[made.name] = made
 
@@ -268,8 +279,9 @@ class _Build:
     def _layer(self, layer: PlannedLayer, compiled: Mapping[str, Path]) -> ImageLayer:
         """Return a layer: make it, or wait for the thread that does."""
         with self.starting:
-            mine = layer.key not in self.making
-            future = self.making.setdefault(layer.key, Future())
+            ident = (layer.name, layer.key)
+            mine = ident not in self.making
+            future = self.making.setdefault(ident, Future())
         if mine:
             try:
                 future.set_result(self._make(layer, compiled))

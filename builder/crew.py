@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -16,7 +17,8 @@ T = TypeVar("T")
 
 def _give_way(nice: int) -> None:
     if nice and sys.platform == "linux":  # elsewhere it would be the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+        with suppress(OSError):  # a sandbox may forbid it, and nothing but speed depends on it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 class Crew:

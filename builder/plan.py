@@ -137,7 +137,8 @@ def plan(
     tool's. Raises ``InvalidDefinition`` for a stack that names what is not there.
     """
     known = variables(lock, variant)
-    planner = _Planner(lock, lock.variant(variant), stack, files, known, tools, version)
+    patterns = _patterns(stack, known)
+    planner = _Planner(lock, lock.variant(variant), patterns, files, known, tools, version)
     layers = tuple(planner.layer(layer) for layer in stack.layers)
     return Plan(
         runtime=lock.runtime,
@@ -146,6 +147,17 @@ def plan(
         layers=tuple(layer for layer in layers if not _empty(layer)),
         config=_config(stack.config, lock, variant, known),
     )
+
+
+def _patterns(stack: Stack, known: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """Return, for each source, its layers' patterns of packages: (layer, pattern)."""
+    found: dict[str, list[tuple[str, str]]] = {layer.source: [] for layer in stack.layers}
+    for layer in stack.layers:
+        for pattern in layer.packages:
+            if pattern != EVERYTHING_ELSE:
+                text = render(pattern, known, file="images/layers.yaml")
+                found[layer.source].append((layer.name, text))
+    return found
 
 
 def _empty(layer: PlannedLayer) -> bool:
@@ -164,7 +176,7 @@ def layer_key(source: str, content: Any) -> str:
 class _Planner:
     lock: Lock
     variant: Variant
-    stack: Stack
+    patterns: Mapping[str, list[tuple[str, str]]]
     files: Mapping[str, bytes]
     known: dict[str, Any]
     tools: Tools
@@ -179,16 +191,12 @@ class _Planner:
         files = (File(path=CONTRACT_PATH, content=asked.to_json().encode()),) if asked else ()
         return self._literal(layer.name, files, (), ())
 
-    def _debian(self, layer: StackLayer) -> PlannedLayer:
-        others = (other for other in self.stack.layers if other.source == "debian")
-        patterns = [
-            (other.name, self._render(pattern))
-            for other in others
-            for pattern in other.packages
-            if pattern != EVERYTHING_ELSE
-        ]
+    def _here(self, layer: StackLayer) -> Callable[[str], bool]:
+        """Return whether a package, by name, is in a layer; the layers of a source share them."""
+        patterns = self.patterns[layer.source]
 
         def here(name: str) -> bool:
+            name = canonicalize_name(name) if layer.source == "python" else name
             owners = sorted({other for other, pattern in patterns if fnmatchcase(name, pattern)})
             if len(owners) > 1:
                 raise InvalidDefinition(
@@ -197,6 +205,10 @@ class _Planner:
                 )
             return layer.name in owners or (not owners and EVERYTHING_ELSE in layer.packages)
 
+        return here
+
+    def _debian(self, layer: StackLayer) -> PlannedLayer:
+        here = self._here(layer)
         packages = tuple(a for a in self.lock.os if here(a.name))
         key = layer_key("debian", [self.tools.unpacking, set_digest(packages)])
         return PlannedLayer(name=layer.name, source="debian", key=key, packages=packages)
@@ -207,14 +219,7 @@ class _Planner:
         return PlannedLayer(name=layer.name, source="configured", key=key, packages=packages)
 
     def _python(self, layer: StackLayer) -> PlannedLayer:
-        wanted = frozenset(layer.packages)
-        others = (other for other in self.stack.layers if other.source == "python")
-        named = frozenset(p for other in others for p in other.packages)
-
-        def here(name: str) -> bool:
-            name = canonicalize_name(name)
-            return name in wanted or (EVERYTHING_ELSE in wanted and name not in named)
-
+        here = self._here(layer)
         wheels = tuple(a for a in (*self.lock.python, *self.variant.python) if here(a.name))
         wheels = tuple(sorted(wheels, key=lambda a: a.name))
         native = tuple(n for n in self.variant.native if here(n.name))

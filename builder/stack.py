@@ -24,14 +24,13 @@ _SHARED_OUT: Final = ("debian", "python")
 class StackLayer:
     """One layer of the stack.
 
-    ``source`` says where its content comes from: Debian or Python ``packages`` by name (Debian's
-    also by pattern), ``*`` being all that no other layer of that source names; what is
-    ``configured`` in the Debian packages below; the variant's host contract, as a file; a folder
-    of ``images/rootfs`` with symbolic ``links`` and empty ``directories``; the locked jars, put
-    ``into`` a directory; or a ``library`` of ``images/``. Shared libraries of Python packages, in
-    directories like ``linked`` (a pattern below site-packages), get symbolic links where the
-    dynamic linker looks by itself. Strings may be Jinja2 templates, but for names of Python
-    packages.
+    ``source`` says where its content comes from: Debian or Python ``packages`` by name or pattern,
+    ``*`` being all that no other layer of that source names; what is ``configured`` in the Debian
+    packages below; the variant's host contract, as a file; a folder of ``images/rootfs`` with
+    symbolic ``links`` and empty ``directories``; the locked jars, put ``into`` a directory; or a
+    ``library`` of ``images/``. Shared libraries of Python packages, in directories like
+    ``linked`` (a pattern below site-packages), get symbolic links where the dynamic linker looks
+    by itself. Strings may be Jinja2 templates.
     """
 
     name: str
@@ -76,11 +75,11 @@ def parse_stack(text: str, *, file: str) -> Stack:
             raise place.fail(f"two layers are called {name!r}")
     for source in _SHARED_OUT:
         _shared_out(top.get("layers"), source, [x for x in layers if x.source == source])
-    sources = [layer.source for layer in layers]
-    if "debian" in sources and "configured" not in sources[sources.index("debian") :]:
+    system = [layer.source for layer in layers if layer.source in ("debian", "configured")]
+    if system and (system.count("configured"), system[-1]) != (1, "configured"):
         raise top.get("layers").fail(
-            "Debian packages are unpacked, and nothing configures them",
-            hint="add a layer with `source: configured` above them",
+            "Debian packages must be configured once, when all have been unpacked",
+            hint="give one layer `source: configured`, above all with `source: debian`",
         )
     return Stack(layers=layers, config=_config(top.get("config")))
 

@@ -199,6 +199,8 @@ class Engine:
                     ),
                 )
                 for layer in contents:
+                    if self._aborted.is_set():
+                        raise CommandFailed(f"{name} was interrupted")
                     with layer.open("rb") as file:
                         container.put("/", inflated(file))
                 self._api.start(name)

@@ -115,7 +115,11 @@ class _Compiling:
                 on_line=heard,
             )
         if result.exit_code != 0 or self._owed:
-            raise CommandFailed("bytecode could not be compiled", why=result.tail)
+            raise CommandFailed(
+                "bytecode could not be compiled",
+                why=result.tail,
+                hint="a library that Python lacks belongs into its layer in images/layers.yaml",
+            )
 
     def _take(self, line: str, out: Path) -> None:
         """Keep an archive once a line says that all parts are in it."""

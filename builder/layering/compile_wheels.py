@@ -1,4 +1,4 @@
-"""Compile the modules of wheels to bytecode. Runs inside the image's own OS layer.
+"""Compile the modules of wheels to bytecode. Runs in a container that has the image's own Python.
 
 Only that interpreter's compiler gives the bytes the image's interpreter expects, whatever Python
 runs the builder. Uses the standard library only. Arguments: OUT SITE_PACKAGES WHEEL...; for each

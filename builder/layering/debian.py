@@ -8,36 +8,33 @@ import io
 import struct
 import tarfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, cast
 
 from debian.deb822 import Deb822
 from debian.debfile import DebFile
 
 from builder.errors import InvalidLock, MlruntimeError
+from builder.layering import dpkg, keystore
 from builder.layering.dpkg import INFO, Member, Package
-from builder.layering.keystore import normalised
 from builder.layering.tarball import LayerWriter
 from builder.lock import Artifact
 from builder.store import link_or_copy
 
 CACERTS: Final = "etc/ssl/certs/java/cacerts"
 # What dpkg leaves out, and unpacking, too. OpenJDK needs its man pages' directory all the same.
-EXCLUDED: Final = ("usr/share/man/", "usr/share/info/", "usr/share/locale/", "usr/share/doc/")
-_COPYRIGHT: Final = "copyright"
+_DOC: Final = "usr/share/doc/"
+EXCLUDED: Final = ("usr/share/man/", "usr/share/info/", "usr/share/locale/", _DOC)
+_COPYRIGHT: Final = "/copyright"
 # Debian's /usr is merged: these are links into it.
 _MERGED: Final = ("bin", "lib", "lib64", "sbin")
 # Written while packages are configured, or put there by the engine; of no use in an image.
-_LEFT_OUT: Final = ("dev/", "run/", "tmp/", "var/cache/debconf/", "var/cache/ldconfig/", "var/log/")
-_ENGINES: Final = frozenset(
-    (".dockerenv", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf")
-)
-# An engine mounts these; how it does that must not show.
-_MOUNTED: Final = frozenset(("dev", "proc", "run", "sys"))
+_LEFT_OUT: Final = ("run/", "tmp/", "var/cache/debconf/", "var/cache/ldconfig/", "var/log/")
+_ENGINES: Final = frozenset(("etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"))
 _WHITEOUT: Final = ".wh."
-# Enters the keys of layers: raise the number when something else is made of the same packages.
+# Enters the keys of layers: who changes how packages are unpacked makes all of them anew.
 RECIPE: Final = hashlib.sha256(
-    repr((1, EXCLUDED, _COPYRIGHT, _MERGED, _LEFT_OUT, sorted(_ENGINES), sorted(_MOUNTED))).encode()
+    b"".join(Path(file).read_bytes() for file in (__file__, dpkg.__file__, keystore.__file__))
 ).hexdigest()
 
 
@@ -117,7 +114,7 @@ def _files(
     """
     sums: dict[str, str] = {}
     for info in archive:
-        original = info.name.removeprefix("./").removeprefix(".").rstrip("/")
+        original = "" if info.name in (".", "./") else info.name.removeprefix("./").rstrip("/")
         name = _in_usr(original, is_directory=info.isdir())
         if name in ("", *_MERGED) or name in writer or _excluded(name):
             yield original, ""
@@ -157,21 +154,23 @@ def _in_usr(name: str, *, is_directory: bool) -> str:
 
 
 def _excluded(name: str) -> bool:
-    return name.startswith(EXCLUDED) and name.rpartition("/")[2] != _COPYRIGHT
+    kept = name.startswith(_DOC) and name.endswith(_COPYRIGHT)
+    return name.startswith(EXCLUDED) and not kept
 
 
 def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> None:
     """Add what configuring packages has changed: a tar archive of it, and paths that are gone.
 
-    Raises ``MlruntimeError`` when Java's trust store is not what can be normalised.
+    The archive has the directories that these were in, too, as they are. Raises
+    ``MlruntimeError`` when Java's trust store is not what can be normalised.
     """
+    removed = tuple(removed)
+    needed = {str(parent) for path in removed for parent in PurePosixPath(path).parents}
     with tarfile.open(archive) as tar:
         for info in tar:
             name = info.name
-            if name.startswith(_LEFT_OUT) or name in _ENGINES:
+            if (name.startswith(_LEFT_OUT) and name not in needed) or name in _ENGINES:
                 continue
-            if name in _MOUNTED:
-                info.mode = 0o755
             content = tar.extractfile(info) if info.isreg() else None
             if name == CACERTS and content is not None:
                 store = _keystore(content.read())
@@ -184,7 +183,7 @@ def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> N
 
 def _keystore(data: bytes) -> bytes:
     try:
-        return normalised(data)
+        return keystore.normalised(data)
     except (ValueError, struct.error) as error:
         raise MlruntimeError(
             "Java's trust store cannot be normalised", where=CACERTS, why=str(error)

@@ -44,6 +44,11 @@ class Package:
         """Return whether its control archive has a file."""
         return any(member.name == name for member in self.members)
 
+    @property
+    def conffiles(self) -> tuple[str, ...]:
+        """Return the paths of the conffiles it brings; with a flag come those that are to go."""
+        return tuple(line for line in self.lines("conffiles") if line.startswith("/"))
+
     def info(self, listed: Iterable[tuple[str, str]]) -> Iterator[Member]:
         """Yield its files in dpkg's ``info`` directory.
 
@@ -88,8 +93,8 @@ def _status(package: Package) -> str:
 
 def _conffile(line: str) -> str:
     """Return a conffile's line of the status; in its package, a flag may come first."""
-    flag, _, path = line.rpartition(" ")
-    return f"{path} {_NEW} {flag}".rstrip()
+    flag, slash, path = line.partition("/")
+    return f"{slash}{path} {_NEW} {flag}".rstrip()
 
 
 def _triggers(packages: tuple[Package, ...]) -> Mapping[str, str]:

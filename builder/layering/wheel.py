@@ -218,6 +218,7 @@ def write_wheel(
                 InstallerError,
                 FileExistsError,
                 AssertionError,
+                ValueError,
                 zipfile.BadZipFile,
             ) as error:
                 raise InvalidLock(

@@ -1,7 +1,7 @@
 """Configuring Debian packages: the locked ones, and toy packages among them."""
 
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,8 +35,10 @@ def blob(store: Store, digest: str) -> Path:
 @pytest.fixture
 def configure(
     runtime: Runtime, engine: Engine, store: Store, shop: Workshop, tmp_path: Path
-) -> Configure:
+) -> Iterator[Configure]:
     """Configure the runtime's system with more packages in it, as a build would."""
+
+    kept: list[str] = []
 
     def written(name: str, fill: Callable[[LayerWriter], None]) -> ImageLayer:
         path = tmp_path / name
@@ -44,7 +46,8 @@ def configure(
             writer = LayerWriter(target)
             fill(writer)
             made = writer.finish()
-        store.keep_blob(path, made.digest.removeprefix("sha256:"))
+        kept.append(made.digest.removeprefix("sha256:"))
+        store.keep_blob(path, kept[-1])
         return ImageLayer(name=name, blob=made, cached=False, seconds=0)
 
     def configured(*more: tuple[Artifact, Path]) -> bootstrap.Changes:
@@ -67,7 +70,9 @@ def configure(
         finally:
             (tmp_path / "said").write_text("\n".join(said))
 
-    return configured
+    yield configured
+    for sha256 in kept:
+        store.discard(sha256)
 
 
 def files(*paths: str) -> dict[str, Content]:
@@ -78,6 +83,17 @@ def test_two_packages_with_the_same_file_are_refused(configure: Configure, tmp_p
     toy = deb(tmp_path, "toy", files("./bin/tini", "./usr/share/doc/toy/copyright"))
     with pytest.raises(CommandFailed, match=r"two packages bring the same file: /usr/bin/tini$"):
         configure(toy)
+
+
+def test_a_layer_that_cannot_be_laid_out_leaves_no_container(
+    configure: Configure, runtime: Runtime, engine: Engine, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"this is no gzip file")
+    before = {thing.id for thing in engine.owned()}
+    with pytest.raises(Exception, match=r"gzip|GZIP|decompress|magic"):
+        engine.start(runtime.image, ["true"], contents=[broken])
+    assert {thing.id for thing in engine.owned()} == before
 
 
 def test_a_script_that_fails_is_told_with_its_last_words(
@@ -96,12 +112,19 @@ def test_what_maintainer_scripts_do_is_what_changes(configure: Configure, tmp_pa
     )
     postinst = (
         b'#!/bin/sh\nset -e\ncase $1 in\nconfigure) echo done > "/etc/toy done"; rm /usr/bin/toy;'
-        b" rm -r /usr/share/toy ;;\ntriggered) echo $2 > /etc/toy.triggered ;;\nesac\n"
+        b" rm /etc/private/key; rm -r /usr/share/toy /usr/share/moved;"
+        b" ln -s /usr/share/kept /usr/share/moved ;;\n"
+        b"triggered) echo $2 > /etc/toy.triggered ;;\nesac\n"
     )
     toy = deb(
         tmp_path,
         "toy",
-        files("./etc/toy.conf", "./usr/bin/toy", "./usr/share/toy/a/b", "./usr/share/kept"),
+        {
+            "./etc/": b"",
+            "./etc/private/": (tarfile.DIRTYPE, "0700"),
+            **files("./etc/private/key", "./etc/toy.conf", "./usr/bin/toy", "./usr/share/toy/a/b"),
+            **files("./usr/share/moved/x", "./usr/share/kept/x"),
+        },
         {
             "preinst": preinst,
             "postinst": postinst,
@@ -118,7 +141,8 @@ def test_what_maintainer_scripts_do_is_what_changes(configure: Configure, tmp_pa
         Depends="toy",
     )
     changes = configure(toy, ring)
-    assert changes.removed == ("usr/bin/toy", "usr/share/toy")
+    # Not what was in a directory that is gone, or that is no longer one.
+    assert changes.removed == ("etc/private/key", "usr/bin/toy", "usr/share/toy")
     with tarfile.open(changes.archive) as tar:
         members = {info.name: info for info in tar}
         toys = {n: tar.extractfile(n).read() for n in members if "toy" in n}  # type: ignore[union-attr]
@@ -132,6 +156,8 @@ def test_what_maintainer_scripts_do_is_what_changes(configure: Configure, tmp_pa
     # What nothing has touched is in the layers below, and only there.
     assert not {"usr/share/kept", "etc/toy.conf", "usr/bin/bash"} & set(members)
     assert {"usr/share", "usr/bin", "etc"} <= set(members)
+    assert members["usr/share/moved"].linkname == "/usr/share/kept"
+    assert members["etc/private"].mode == 0o700
     assert members["etc/shadow"].mode == 0o640
     paragraphs = {part.split("\n")[0]: part for part in status.split("\n\n") if part}
     assert all("\nStatus: install ok installed\n" in text for text in paragraphs.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.lock import Artifact
 
-# Bytes are a file; (type, target) is a link.
+# Bytes are a file; (type, target) is a link, or a directory with an octal mode.
 Content = bytes | tuple[bytes, str]
 
 
@@ -21,6 +21,8 @@ def tarred(entries: Mapping[str, Content], executable: tuple[str, ...] = ()) -> 
             info = tarfile.TarInfo(name)
             if isinstance(content, tuple):
                 info.type, info.linkname = content
+                if info.isdir():
+                    info.mode, info.linkname = int(info.linkname, 8), ""
                 tar.addfile(info)
             elif name.endswith("/"):
                 info.type, info.mode = tarfile.DIRTYPE, 0o755

@@ -2,10 +2,12 @@
 
 import hashlib
 import multiprocessing
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -286,7 +288,72 @@ def test_a_jar_that_lies_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> No
     assert not (tmp_path / "layers").exists()
 
 
+class _Counted(LayerWriter):
+    """A writer of layers that waits for a word before the first one is begun."""
+
+    made = 0
+    go = threading.Event()
+
+    def __init__(self, target: Any) -> None:
+        type(self).made += 1
+        assert self.go.wait(SECONDS)
+        super().__init__(target)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> type[_Counted]:
+    class Counted(_Counted):
+        go = threading.Event()
+
+    monkeypatch.setattr(stage, "LayerWriter", Counted)
+    return Counted
+
+
+def _asked_twice(root: Path, counted: type[_Counted]) -> list[Any]:
+    """Let two threads of one build want the same layer at once; return what they got."""
+    of = toy()
+    run = stage._Build(of, LOCK, workshop(root))
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(run._layer, of.layers[0], {}) for _ in range(2)]
+        counted.go.set()
+        wait(jobs, timeout=SECONDS)
+    return [job.exception() or job.result() for job in jobs]
+
+
+def test_a_layer_that_two_threads_want_is_made_once_and_is_new_to_both(
+    tmp_path: Path, counted: type[_Counted]
+) -> None:
+    first, second = _asked_twice(tmp_path, counted)
+    assert first is second
+    assert not first.cached
+    assert counted.made == 1
+
+
+def test_who_waits_for_a_layer_hears_that_it_failed(
+    tmp_path: Path, counted: type[_Counted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise OSError("no such luck")
+
+    monkeypatch.setattr(counted, "data", fail)
+    found = _asked_twice(tmp_path, counted)
+    assert [str(one) for one in found] == ["no such luck"] * 2
+    assert counted.made == 1
+
+
 # what ends what runs elsewhere
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_a_patient_crew_gives_way_and_nobody_else_does() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = priority()
+    with Crew(1, lambda: None, nice=5) as crew:
+        job = crew.submit(priority)
+    assert job.result() == 5
+    assert priority() == before
 
 
 def test_a_crew_drops_what_waits_and_ends_what_runs() -> None:

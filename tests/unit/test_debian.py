@@ -54,6 +54,8 @@ def test_packages_are_unpacked_into_a_merged_usr(tmp_path: Path) -> None:
             "./usr/share/doc/one/copyright": b"kept",
             "./usr/share/doc/one/README": b"left out",
             "./var/log/one/": b"",
+            "./usr/share/man/copyright": b"left out",
+            "./.hidden": b"kept",
             "./etc/": b"",
         },
     )
@@ -63,7 +65,7 @@ def test_packages_are_unpacked_into_a_merged_usr(tmp_path: Path) -> None:
     assert {name for name in found if not name.startswith("var/lib")} == {
         "bin", "lib", "lib64", "sbin", "usr", "usr/bin", "usr/bin/tool", "usr/bin/same",
         "usr/lib64", "usr/lib64/ld.so", "usr/share", "usr/share/doc", "usr/share/doc/one",
-        "usr/share/doc/one/copyright", "etc", "etc/two",
+        "usr/share/doc/one/copyright", "etc", "etc/two", ".hidden",
         "var", "var/log", "var/log/one",
     }  # fmt: skip
     assert found["bin"].linkname == "usr/bin"
@@ -181,9 +183,6 @@ def test_nothing_of_the_engine_is_among_the_changes(tmp_path: Path) -> None:
     archive.write_bytes(
         tarred(
             {
-                ".dockerenv": b"",
-                "dev/": b"",
-                "dev/null": b"",
                 "etc/": b"",
                 "etc/hosts": b"127.0.0.1",
                 "etc/passwd": b"root",
@@ -196,12 +195,25 @@ def test_nothing_of_the_engine_is_among_the_changes(tmp_path: Path) -> None:
     )
     target = io.BytesIO()
     writer = LayerWriter(target)
-    debian.add_changes(writer, archive, ["etc/gone", "usr/bin/old"])
+    debian.add_changes(writer, archive, [])
     writer.finish()
     found = members(target.getvalue())
-    assert set(found) == {
-        "dev", "etc", "etc/passwd", "run", "tmp", "etc/.wh.gone", "usr", "usr/bin",
-        "usr/bin/.wh.old",
-    }  # fmt: skip
+    assert set(found) == {"etc", "etc/passwd", "run", "tmp"}
     assert {info.mtime for info in found.values()} == {MTIME}
-    assert found["run"].mode == 0o755
+
+
+def test_what_is_gone_leaves_its_directory_as_it_is(tmp_path: Path) -> None:
+    archive = tmp_path / "changes.tar"
+    private, public = (tarfile.DIRTYPE, "0700"), (tarfile.DIRTYPE, "1777")
+    archive.write_bytes(
+        tarred({"etc/": b"", "etc/ssl/": private, "var/log/": b"", "var/log/toy/": public})
+    )
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    debian.add_changes(writer, archive, ["etc/ssl/key", "var/log/toy/today"])
+    writer.finish()
+    found = {name: info.mode for name, info in members(target.getvalue()).items()}
+    assert found == {
+        "etc": 0o755, "etc/ssl": 0o700, "etc/ssl/.wh.key": 0o644, "var/log": 0o755,
+        "var/log/toy": 0o1777, "var/log/toy/.wh.today": 0o644,
+    }  # fmt: skip

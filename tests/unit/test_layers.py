@@ -8,6 +8,7 @@ import struct
 import tarfile
 import time
 import zipfile
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,36 @@ def test_a_file_of_two_wheels_that_is_not_empty_is_refused(tmp_path: Path) -> No
     write_wheel(writer, wheel, wheel.name, site, bytecode)
     with pytest.raises(InvalidLock, match="cannot be installed"):
         write_wheel(writer, wheel, wheel.name, site, bytecode)
+
+
+def recorded(folder: Path, sums: str) -> dict[str, str]:
+    """Return the hashes in RECORD after a wheel was written whose own RECORD has one."""
+    wheel, bytecode = toy_wheel(
+        folder, {"toy/__init__.py": b"x", "toy/other.py": b"y"}, record=False
+    )
+    with zipfile.ZipFile(wheel, "a") as archive:
+        lines = "".join(f"{name},,\n" for name in archive.namelist() if name != "toy/other.py")
+        archive.writestr("toy-1.dist-info/RECORD", f"{lines}toy/other.py,{sums},1\n")
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    write_wheel(writer, wheel, wheel.name, Site("3.11"), bytecode)
+    writer.finish()
+    with tarfile.open(fileobj=io.BytesIO(target.getvalue()), mode="r:gz") as tar:
+        name = next(name for name in tar.getnames() if name.endswith("/RECORD"))
+        text = tar.extractfile(name).read().decode()  # type: ignore[union-attr]
+    return {path: digest for path, digest, _ in (line.split(",") for line in text.splitlines())}
+
+
+def test_what_a_wheel_records_of_a_file_is_kept_and_the_rest_is_hashed(tmp_path: Path) -> None:
+    found = recorded(tmp_path, "sha256=told")
+    assert found["toy/other.py"] == "sha256=told"
+    own = urlsafe_b64encode(hashlib.sha256(b"x").digest()).decode().rstrip("=")
+    assert found["toy/__init__.py"] == f"sha256={own}"
+
+
+def test_a_hash_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidLock, match=r"toy-1-py3-none-any\.whl cannot be installed"):
+        recorded(tmp_path, "told")
 
 
 def test_a_broken_wheel_is_named(tmp_path: Path) -> None:

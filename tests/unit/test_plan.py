@@ -266,7 +266,18 @@ def test_labels_name_every_component_and_what_was_left_out() -> None:
             'packages: ["lib*"]}\n  - {name: two, source: debian, packages: [libc6]',
             "package 'libc6' is in two layers, libc and two",
         ),
-        ("configured, source: configured", "contract, source: contract", "nothing configures them"),
+        (
+            "{name: configured, source: configured}",
+            "{name: configured, source: configured}\n"
+            "  - {name: late, source: debian, packages: [tini]}",
+            "must be configured once",
+        ),
+        (
+            "{name: configured, source: configured}",
+            "{name: configured, source: configured}\n  - {name: twice, source: configured}",
+            "must be configured once",
+        ),
+        ("configured, source: configured", "contract, source: contract", "must be configured once"),
         ("name: numpy", "name: rest", "two layers are called 'rest'"),
     ],
 )

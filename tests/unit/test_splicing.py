@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidLock
-from builder.layering.gzipped import BLOCK, SPLICED_FROM, Gzipped, LayerBlob
+from builder.layering.gzipped import BLOCK, SPLICED_FROM, Gzipped, LayerBlob, inflated
 from builder.layering.tarball import LayerWriter
 from builder.layering.wheel import Site, write_wheel
 from builder.layering.zipped import Member
@@ -160,6 +160,12 @@ def test_more_than_four_gigabytes_fit_into_a_member() -> None:
     piece, target = bytes(1 << 24), io.BytesIO()
     assert Gzipped(target).splice((piece, b"") for _ in range(257)) == 257 << 24
     assert struct.unpack("<I", target.getvalue()[-4:]) == (1 << 24,)
+
+
+@given(st.lists(st.binary(max_size=3000), min_size=1, max_size=4))
+def test_a_file_of_several_members_is_inflated_whole(contents: list[bytes]) -> None:
+    packed = b"".join(gzip.compress(content, mtime=0) for content in contents)
+    assert b"".join(inflated(io.BytesIO(packed))) == b"".join(contents)
 
 
 # what a wheel's layer has of it
