@@ -25,16 +25,10 @@ from builder.layering.gzipped import LayerBlob
 from builder.layering.tarball import LayerWriter
 from builder.layering.wheel import LIBRARIES, Site, write_wheel
 from builder.lock import Artifact, Lock, NativeWheel
-from builder.plan import Plan, PlannedLayer, Tools, built_on, interpreter_digest
+from builder.plan import Plan, PlannedLayer, built_on, interpreter_digest
 from builder.store import Store, full_disk
 from builder.workshop import Workshop
 
-TOOLS: Final = Tools(
-    unpacking=debian.RECIPE,
-    configuring=bootstrap.RECIPE,
-    bytecode=bytecode.RECIPE,
-    native=native.recipe,
-)
 _KIND: Final = "layers"
 _STILL_SECONDS: Final = 5.0
 _NICE: Final = 10

@@ -19,12 +19,12 @@ import pytest
 from hypothesis import settings
 
 from builder import native
-from builder.cli.build import planned_image
 from builder.cli.stores import fetcher, store_root
 from builder.definitions import Definitions
 from builder.engine import Engine
 from builder.lock import Lock, parse_lock
 from builder.plan import Plan
+from builder.planning import planned_image
 from builder.store import Store
 from builder.workshop import Workshop
 

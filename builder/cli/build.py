@@ -10,22 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from builder import __version__
-from builder.build import TOOLS
 from builder.build import build as build_image
 from builder.cli.context import Context
 from builder.cli.output import emit, say
 from builder.cli.progress import downloads
 from builder.cli.stores import fetcher, store_root
 from builder.definitions import Definitions
-from builder.document import did_you_mean
 from builder.engine import Engine
-from builder.errors import InvalidLock, UsageError
+from builder.errors import UsageError
 from builder.image import Image, load, refuse_output, remember_manifest, write_layout
-from builder.lock import Artifact, Lock, parse_lock
-from builder.plan import Plan, plan
-from builder.stack import parse_stack
-from builder.staleness import input_digests, refuse_stale
+from builder.inputs import fresh_lock
+from builder.lock import Artifact, Lock
+from builder.plan import Plan
+from builder.planning import planned_image
 from builder.store import Store
 from builder.workshop import Workshop
 
@@ -91,32 +88,6 @@ def fetched(
 def reference(runtime: str, variant: str) -> str:
     """Return the name an image has in the engine."""
     return f"mlruntime/{runtime}:{variant}"
-
-
-def fresh_lock(definitions: Definitions, runtime: str) -> Lock:
-    """Read a runtime's lock and refuse it when it does not follow from its inputs any more."""
-    shown = definitions.shown(definitions.lock_path(runtime))
-    lock = parse_lock(definitions.lock_text(runtime), file=shown)
-    if lock.runtime != runtime:
-        raise InvalidLock(
-            f"this is the lock of {lock.runtime}",
-            where=f"{shown}: runtime",
-            hint=f"write it anew with `mlruntime lock {runtime}`",
-        )
-    refuse_stale(lock, input_digests(definitions.root, runtime), file=shown)
-    return lock
-
-
-def planned_image(definitions: Definitions, lock: Lock, variant: str) -> Plan:
-    """Return the plan of one variant of a locked runtime."""
-    known = tuple(v.name for v in lock.variants)
-    if variant not in known:
-        raise UsageError(
-            f"{lock.runtime} has no variant {variant!r}", hint=did_you_mean(variant, known)
-        )
-    files = definitions.image_files()
-    stack = parse_stack(definitions.stack_text(), file="images/layers.yaml")
-    return plan(lock, variant, stack, files, tools=TOOLS, version=__version__)
 
 
 def created(lock: Lock, environ: Callable[[str], str | None] = os.environ.get) -> str:

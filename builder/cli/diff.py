@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from builder.build import cached_layer
-from builder.cli.build import planned_image
 from builder.cli.context import Context
 from builder.cli.output import emit
 from builder.cli.stores import store_root
@@ -14,7 +13,9 @@ from builder.command import require, run
 from builder.definitions import Definitions, read_text
 from builder.difference import Named, Side, difference, parse_named
 from builder.errors import CommandFailed, InvalidLock, UsageError
+from builder.inputs import read_lock
 from builder.lock import Lock, parse_lock
+from builder.planning import planned_image
 from builder.render_difference import difference_json, difference_markdown, difference_text
 from builder.store import Store
 
@@ -58,8 +59,7 @@ def _lock(definitions: Definitions, named: Named) -> Lock:
         raise UsageError(f"there is no lock file {named.what}")
     if named.revision is not None:
         return _of_revision(definitions, named)
-    shown = definitions.shown(definitions.lock_path(named.what))
-    return parse_lock(definitions.lock_text(named.what), file=shown)
+    return read_lock(definitions, named.what)
 
 
 def _of_revision(definitions: Definitions, named: Named) -> Lock:

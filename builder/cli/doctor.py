@@ -14,8 +14,8 @@ from builder.contract import HostContract, contract_of_labels, parse_contract
 from builder.definitions import Definitions, read_text
 from builder.doctor import Finding, can_build, examine
 from builder.errors import Unavailable, UsageError
+from builder.inputs import read_lock
 from builder.layout import is_layout, read_labels
-from builder.lock import parse_lock
 from builder.nvml import read_gpus
 from builder.suitability import HostGpus, Judgement, NoGpus, Verdict, judge
 
@@ -122,8 +122,7 @@ def _question(
 
 def locked_contract(definitions: Definitions, runtime: str, variant: str) -> HostContract | None:
     """Return what a locked variant asks of GPUs; ``None`` for one that needs none."""
-    shown = definitions.shown(definitions.lock_path(runtime))
-    return parse_lock(definitions.lock_text(runtime), file=shown).variant(variant).contract
+    return read_lock(definitions, runtime).variant(variant).contract
 
 
 def _read(file: Path) -> HostContract | None:

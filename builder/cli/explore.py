@@ -63,16 +63,19 @@ def explore(
     """
     # The engine and all stages: nothing that `matrix show` should wait for.
     from builder.cli.exploring import Wishes, run
+    from builder.exploring.stages import Trial
 
     wishes = Wishes(
         runtime=runtime,
         space=tuple(space),
         settings=tuple(settings or ()),
         ignored=tuple(ignore_rule or ()),
-        omit=tuple(omit_unavailable or ()),
-        only=tuple(only or ()),
-        variant=variant,
-        workers=workers,
+        trial=Trial(
+            variant=variant,
+            workers=workers,
+            omit=tuple(omit_unavailable or ()),
+            only=tuple(only or ()),
+        ),
         until=until,
         budget=seconds(budget) if budget is not None else None,
         most=most,

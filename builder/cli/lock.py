@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from builder.cli.context import Context
-from builder.cli.matrix import read_matrix, read_runtime
 from builder.cli.output import emit, say
 from builder.cli.stores import host_sources, store_root
 from builder.definitions import Definitions
 from builder.errors import InvalidLock, UsageError
-from builder.lock import Artifact, Lock, parse_lock
+from builder.inputs import read_lock, read_matrix, read_runtime
+from builder.lock import Artifact, Lock
 from builder.locking.asked import Asked, ask
 from builder.locking.assemble import assemble
 from builder.locking.native import load_recipes
@@ -64,9 +64,8 @@ def lock(
 
 def asked_for(definitions: Definitions, runtime: str) -> Asked:
     """Resolve a runtime and return what has to be locked for it."""
-    folder = definitions.folder(runtime)
-    matrix = read_matrix(Context(root=definitions.root))
-    definition = read_runtime(folder, matrix)
+    matrix = read_matrix(definitions)
+    definition = read_runtime(definitions, runtime, matrix)
     return ask(matrix, definition, resolve(matrix, definition.request))
 
 
@@ -95,7 +94,7 @@ def _check(
     as_json: bool,
 ) -> None:
     shown = definitions.shown(definitions.lock_path(runtime))
-    locked = parse_lock(definitions.lock_text(runtime), file=shown)
+    locked = read_lock(definitions, runtime)
     stale = stale_inputs(locked, input_digests(definitions.root, runtime))
     stale += stale_versions(locked, asked.present)
     if registry:

@@ -1,7 +1,6 @@
 """``mlruntime matrix``."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,14 +8,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from builder.cli.context import Context
 from builder.cli.explore import explore
 from builder.cli.outdated import outdated
 from builder.cli.output import emit
-from builder.definitions import read_text
+from builder.definitions import Definitions
 from builder.document import did_you_mean
 from builder.errors import InvalidDefinition, UsageError
-from builder.matrix import Matrix, parse_matrix
+from builder.inputs import read_matrix
 from builder.render_matrix import (
     Table,
     component_list,
@@ -28,7 +26,6 @@ from builder.render_matrix import (
     release_list,
 )
 from builder.rules import Problem, problems
-from builder.runtime import RuntimeDefinition, parse_runtime
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +43,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Read matrix.yaml strictly, and prove that every release can be used in some combination."""
-    matrix = read_matrix(ctx.obj)
+    matrix = read_matrix(Definitions(ctx.obj.root))
     found = problems(matrix)
     summary = {
         "ok": not found,
@@ -84,7 +81,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Show components, what goes with what, and the rules with their sources."""
-    matrix = read_matrix(ctx.obj)
+    matrix = read_matrix(Definitions(ctx.obj.root))
     if component is not None and component not in matrix.components:
         raise UsageError(
             f"unknown component {component!r}", hint=did_you_mean(component, matrix.components)
@@ -125,16 +122,3 @@ def _rich(table: Table) -> RichTable:
     for row in table.rows:
         drawn.add_row(*row)
     return drawn
-
-
-def read_matrix(context: Context) -> Matrix:
-    """Read the matrix of the definitions folder."""
-    return parse_matrix(read_text(context.root / "matrix.yaml", "matrix.yaml"), file="matrix.yaml")
-
-
-def read_runtime(folder: Path, matrix: Matrix) -> RuntimeDefinition:
-    """Read the runtime of a folder, whose name it must have; the matrix has its components."""
-    file = f"runtimes/{folder.name}/runtime.yaml"
-    definition = parse_runtime(read_text(folder / "runtime.yaml", file), file=file)
-    definition.must_fit(folder.name, matrix.components, file=file)
-    return definition

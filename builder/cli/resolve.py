@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from builder.cli.matrix import read_matrix, read_runtime, show_tables
+from builder.cli.matrix import show_tables
 from builder.cli.output import emit
 from builder.definitions import Definitions
 from builder.explain import conflict_json, resolution_json, resolution_rows
+from builder.inputs import read_matrix, read_runtime
 from builder.render_matrix import Table
 from builder.resolve import NoSolution
 from builder.resolve import resolve as resolve_request
@@ -29,8 +30,8 @@ def resolve(
 ) -> None:
     """Choose the versions of a runtime and say why, or why there are none."""
     definitions = Definitions(ctx.obj.root)
-    folder, matrix = definitions.folder(runtime), read_matrix(ctx.obj)
-    asked = read_runtime(folder, matrix).with_settings(settings or ())
+    matrix = read_matrix(definitions)
+    asked = read_runtime(definitions, runtime, matrix).with_settings(settings or ())
     try:
         resolution = resolve_request(matrix, asked.request)
     except NoSolution as failure:

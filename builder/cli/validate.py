@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from builder import __version__
-from builder.cli.build import fresh_lock
 from builder.cli.context import Context
 from builder.cli.gpus import supply
 from builder.cli.output import emit, say
@@ -20,11 +18,11 @@ from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import InvalidLock, UsageError
 from builder.image import load, manifest_of
+from builder.inputs import fresh_lock, libraries, read_lock
 from builder.layout import LayoutBlobs, is_layout, read_layout
-from builder.lock import Lock, parse_lock
+from builder.lock import Lock
 from builder.plan import LABEL
 from builder.report import CheckResult, Report, numbers
-from builder.stack import parse_stack
 from builder.store import Store, full_disk
 from builder.validation.catalog import CHECKS
 from builder.validation.expectation import selected
@@ -128,7 +126,7 @@ def find_subject(
     runtime = image.labels.get(f"{LABEL}.runtime")
     if runtime is None:
         raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
-    lock = _lock(definitions, runtime)
+    lock = read_lock(definitions, runtime)
     variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
     lock.variant(variant)
     return _subject(definitions, image.id, lock, variant, workers)
@@ -157,17 +155,6 @@ def _subject(
         manifest=manifest_of(image, Store(store_root())),
         libraries=libraries(definitions),
     )
-
-
-def libraries(definitions: Definitions) -> dict[str, str]:
-    """Return our own Python distributions in an image; each has the builder's version."""
-    stack = parse_stack(definitions.stack_text(), file="images/layers.yaml")
-    return {layer.library: __version__ for layer in stack.layers if layer.library}
-
-
-def _lock(definitions: Definitions, runtime: str) -> Lock:
-    shown = definitions.shown(definitions.lock_path(runtime))
-    return parse_lock(definitions.lock_text(runtime), file=shown)
 
 
 def _writable(path: Path | None) -> None:

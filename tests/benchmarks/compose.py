@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from builder.cli.build import fresh_lock, planned_image
 from builder.cli.stores import store_root
 from builder.definitions import Definitions
+from builder.inputs import fresh_lock
+from builder.planning import planned_image
 from builder.store import Store
 from tests.benchmarks.docker_build import docker_build
 from tests.benchmarks.figures import Figures

@@ -5,9 +5,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from builder.cli.build import fresh_lock, planned_image
 from builder.cli.stores import store_root
 from builder.definitions import Definitions
+from builder.inputs import fresh_lock
+from builder.planning import planned_image
 from builder.store import Store
 from tests.benchmarks.compose import ROOT, cli, ratio, sizes_table, timed_build
 from tests.benchmarks.docker_build import docker_build

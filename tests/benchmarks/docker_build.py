@@ -17,7 +17,7 @@ from debian.deb822 import Deb822
 
 from builder import native
 from builder.bootstrap import CONFIG
-from builder.build import TOOLS, build
+from builder.build import build
 from builder.cli.stores import fetcher
 from builder.dockerfile import dockerfile
 from builder.engine import Engine
@@ -26,6 +26,7 @@ from builder.layering.debian import read_package, write_repository
 from builder.layering.tarball import LayerWriter
 from builder.lock import Lock, set_digest
 from builder.plan import Plan, PlannedLayer, layer_key
+from builder.planning import TOOLS
 from builder.store import Store
 from builder.workshop import Workshop
 from tests.benchmarks.bare_debian import bare

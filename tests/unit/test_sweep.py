@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from builder.cli import exploring, main
+from builder.cli import main
 from builder.cli.explore import seconds
 from builder.errors import CommandFailed, MlruntimeError, OutOfSpace, Unavailable, UsageError
 from builder.exploring.combinations import Combination, parse_settings
 from builder.exploring.record import Record
+from builder.exploring.stages import HostStages
 from builder.exploring.state import StateFolder
 from builder.exploring.sweep import Built, Limits, Outcome, Resolved, Say, Sweep
 from builder.lock import Lock
@@ -322,7 +323,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
         def call(self: object, *words: object, stage: str = stage) -> object:
             return getattr(made, stage)(*words)
 
-        monkeypatch.setattr(exploring.HostStages, stage, call)
+        monkeypatch.setattr(HostStages, stage, call)
     return made
 
 

@@ -1,0 +1,220 @@
+"""The stages of a sweep as they run on this host: what the verbs do, for one combination."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Final
+
+from packaging.specifiers import SpecifierSet
+
+from builder.build import build
+from builder.definitions import Definitions
+from builder.document import canonical_json, did_you_mean
+from builder.engine import Engine
+from builder.errors import Unavailable, UsageError
+from builder.exploring.combinations import Combination
+from builder.exploring.sweep import Built, Resolved, Say
+from builder.facts import Matrix
+from builder.image import load, remember_manifest
+from builder.inputs import libraries
+from builder.lock import Artifact, Lock
+from builder.locking.asked import Asked, ask
+from builder.locking.assemble import Archive, assemble
+from builder.locking.native import load_recipes
+from builder.locking.registries import HostRegistries
+from builder.planning import planned_image
+from builder.report import Report
+from builder.resolve import resolve
+from builder.runtime import RuntimeDefinition
+from builder.staleness import input_digests
+from builder.store import Store
+from builder.validation.catalog import CHECKS
+from builder.validation.runner import Observer
+from builder.validation.session import Subject, planned, validate
+from builder.workshop import Workshop
+
+_REFERENCE: Final = "mlruntime/explore"
+_TAG: Final = 128  # the longest tag an image can have (OCI distribution specification)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What is the same for every combination; a change of it is a new trial of all of them.
+
+    ``omit`` names components that a registry may lack, ``only`` the checks that count.
+    """
+
+    variant: str
+    workers: int
+    omit: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """What the stages need of this host; ``registries`` and ``engine`` are called when needed.
+
+    ``observer`` gets the number of checks and where to say how they go.
+    """
+
+    store: Store
+    fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
+    registries: Callable[[], HostRegistries]
+    engine: Callable[[], Engine]
+    created: Callable[[Lock], str]
+    observer: Callable[[int, Say], Observer]
+
+
+class SharedRegistries:
+    """Registries that read each Debian release once: combinations then share their system."""
+
+    def __init__(self, registries: HostRegistries) -> None:
+        self._archive = cache(registries.archive)
+        self.compiler = registries.compiler
+        self.repository = registries.repository
+
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
+        """Return a Debian release, or some areas of it."""
+        return self._archive(release, areas)
+
+
+@dataclass(kw_only=True)
+class HostStages:
+    """The stages of one sweep; ``loaded`` are the images that it has put into the engine."""
+
+    definitions: Definitions
+    matrix: Matrix
+    base: RuntimeDefinition
+    trial: Trial
+    host: Host
+    loaded: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse a variant that the runtime does not have."""
+        if self.trial.variant not in self.base.variants:
+            hint = did_you_mean(self.trial.variant, self.base.variants)
+            raise UsageError(
+                f"{self.base.runtime} has no variant {self.trial.variant!r}", hint=hint
+            )
+
+    @cached_property
+    def _inputs(self) -> tuple[tuple[str, str], ...]:
+        return input_digests(self.definitions.root, self.base.runtime)
+
+    @cached_property
+    def _registries(self) -> SharedRegistries:
+        return SharedRegistries(self.host.registries())
+
+    def _asked(self, combination: Combination) -> Asked:
+        definition = replace(
+            self.base,
+            runtime=f"{self.base.runtime}.{combination.name}",
+            variants=(self.trial.variant,),
+            request=tuple({**dict(self._wanted()), **dict(combination.request)}.items()),
+        )
+        return ask(self.matrix, definition, resolve(self.matrix, definition.request))
+
+    def _wanted(self) -> Iterator[tuple[str, SpecifierSet]]:
+        """Yield what the runtime asks for in the variant that is explored."""
+        for name, specifier in self.base.request:
+            if self.trial.variant in self.matrix.components[name].variants:
+                yield name, specifier
+
+    def resolve(self, combination: Combination) -> Resolved:
+        """Choose versions."""
+        asked = self._asked(combination)
+        tried = {
+            "versions": asked.versions,
+            "python": asked.python,
+            "debian": asked.debian,
+            "snapshot": asked.snapshot,
+            "variants": asked.variants,
+            "images": dict(self._inputs)["images"],
+            "omit": sorted(self.trial.omit),
+            "only": sorted(self.trial.only),
+            "workers": self.trial.workers,
+        }
+        key = hashlib.sha256(canonical_json(tried).encode()).hexdigest()
+        return Resolved(key=key, versions=asked.versions)
+
+    def lock(self, combination: Combination, say: Say) -> Lock:
+        """Ask the registries."""
+        return assemble(
+            self._asked(combination),
+            inputs=self._inputs,
+            recipes=load_recipes(self.definitions.root / "images"),
+            registries=self._registries,
+            omit=self.trial.omit,
+            say=say,
+        )
+
+    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> Built:
+        """Compose the image from the store, and load it."""
+        host = self.host
+        shop = Workshop(
+            store=host.store,
+            fetch=host.fetch,
+            engine=host.engine,
+            say=say,
+            images=self.definitions.image_files(),
+            record=log,
+        )
+        reference = f"{_REFERENCE}:{combination.name[:_TAG]}"
+        plan = planned_image(self.definitions, lock, self.trial.variant)
+        try:
+            image = build(plan, lock, shop, reference=reference, created=host.created(lock))
+            load(image, host.store, host.engine())
+            remember_manifest(image, host.store)
+        finally:
+            shop.clear()
+        self.loaded.append(reference)
+        return Built(image=image.config.digest, digest=image.manifest.digest)
+
+    def validate(self, lock: Lock, built: Built, say: Say) -> Report:
+        """Run the checks that count."""
+        trial = self.trial
+        subject = Subject(
+            image=built.image,
+            lock=lock,
+            variant=trial.variant,
+            workers=trial.workers,
+            manifest=built.digest,
+            libraries=libraries(self.definitions),
+        )
+        total = len(planned(CHECKS, trial.only, lock, trial.variant).names)
+        return validate(
+            self.host.engine(),
+            subject,
+            CHECKS,
+            only=trial.only,
+            say=say,
+            observer=self.host.observer(total, say),
+        )
+
+    def discard(self, combination: Combination) -> None:
+        """Take all images but the last out of the engine: the next one is built upon its layers."""
+        self._remove(self.loaded[:-1])
+
+    def close(self) -> None:
+        """Take out the last image as well."""
+        self._remove(list(self.loaded))
+
+    def _remove(self, references: list[str]) -> None:
+        for reference in references:
+            with suppress(Unavailable):
+                self.host.engine().remove_image(reference)
+            self.loaded.remove(reference)
+
+
+def without_rules(matrix: Matrix, ignored: tuple[str, ...]) -> Matrix:
+    """Return the matrix less some rules; an unknown one is a ``UsageError``."""
+    for ident in ignored:
+        if ident not in matrix.edges_by_id:
+            hint = did_you_mean(ident, matrix.edges_by_id)
+            raise UsageError(f"--ignore-rule: there is no rule {ident!r}", hint=hint)
+    kept = [edge for edge in matrix.edges if edge.id not in ignored]
+    edges = tuple(replace(edge, index=index) for index, edge in enumerate(kept))
+    return replace(matrix, edges=edges)
