@@ -15,10 +15,11 @@ from builder.containers import Root
 from builder.document import canonical_json
 from builder.engine import Engine, Mount
 from builder.errors import CommandFailed
+from builder.image_config import ImageConfig
 from builder.layering import debian, dpkg
 from builder.layering.dpkg import INFO
 from builder.layering.tarball import MTIME, USER_ID
-from builder.plan import ImageConfig, PlannedLayer, layer_key
+from builder.plan import PlannedLayer, layer_key
 
 _SECONDS: Final = 900
 _EXCLUDES: Final = "\n".join(f"path-exclude=/{prefix}*" for prefix in debian.EXCLUDED)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from builder.image_config import ImageConfig
 from builder.layering.gzipped import LayerBlob
 from builder.layering.tarball import MEDIA_TYPE
-from builder.plan import ImageConfig
 
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"

@@ -16,13 +16,12 @@ from packaging.utils import canonicalize_name
 from builder.contract import PATH as CONTRACT_PATH
 from builder.document import canonical_json
 from builder.errors import InvalidDefinition
+from builder.image_config import ImageConfig, configured
 from builder.layering.gzipped import COMPRESSOR
 from builder.layering.tarball import WRITER
 from builder.lock import Artifact, Lock, NativeWheel, StandIn, Variant, set_digest
-from builder.stack import EVERYTHING_ELSE, Stack, StackConfig, StackLayer
+from builder.stack import EVERYTHING_ELSE, Stack, StackLayer
 from builder.templates import render, variables
-
-LABEL = "io.mlruntime"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,9 +38,8 @@ class PlannedLayer:
     """One layer: what it is made of, and the key that stands for its bytes.
 
     Exactly what its ``source`` needs is filled in: ``packages`` (Debian, also those that are
-    configured in it), ``wheels`` and
-    ``native`` (Python), ``jars`` and ``files`` by their path in the image. ``linked`` is the
-    stack's.
+    configured in it), ``wheels`` and ``native`` (Python), ``jars`` and ``files`` by their path in
+    the image. ``linked`` is the stack's.
     """
 
     name: str
@@ -55,18 +53,6 @@ class PlannedLayer:
     links: tuple[tuple[str, str], ...] = ()
     directories: tuple[str, ...] = ()
     linked: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageConfig:
-    """What a container of the image starts with, and the image's labels."""
-
-    user: str
-    workdir: str
-    entrypoint: tuple[str, ...]
-    command: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    labels: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +131,7 @@ def plan(
         variant=variant,
         python=known["python"]["minor"],
         layers=tuple(layer for layer in layers if not _empty(layer)),
-        config=_config(stack.config, lock, variant, known),
+        config=configured(stack.config, lock, variant, known),
     )
 
 
@@ -209,6 +195,15 @@ class _Planner:
 
     def _debian(self, layer: StackLayer) -> PlannedLayer:
         here = self._here(layer)
+        # All variants have the same system: unlike a wheel's, a package's absence is a mistake.
+        for owner, pattern in self.patterns["debian"]:
+            found = any(fnmatchcase(a.name, pattern) for a in self.lock.os)
+            if owner == layer.name and not found:
+                raise InvalidDefinition(
+                    f"layer {layer.name!r}: no Debian package of the lock matches {pattern!r}",
+                    where="images/layers.yaml",
+                    hint="correct it, or take it out",
+                )
         packages = tuple(a for a in self.lock.os if here(a.name))
         key = layer_key("debian", [self.tools.unpacking, set_digest(packages)])
         return PlannedLayer(name=layer.name, source="debian", key=key, packages=packages)
@@ -355,36 +350,3 @@ def interpreter_digest(lock: Lock, python: str) -> str:
     """Return the digest of the Debian packages that make up the image's Python."""
     prefixes = (f"python{python}", f"libpython{python}")
     return set_digest(tuple(a for a in lock.os if a.name.startswith(prefixes)))
-
-
-def _config(config: StackConfig, lock: Lock, variant: str, known: dict[str, Any]) -> ImageConfig:
-    def rendered(texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(render(text, known, file="images/layers.yaml") for text in texts)
-
-    names = tuple(name for name, _ in config.environment)
-    values = rendered(tuple(value for _, value in config.environment))
-    return ImageConfig(
-        user=config.user,
-        workdir=config.workdir,
-        entrypoint=rendered(config.entrypoint),
-        command=rendered(config.command),
-        environment=tuple(zip(names, values, strict=True)),
-        labels=labels(lock, variant),
-    )
-
-
-def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
-    """Return the labels an image of this lock and variant carries, sorted."""
-    omitted = {o.component for o in lock.omitted}
-    found = {
-        "org.opencontainers.image.title": f"mlruntime {lock.runtime} ({variant})",
-        "org.opencontainers.image.version": lock.runtime,
-        f"{LABEL}.runtime": lock.runtime,
-        f"{LABEL}.variant": variant,
-        f"{LABEL}.lock.digest": lock.digest,
-    }
-    components = lock.components_of(variant)
-    found |= {f"{LABEL}.component.{n}": v for n, v in components if n not in omitted}
-    found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.omitted}
-    asked = lock.variant(variant).contract
-    return tuple(sorted((*found.items(), *(asked.labels() if asked else ()))))

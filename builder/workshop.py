@@ -13,8 +13,8 @@ from builder import oci, owner
 from builder.engine import Engine
 from builder.errors import Unavailable
 from builder.image import Image, ImageLayer, load
+from builder.image_config import ImageConfig
 from builder.lock import Artifact
-from builder.plan import ImageConfig
 from builder.store import Store
 
 _STAGE: Final = "mlruntime/stage"

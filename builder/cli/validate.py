@@ -18,10 +18,10 @@ from builder.document import did_you_mean
 from builder.engine import Engine
 from builder.errors import InvalidLock, UsageError
 from builder.image import load, manifest_of
+from builder.image_config import LABEL
 from builder.inputs import fresh_lock, libraries, read_lock
 from builder.layout import LayoutBlobs, is_layout, read_layout
 from builder.lock import Lock
-from builder.plan import LABEL
 from builder.report import CheckResult, Report, numbers
 from builder.store import Store, full_disk
 from builder.validation.catalog import CHECKS

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from builder.document import did_you_mean
 from builder.errors import UsageError
+from builder.image_config import LABEL
 from builder.lock import Lock
-from builder.plan import LABEL
 from builder.validation.ledger import Planned
 
 # Families that cannot be checked without a component, beyond the family of the same name.

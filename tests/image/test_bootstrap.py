@@ -12,10 +12,10 @@ from builder.containers import Root
 from builder.engine import Engine
 from builder.errors import CommandFailed
 from builder.image import ImageLayer
+from builder.image_config import ImageConfig
 from builder.layering import debian
 from builder.layering.tarball import LayerWriter
 from builder.lock import Artifact
-from builder.plan import ImageConfig
 from builder.store import Store
 from builder.workshop import Workshop
 from tests.conftest import Runtime

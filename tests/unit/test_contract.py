@@ -16,7 +16,7 @@ from builder.contract import (
     parse_contract,
 )
 from builder.errors import InvalidDefinition, InvalidLock
-from builder.plan import LABEL
+from builder.image_config import LABEL
 
 CONTRACT = HostContract(
     minimum_driver="525.60.13",

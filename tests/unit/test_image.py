@@ -12,9 +12,9 @@ from builder import oci
 from builder.engine import Engine, chain_ids
 from builder.errors import CommandFailed, HashMismatch, OutOfSpace, Unavailable, UsageError
 from builder.image import Image, ImageLayer, load, write_layout
+from builder.image_config import ImageConfig
 from builder.layering.tarball import LayerWriter
 from builder.layout import read_layout
-from builder.plan import ImageConfig
 from builder.store import Store
 
 

@@ -255,6 +255,7 @@ def test_labels_name_every_component_and_what_was_left_out() -> None:
         ("source: debian", "source: debain", "did you mean 'debian'"),
         ("into:", "onto:", "did you mean 'into'"),
         ("packages: [numpy]", "packages: [horovod]", "'horovod' is in two layers"),
+        ('"libc{{ 6 }}"', '"libc{{ 7 }}"', "no Debian package of the lock matches 'libc7'"),
         (
             'rest, source: python, packages: ["*"]',
             "rest, source: python, packages: [six]",

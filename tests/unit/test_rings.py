@@ -25,6 +25,7 @@ CORE = frozenset(
         "exploring.evidence",
         "exploring.record",
         "facts",
+        "image_config",
         "lock",
         "locking.asked",
         "matrix",
