@@ -17,7 +17,13 @@ from builder import bootstrap, native, oci
 from builder.bootstrap import Changes
 from builder.containers import Root
 from builder.crew import Crew
-from builder.errors import CommandFailed, InvalidDefinition
+from builder.errors import (
+    CommandFailed,
+    HashMismatch,
+    InvalidDefinition,
+    OutOfSpace,
+    Unavailable,
+)
 from builder.image import Image, ImageLayer, blob_file, verify
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
@@ -82,6 +88,7 @@ class _Build:
         self.shop = shop
         self.interpreter = interpreter_digest(lock, plan.python)
         self.files: dict[str, Path] = {}
+        self.names: dict[str, str] = {}
         self.done: dict[str, ImageLayer] = {}
         # What is made, or being made, in this run, by the layer's name and key.
         self.making: dict[tuple[str, str], Future[ImageLayer]] = {}
@@ -94,7 +101,14 @@ class _Build:
                     name=layer.name, blob=blob, cached=True, seconds=0.0
                 )
         if len(self.done) < len(self.plan.layers):
-            self._make_missing()
+            try:
+                self._make_missing()
+            except (OutOfSpace, Unavailable):
+                raise
+            except Exception:
+                # Whatever reads a damaged file says something else about it.
+                self._refuse_damaged(self.names)
+                raise
         return tuple(self.done[layer.name] for layer in self.plan.layers)
 
     def _missing(self) -> list[PlannedLayer]:
@@ -122,6 +136,19 @@ class _Build:
             for artifact in (*needed, *self._toolchain(wheel)):
                 wanted[artifact.sha256] = artifact
         self.files |= self.shop.fetch(wanted.values())
+        self.names |= {sha256: artifact.filename for sha256, artifact in wanted.items()}
+        compiled = [self._built(recipe) for layer in layers for recipe in layer.native]
+        self.names |= {wheel.sha256: wheel.filename for wheel in compiled if wheel}
+
+    def _refuse_damaged(self, names: Mapping[str, str]) -> None:
+        """Raise ``HashMismatch`` for the first of these files, by sha256, that has rotted."""
+        for sha256, filename in names.items():
+            if not self.shop.store.check_blob(sha256):
+                raise HashMismatch(
+                    f"{filename} was damaged in the store",
+                    why="its bytes are not those that were put there",
+                    hint="build again: it is fetched, or compiled, anew",
+                )
 
     def _toolchain(self, wheel: NativeWheel) -> tuple[Artifact, ...]:
         return self.lock.toolchain if wheel.toolchain != wheel.base else ()
@@ -315,6 +342,8 @@ class _Build:
             debian.add_changes(writer, changes.archive, changes.removed)
         if layer.source == "python":
             self._write_wheels(writer, layer, compiled)
+        # Copied as they are: nothing would notice.
+        self._refuse_damaged({jar.sha256: jar.filename for _, jar in layer.jars})
         for target, jar in layer.jars:
             with self.files[jar.sha256].open("rb") as content:
                 writer.file(target, content, jar.size)

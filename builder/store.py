@@ -42,6 +42,14 @@ class Store:
         """Remove a blob whose bytes turned out not to be what its name says."""
         self._blob_path(sha256).unlink(missing_ok=True)
 
+    def check_blob(self, sha256: str) -> bool:
+        """Return whether a blob's bytes are what its name says; one that has rotted goes."""
+        path = self._blob_path(sha256)
+        if path.is_file() and file_sha256(path) == sha256:
+            return True
+        self.discard(sha256)
+        return False
+
     def record(self, kind: str, key: str) -> Path | None:
         """Return the path of a record, or ``None``."""
         path = self.record_path(kind, key)

@@ -5,14 +5,18 @@ Also an APT repository of some, for what installs them in a container.
 
 import hashlib
 import io
+import lzma
 import struct
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, cast
 
+from debian.arfile import ArError
 from debian.deb822 import Deb822
-from debian.debfile import DebFile
+from debian.debfile import DebError, DebFile
 
 from builder.errors import InvalidLock, MlruntimeError
 from builder.layering import dpkg, keystore
@@ -32,31 +36,51 @@ _MERGED: Final = ("bin", "lib", "lib64", "sbin")
 _LEFT_OUT: Final = ("run/", "tmp/", "var/cache/debconf/", "var/cache/ldconfig/", "var/log/")
 _ENGINES: Final = frozenset(("etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"))
 _WHITEOUT: Final = ".wh."
+# What reading a file raises that is no archive, or one that ends too soon or is compressed wrongly.
+_UNREADABLE: Final = (ArError, DebError, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError,
+                      ValueError)  # fmt: skip
 # Enters the keys of layers: who changes how packages are unpacked makes all of them anew.
 RECIPE: Final = hashlib.sha256(
     b"".join(Path(file).read_bytes() for file in (__file__, dpkg.__file__, keystore.__file__))
 ).hexdigest()
 
 
+@contextmanager
+def _opened(artifact: Artifact, path: Path) -> Iterator[DebFile]:
+    """Open a package to be read here; what is no package raises ``InvalidLock``."""
+    try:
+        with path.open("rb") as handle, DebFile(fileobj=handle) as deb:
+            yield deb
+    except (OSError, *_UNREADABLE) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the host's, not the file's
+        raise InvalidLock(
+            f"{artifact.filename} is no Debian package",
+            why=str(error) or type(error).__name__,
+            hint="lock anew; if it stays so, the archive is broken",
+        ) from None
+
+
 def read_package(artifact: Artifact, path: Path) -> Package:
-    """Return what a package says of itself; ``InvalidLock`` if it is another one."""
-    with path.open("rb") as handle:
-        return _package(artifact, DebFile(fileobj=handle))
+    """Return what a package says of itself; ``InvalidLock`` if it is another one, or none."""
+    with _opened(artifact, path) as deb:
+        return _package(artifact, deb)
 
 
 def _package(artifact: Artifact, deb: DebFile) -> Package:
     members = tuple(_control_members(deb))
-    paragraph = next(m.content.decode() for m in members if m.name == "control")
+    paragraph = next((m.content.decode() for m in members if m.name == "control"), "")
     found = Deb822(paragraph)
-    if (found["Package"], found["Version"]) != (artifact.name, artifact.version):
+    name, version, architecture = (found.get(k, "") for k in ("Package", "Version", "Architecture"))
+    if (name, version) != (artifact.name, artifact.version) or not architecture:
         raise InvalidLock(
-            f"{artifact.filename} is {found['Package']} {found['Version']},"
+            f"{artifact.filename} is {name} {version} for {architecture or 'no architecture'},"
             f" locked as {artifact.name} {artifact.version}"
         )
     return Package(
         name=artifact.name,
         multi_arch_same=found.get("Multi-Arch") == "same",
-        architecture=found["Architecture"],
+        architecture=architecture,
         paragraph=paragraph,
         members=members,
     )
@@ -91,13 +115,13 @@ def unpack(writer: LayerWriter, packages: Iterable[tuple[Artifact, Path]]) -> No
 
     What two packages have in common is added once: directories, for a system has no package that
     brings another one's files (``bootstrap`` makes sure of it). Raises ``InvalidLock`` if a file
-    is not the package that it is locked as.
+    is not the package that it is locked as, or none.
     """
     notes: list[Member] = []
     for link in _MERGED:
         writer.symlink(link, f"usr/{link}")
     for artifact, path in packages:
-        with path.open("rb") as handle, DebFile(fileobj=handle) as deb:
+        with _opened(artifact, path) as deb:
             package = _package(artifact, deb)
             with deb.data.tgz() as archive:
                 notes += package.info(tuple(_files(writer, archive, package)))

@@ -19,14 +19,15 @@ from builder.build import build, cached_layer
 from builder.command import run
 from builder.crew import Crew
 from builder.engine import Engine
-from builder.errors import CommandFailed, HashMismatch, OutOfSpace
+from builder.errors import CommandFailed, HashMismatch, InvalidLock, OutOfSpace
 from builder.image import Image, ImageLayer
 from builder.layering.tarball import LayerWriter
 from builder.lock import Artifact, Lock, Variant
-from builder.plan import Plan, Tools, plan
+from builder.plan import Plan, PlannedLayer, Tools, plan
 from builder.stack import parse_stack
 from builder.store import Store
 from builder.workshop import Workshop
+from tests.unit.debs import deb
 
 SPAWN = multiprocessing.get_context("spawn")
 SECONDS = 60
@@ -286,6 +287,53 @@ def test_a_jar_that_lies_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> No
     with pytest.raises(HashMismatch):
         made(tmp_path, shop=replace(shop, fetch=fetch))
     assert not (tmp_path / "layers").exists()
+
+
+def rot(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_jar_that_rotted_in_the_store_is_told_and_fetched_anew(tmp_path: Path) -> None:
+    first = made(tmp_path / "whole")
+    shop = workshop(tmp_path)
+    (path,) = shop.fetch([ARTIFACT]).values()
+    rot(path)
+    stored = replace(shop, fetch=lambda _: {ARTIFACT.sha256: path})
+    with pytest.raises(HashMismatch, match=r"toy-1\.jar was damaged in the store"):
+        made(tmp_path, shop=stored)
+    assert made(tmp_path).manifest == first.manifest
+    consistent(tmp_path)
+
+
+def test_a_failure_over_a_file_that_rotted_says_so(tmp_path: Path) -> None:
+    """Else it would be a decompressor's, or a compiler's."""
+    artifact, package = deb(tmp_path, "tool", {"./usr/bin/tool": b"x" * 5000})
+    shop = workshop(tmp_path / "store")
+    path = shop.store.keep_blob(package, artifact.sha256)
+    layer = PlannedLayer(name="os", source="debian", key="k", packages=(artifact,))
+    of = replace(toy(), layers=(layer,))
+    stored = replace(shop, fetch=lambda _: {artifact.sha256: path})
+    rot(path)
+    with pytest.raises(HashMismatch, match=rf"{artifact.filename} was damaged in the store"):
+        made(tmp_path / "store", of, stored)
+    assert shop.store.blob(artifact.sha256) is None
+
+
+def test_a_package_that_is_none_is_told_and_kept(tmp_path: Path) -> None:
+    artifact, package = deb(tmp_path, "tool")
+    package.write_bytes(package.read_bytes()[:-40])
+    artifact = replace(artifact, sha256=hashlib.sha256(package.read_bytes()).hexdigest())
+    shop = workshop(tmp_path / "store")
+    path = shop.store.keep_blob(package, artifact.sha256)
+    layer = PlannedLayer(name="os", source="debian", key="k", packages=(artifact,))
+    of = replace(toy(), layers=(layer,))
+    stored = replace(shop, fetch=lambda _: {artifact.sha256: path})
+    with pytest.raises(InvalidLock, match=f"{artifact.filename} is no Debian package"):
+        made(tmp_path / "store", of, stored)
+    assert shop.store.blob(artifact.sha256) == path
 
 
 class _Counted(LayerWriter):

@@ -5,12 +5,17 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builder.errors import InvalidLock
 from builder.layering import debian, dpkg
+from builder.layering.debian import read_package
 from builder.layering.tarball import MTIME, LayerWriter
 from builder.lock import Artifact
 from tests.unit.debs import deb, tarred
@@ -86,8 +91,29 @@ def test_the_same_packages_give_the_same_layer(tmp_path: Path) -> None:
 def test_a_package_under_another_name_is_refused(tmp_path: Path) -> None:
     artifact, _ = deb(tmp_path, "one")
     _, other = deb(tmp_path, "two")
-    with pytest.raises(InvalidLock, match=r"one_1_amd64.deb is two 1, locked as one 1"):
+    with pytest.raises(InvalidLock, match=r"one_1_amd64.deb is two 1 for amd64, locked as one 1"):
         layer((artifact, other))
+
+
+WHOLE = {"./usr/": b"", "./usr/bin/": b"", "./usr/bin/tool": b"x" * 300}
+
+
+@given(where=st.integers(0, 10**4), bit=st.integers(0, 7), cut=st.booleans())
+def test_a_damaged_package_is_refused_or_read(where: int, bit: int, cut: bool) -> None:
+    """Not every bit of an archive counts; where one does, nothing but ``InvalidLock`` comes."""
+    with tempfile.TemporaryDirectory() as folder:
+        artifact, path = deb(Path(folder), "tool", WHOLE, {"conffiles": b"/etc/tool\n"})
+        content = bytearray(path.read_bytes())
+        where %= len(content)
+        if cut:
+            del content[where:]
+        else:
+            content[where] ^= 1 << bit
+        path.write_bytes(content)
+        with suppress(InvalidLock):
+            layer((artifact, path))
+        with suppress(InvalidLock):
+            read_package(artifact, path)
 
 
 # dpkg's own notes
