@@ -17,13 +17,8 @@ from builder import bootstrap, native, oci
 from builder.bootstrap import Changes
 from builder.containers import Root
 from builder.crew import Crew
-from builder.errors import (
-    CommandFailed,
-    HashMismatch,
-    InvalidDefinition,
-    OutOfSpace,
-    Unavailable,
-)
+from builder.damage import blame_damage, refuse_damaged
+from builder.errors import CommandFailed, InvalidDefinition
 from builder.image import Image, ImageLayer, blob_file, verify
 from builder.layering import bytecode, debian
 from builder.layering.bytecode import Wheel
@@ -103,11 +98,8 @@ class _Build:
         if len(self.done) < len(self.plan.layers):
             try:
                 self._make_missing()
-            except (OutOfSpace, Unavailable):
-                raise
-            except Exception:
-                # Whatever reads a damaged file says something else about it.
-                self._refuse_damaged(self.names)
+            except Exception as error:
+                blame_damage(error, self.shop.store, self.names, self.interpreter)
                 raise
         return tuple(self.done[layer.name] for layer in self.plan.layers)
 
@@ -139,16 +131,6 @@ class _Build:
         self.names |= {sha256: artifact.filename for sha256, artifact in wanted.items()}
         compiled = [self._built(recipe) for layer in layers for recipe in layer.native]
         self.names |= {wheel.sha256: wheel.filename for wheel in compiled if wheel}
-
-    def _refuse_damaged(self, names: Mapping[str, str]) -> None:
-        """Raise ``HashMismatch`` for the first of these files, by sha256, that has rotted."""
-        for sha256, filename in names.items():
-            if not self.shop.store.check_blob(sha256):
-                raise HashMismatch(
-                    f"{filename} was damaged in the store",
-                    why="its bytes are not those that were put there",
-                    hint="build again: it is fetched, or compiled, anew",
-                )
 
     def _toolchain(self, wheel: NativeWheel) -> tuple[Artifact, ...]:
         return self.lock.toolchain if wheel.toolchain != wheel.base else ()
@@ -336,14 +318,15 @@ class _Build:
         scratch: Path,
     ) -> None:
         if layer.source == "debian":
+            # An archive with a damaged header may seem to end there.
+            refuse_damaged(self.shop.store, layer.packages)
             debian.unpack(writer, [(a, self.files[a.sha256]) for a in layer.packages])
         if layer.source == "configured":
             changes = self._configured(layer, scratch)
             debian.add_changes(writer, changes.archive, changes.removed)
         if layer.source == "python":
             self._write_wheels(writer, layer, compiled)
-        # Copied as they are: nothing would notice.
-        self._refuse_damaged({jar.sha256: jar.filename for _, jar in layer.jars})
+        refuse_damaged(self.shop.store, (jar for _, jar in layer.jars))
         for target, jar in layer.jars:
             with self.files[jar.sha256].open("rb") as content:
                 writer.file(target, content, jar.size)

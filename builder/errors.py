@@ -67,6 +67,10 @@ class HashMismatch(MlruntimeError):
     exit_code = 5
 
 
+class Damaged(HashMismatch):
+    """What was put into the store whole is not whole any more: this host's fault, nobody else's."""
+
+
 class Unavailable(MlruntimeError):
     """The engine, a registry, the network or a needed host tool is not to be had."""
 

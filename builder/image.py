@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from builder import oci
 from builder.engine import Engine, chain_ids
-from builder.errors import CommandFailed, HashMismatch, OutOfSpace, Unavailable, UsageError
+from builder.errors import CommandFailed, Damaged, OutOfSpace, Unavailable, UsageError
 from builder.layering.gzipped import LayerBlob
 from builder.layering.tarball import blocks
 from builder.store import Store, file_sha256, full_disk, link_or_copy
@@ -124,7 +124,7 @@ def load(image: Image, blobs: Blobs, engine: Engine) -> int:
     """Put the image into the engine under its reference; return the bytes that were sent.
 
     Layers the engine can already build upon are not sent. A blob whose bytes are not what its
-    digest says raises ``HashMismatch`` before anything is sent.
+    digest says raises ``Damaged`` before anything is sent.
     """
     if engine.image_id(image.config.digest) is not None:
         with suppress(Unavailable):  # another build may have removed it meanwhile
@@ -157,11 +157,11 @@ def _missing(image: Image, chains: frozenset[str]) -> tuple[ImageLayer, ...]:
 
 
 def verify(layer: ImageLayer, blobs: Blobs) -> None:
-    """Raise ``HashMismatch`` unless a layer's bytes are what its digest says."""
+    """Raise ``Damaged`` unless a layer's bytes are what its digest says."""
     found = f"sha256:{file_sha256(blob_file(blobs, layer.blob.digest))}"
     if found != layer.blob.digest:
         blobs.discard(_hex(layer.blob.digest))
-        raise HashMismatch(
+        raise Damaged(
             f"layer {layer.name!r} is damaged",
             why=f"its digest is {layer.blob.digest}, its bytes have {found}",
             hint="build the image again: what is damaged is made anew",

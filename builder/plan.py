@@ -202,7 +202,8 @@ class _Planner:
                 raise InvalidDefinition(
                     f"layer {layer.name!r}: no Debian package of the lock matches {pattern!r}",
                     where="images/layers.yaml",
-                    hint="correct it, or take it out",
+                    why=f"{self.lock.runtime} is locked without one",
+                    hint="correct it, or write a pattern for both, like libssl3*, if names differ",
                 )
         packages = tuple(a for a in self.lock.os if here(a.name))
         key = layer_key("debian", [self.tools.unpacking, set_digest(packages)])

@@ -42,13 +42,15 @@ class Store:
         """Remove a blob whose bytes turned out not to be what its name says."""
         self._blob_path(sha256).unlink(missing_ok=True)
 
-    def check_blob(self, sha256: str) -> bool:
-        """Return whether a blob's bytes are what its name says; one that has rotted goes."""
-        path = self._blob_path(sha256)
-        if path.is_file() and file_sha256(path) == sha256:
-            return True
-        self.discard(sha256)
-        return False
+    def rotten(self, sha256: str) -> bool:
+        """Return whether a blob's bytes are not what its name says; if so, it is removed."""
+        try:
+            whole = file_sha256(self._blob_path(sha256)) == sha256
+        except FileNotFoundError:  # somebody has deleted it: the store is only a cache
+            return False
+        if not whole:
+            self.discard(sha256)
+        return not whole
 
     def record(self, kind: str, key: str) -> Path | None:
         """Return the path of a record, or ``None``."""

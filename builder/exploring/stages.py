@@ -101,6 +101,9 @@ class HostStages:
             )
 
     @cached_property
+    def _images(self) -> str:
+        return dict(self._inputs())["images"]
+
     def _inputs(self) -> tuple[tuple[str, str], ...]:
         return input_digests(self.definitions.root, self.base.runtime)
 
@@ -132,7 +135,7 @@ class HostStages:
             "debian": asked.debian,
             "snapshot": asked.snapshot,
             "variants": asked.variants,
-            "images": dict(self._inputs)["images"],
+            "images": self._images,
             "omit": sorted(self.trial.omit),
             "only": sorted(self.trial.only),
             "workers": self.trial.workers,
@@ -144,7 +147,7 @@ class HostStages:
         """Ask the registries."""
         return assemble(
             self._asked(combination),
-            inputs=self._inputs,
+            inputs=self._inputs(),
             recipes=load_recipes(self.definitions.root / "images"),
             registries=self._registries,
             omit=self.trial.omit,

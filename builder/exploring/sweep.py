@@ -17,6 +17,7 @@ from typing import Final, Protocol, TextIO, TypedDict
 from builder.errors import (
     ArtifactNotFound,
     CommandFailed,
+    Damaged,
     HashMismatch,
     InvalidDefinition,
     NoCompatibleVersions,
@@ -214,7 +215,7 @@ class Sweep:
             stage, begin = "build", self._clock()
             # What was built before is in the store; the engine may have it no more.
             built = self._stages.build(combination, lock, log, log.record)
-        except OutOfSpace:
+        except (OutOfSpace, Damaged):
             raise
         except _ITS_OWN as error:
             for line in str(error).splitlines():

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,21 @@ class Wheel:
 def key(sha256: str, interpreter: str) -> str:
     """Return the record key of a wheel's bytecode for an interpreter (a digest)."""
     return hashlib.sha256(canonical_json([RECIPE, interpreter, sha256]).encode()).hexdigest()
+
+
+def rotten(store: Store, sha256: str, interpreter: str) -> bool:
+    """Return whether a wheel's bytecode is there and cannot be read; if so, it is removed."""
+    found = store.record(_KIND, key(sha256, interpreter))
+    if found is None:
+        return False
+    try:
+        with zipfile.ZipFile(found) as archive:
+            whole = archive.testzip() is None
+    except zipfile.BadZipFile:
+        whole = False
+    if not whole:
+        found.unlink(missing_ok=True)
+    return not whole
 
 
 def compile_missing(

@@ -56,7 +56,7 @@ def _opened(artifact: Artifact, path: Path) -> Iterator[DebFile]:
             raise  # the host's, not the file's
         raise InvalidLock(
             f"{artifact.filename} is no Debian package",
-            why=str(error) or type(error).__name__,
+            why=f"{type(error).__name__}: {error}",
             hint="lock anew; if it stays so, the archive is broken",
         ) from None
 
@@ -70,6 +70,8 @@ def read_package(artifact: Artifact, path: Path) -> Package:
 def _package(artifact: Artifact, deb: DebFile) -> Package:
     members = tuple(_control_members(deb))
     paragraph = next((m.content.decode() for m in members if m.name == "control"), "")
+    if not paragraph:
+        raise InvalidLock(f"{artifact.filename} is no Debian package", why="it has no control file")
     found = Deb822(paragraph)
     name, version, architecture = (found.get(k, "") for k in ("Package", "Version", "Architecture"))
     if (name, version) != (artifact.name, artifact.version) or not architecture:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -18,9 +19,18 @@ from builder import build as stage
 from builder.build import build, cached_layer
 from builder.command import run
 from builder.crew import Crew
+from builder.damage import blame_damage
 from builder.engine import Engine
-from builder.errors import CommandFailed, HashMismatch, InvalidLock, OutOfSpace
+from builder.errors import (
+    CommandFailed,
+    Damaged,
+    HashMismatch,
+    InvalidLock,
+    OutOfSpace,
+    Unavailable,
+)
 from builder.image import Image, ImageLayer
+from builder.layering import bytecode
 from builder.layering.tarball import LayerWriter
 from builder.lock import Artifact, Lock, Variant
 from builder.plan import Plan, PlannedLayer, Tools, plan
@@ -302,7 +312,7 @@ def test_a_jar_that_rotted_in_the_store_is_told_and_fetched_anew(tmp_path: Path)
     (path,) = shop.fetch([ARTIFACT]).values()
     rot(path)
     stored = replace(shop, fetch=lambda _: {ARTIFACT.sha256: path})
-    with pytest.raises(HashMismatch, match=r"toy-1\.jar was damaged in the store"):
+    with pytest.raises(Damaged, match=r"toy-1\.jar: damaged in the store"):
         made(tmp_path, shop=stored)
     assert made(tmp_path).manifest == first.manifest
     consistent(tmp_path)
@@ -317,9 +327,37 @@ def test_a_failure_over_a_file_that_rotted_says_so(tmp_path: Path) -> None:
     of = replace(toy(), layers=(layer,))
     stored = replace(shop, fetch=lambda _: {artifact.sha256: path})
     rot(path)
-    with pytest.raises(HashMismatch, match=rf"{artifact.filename} was damaged in the store"):
+    with pytest.raises(Damaged, match=rf"{artifact.filename}: damaged in the store"):
         made(tmp_path / "store", of, stored)
     assert shop.store.blob(artifact.sha256) is None
+
+
+def test_what_a_program_said_about_a_file_that_rotted_is_not_believed(tmp_path: Path) -> None:
+    shop = workshop(tmp_path)
+    (path,) = shop.fetch([ARTIFACT]).values()
+    names, said = {ARTIFACT.sha256: "toy-1.jar"}, CommandFailed("could not be compiled")
+    blame_damage(said, shop.store, names, "python")  # it is whole: the program was right
+    rot(path)
+    blame_damage(Unavailable("no engine"), shop.store, names, "python")
+    with pytest.raises(Damaged, match=r"toy-1\.jar: damaged in the store"):
+        blame_damage(said, shop.store, names, "python")
+    assert shop.store.blob(ARTIFACT.sha256) is None
+    blame_damage(said, shop.store, names, "python")  # gone is not damaged
+
+
+@pytest.mark.parametrize("cut", [0, 40])
+def test_bytecode_that_rotted_is_removed(tmp_path: Path, cut: int) -> None:
+    store = Store(tmp_path)
+    record = store.write_record("bytecode", bytecode.key("0" * 64, "python"), "")
+    with zipfile.ZipFile(record, "w") as archive:
+        archive.writestr("toy.pyc", b"code" * 100)
+    names, said = {"0" * 64: "toy-1-py3-none-any.whl"}, ValueError("bad marshal data")
+    blame_damage(said, store, names, "python")
+    content = record.read_bytes()
+    record.write_bytes(content[:-cut] if cut else content.replace(b"codecode", b"codecold", 1))
+    with pytest.raises(Damaged, match=r"the bytecode of toy-1-py3-none-any\.whl: damaged"):
+        blame_damage(said, store, names, "python")
+    assert not record.exists()
 
 
 def test_a_package_that_is_none_is_told_and_kept(tmp_path: Path) -> None:

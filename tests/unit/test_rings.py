@@ -82,6 +82,7 @@ STAGES = frozenset(
         "bootstrap",
         "build",
         "cluster",
+        "damage",
         "doctor",
         "exploring.publishing",
         "exploring.stages",

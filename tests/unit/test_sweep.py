@@ -13,7 +13,14 @@ import pytest
 
 from builder.cli import main
 from builder.cli.explore import seconds
-from builder.errors import CommandFailed, MlruntimeError, OutOfSpace, Unavailable, UsageError
+from builder.errors import (
+    CommandFailed,
+    Damaged,
+    MlruntimeError,
+    OutOfSpace,
+    Unavailable,
+    UsageError,
+)
 from builder.exploring.combinations import Combination, parse_settings
 from builder.exploring.record import Record
 from builder.exploring.stages import HostStages
@@ -198,7 +205,12 @@ def test_checks_that_fail_leave_it_at_built(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [Unavailable("no container engine answers"), OutOfSpace("no space left on the disk")]
+    "error",
+    [
+        Unavailable("no container engine answers"),
+        OutOfSpace("no space left on the disk"),
+        Damaged("toy-1.whl: damaged in the store"),
+    ],
 )
 @pytest.mark.parametrize("stage", ["lock", "build", "validate"])
 def test_what_is_no_combination_s_fault_ends_the_sweep(
