@@ -10,7 +10,7 @@ from builder.store import Store
 
 def refuse_damaged(store: Store, artifacts: Iterable[Artifact]) -> None:
     """Raise ``Damaged`` if any of these has rotted: for what is read without noticing."""
-    _refuse([artifact.filename for artifact in artifacts if store.rotten(artifact.sha256)])
+    _refuse([artifact.filename for artifact in artifacts if store.discard_rotten(artifact.sha256)])
 
 
 def blame_damage(
@@ -24,9 +24,9 @@ def blame_damage(
     """
     if isinstance(error, HashMismatch | Unavailable) and not isinstance(error, CommandFailed):
         return
-    found = [name for sha256, name in names.items() if store.rotten(sha256)]
+    found = [name for sha256, name in names.items() if store.discard_rotten(sha256)]
     for sha256, name in names.items():
-        if bytecode.rotten(store, sha256, interpreter):
+        if bytecode.discard_rotten(store, sha256, interpreter):
             found.append(f"the bytecode of {name}")
     _refuse(found)
 

@@ -124,6 +124,7 @@ def plan(
     """
     known = variables(lock, variant)
     patterns = _patterns(stack, known)
+    _refuse_idle(patterns.get("debian", []), lock)
     planner = _Planner(lock, lock.variant(variant), patterns, files, known, tools, version)
     layers = tuple(planner.layer(layer) for layer in stack.layers)
     return Plan(
@@ -144,6 +145,21 @@ def _patterns(stack: Stack, known: dict[str, Any]) -> dict[str, list[tuple[str, 
                 text = render(pattern, known, file="images/layers.yaml")
                 found[layer.source].append((layer.name, text))
     return found
+
+
+def _refuse_idle(patterns: list[tuple[str, str]], lock: Lock) -> None:
+    """Refuse a pattern that matches no Debian package.
+
+    All variants have the same system: unlike a wheel's, a package's absence is a mistake.
+    """
+    for layer, pattern in patterns:
+        if not any(fnmatchcase(artifact.name, pattern) for artifact in lock.os):
+            raise InvalidDefinition(
+                f"layer {layer!r}: no Debian package of the lock matches {pattern!r}",
+                where="images/layers.yaml",
+                why=f"{lock.runtime} is locked without one",
+                hint="correct it, or write a pattern for both, like libssl3*, if names differ",
+            )
 
 
 def _empty(layer: PlannedLayer) -> bool:
@@ -195,16 +211,6 @@ class _Planner:
 
     def _debian(self, layer: StackLayer) -> PlannedLayer:
         here = self._here(layer)
-        # All variants have the same system: unlike a wheel's, a package's absence is a mistake.
-        for owner, pattern in self.patterns["debian"]:
-            found = any(fnmatchcase(a.name, pattern) for a in self.lock.os)
-            if owner == layer.name and not found:
-                raise InvalidDefinition(
-                    f"layer {layer.name!r}: no Debian package of the lock matches {pattern!r}",
-                    where="images/layers.yaml",
-                    why=f"{self.lock.runtime} is locked without one",
-                    hint="correct it, or write a pattern for both, like libssl3*, if names differ",
-                )
         packages = tuple(a for a in self.lock.os if here(a.name))
         key = layer_key("debian", [self.tools.unpacking, set_digest(packages)])
         return PlannedLayer(name=layer.name, source="debian", key=key, packages=packages)

@@ -42,8 +42,8 @@ class Store:
         """Remove a blob whose bytes turned out not to be what its name says."""
         self._blob_path(sha256).unlink(missing_ok=True)
 
-    def rotten(self, sha256: str) -> bool:
-        """Return whether a blob's bytes are not what its name says; if so, it is removed."""
+    def discard_rotten(self, sha256: str) -> bool:
+        """Remove a blob whose bytes are not what its name says; return whether that was so."""
         try:
             whole = file_sha256(self._blob_path(sha256)) == sha256
         except FileNotFoundError:  # somebody has deleted it: the store is only a cache

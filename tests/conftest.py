@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from builder import native
+from builder import inputs, native
 from builder.cli.stores import fetcher, store_root
 from builder.definitions import Definitions
 from builder.engine import Engine
-from builder.lock import Lock, parse_lock
+from builder.lock import Lock
 from builder.plan import Plan
 from builder.planning import planned_image
 from builder.store import Store
@@ -87,8 +87,7 @@ class Runtime:
 
 
 def read_lock(root: Path, runtime: str = RUNTIME) -> Lock:
-    path = root / "runtimes" / runtime / "lock.json"
-    return parse_lock(path.read_text(encoding="utf-8"), file="lock.json")
+    return inputs.read_lock(Definitions(root), runtime)
 
 
 def plan_of(root: Path, runtime: str = RUNTIME, variant: str = "cpu") -> Plan:

@@ -8,20 +8,22 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from builder.definitions import Definitions
 from builder.explain import conflict_text, resolution_rows
 from builder.exploring.evidence import evidence_page
 from builder.exploring.state import evidence_records
 from builder.facts import VARIANTS, Component
-from builder.lock import parse_lock
-from builder.matrix import Matrix, parse_matrix
+from builder.inputs import read_lock, read_matrix, read_runtime
+from builder.matrix import Matrix
 from builder.render_matrix import Table, component_list, markdown, overview, plain
 from builder.resolve import NoSolution, resolve
-from builder.runtime import RuntimeDefinition, parse_runtime
+from builder.runtime import RuntimeDefinition
 from builder.validation.catalog import CHECKS
 from builder.validation.session import IMAGE_CHECK
 
 CHECKOUT = Path(__file__).parents[1]
-RUNTIME = CHECKOUT / "runtimes" / "6.0-ml"
+DEFINITIONS = Definitions(CHECKOUT)
+RUNTIME = "6.0-ml"
 # The request whose refusal the README explains.
 REFUSED = "tensorflow==2.16.2"
 # It has no entry in the catalog: no program in the image answers it.
@@ -30,8 +32,8 @@ IMAGE_SUMMARY = "every node runs the image under test; its labels say what the l
 
 def parts() -> dict[tuple[str, str], str]:
     """Return every generated part by page and name, without its markers."""
-    matrix = parse_matrix(text_of(CHECKOUT / "matrix.yaml"), file="matrix.yaml")
-    runtime = parse_runtime(text_of(RUNTIME / "runtime.yaml"), file="runtime.yaml")
+    matrix = read_matrix(DEFINITIONS)
+    runtime = read_runtime(DEFINITIONS, RUNTIME, matrix)
     return {
         ("README.md", "contents"): markdown(contents(matrix)),
         ("README.md", "matrix"): titled(overview(matrix)),
@@ -58,10 +60,7 @@ def fenced(text: str) -> str:
 
 def contents(matrix: Matrix) -> Table:
     """Return the components of every runtime's lock, in the matrix's order."""
-    locks = [
-        parse_lock(text_of(path), file="lock.json")
-        for path in sorted(CHECKOUT.glob("runtimes/*/lock.json"))
-    ]
+    locks = [read_lock(DEFINITIONS, runtime) for runtime in DEFINITIONS.runtimes()]
     found = [
         lock.all_components | {o.component: "left out of this lock" for o in lock.omitted}
         for lock in locks

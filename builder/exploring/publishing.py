@@ -15,7 +15,7 @@ from builder.exploring.evidence import (
 )
 from builder.exploring.state import StateFolder, evidence_records
 from builder.exploring.sweep import Outcome
-from builder.inputs import read_matrix
+from builder.matrix import parse_matrix
 from builder.store import write_whole
 
 PAGE: Final = "docs/evidence.md"
@@ -36,7 +36,7 @@ def write_evidence(
             files.append(file)
     records = evidence_records(root)
     facts = read_text(root / "matrix.yaml", "matrix.yaml")
-    changed = with_findings(facts, findings(read_matrix(definitions), records))
+    changed = with_findings(facts, findings(parse_matrix(facts, file="matrix.yaml"), records))
     files += _replaced(root, "matrix.yaml", facts, changed)
     if (root / PAGE).is_file():
         old = read_text(root / PAGE, PAGE)

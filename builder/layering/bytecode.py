@@ -38,8 +38,8 @@ def key(sha256: str, interpreter: str) -> str:
     return hashlib.sha256(canonical_json([RECIPE, interpreter, sha256]).encode()).hexdigest()
 
 
-def rotten(store: Store, sha256: str, interpreter: str) -> bool:
-    """Return whether a wheel's bytecode is there and cannot be read; if so, it is removed."""
+def discard_rotten(store: Store, sha256: str, interpreter: str) -> bool:
+    """Remove a wheel's bytecode if it cannot be read; return whether that was so."""
     found = store.record(_KIND, key(sha256, interpreter))
     if found is None:
         return False

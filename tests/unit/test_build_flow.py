@@ -318,8 +318,7 @@ def test_a_jar_that_rotted_in_the_store_is_told_and_fetched_anew(tmp_path: Path)
     consistent(tmp_path)
 
 
-def test_a_failure_over_a_file_that_rotted_says_so(tmp_path: Path) -> None:
-    """Else it would be a decompressor's, or a compiler's."""
+def test_a_package_that_rotted_in_the_store_is_told_before_it_is_read(tmp_path: Path) -> None:
     artifact, package = deb(tmp_path, "tool", {"./usr/bin/tool": b"x" * 5000})
     shop = workshop(tmp_path / "store")
     path = shop.store.keep_blob(package, artifact.sha256)
@@ -330,6 +329,26 @@ def test_a_failure_over_a_file_that_rotted_says_so(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match=rf"{artifact.filename}: damaged in the store"):
         made(tmp_path / "store", of, stored)
     assert shop.store.blob(artifact.sha256) is None
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_build_that_fails_over_a_wheel_that_rotted_names_it(tmp_path: Path, whole: bool) -> None:
+    """Else the compiler's word would stand."""
+    shop = workshop(tmp_path)
+    (path,) = shop.fetch([ARTIFACT]).values()
+    wheel = replace(ARTIFACT, kind="wheel", name="toy", filename="toy-1-py3-none-any.whl")
+    layer = PlannedLayer(name="python", source="python", key="k", wheels=(wheel,))
+
+    def compiler() -> NoReturn:
+        raise CommandFailed("bytecode could not be compiled")
+
+    if not whole:
+        rot(path)
+    shop = replace(shop, fetch=lambda _: {wheel.sha256: path}, engine=compiler)
+    said = "bytecode could not be compiled" if whole else f"{wheel.filename}: damaged in the store"
+    with pytest.raises(CommandFailed if whole else Damaged, match=said):
+        made(tmp_path, replace(toy(), layers=(layer,)), shop)
+    assert (shop.store.blob(wheel.sha256) == path) is whole
 
 
 def test_what_a_program_said_about_a_file_that_rotted_is_not_believed(tmp_path: Path) -> None:
