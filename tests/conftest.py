@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-
-from builder import inputs, native
-from builder.cli.stores import fetcher, store_root
-from builder.definitions import Definitions
-from builder.engine import Engine
-from builder.lock import Lock
-from builder.plan import Plan
-from builder.planning import planned_image
-from builder.store import Store
-from builder.workshop import Workshop
+from mlruntime.build.context import BuildContext
+from mlruntime.definitions.files import Definitions
+from mlruntime.ecosystems.native import build as native
+from mlruntime.engine import Engine
+from mlruntime.image.plan import Plan
+from mlruntime.lock.model import Lock
+from mlruntime.store.store import Store
+from mlruntime.workflows import inputs
+from mlruntime.workflows.planning import planned_image
+from mlruntime.workflows.stores import fetcher, store_root
 
 CHECKOUT = Path(__file__).parents[1]
 # How long an example takes says how busy the machine is.
@@ -42,7 +42,7 @@ GPU_RUNTIME = "7.0-ml"
 
 def mlruntime(root: Path, *words: str, check: bool = True, **environ: str) -> Any:
     """Run a verb in a process of its own; return what it printed as JSON."""
-    command = [sys.executable, "-m", "builder", "--root", str(root), *words, "--json"]
+    command = [sys.executable, "-m", "mlruntime", "--root", str(root), *words, "--json"]
     done = subprocess.run(command, env=os.environ | environ, stdout=subprocess.PIPE, text=True)
     if check:
         assert done.returncode == 0, f"mlruntime {' '.join(words)} exited with {done.returncode}"
@@ -116,7 +116,7 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
     def make(name: str) -> Path:
         root = copied(tmp_path_factory.mktemp("definitions"))
         checked = subprocess.run(
-            [sys.executable, "-m", "builder", "--root", str(root), "lock", name, "--check",
+            [sys.executable, "-m", "mlruntime", "--root", str(root), "lock", name, "--check",
              "--registry"], stdout=subprocess.PIPE,
         )  # fmt: skip
         if checked.returncode == 4:
@@ -161,9 +161,9 @@ def gpu(ready: Callable[..., Runtime]) -> Runtime:
 
 
 @pytest.fixture
-def shop(engine: Engine, store: Store, runtime: Runtime) -> Iterator[Workshop]:
+def shop(engine: Engine, store: Store, runtime: Runtime) -> Iterator[BuildContext]:
     """A workshop for images that differ from the real one."""
-    made = Workshop(
+    made = BuildContext(
         store=store,
         fetch=fetcher(store).fetch_all,
         engine=cache(lambda: engine),

@@ -4,24 +4,35 @@
 says something else. A part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
+import ast
 import re
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from builder.definitions import Definitions
-from builder.explain import conflict_text, resolution_rows
-from builder.exploring.evidence import evidence_page
-from builder.exploring.state import evidence_records
-from builder.facts import VARIANTS, Component
-from builder.inputs import read_lock, read_matrix, read_runtime
-from builder.matrix import Matrix
-from builder.render_matrix import Table, component_list, markdown, overview, plain
-from builder.resolve import NoSolution, resolve
-from builder.runtime import RuntimeDefinition
-from builder.validation.catalog import CHECKS
-from builder.validation.session import IMAGE_CHECK
+from mlruntime.definitions.files import Definitions
+from mlruntime.definitions.runtime import RuntimeDefinition
+from mlruntime.documents.tables import (
+    Table,
+    markdown,
+    plain,
+)
+from mlruntime.explore.evidence import evidence_page
+from mlruntime.explore.state import evidence_records
+from mlruntime.matrix.model import VARIANTS, Component
+from mlruntime.matrix.parsing import Matrix
+from mlruntime.matrix.tables import (
+    component_list,
+    overview,
+)
+from mlruntime.resolve.resolution import NoSolution, resolve
+from mlruntime.resolve.wording import conflict_text, resolution_rows
+from mlruntime.validation.catalog import CHECKS
+from mlruntime.validation.session import IMAGE_CHECK
+from mlruntime.workflows.inputs import read_lock, read_matrix, read_runtime
 
 CHECKOUT = Path(__file__).parents[1]
+PACKAGE = CHECKOUT / "builder" / "mlruntime"
 DEFINITIONS = Definitions(CHECKOUT)
 RUNTIME = "6.0-ml"
 # The request whose refusal the README explains.
@@ -39,6 +50,8 @@ def parts() -> dict[tuple[str, str], str]:
         ("README.md", "matrix"): titled(overview(matrix)),
         ("README.md", "resolution"): fenced(resolution(matrix, runtime)),
         ("README.md", "conflict"): fenced(conflict(matrix, runtime)),
+        ("docs/architecture.md", "rooms"): markdown(rooms()),
+        ("docs/architecture.md", "imports"): imports(),
         ("docs/matrix.md", "components"): markdown(component_list(matrix)),
         ("docs/evidence.md", "evidence"): evidence_page(evidence_records(CHECKOUT)),
         ("docs/validation.md", "checks"): markdown(checks()),
@@ -99,6 +112,54 @@ def checks() -> Table:
     rows = [(f"`{IMAGE_CHECK}`", IMAGE_SUMMARY, "-")]
     rows += [(f"`{check.name}`", check.summary, str(check.timeout)) for check in CHECKS]
     return Table(title="", columns=("check", "what it proves", "limit, s"), rows=tuple(rows))
+
+
+def room_names() -> list[str]:
+    """Return the rooms from the top floor down, as ``[tool.importlinter]`` has them."""
+    settings = tomllib.loads(text_of(CHECKOUT / "pyproject.toml"))["tool"]["importlinter"]
+    floors = settings["contracts"][0]["layers"]
+    return [room for floor in floors for room in floor.split(" | ")]
+
+
+def rooms() -> Table:
+    """Return what each room is for, in its own words."""
+    rows = []
+    for room in room_names():
+        folder = PACKAGE / room
+        source = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+        told = ast.get_docstring(ast.parse(text_of(source))) or ""
+        rows.append((f"`{room}`", " ".join(told.split("\n\n")[0].replace("``", "`").split())))
+    return Table(title="", columns=("room", "what it is for"), rows=tuple(rows))
+
+
+def imports() -> str:
+    """Return the imports between rooms as a Mermaid diagram, drawn from the code.
+
+    Left out is what follows from the rest: an arrow that a longer way already tells of, and
+    ``errors``, which everybody imports.
+    """
+    graph = {room: _imported_rooms(room) - {"errors"} for room in room_names() if room != "errors"}
+    arrows = [
+        f"    {room} --> {other}"
+        for room, others in graph.items()
+        for other in sorted(others)
+        if not any(other in _below(graph, between) for between in others - {other})
+    ]
+    return "\n".join(["```mermaid", "flowchart TD", *arrows, "```"])
+
+
+def _imported_rooms(room: str) -> set[str]:
+    found = set()
+    for path in (PACKAGE / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(text_of(path))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mlruntime."):
+                found.add(str(node.module).split(".")[1])
+    return found - {room}
+
+
+def _below(graph: Mapping[str, set[str]], room: str) -> set[str]:
+    """Return every room that one imports, itself or through others."""
+    return graph[room].union(*(_below(graph, other) for other in graph[room]))
 
 
 def span(name: str) -> re.Pattern[str]:

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from builder.cli.stores import store_root
-from builder.definitions import Definitions
-from builder.inputs import fresh_lock
-from builder.planning import planned_image
-from builder.store import Store
+from mlruntime.definitions.files import Definitions
+from mlruntime.store.store import Store
+from mlruntime.workflows.inputs import fresh_lock
+from mlruntime.workflows.planning import planned_image
+from mlruntime.workflows.stores import store_root
+
 from tests.benchmarks.docker_build import docker_build
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.pushing import push_layout, registry
@@ -84,7 +85,7 @@ def ratio(seconds: float, unit: float) -> str:
 
 def cli(store: Path, root: Path, *words: str) -> str:
     """Run a verb with a store and definitions of its own; return what it printed."""
-    command = [sys.executable, "-m", "builder", "--root", str(root), *words]
+    command = [sys.executable, "-m", "mlruntime", "--root", str(root), *words]
     environment = os.environ | {"MLRUNTIME_STORE": str(store)}
     return subprocess.run(command, env=environment, check=True, text=True, stdout=-1).stdout
 

@@ -5,11 +5,12 @@ import os
 import tempfile
 from pathlib import Path
 
-from builder.cli.stores import store_root
-from builder.definitions import Definitions
-from builder.inputs import fresh_lock
-from builder.planning import planned_image
-from builder.store import Store
+from mlruntime.definitions.files import Definitions
+from mlruntime.store.store import Store
+from mlruntime.workflows.inputs import fresh_lock
+from mlruntime.workflows.planning import planned_image
+from mlruntime.workflows.stores import store_root
+
 from tests.benchmarks.compose import ROOT, cli, ratio, sizes_table, timed_build
 from tests.benchmarks.docker_build import docker_build
 from tests.benchmarks.figures import Figures

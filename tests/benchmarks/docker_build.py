@@ -14,21 +14,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from debian.deb822 import Deb822
+from mlruntime.build.bootstrap import CONFIG
+from mlruntime.build.context import BuildContext
+from mlruntime.build.stage import build
+from mlruntime.ecosystems.debian.packages import read_package, write_repository
+from mlruntime.ecosystems.native import build as native
+from mlruntime.engine import Engine
+from mlruntime.image.dockerfile import dockerfile
+from mlruntime.image.image import load
+from mlruntime.image.plan import Plan, PlannedLayer, layer_key
+from mlruntime.layers.writer import LayerWriter
+from mlruntime.lock.model import Lock, set_digest
+from mlruntime.store.store import Store
+from mlruntime.workflows.planning import TOOLS
+from mlruntime.workflows.stores import fetcher
 
-from builder import native
-from builder.bootstrap import CONFIG
-from builder.build import build
-from builder.cli.stores import fetcher
-from builder.dockerfile import dockerfile
-from builder.engine import Engine
-from builder.image import load
-from builder.layering.debian import read_package, write_repository
-from builder.layering.tarball import LayerWriter
-from builder.lock import Lock, set_digest
-from builder.plan import Plan, PlannedLayer, layer_key
-from builder.planning import TOOLS
-from builder.store import Store
-from builder.workshop import Workshop
 from tests.benchmarks.bare_debian import bare
 from tests.benchmarks.pushing import seconds
 from tests.benchmarks.settled import settle
@@ -179,7 +179,7 @@ def _give_base(engine: Engine, warm: Store, plan: Plan, lock: Lock) -> None:
         )
         for source in ("debian", "configured")
     )
-    shop = Workshop(
+    shop = BuildContext(
         store=warm,
         fetch=fetcher(warm).fetch_all,
         engine=lambda: engine,

@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 import docker
+from mlruntime.cluster.containers import Cluster, ClusterSpec, cluster
+from mlruntime.engine import Engine, Mount
 
-from builder.cluster import Cluster, ClusterSpec, cluster
-from builder.engine import Engine, Mount
 from tests.benchmarks.figures import Figures
 from tests.cluster.driver import ENVIRONMENT, MOUNTS, Driver, driver
 

@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-from builder.errors import NoCompatibleVersions
-from builder.matrix import parse_matrix
-from builder.resolve import resolve
-from builder.runtime import parse_runtime
+from mlruntime.definitions.runtime import parse_runtime
+from mlruntime.errors import NoCompatibleVersions
+from mlruntime.matrix.parsing import parse_matrix
+from mlruntime.resolve.resolution import resolve
+
 from tests.benchmarks.figures import Figures
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.cluster import Cluster, Pumped, pumped
-from builder.engine import Container, Mount
-from builder.errors import MlruntimeError
+from mlruntime.cluster.containers import Cluster, Pumped, pumped
+from mlruntime.engine import Container, Mount
+from mlruntime.errors import MlruntimeError
 
 CHECKOUT = Path(__file__).parents[2]
 INSIDE, LIBRARY, JOBS = "/inside", "/library", "/shared/jobs"

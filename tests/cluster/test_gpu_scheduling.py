@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from mlruntime.cluster.containers import Cluster, ClusterFailed, ClusterSpec, cluster
+from mlruntime.cluster.gpus import DISCOVERY, Gpus
+from mlruntime.engine import Engine
 
-from builder.cluster import Cluster, ClusterFailed, ClusterSpec, cluster
-from builder.engine import Engine
-from builder.scheduling import DISCOVERY, Gpus
 from tests.cluster.driver import ENVIRONMENT, INSIDE, MOUNTS, Driver, driver
 from tests.conftest import Runtime
 

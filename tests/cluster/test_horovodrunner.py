@@ -15,9 +15,9 @@ from typing import Any
 
 import docker
 import pytest
+from mlruntime.cluster.containers import Cluster, ClusterSpec, cluster, pumped
+from mlruntime.engine import Engine
 
-from builder.cluster import Cluster, ClusterSpec, cluster, pumped
-from builder.engine import Engine
 from tests.cluster.driver import (
     AUTHENTICATION,
     ENVIRONMENT,

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from mlruntime.cluster.containers import Cluster, ClusterFailed, ClusterSpec, cluster
+from mlruntime.engine import Container, Engine, owner
+from mlruntime.lock.model import Lock, Variant
+from mlruntime.validation.report import CheckResult, Report
+from mlruntime.validation.session import IMAGE_CHECK, Subject, validate
 
-from builder import owner
-from builder.cluster import Cluster, ClusterFailed, ClusterSpec, cluster
-from builder.engine import Container, Engine
-from builder.lock import Lock, Variant
-from builder.report import CheckResult, Report
-from builder.validation.session import IMAGE_CHECK, Subject, validate
 from tests.conftest import Runtime
 
 pytestmark = pytest.mark.cluster
@@ -225,8 +224,8 @@ def test_an_exception_in_the_block_removes_the_cluster(engine: Engine, image: st
 HOLDER = textwrap.dedent(
     """
     import sys, time
-    from builder.cluster import ClusterSpec, cluster
-    from builder.engine import Engine
+    from mlruntime.cluster.containers import ClusterSpec, cluster
+    from mlruntime.engine import Engine
 
     with Engine.connect() as engine:
         spec = ClusterSpec(image=sys.argv[1])

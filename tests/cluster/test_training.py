@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from mlruntime.cluster.containers import Cluster
+from mlruntime.engine import Engine
 
-from builder.cluster import Cluster
-from builder.engine import Engine
 from tests.cluster.training import answer, training_cluster
 from tests.conftest import Runtime
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from mlruntime.cluster.containers import Cluster
+from mlruntime.engine import Engine
 
-from builder.cluster import Cluster
-from builder.engine import Engine
 from tests.cluster.training import answer, training_cluster
 from tests.conftest import Runtime
 from tests.horovodrunner_page import outputs

@@ -9,11 +9,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from mlruntime.engine import Engine
+from mlruntime.host.gpus import (
+    NoGpus,
+)
+from mlruntime.host.nvml import read_gpus
+from mlruntime.validation.catalog import CHECKS
 
-from builder.engine import Engine
-from builder.nvml import read_gpus
-from builder.suitability import NoGpus
-from builder.validation.catalog import CHECKS
 from tests.conftest import GPU_RUNTIME, RUNTIME, Runtime
 
 pytestmark = pytest.mark.cluster
@@ -28,7 +30,7 @@ def test_every_check_of_the_real_image(
     before = {thing.id for thing in engine.owned()}
     junit, saved = tmp_path / "junit.xml", tmp_path / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "builder", "--root", str(line.root), "validate", line.name,
+        [sys.executable, "-m", "mlruntime", "--root", str(line.root), "validate", line.name,
          "--variant", variant, "--workers", "2", "--junit", str(junit), "--report", str(saved),
          "--json"],
         stdout=subprocess.PIPE, text=True, env=os.environ,

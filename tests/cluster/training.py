@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from builder.cluster import SHARED, Cluster, ClusterSpec, cluster
-from builder.containers import Mount
-from builder.engine import Engine
+from mlruntime.cluster.containers import SHARED, Cluster, ClusterSpec, cluster
+from mlruntime.engine import Engine
+from mlruntime.engine.values import Mount
+
 from tests.conftest import CHECKOUT, Runtime
 from tests.horovodrunner_page import EXAMPLES
 

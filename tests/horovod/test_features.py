@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlruntime.engine import Engine, Mount
+from mlruntime.lock.model import Lock
 
-from builder.engine import Engine, Mount
-from builder.lock import Lock
 from tests.conftest import CHECKOUT, RUNTIMES, Runtime, read_lock
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -5,19 +5,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mlruntime.build import bootstrap
+from mlruntime.build.context import BuildContext
+from mlruntime.build.stage import cached_layer
+from mlruntime.ecosystems.debian import packages as debian
+from mlruntime.engine import Engine
+from mlruntime.engine.values import Root
+from mlruntime.errors import CommandFailed
+from mlruntime.image.config import ImageConfig
+from mlruntime.image.image import ImageLayer
+from mlruntime.layers.writer import LayerWriter
+from mlruntime.lock.model import Artifact
+from mlruntime.store.store import Store
 
-from builder import bootstrap
-from builder.build import cached_layer
-from builder.containers import Root
-from builder.engine import Engine
-from builder.errors import CommandFailed
-from builder.image import ImageLayer
-from builder.image_config import ImageConfig
-from builder.layering import debian
-from builder.layering.tarball import LayerWriter
-from builder.lock import Artifact
-from builder.store import Store
-from builder.workshop import Workshop
 from tests.conftest import Runtime
 from tests.unit.debs import Content, deb
 
@@ -34,7 +34,7 @@ def blob(store: Store, digest: str) -> Path:
 
 @pytest.fixture
 def configure(
-    runtime: Runtime, engine: Engine, store: Store, shop: Workshop, tmp_path: Path
+    runtime: Runtime, engine: Engine, store: Store, shop: BuildContext, tmp_path: Path
 ) -> Iterator[Configure]:
     """Configure the runtime's system with more packages in it, as a build would."""
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlruntime.engine import Engine, Mount
+from mlruntime.lock.contract import PATH, parse_contract
 
-from builder.contract import PATH, parse_contract
-from builder.engine import Engine, Mount
 from tests.conftest import GPU_RUNTIME, Runtime, mlruntime
 from tests.stubs import build_stub
 

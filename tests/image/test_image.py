@@ -8,13 +8,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from mlruntime.ecosystems.native.inputs import load_recipes
+from mlruntime.engine import Engine, Mount
+from mlruntime.errors import HashMismatch
+from mlruntime.image.layout import read_layout
+from mlruntime.store.store import Store
 from packaging.requirements import Requirement
 
-from builder.engine import Engine, Mount
-from builder.errors import HashMismatch
-from builder.layout import read_layout
-from builder.locking.native import load_recipes
-from builder.store import Store
 from tests.conftest import Runtime, cold_store, mlruntime
 
 pytestmark = pytest.mark.engine
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 # Runs the verb and then says how much memory its process ever had.
 PEAK = """
 import resource, sys
-from builder.cli import main
+from mlruntime.cli import main
 code = main(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)
 sys.exit(code)

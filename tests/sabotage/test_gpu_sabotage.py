@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from mlruntime import __version__
+from mlruntime.build.context import BuildContext
+from mlruntime.cluster.gpus import Gpus
+from mlruntime.engine import Engine
+from mlruntime.image.plan import File, Plan, PlannedLayer, layer_key
+from mlruntime.lock.model import Lock
+from mlruntime.store.store import Store
+from mlruntime.validation.catalog import CHECKS
+from mlruntime.validation.report import Report
+from mlruntime.validation.session import Subject, validate
 
-from builder import __version__
-from builder.engine import Engine
-from builder.lock import Lock
-from builder.plan import File, Plan, PlannedLayer, layer_key
-from builder.report import Report
-from builder.scheduling import Gpus
-from builder.store import Store
-from builder.validation.catalog import CHECKS
-from builder.validation.session import Subject, validate
-from builder.workshop import Workshop
 from tests.conftest import GPU_RUNTIME, Runtime
 from tests.sabotage.test_sabotage import Observer, Saboteur, at_work, failed, wheel_of, with_files
 
@@ -59,7 +59,9 @@ class GpuSaboteur(Saboteur):
 
 
 @pytest.fixture
-def saboteur(engine: Engine, store: Store, gpu: Runtime, shop: Workshop) -> Iterator[GpuSaboteur]:
+def saboteur(
+    engine: Engine, store: Store, gpu: Runtime, shop: BuildContext
+) -> Iterator[GpuSaboteur]:
     yield from at_work(GpuSaboteur(engine, store, gpu, shop))
 
 

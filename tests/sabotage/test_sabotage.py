@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from mlruntime import __version__
+from mlruntime.build.context import BuildContext
+from mlruntime.build.stage import build
+from mlruntime.cli import main
+from mlruntime.ecosystems.pypi.resolver import Target
+from mlruntime.engine import Container, Engine, owner
+from mlruntime.fetch.web import Web
+from mlruntime.image.image import Image, load, write_layout
+from mlruntime.image.plan import File, Plan, PlannedLayer, layer_key
+from mlruntime.lock.model import Artifact, Lock
+from mlruntime.locking.registries import HostRegistries
+from mlruntime.store.store import Store
+from mlruntime.validation.catalog import CHECKS
+from mlruntime.validation.report import CheckResult, Report
+from mlruntime.validation.session import Subject, validate
+from mlruntime.workflows.stores import host_sources, store_root
 
-from builder import __version__, owner
-from builder.build import build
-from builder.cli import main
-from builder.cli.stores import host_sources, store_root
-from builder.engine import Container, Engine
-from builder.image import Image, load, write_layout
-from builder.lock import Artifact, Lock
-from builder.locking.pypi import Target
-from builder.locking.registries import HostRegistries
-from builder.plan import File, Plan, PlannedLayer, layer_key
-from builder.report import CheckResult, Report
-from builder.store import Store
-from builder.validation.catalog import CHECKS
-from builder.validation.session import Subject, validate
-from builder.web import Web
-from builder.workshop import Workshop
 from tests.conftest import CHECKOUT, RUNTIME, Runtime, copied, plan_of, read_lock, relock
 
 pytestmark = pytest.mark.cluster
@@ -53,7 +53,7 @@ class Observer:
 class Saboteur:
     """Builds broken images from the real one, and validates them."""
 
-    def __init__(self, engine: Engine, store: Store, runtime: Runtime, shop: Workshop) -> None:
+    def __init__(self, engine: Engine, store: Store, runtime: Runtime, shop: BuildContext) -> None:
         self.engine = engine
         self.store = store
         self.runtime = runtime
@@ -106,7 +106,9 @@ def at_work(made: AnySaboteur) -> Iterator[AnySaboteur]:
 
 
 @pytest.fixture
-def saboteur(engine: Engine, store: Store, runtime: Runtime, shop: Workshop) -> Iterator[Saboteur]:
+def saboteur(
+    engine: Engine, store: Store, runtime: Runtime, shop: BuildContext
+) -> Iterator[Saboteur]:
     yield from at_work(Saboteur(engine, store, runtime, shop))
 
 

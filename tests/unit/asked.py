@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from builder.cli import main
+from mlruntime.cli import main
 
 KEPT = "STUB_NVML_"
 

@@ -7,10 +7,9 @@ from itertools import product
 from typing import Any
 
 from hypothesis import strategies as st
+from mlruntime.matrix.parsing import Matrix, parse_matrix
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-
-from builder.matrix import Matrix, parse_matrix
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 # In order of preference: the pre-release is the highest, and yet last.

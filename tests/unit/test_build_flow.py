@@ -14,29 +14,29 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-
-from builder import build as stage
-from builder.build import build, cached_layer
-from builder.command import run
-from builder.crew import Crew
-from builder.damage import blame_damage
-from builder.engine import Engine
-from builder.errors import (
+from mlruntime.build import stage
+from mlruntime.build.context import BuildContext
+from mlruntime.build.integrity import blame_damage
+from mlruntime.build.stage import build, cached_layer
+from mlruntime.ecosystems.pypi import bytecode
+from mlruntime.engine import Engine
+from mlruntime.errors import (
     CommandFailed,
     Damaged,
     HashMismatch,
     InvalidLock,
-    OutOfSpace,
+    StorageError,
     Unavailable,
 )
-from builder.image import Image, ImageLayer
-from builder.layering import bytecode
-from builder.layering.tarball import LayerWriter
-from builder.lock import Artifact, Lock, Variant
-from builder.plan import Plan, PlannedLayer, Tools, plan
-from builder.stack import parse_stack
-from builder.store import Store
-from builder.workshop import Workshop
+from mlruntime.host.command import run
+from mlruntime.host.tasks import TaskGroup
+from mlruntime.image.image import Image, ImageLayer
+from mlruntime.image.plan import Plan, PlannedLayer, Tools, plan
+from mlruntime.image.stack import parse_stack
+from mlruntime.layers.writer import LayerWriter
+from mlruntime.lock.model import Artifact, Lock, Variant
+from mlruntime.store.store import Store
+
 from tests.unit.debs import deb
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -114,14 +114,14 @@ class Registry:
         return found
 
 
-def workshop(root: Path, say: Callable[[str], None] = lambda _: None) -> Workshop:
+def workshop(root: Path, say: Callable[[str], None] = lambda _: None) -> BuildContext:
     registry = Registry(root)
-    return Workshop(
+    return BuildContext(
         store=registry.store, fetch=registry.fetch, engine=no_engine, say=say, images=FILES
     )
 
 
-def made(root: Path, of: Plan | None = None, shop: Workshop | None = None) -> Image:
+def made(root: Path, of: Plan | None = None, shop: BuildContext | None = None) -> Image:
     return build(
         of or toy(),
         LOCK,
@@ -248,7 +248,7 @@ def test_a_build_that_breaks_off_leaves_whole_things_and_the_next_completes(
 ) -> None:
     with monkeypatch.context() as patch:
         _interrupted_at(patch, problem)
-        expected = OutOfSpace if isinstance(problem, OSError) else type(problem)
+        expected = StorageError if isinstance(problem, OSError) else type(problem)
         with pytest.raises(expected):
             made(tmp_path)
     consistent(tmp_path)
@@ -455,7 +455,7 @@ def test_a_patient_crew_gives_way_and_nobody_else_does() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = priority()
-    with Crew(1, lambda: None, nice=5) as crew:
+    with TaskGroup(1, lambda: None, nice=5) as crew:
         job = crew.submit(priority)
     assert job.result() == 5
     assert priority() == before
@@ -470,7 +470,7 @@ def test_a_crew_drops_what_waits_and_ends_what_runs() -> None:
         assert stop.wait(SECONDS)
         done.append(name)
 
-    with pytest.raises(KeyboardInterrupt), Crew(1, stop.set) as crew:
+    with pytest.raises(KeyboardInterrupt), TaskGroup(1, stop.set) as crew:
         first, second = crew.submit(long, "first"), crew.submit(long, "second")
         assert begun.wait(SECONDS)
         raise KeyboardInterrupt
@@ -481,7 +481,7 @@ def test_a_crew_drops_what_waits_and_ends_what_runs() -> None:
 
 def test_a_crew_does_not_wait_for_ever() -> None:
     stalled = threading.Event()
-    with pytest.raises(ValueError, match="x"), Crew(1, lambda: None, grace=0.01) as crew:
+    with pytest.raises(ValueError, match="x"), TaskGroup(1, lambda: None, grace=0.01) as crew:
         job = crew.submit(stalled.wait, SECONDS)
         raise ValueError("x")
     assert not job.done()
@@ -492,7 +492,7 @@ def test_a_crew_does_not_wait_for_ever() -> None:
 def test_a_tool_that_takes_too_long_ends_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.command._GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("mlruntime.host.command._GRACE_SECONDS", 0.1)
     alive = tmp_path / "alive"
     # Neither heeds SIGTERM; the grandchild holds the pipe open.
     script = f"trap '' TERM; (trap '' TERM; echo $$ > {alive}; sleep 600) & sleep 600"
@@ -550,7 +550,7 @@ class Api:
 def test_an_interrupted_native_build_ends_and_its_container_goes() -> None:
     api = Api()
     engine = Engine(api, api)
-    with pytest.raises(KeyboardInterrupt), Crew(1, engine.abort) as crew:
+    with pytest.raises(KeyboardInterrupt), TaskGroup(1, engine.abort) as crew:
         job = crew.submit(engine.run, "image", ["sh"], name="mlr-test", timeout=3600)
         assert api.following.wait(SECONDS)
         raise KeyboardInterrupt

@@ -7,9 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-from builder.layering import compile_wheels
-from builder.layering.compile_wheels import CHUNK
+from mlruntime.ecosystems.pypi import compile_wheels
+from mlruntime.ecosystems.pypi.compile_wheels import CHUNK
 
 SITE = "opt/site"
 

@@ -4,9 +4,8 @@ import ast
 from pathlib import Path
 
 import pytest
-
-from builder.validation import catalog
-from builder.validation.catalog import CHECKS
+from mlruntime.validation import catalog
+from mlruntime.validation.catalog import CHECKS
 
 PROGRAMS = Path(catalog.__file__).parent / "programs"
 FAMILIES = [

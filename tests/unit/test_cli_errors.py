@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from builder import cli, command
-from builder.cli import main
-from builder.cli.build import created
-from builder.cli.lock import write_if_changed
-from builder.containers import ImageInfo
-from builder.document import read_json, read_yaml
-from builder.engine import Engine
-from builder.errors import InvalidDefinition, OutOfSpace
-from builder.lock import Artifact, Lock, NativeWheel, Variant
-from builder.staleness import input_digests
+from mlruntime import cli
+from mlruntime.cli import main
+from mlruntime.cli.build import created
+from mlruntime.cli.lock import write_if_changed
+from mlruntime.documents.reading import read_json, read_yaml
+from mlruntime.engine import Engine
+from mlruntime.engine.values import ImageInfo
+from mlruntime.errors import InvalidDefinition, StorageError
+from mlruntime.host import command
+from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
+from mlruntime.locking.staleness import input_digests
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden" / "errors"
@@ -523,7 +523,7 @@ def test_an_old_lock_that_is_rubbish_is_written_over(tmp_path: Path) -> None:
     assert write_if_changed(path, "new")
     assert not write_if_changed(path, "new")
     assert path.read_text() == "new"
-    with pytest.raises(OutOfSpace, match="cannot write here") as caught:
+    with pytest.raises(StorageError, match="cannot write here") as caught:
         write_if_changed(path / "below", "new")
     assert caught.value.hint == "lock in a folder of yours, with --root"
 
@@ -637,7 +637,7 @@ def test_ctrl_c_does_not_wait_for_a_registry_that_stalls(
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/maven"
         monkeypatch.setenv("MLRUNTIME_MAVEN_REPOSITORY", url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        words = [sys.executable, "-m", "builder", "--root", str(root), "build", "0.1-ml"]
+        words = [sys.executable, "-m", "mlruntime", "--root", str(root), "build", "0.1-ml"]
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as tool:
             silent.settimeout(60)
             connection, _ = silent.accept()

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from builder.cli import main
+from mlruntime.cli import main
 
 ROOT = Path(__file__).parents[2]
 

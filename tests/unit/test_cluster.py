@@ -8,8 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from builder.cluster import (
+from mlruntime.cluster.containers import (
     ClusterFailed,
     ClusterSpec,
     _interrupt,
@@ -17,9 +16,9 @@ from builder.cluster import (
     _uninterrupted,
     cluster,
 )
-from builder.engine import Owned, State
-from builder.errors import CommandFailed, OutOfSpace
-from builder.scheduling import Gpus
+from mlruntime.cluster.gpus import Gpus
+from mlruntime.engine import Owned, State
+from mlruntime.errors import CommandFailed, StorageError
 
 RUNNING = State(running=True, exit_code=0, oom_killed=False, error="")
 DEAD = State(running=False, exit_code=1, oom_killed=False, error="")
@@ -165,7 +164,7 @@ def test_readiness_has_a_time_limit() -> None:
     ("refusal", "seen"),
     [
         (CommandFailed("no such program", why="tini"), ClusterFailed),
-        (OutOfSpace("disk full"), OutOfSpace),
+        (StorageError("disk full"), StorageError),
     ],
 )
 def test_a_node_that_cannot_start(refusal: Exception, seen: type[Exception]) -> None:

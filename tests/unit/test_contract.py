@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder.contract import (
+from mlruntime.errors import InvalidDefinition, InvalidLock
+from mlruntime.image.config import LABEL
+from mlruntime.lock.contract import (
     PREFIX,
     HostContract,
     capability,
     contract_of_labels,
     parse_contract,
 )
-from builder.errors import InvalidDefinition, InvalidLock
-from builder.image_config import LABEL
 
 CONTRACT = HostContract(
     minimum_driver="525.60.13",

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlruntime.ecosystems.debian import dpkg
+from mlruntime.ecosystems.debian import packages as debian
+from mlruntime.ecosystems.debian.packages import read_package
+from mlruntime.errors import InvalidLock
+from mlruntime.layers.writer import MTIME, LayerWriter
+from mlruntime.lock.model import Artifact
 
-from builder.errors import InvalidLock
-from builder.layering import debian, dpkg
-from builder.layering.debian import read_package
-from builder.layering.tarball import MTIME, LayerWriter
-from builder.lock import Artifact
 from tests.unit.debs import deb, tarred
 
 Pair = tuple[Artifact, Path]

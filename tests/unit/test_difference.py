@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder import command
-from builder.cli import main
-from builder.difference import Difference, Side, difference, parse_named
-from builder.errors import UsageError
-from builder.layering.gzipped import LayerBlob
-from builder.lock import Artifact, Lock, Variant
-from builder.plan import plan
-from builder.render_difference import (
+from mlruntime.cli import main
+from mlruntime.errors import UsageError
+from mlruntime.host import command
+from mlruntime.image.difference import Difference, Side, difference, parse_named
+from mlruntime.image.difference_tables import (
     difference_json,
     difference_markdown,
     difference_text,
     pull_text,
 )
-from builder.stack import parse_stack
-from builder.store import Store
+from mlruntime.image.plan import plan
+from mlruntime.image.stack import parse_stack
+from mlruntime.layers.gzipped import LayerBlob
+from mlruntime.lock.model import Artifact, Lock, Variant
+from mlruntime.store.store import Store
+
 from tests.unit.test_plan import FILES, STACK, TOOLS, artifact, lock, native
 
 ROOT = Path(__file__).parents[2]

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import pytest
-
-from builder import doctor
-from builder.cli.doctor import table
-from builder.doctor import Finding, can_build
-from builder.engine import EngineInfo
-from builder.errors import Unavailable, UsageError
-from builder.sources import Sources
-from builder.suitability import Device, HostGpus, NoGpus
+from mlruntime.cli.doctor import table
+from mlruntime.doctor import findings as doctor
+from mlruntime.doctor.findings import Finding, can_build
+from mlruntime.engine import EngineInfo
+from mlruntime.errors import Unavailable, UsageError
+from mlruntime.host.gpus import (
+    Device,
+    HostGpus,
+    NoGpus,
+)
+from mlruntime.host.settings import Sources
 
 OK = Finding(name="x", status="ok", found="here")
 

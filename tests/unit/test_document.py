@@ -3,9 +3,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder.document import canonical_json, did_you_mean, read_json, read_yaml
-from builder.errors import InvalidDefinition, InvalidLock
+from mlruntime.documents.reading import canonical_json, did_you_mean, read_json, read_yaml
+from mlruntime.errors import InvalidDefinition, InvalidLock
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder.validation.programs import check_static, fatbin
-from builder.validation.programs.elf import Image, Library
-from builder.validation.programs.fatbin import architectures
+from mlruntime.validation.programs import check_static, fatbin
+from mlruntime.validation.programs.elf import Image, Library
+from mlruntime.validation.programs.fatbin import architectures
 
 pytestmark = [pytest.mark.compiles, pytest.mark.starts]
 Compile = Callable[..., Path]

@@ -8,12 +8,10 @@ import pytest
 from docker.errors import APIError, NotFound
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder import owner
-from builder.containers import Lines
-from builder.engine import Container, Engine, Owned, chain_ids
-from builder.engine.sdk import translated
-from builder.errors import CommandFailed, OutOfSpace, Unavailable
+from mlruntime.engine import Container, Engine, Owned, chain_ids, owner
+from mlruntime.engine.sdk import translated
+from mlruntime.engine.values import Lines
+from mlruntime.errors import CommandFailed, StorageError, Unavailable
 
 
 @given(st.lists(st.text("ab\r\n", max_size=6), max_size=8), st.data())
@@ -48,7 +46,7 @@ def test_chain_ids_follow_the_image_specification() -> None:
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
-        ("write /var/x: no space left on device", OutOfSpace),
+        ("write /var/x: no space left on device", StorageError),
         ("Connection aborted.", Unavailable),
         ("invalid reference format", CommandFailed),
     ],

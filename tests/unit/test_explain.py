@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import pytest
+from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
+from mlruntime.documents.tables import (
+    Table,
+    plain,
+)
+from mlruntime.errors import NoCompatibleVersions
+from mlruntime.matrix.parsing import Matrix, parse_matrix
+from mlruntime.resolve.resolution import resolve
+from mlruntime.resolve.wording import resolution_rows
 from packaging.specifiers import SpecifierSet
-
-from builder.errors import NoCompatibleVersions
-from builder.explain import resolution_rows
-from builder.matrix import Matrix, parse_matrix
-from builder.render_matrix import Table, plain
-from builder.resolve import resolve
-from builder.runtime import RuntimeDefinition, parse_runtime
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "explain"

@@ -10,28 +10,32 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packaging.version import Version
-
-from builder.errors import (
+from mlruntime.errors import (
     ArtifactNotFound,
     CommandFailed,
     InvalidDefinition,
     MlruntimeError,
     UsageError,
 )
-from builder.exploring.combinations import Space, newest_of_each_minor, parse_settings, parse_space
-from builder.exploring.diagnosis import Failure, diagnose
-from builder.exploring.evidence import (
+from mlruntime.explore.combinations import (
+    Combinations,
+    newest_of_each_minor,
+    parse_combinations,
+    parse_settings,
+)
+from mlruntime.explore.diagnosis import Failure, diagnose
+from mlruntime.explore.evidence import (
     evidence_json,
     evidence_page,
     findings,
     is_evidence,
     with_findings,
 )
-from builder.exploring.record import LEVELS, STAGES, Record, parse_record
-from builder.matrix import Matrix, parse_matrix
-from builder.report import CheckResult, Host, Report, Status
-from builder.resolve import NoSolution, resolve
+from mlruntime.explore.record import LEVELS, STAGES, Record, parse_record
+from mlruntime.matrix.parsing import Matrix, parse_matrix
+from mlruntime.resolve.resolution import NoSolution, resolve
+from mlruntime.validation.report import CheckResult, Host, Report, Status
+from packaging.version import Version
 
 MATRIX = """\
 components:
@@ -79,7 +83,7 @@ def matrix() -> Matrix:
 # spaces
 
 
-def versions(space: Space, component: str) -> str:
+def versions(space: Combinations, component: str) -> str:
     (axis,) = (a for a in space.axes if a.component == component)
     return " ".join(map(str, axis.releases))
 
@@ -128,7 +132,7 @@ def test_what_is_no_space(matrix: Matrix, settings: list[str], message: str) -> 
 
 def test_a_space_in_a_file(matrix: Matrix) -> None:
     text = 'axes:\n  tensorflow: 2.15..2.16\n  horovod: ["0.28.0", "0.28.1"]\nset: [spark==3.5.*]\n'
-    space = parse_space(text, file="space.yaml", matrix=matrix)
+    space = parse_combinations(text, file="space.yaml", matrix=matrix)
     assert space.asked == ("spark==3.5.*",)
     assert [c.name for c in space.combinations] == [
         "tensorflow-2.16.2_horovod-0.28.1",
@@ -143,7 +147,7 @@ def test_a_space_in_a_file(matrix: Matrix) -> None:
         ('axes: {spark: "5"}', "space.yaml: axes.spark: '5' matches no release"),
     ):
         with pytest.raises(InvalidDefinition) as caught:
-            parse_space(bad, file="space.yaml", matrix=matrix)
+            parse_combinations(bad, file="space.yaml", matrix=matrix)
         assert message in str(caught.value)
 
 
@@ -408,8 +412,8 @@ def tried(
 
 def edges_after(matrix: Matrix, *records: Record) -> dict[str, tuple[str, str, str]]:
     text = with_findings(MATRIX, findings(matrix, records))
-    edges = parse_matrix(text, file="matrix.yaml").edges
-    return {edge.id: (edge.evidence, edge.date, edge.source) for edge in edges}
+    rules = parse_matrix(text, file="matrix.yaml").rules
+    return {rule.id: (rule.evidence, rule.date, rule.source) for rule in rules}
 
 
 def test_an_edge_gets_what_was_proven_for_it(matrix: Matrix) -> None:

@@ -11,13 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
-from builder.errors import ArtifactNotFound, HashMismatch, OutOfSpace, Unavailable
-from builder.fetch import Fetcher, project_files
-from builder.lock import Artifact
-from builder.sources import DebianSource, Sources
-from builder.store import Store
-from builder.web import Web
+from mlruntime.errors import ArtifactNotFound, HashMismatch, StorageError, Unavailable
+from mlruntime.fetch.downloads import Fetcher, project_files
+from mlruntime.fetch.web import Web
+from mlruntime.host.settings import DebianSource, Sources
+from mlruntime.lock.model import Artifact
+from mlruntime.store.store import Store
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 POOL = "pool/main/t/thing/thing_1_amd64.deb"
@@ -365,5 +364,5 @@ def test_a_full_disk_is_said(
         return real(path, *args, **words)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(OutOfSpace, match="no space left"):
+    with pytest.raises(StorageError, match="no space left"):
         fetcher.fetch(deb())

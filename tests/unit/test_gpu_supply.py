@@ -1,12 +1,15 @@
 """Which GPUs a cluster gets, and what is said when it gets none."""
 
 import pytest
-
-from builder.cli.gpus import supply
-from builder.contract import HostContract
-from builder.errors import UsageError
-from builder.scheduling import NO_GPUS
-from builder.suitability import Device, HostGpus, NoGpus
+from mlruntime.cluster.gpus import NO_GPUS
+from mlruntime.errors import UsageError
+from mlruntime.host.gpus import (
+    Device,
+    HostGpus,
+    NoGpus,
+)
+from mlruntime.lock.contract import HostContract
+from mlruntime.workflows.gpus import supply
 
 CONTRACT = HostContract(
     minimum_driver="525.60.13", cuda="12.5", architectures=("8.0",), ptx=(), memory_mib=8192

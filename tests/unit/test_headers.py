@@ -5,8 +5,7 @@ import tarfile
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from builder.layering.headers import header
+from mlruntime.layers.headers import header
 
 TYPES = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE)
 segment = st.text("abc.-_ä ", min_size=1, max_size=120)

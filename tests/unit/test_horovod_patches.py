@@ -6,15 +6,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
-from builder.cli.stores import store_root
-from builder.facts import VARIANTS
-from builder.lock import Artifact, parse_lock
-from builder.locking.native import load_recipes
-from builder.native import patched
-from builder.patching import apply_patch, parse_patch
-from builder.recipe import PatchedRelease
-from builder.store import Store
+from mlruntime.ecosystems.native.build import patched
+from mlruntime.ecosystems.native.inputs import load_recipes
+from mlruntime.ecosystems.native.patching import apply_patch, parse_patch
+from mlruntime.ecosystems.native.recipe import PatchedRelease
+from mlruntime.lock.model import Artifact, parse_lock
+from mlruntime.matrix.model import VARIANTS
+from mlruntime.store.store import Store
+from mlruntime.workflows.stores import store_root
 
 CHECKOUT = Path(__file__).parents[2]
 FOLDER = CHECKOUT / "images/horovod"

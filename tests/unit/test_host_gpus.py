@@ -11,9 +11,9 @@ from subprocess import PIPE
 from typing import Any
 
 import pytest
+from mlruntime.image import oci
+from mlruntime.image.oci import Document
 
-from builder import oci
-from builder.oci import Document
 from tests.stubs import build_stub
 from tests.unit.test_contract import CONTRACT
 
@@ -89,7 +89,7 @@ def refusals(runs: dict[str, Any]) -> list[tuple[str, str]]:
 def test_the_command_itself_without_and_with_a_driver(
     stub: Path, contract: Path, driver: bool, code: int
 ) -> None:
-    command = [sys.executable, "-m", "builder", "doctor", "--contract", str(contract), "--json"]
+    command = [sys.executable, "-m", "mlruntime", "doctor", "--contract", str(contract), "--json"]
     variables = environment(stub if driver else "/nowhere") | {"STUB_NVML_GPUS": A100}
     done = subprocess.run(command, cwd=CHECKOUT, env=variables, stdout=PIPE, timeout=60)
     assert done.returncode == code

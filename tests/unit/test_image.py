@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-
-from builder import oci
-from builder.engine import Engine, chain_ids
-from builder.errors import CommandFailed, HashMismatch, OutOfSpace, Unavailable, UsageError
-from builder.image import Image, ImageLayer, load, write_layout
-from builder.image_config import ImageConfig
-from builder.layering.tarball import LayerWriter
-from builder.layout import read_layout
-from builder.store import Store
+from mlruntime.engine import Engine, chain_ids
+from mlruntime.errors import CommandFailed, HashMismatch, StorageError, Unavailable, UsageError
+from mlruntime.image import oci
+from mlruntime.image.config import ImageConfig
+from mlruntime.image.image import Image, ImageLayer, load, write_layout
+from mlruntime.image.layout import read_layout
+from mlruntime.layers.writer import LayerWriter
+from mlruntime.store.store import Store
 
 
 class Remembering:
@@ -141,8 +140,8 @@ def test_what_another_build_removes_meanwhile_is_sent_after_all(store: Store) ->
 def test_a_full_engine_is_not_sent_everything_once_more(store: Store) -> None:
     made = image(store, b"one", b"two")
     chains = chain_ids([layer.blob.diff_id for layer in made.layers])[:1]
-    with pytest.raises(OutOfSpace):
-        send(made, store, Forgetful(chains, OutOfSpace("full")))
+    with pytest.raises(StorageError):
+        send(made, store, Forgetful(chains, StorageError("full")))
 
 
 def test_only_a_layout_or_an_empty_directory_is_replaced(store: Store, tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def test_only_a_layout_or_an_empty_directory_is_replaced(store: Store, tmp_path:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="not an OCI layout"):
         write_layout(made, store, tmp_path / "file")
-    with pytest.raises(OutOfSpace, match="cannot write here"):
+    with pytest.raises(StorageError, match="cannot write here"):
         write_layout(made, store, tmp_path / "file" / "below")
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder.errors import InvalidLock
-from builder.layering.gzipped import BLOCK, LayerBlob
-from builder.layering.keystore import normalised
-from builder.layering.tarball import MTIME, LayerWriter
-from builder.layering.wheel import Site, write_wheel
-from builder.layering.zipped import Member
+from mlruntime.ecosystems.debian.keystore import normalised
+from mlruntime.ecosystems.pypi.wheel import Site, write_wheel
+from mlruntime.ecosystems.pypi.zipped import Member
+from mlruntime.errors import InvalidLock
+from mlruntime.layers.gzipped import BLOCK, LayerBlob
+from mlruntime.layers.writer import MTIME, LayerWriter
 
 segment = st.text("abcdefgäß0123456789_-", min_size=1, max_size=60)
 paths = st.lists(segment, min_size=1, max_size=6).map("/".join)

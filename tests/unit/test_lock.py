@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder.errors import InvalidLock
-from builder.lock import (
+from mlruntime.errors import InvalidLock
+from mlruntime.lock.model import (
     KINDS,
     Artifact,
+    DummyPackage,
     Lock,
     NativeWheel,
     Omission,
-    StandIn,
     Variant,
     parse_lock,
     set_digest,
@@ -71,7 +70,7 @@ def tiny() -> Lock:
                 name="cpu",
                 python=(tensorflow,),
                 native=(wheel,),
-                stand_ins=(StandIn(name="tensorflow", version="2.15.1", by="tensorflow-cpu"),),
+                stand_ins=(DummyPackage(name="tensorflow", version="2.15.1", by="tensorflow-cpu"),),
             ),
         ),
     )
@@ -132,7 +131,9 @@ NATIVE = st.builds(
     toolchain=TEXT,
 )
 STAND_INS = st.lists(
-    st.builds(StandIn, name=TEXT, version=TEXT, by=TEXT), max_size=2, unique_by=lambda s: s.name
+    st.builds(DummyPackage, name=TEXT, version=TEXT, by=TEXT),
+    max_size=2,
+    unique_by=lambda s: s.name,
 ).map(lambda found: tuple(sorted(found, key=lambda s: s.name)))
 VARIANTS = st.builds(
     Variant,

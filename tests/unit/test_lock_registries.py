@@ -5,9 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from builder.cli import main
-from builder.lock import parse_lock
+from mlruntime.cli import main
+from mlruntime.lock.model import parse_lock
 
 ROOT = Path(__file__).parents[2]
 

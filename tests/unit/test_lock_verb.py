@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-
-from builder.cli import lock as verb
-from builder.cli import main
-from builder.errors import ArtifactNotFound
-from builder.lock import Artifact, parse_lock
-from builder.locking.pypi import Static, Target
+from mlruntime.cli import lock as verb
+from mlruntime.cli import main
+from mlruntime.ecosystems.pypi.resolver import Static, Target
+from mlruntime.errors import ArtifactNotFound
+from mlruntime.lock.model import Artifact, parse_lock
 
 MATRIX = """
 components:

@@ -5,20 +5,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-
-from builder.errors import (
+from mlruntime.ecosystems.native.inputs import LoadedRecipe
+from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, Unpacked
+from mlruntime.ecosystems.pypi.resolver import Static, Target
+from mlruntime.errors import (
     ArtifactNotFound,
     InvalidDefinition,
     NoCompatibleVersions,
     UsageError,
 )
-from builder.lock import Artifact, Lock, StandIn, parse_lock, set_digest
-from builder.locking.asked import Asked, Wanted
-from builder.locking.assemble import assemble, target_of
-from builder.locking.native import LoadedRecipe
-from builder.locking.pypi import Static, Target
-from builder.recipe import PatchedRelease, Recipe, Unpacked
-from builder.staleness import (
+from mlruntime.lock.model import Artifact, DummyPackage, Lock, parse_lock, set_digest
+from mlruntime.locking.assembly import assemble, target_of
+from mlruntime.locking.request import LockRequest, Wanted
+from mlruntime.locking.staleness import (
     refuse_stale,
     stale_artifacts,
     stale_inputs,
@@ -161,7 +160,7 @@ def wanted(component: str, origin: str, name: str, version: str, *variants: str)
     )
 
 
-ASKED = Asked(
+ASKED = LockRequest(
     runtime="6.0-ml",
     snapshot="2026-11-20T00:00:00Z",
     variants=("cpu",),
@@ -201,7 +200,7 @@ def recipes(recipe: Recipe = RECIPE) -> dict[str, LoadedRecipe]:
     return {"horovod": LoadedRecipe(recipe=recipe, files=(("p", "0" * 64),))}
 
 
-def locked(world: World, asked: Asked = ASKED, **words: Any) -> Lock:
+def locked(world: World, asked: LockRequest = ASKED, **words: Any) -> Lock:
     return assemble(
         asked, **({"inputs": INPUTS, "recipes": recipes(), "registries": world} | words)
     )
@@ -362,7 +361,7 @@ def test_what_another_package_is_by_another_name_is_not_installed(world: World) 
     world.pypi.projects["scipy"] = ("1.17", ("numpy", "tensorflow"))
     assert "tensorflow" in names(locked(world).variant("cpu").python)  # would overwrite the other
     lock = locked(world, STANDING_IN)
-    stand_in = StandIn(name="tensorflow", version="2.15.1", by="tensorflow-cpu")
+    stand_in = DummyPackage(name="tensorflow", version="2.15.1", by="tensorflow-cpu")
     assert lock.variant("cpu").stand_ins == (stand_in,)
     everything = names([*lock.python, *lock.variant("cpu").python])
     assert "tensorflow-cpu" in everything

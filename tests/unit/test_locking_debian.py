@@ -4,10 +4,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-
-from builder.errors import ArtifactNotFound, InvalidDefinition, Unavailable
-from builder.locking.debian import Archive
-from builder.sources import DebianSource, Sources
+from mlruntime.ecosystems.debian.archive import Archive
+from mlruntime.errors import ArtifactNotFound, InvalidDefinition, Unavailable
+from mlruntime.host.settings import DebianSource, Sources
 
 pytestmark = pytest.mark.starts  # apt, on archives in a temporary directory
 

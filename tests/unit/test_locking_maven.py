@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from builder.errors import ArtifactNotFound, HashMismatch, Unavailable
-from builder.locking.maven import Repository
-from builder.sources import Sources
-from builder.store import Store
-from builder.web import Web
+from mlruntime.ecosystems.maven.repository import Repository
+from mlruntime.errors import ArtifactNotFound, HashMismatch, Unavailable
+from mlruntime.fetch.web import Web
+from mlruntime.host.settings import Sources
+from mlruntime.store.store import Store
 
 GROUP = "io.graphframes"
 

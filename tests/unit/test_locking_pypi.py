@@ -7,18 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from packaging.tags import Tag
-
-from builder.errors import (
+from mlruntime.ecosystems.pypi import resolver as pypi
+from mlruntime.ecosystems.pypi.resolver import Resolver, Static, Target
+from mlruntime.errors import (
     ArtifactNotFound,
     CommandFailed,
     InvalidDefinition,
     NoCompatibleVersions,
     Unavailable,
 )
-from builder.locking import pypi
-from builder.locking.pypi import Resolver, Static, Target
-from builder.sources import Sources
+from mlruntime.host.settings import Sources
+from packaging.tags import Tag
 
 TARGET = Target(python="3.11.2", glibc=(2, 36))
 SHA = "a" * 64

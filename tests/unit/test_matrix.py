@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlruntime.documents.tables import (
+    markdown,
+    plain,
+)
+from mlruntime.errors import InvalidDefinition
+from mlruntime.matrix.model import EXPLORED
+from mlruntime.matrix.parsing import MEASURED, Matrix, parse_matrix, release_order
+from mlruntime.matrix.soundness import contradictions
+from mlruntime.matrix.tables import (
+    component_list,
+    overview,
+    release_list,
+)
 from packaging.version import Version
-
-from builder.errors import InvalidDefinition
-from builder.facts import EXPLORED
-from builder.matrix import MEASURED, Matrix, parse_matrix, release_order
-from builder.render_matrix import component_list, markdown, overview, plain, release_list
-from builder.rules import problems
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "matrix"
@@ -86,7 +93,7 @@ def changed(*path: Any, to: Any) -> dict[str, Any]:
     return document
 
 
-def edge(*path: Any, to: Any, index: int = 0) -> dict[str, Any]:
+def rule(*path: Any, to: Any, index: int = 0) -> dict[str, Any]:
     return changed("edges", index, *path, to=to)
 
 
@@ -105,26 +112,26 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (edge("requirs", to={}), r"edges\[0\].requirs: unknown key 'requirs'\n.*mean 'requires'\?"),
-        (edge("source", to=...), r"edges\[0\]: missing key 'source'"),
-        (edge("date", to=...), r"edges\[0\]: missing key 'date'"),
-        (edge("evidence", to=...), r"edges\[0\]: missing key 'evidence'"),
-        (edge("source", to="somebody said so"), r"edges\[0\].source: .* is not a source"),
-        (edge("source", to="measured:"), r"edges\[0\].source: .* is not a source"),
-        (edge("date", to="yesterday"), r"edges\[0\].date: 'yesterday' is not a date"),
-        (edge("date", to="2026-13-01"), r"edges\[0\].date: '2026-13-01' is not a date"),
-        (edge("evidence", to="build"), r"edges\[0\].evidence: .*\n.*did you mean 'built'\?"),
-        (edge("id", to="Not An Id"), r"edges\[0\].id: .* is not an edge id"),
-        (edge("id", index=1, to="engine-1-lang"), r"edges\[1\].id: .* twice\n.*edges\[0\] has it"),
-        (edge("when", to={}), r"edges\[0\].when: expected at least one component"),
-        (edge("when", "engin", to="*"), r"edges\[0\].when.engin: unknown .*\n.*mean 'engine'\?"),
-        (edge("when", "engine", to="==9.*"), r"edges\[0\].when.engine: ==9.\* matches no release"),
-        (edge("requires", "lang", to="==3"), r"edges\[0\].requires.lang: ==3 matches no release"),
-        (edge("requires", "lang", to="2..1"), r"requires.lang: '2..1' is not a version specifier"),
-        (edge("requires", "lang", to=[]), r"requires.lang: expected at least one specifier"),
-        (edge("requires", to=...), r"edges\[0\]: an edge needs 'requires' or 'conflicts'"),
-        (edge("requires", "lang", to="=={part}"), r"requires.lang: \{part\} is not in 'when'"),
-        (edge("requires", "engine", index=2, to="==9.{part}"), r"requires.engine: .*no release"),
+        (rule("requirs", to={}), r"edges\[0\].requirs: unknown key 'requirs'\n.*mean 'requires'\?"),
+        (rule("source", to=...), r"edges\[0\]: missing key 'source'"),
+        (rule("date", to=...), r"edges\[0\]: missing key 'date'"),
+        (rule("evidence", to=...), r"edges\[0\]: missing key 'evidence'"),
+        (rule("source", to="somebody said so"), r"edges\[0\].source: .* is not a source"),
+        (rule("source", to="measured:"), r"edges\[0\].source: .* is not a source"),
+        (rule("date", to="yesterday"), r"edges\[0\].date: 'yesterday' is not a date"),
+        (rule("date", to="2026-13-01"), r"edges\[0\].date: '2026-13-01' is not a date"),
+        (rule("evidence", to="build"), r"edges\[0\].evidence: .*\n.*did you mean 'built'\?"),
+        (rule("id", to="Not An Id"), r"edges\[0\].id: .* is not an edge id"),
+        (rule("id", index=1, to="engine-1-lang"), r"edges\[1\].id: .* twice\n.*edges\[0\] has it"),
+        (rule("when", to={}), r"edges\[0\].when: expected at least one component"),
+        (rule("when", "engin", to="*"), r"edges\[0\].when.engin: unknown .*\n.*mean 'engine'\?"),
+        (rule("when", "engine", to="==9.*"), r"edges\[0\].when.engine: ==9.\* matches no release"),
+        (rule("requires", "lang", to="==3"), r"edges\[0\].requires.lang: ==3 matches no release"),
+        (rule("requires", "lang", to="2..1"), r"requires.lang: '2..1' is not a version specifier"),
+        (rule("requires", "lang", to=[]), r"requires.lang: expected at least one specifier"),
+        (rule("requires", to=...), r"edges\[0\]: an edge needs 'requires' or 'conflicts'"),
+        (rule("requires", "lang", to="=={part}"), r"requires.lang: \{part\} is not in 'when'"),
+        (rule("requires", "engine", index=2, to="==9.{part}"), r"requires.engine: .*no release"),
         (changed("preference", to=["engine"]), r"preference: components without a place .*lang"),
         (changed("preference", 1, to="engine"), r"preference\[1\]: 'engine' is there twice"),
         (changed("preference", 1, to="prt"), r"preference\[1\]: unknown .*\n.*mean 'part'\?"),
@@ -175,12 +182,12 @@ def test_edges_that_make_releases_unusable_are_named_with_their_place() -> None:
             "date": "2026-11-22",
         }
     )
-    found = problems(read(document))
+    found = contradictions(read(document))
     assert {p.component for p in found} == {"engine", "part", "lang"} - {"lang"}
     engine = next(p for p in found if p.component == "engine")
     assert [str(r) for r in engine.releases] == ["1.1", "1.0"]
     assert engine.where == "edges[0].requires.lang"
-    assert [e.id for e in engine.edges] == ["engine-1-lang", "engine-lang"]
+    assert [e.id for e in engine.rules] == ["engine-1-lang", "engine-lang"]
     assert engine.what == "no combination has engine 1.1, 1.0"
 
 
@@ -188,17 +195,17 @@ def test_a_version_that_fits_nothing_makes_only_that_release_unusable() -> None:
     document = deepcopy(SMALL)
     document["edges"][2]["requires"] = {"lang": "=={part.minor}"}
     document["components"]["lang"]["releases"] = ["1.1", "2.12"]
-    found = problems(read(document))
+    found = contradictions(read(document))
     unusable = {str(r) for p in found if p.component == "part" for r in p.releases}
     assert unusable == {"1.0", "2.0", "3.0rc1"}
 
 
 def test_the_matrix_of_this_repository_is_sound() -> None:
     matrix = parse_matrix((ROOT / "matrix.yaml").read_text(encoding="utf-8"), file="matrix.yaml")
-    assert problems(matrix) == ()
-    assert all(e.source.startswith(("https://", "pkg:", MEASURED, EXPLORED)) for e in matrix.edges)
+    assert contradictions(matrix) == ()
+    assert all(e.source.startswith(("https://", "pkg:", MEASURED, EXPLORED)) for e in matrix.rules)
     for name in ("tensorflow", "spark", "graphframes", "cuda", "cudnn", "nccl", "driver", "debian"):
-        assert any(t.component == name for e in matrix.edges for t in (*e.when, *e.requires))
+        assert any(t.component == name for e in matrix.rules for t in (*e.when, *e.requires))
 
 
 def golden(name: str, text: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlruntime.ecosystems.native.build import build
+from mlruntime.engine import RunResult
+from mlruntime.errors import CommandFailed
+from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.store.store import Store
 
-from builder.engine import RunResult
-from builder.errors import CommandFailed
-from builder.lock import Artifact, NativeWheel
-from builder.native import build
-from builder.store import Store
 from tests.unit.test_patching import diff, sdist
 
 GOOD = diff("a\n", "b\n", "x").encode()

@@ -13,16 +13,15 @@ from typing import ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlruntime.cli import main
+from mlruntime.ecosystems import releases
+from mlruntime.errors import InvalidDefinition, MlruntimeError, Unavailable
+from mlruntime.locking.staleness import facts
+from mlruntime.matrix.editing import with_releases, with_rule, with_rule_added
+from mlruntime.matrix.model import Component
+from mlruntime.matrix.news import Release, alternatives, pythons_of, since
+from mlruntime.matrix.parsing import parse_matrix
 from packaging.version import Version
-
-from builder import releases
-from builder.cli import main
-from builder.errors import InvalidDefinition, MlruntimeError, Unavailable
-from builder.facts import Component
-from builder.matrix import parse_matrix
-from builder.matrix_text import with_edge, with_edge_added, with_releases
-from builder.outdated import Release, alternatives, pythons_of, since
-from builder.staleness import facts
 
 ROOT = Path(__file__).parents[2]
 OURS = (ROOT / "matrix.yaml").read_text(encoding="utf-8")
@@ -251,10 +250,10 @@ def test_the_patch_applies_and_gives_what_write_writes(
     text = (root / "matrix.yaml").read_text(encoding="utf-8")
     assert (other / "matrix.yaml").read_text(encoding="utf-8") == text
     matrix = parse_matrix(text, file="matrix.yaml")
-    edge = matrix.edges_by_id["tensorflow-2.17.0-python"]
-    assert (edge.evidence, edge.source) == ("documented", "pkg:pypi/tensorflow-cpu@2.17.0")
-    assert edge.requires[0].alternatives == ("==3.11.*",)
-    assert edge.index == 1, "beside the other rules about TensorFlow"
+    rule = matrix.rules_by_id["tensorflow-2.17.0-python"]
+    assert (rule.evidence, rule.source) == ("documented", "pkg:pypi/tensorflow-cpu@2.17.0")
+    assert rule.requires[0].alternatives == ("==3.11.*",)
+    assert rule.index == 1, "beside the other rules about TensorFlow"
     for line in ("# A comment that stays.", "tensorflow:  # both halves", "# --- others"):
         assert line in text
     assert main(["--root", str(root), "matrix", "check"]) == 0
@@ -286,7 +285,7 @@ def test_a_registry_that_fails_is_told_per_component(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("builder.web.time.sleep", lambda _: None)
+    monkeypatch.setattr("mlruntime.fetch.web.time.sleep", lambda _: None)
     up_to_date.pages["/simple/tensorflow/"] = 403
     del up_to_date.pages["/maven/io/g/gf_2.12/maven-metadata.xml"]
     monkeypatch.setattr(Debian, "packages", {"12": "cannot be read", "13": ("python3.14",)})
@@ -420,10 +419,10 @@ VALUES = {"evidence": "cluster", "source": 'explored: a "b" # c', "date": "2026-
 
 def test_every_edge_of_ours_can_be_edited() -> None:
     text = OURS
-    for edge in BEFORE.edges:
-        text = with_edge(text, edge.id, VALUES)
+    for rule in BEFORE.rules:
+        text = with_rule(text, rule.id, VALUES)
     after = parse_matrix(text, file="matrix.yaml")
-    for old, new in zip(BEFORE.edges, after.edges, strict=True):
+    for old, new in zip(BEFORE.rules, after.rules, strict=True):
         assert (new.evidence, new.source, new.date) == tuple(VALUES.values())
         assert (new.id, new.says, new.when, new.requires) == (
             old.id,
@@ -438,12 +437,12 @@ def test_an_edge_in_another_form_is_refused() -> None:
     folded = MATRIX.replace("source: pkg:pypi/tf-keras@2.16.0", "source: >-\n      pkg:x")
     for text, ident in ((MATRIX, "nothing"), (folded, "tf-keras-tensorflow")):
         with pytest.raises(InvalidDefinition, match="cannot be edited"):
-            with_edge(text, ident, VALUES)
+            with_rule(text, ident, VALUES)
 
 
 def test_a_comment_behind_a_value_stays() -> None:
     text = MATRIX.replace("date: 2026-11-20", "date: 2026-11-20  # by hand", 1)
-    changed = with_edge(text, "tensorflow-2.15-python", VALUES)
+    changed = with_rule(text, "tensorflow-2.15-python", VALUES)
     assert "    date: 2026-12-01  # by hand\n" in changed
 
 
@@ -460,13 +459,13 @@ EDGE = {
 
 @pytest.mark.parametrize(("name", "index"), [("tensorflow", 1), ("tf-keras", 2), ("scala", 2)])
 def test_an_edge_is_added_beside_its_like(name: str, index: int) -> None:
-    edges = parse_matrix(with_edge_added(MATRIX, name, EDGE), file="x").edges
-    assert [edge.id for edge in edges].index("x-1") == index
-    assert len(edges) == 3
+    rules = parse_matrix(with_rule_added(MATRIX, name, EDGE), file="x").rules
+    assert [rule.id for rule in rules].index("x-1") == index
+    assert len(rules) == 3
 
 
 def test_the_first_edge_of_all() -> None:
     text = MATRIX.partition("edges:\n")[0] + "edges: []\n"
-    assert parse_matrix(with_edge_added(text, "scala", EDGE), file="x").edges[0].id == "x-1"
+    assert parse_matrix(with_rule_added(text, "scala", EDGE), file="x").rules[0].id == "x-1"
     with pytest.raises(MlruntimeError, match="no edge can be added"):
-        with_edge_added("edges: [{}]\n", "scala", EDGE)
+        with_rule_added("edges: [{}]\n", "scala", EDGE)

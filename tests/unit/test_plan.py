@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from builder import oci
-from builder.contract import PATH, HostContract
-from builder.errors import InvalidDefinition
-from builder.layering.gzipped import LayerBlob
-from builder.lock import Artifact, Lock, NativeWheel, Omission, StandIn, Variant
-from builder.plan import Plan, Tools, built_on, plan
-from builder.stack import parse_stack
+from mlruntime.errors import InvalidDefinition
+from mlruntime.image import oci
+from mlruntime.image.plan import Plan, Tools, built_on, plan
+from mlruntime.image.stack import parse_stack
+from mlruntime.layers.gzipped import LayerBlob
+from mlruntime.lock.contract import PATH, HostContract
+from mlruntime.lock.model import Artifact, DummyPackage, Lock, NativeWheel, Omission, Variant
 
 TOOLS = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
 STACK = """\
@@ -191,7 +190,7 @@ def test_another_interpreter_changes_every_python_layer() -> None:
 def test_a_stand_in_is_metadata_beside_the_package_it_stands_for() -> None:
     before = lock()
     (cpu,) = before.variants
-    stand_in = StandIn(name="tensor-flow", version="2.15.1", by="tensorflow-cpu")
+    stand_in = DummyPackage(name="tensor-flow", version="2.15.1", by="tensorflow-cpu")
     after = planned(replace(before, variants=(replace(cpu, stand_ins=(stand_in,)),)))
     assert changed(planned(before), after) == {"rest"}
     (layer,) = (layer for layer in after.layers if layer.name == "rest")

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlruntime.validation import catalog
+from mlruntime.validation.programs import fresh, harness, processes
+from mlruntime.validation.programs.harness import Expectation, Mismatch, Proof
 
-from builder.validation import catalog
-from builder.validation.programs import fresh, harness, processes
-from builder.validation.programs.harness import Expectation, Mismatch, Proof
+# Where a new process finds this module again.
+HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 VALIDATION = Path(catalog.__file__).parent
 FakeCheck = Callable[[Any, Proof], None]
@@ -209,7 +211,7 @@ def pickled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.starts
 @pytest.mark.usefixtures("pickled")
 def test_a_fresh_process_has_the_variables_and_gives_the_answer_back() -> None:
-    name, pid = fresh.call(_who, {"FRESH": "yes"})
+    name, pid = fresh.call(_who, {"FRESH": "yes", **HERE})
     assert name == "yes"
     assert pid != os.getpid()
     assert "FRESH" not in os.environ
@@ -219,9 +221,9 @@ def test_a_fresh_process_has_the_variables_and_gives_the_answer_back() -> None:
 @pytest.mark.usefixtures("pickled")
 def test_a_fresh_process_that_fails_says_why() -> None:
     with pytest.raises(Mismatch, match=r"ended with 1\n(.|\n)*before(.|\n)*the reason"):
-        fresh.call(_fails, {})
+        fresh.call(_fails, HERE)
     with pytest.raises(Mismatch, match="ended with 3"):
-        fresh.call(_dies, {})
+        fresh.call(_dies, HERE)
 
 
 EXPECT: dict[str, Any] = {

@@ -3,11 +3,10 @@
 import io
 
 import pytest
+from mlruntime.cli import progress as module
+from mlruntime.cli.progress import EVERY, Bars, Lines, downloads
 from rich.console import Console
 from rich.progress import Progress
-
-from builder.cli import progress as module
-from builder.cli.progress import EVERY, Bars, Lines, downloads
 
 
 def test_lines_come_now_and_then_and_count_everything() -> None:

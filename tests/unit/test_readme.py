@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 import typer
 import yaml
+from mlruntime import errors
+from mlruntime.cli import INTERRUPTED, application
 
-from builder import errors
-from builder.cli import INTERRUPTED, application
 from tests.documents import CHECKOUT, markers, parts, span, text_of
 
 PAGES = sorted(

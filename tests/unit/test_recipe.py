@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-
-from builder.errors import InvalidDefinition
-from builder.locking.native import load_recipes
-from builder.matrix import parse_matrix
-from builder.recipe import PatchedRelease, Recipe, Unpacked, parse_recipe
+from mlruntime.ecosystems.native.inputs import load_recipes
+from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, Unpacked, parse_recipe
+from mlruntime.errors import InvalidDefinition
+from mlruntime.matrix.parsing import parse_matrix
 
 FULL = """
 name: horovod

@@ -7,8 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder.report import CheckResult, Host, Report, Status, numbers
+from mlruntime.validation.report import CheckResult, Host, Report, Status, numbers
 
 PASSED = CheckResult(
     name="mllib.pca", status="passed", seconds=1.25, detail={"error": 1.5e-9}, error=None

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from mlruntime.definitions.runtime import parse_runtime
+from mlruntime.errors import UsageError
+from mlruntime.matrix.parsing import Matrix, parse_matrix
+from mlruntime.resolve.resolution import NoSolution, named_artifacts, oldest_allowed, resolve
+from mlruntime.resolve.wording import conflict_json, reason_text, resolution_json
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from builder.errors import UsageError
-from builder.explain import conflict_json, reason_text, resolution_json
-from builder.matrix import Matrix, parse_matrix
-from builder.resolve import NoSolution, named_artifacts, oldest_allowed, resolve
-from builder.runtime import parse_runtime
 from tests.unit.matrices import Facts, facts
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def test_an_explanation_is_unsatisfiable_and_minimal(given: Facts) -> None:
     if not isinstance(found, NoSolution):
         return
     lines = {line.component: given.request[line.component] for line in found.conflict.lines}
-    rules = tuple(given.rules[edge.index] for edge in found.conflict.edges)
+    rules = tuple(given.rules[rule.index] for rule in found.conflict.rules)
     assert not given.solvable(lines, rules)
     for name in lines:
         assert given.solvable({n: w for n, w in lines.items() if n != name}, rules)
@@ -82,7 +82,7 @@ def test_every_release_preferred_to_the_chosen_one_is_excluded_by_a_named_edge(
         return
     chosen = dict.fromkeys(given.releases) | {n: str(v) for n, v in resolution.versions}
     for reason in resolution.reasons:
-        bounds = [given.rules[edge.index] for edge in reason.bounded_by]
+        bounds = [given.rules[rule.index] for rule in reason.bounded_by]
         releases = given.releases[reason.component]
         for better in releases[: releases.index(str(reason.version))]:
             if better in given.request.get(reason.component, releases):
@@ -110,7 +110,7 @@ def test_what_a_release_needs_is_drawn_in_and_nothing_else(matrix: Matrix) -> No
         "scala": Version("2.12"),
     }
     scala = next(r for r in found.reasons if r.component == "scala")
-    assert [edge.id for edge in scala.needed_by] == ["spark-3-scala"]
+    assert [rule.id for rule in scala.needed_by] == ["spark-3-scala"]
     assert reason_text(scala).startswith("needed by spark-3-scala; ")
 
 
@@ -125,7 +125,7 @@ def test_components_on_request_join_only_when_named(matrix: Matrix) -> None:
 def test_a_driver_too_old_for_the_image_is_explained(matrix: Matrix) -> None:
     with pytest.raises(NoSolution) as failure:
         resolve(matrix, request("tensorflow ==2.15.1", "cuda ==12.*", "driver ==520.61.05"))
-    assert [edge.id for edge in failure.value.conflict.edges] == ["cuda-12-driver"]
+    assert [rule.id for rule in failure.value.conflict.rules] == ["cuda-12-driver"]
     assert {line.component for line in failure.value.conflict.lines} == {"cuda", "driver"}
 
 
@@ -189,7 +189,7 @@ def test_a_version_that_does_not_exist_gets_its_nearest_neighbour(matrix: Matrix
     with pytest.raises(NoSolution) as failure:
         resolve(matrix, request("tensorflow ==2.15.7", "horovod ===0.28.1"))
     conflict = failure.value.conflict
-    assert (len(conflict.lines), conflict.edges) == (1, ())
+    assert (len(conflict.lines), conflict.rules) == (1, ())
     assert [str(r.version) for r in conflict.changes[0]] == ["2.15.1"]
 
 
@@ -201,7 +201,7 @@ def test_a_conflict_as_json_says_what_the_text_says(matrix: Matrix) -> None:
         {"component": "tensorflow", "specifier": "==2.16.2"},
         {"component": "horovod", "specifier": "===0.28.1"},
     ]
-    assert [edge["id"] for edge in data["edges"]] == ["horovod-tensorflow"]
+    assert [rule["id"] for rule in data["edges"]] == ["horovod-tensorflow"]
     assert data["changes"] == [
         [{"component": "horovod", "instead_of": "===0.28.1", "version": "0.28.1+mlr.1"}],
         [{"component": "tensorflow", "instead_of": "==2.16.2", "version": "2.15.1"}],
@@ -220,10 +220,10 @@ def test_a_part_is_not_what_rules_out_its_whole(matrix: Matrix) -> None:
     lines = request("spark ==4.*", "mllib >=0", "graphframes ==0.12.*")
     for reason in resolve(matrix, lines).reasons[:2]:
         assert reason.component in ("spark", "mllib")
-        assert [edge.id for edge in reason.bounded_by] == ["graphframes-0.11-spark"]
+        assert [rule.id for rule in reason.bounded_by] == ["graphframes-0.11-spark"]
 
 
 def test_a_part_that_was_asked_for_may_be_what_rules_out_its_whole(matrix: Matrix) -> None:
     spark, mllib = resolve(matrix, request("spark ==4.*", "mllib ==4.1.*")).reasons[:2]
-    assert [edge.id for edge in spark.bounded_by] == ["mllib-spark"]
+    assert [rule.id for rule in spark.bounded_by] == ["mllib-spark"]
     assert mllib.bounded_by == ()

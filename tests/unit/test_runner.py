@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from builder.engine import ImageInfo
-from builder.errors import CommandFailed, Unavailable, UsageError
-from builder.lock import Artifact, Lock, NativeWheel, Omission, Variant
-from builder.report import CheckResult
-from builder.validation import resources
-from builder.validation.expectation import expectation, labels, python_packages, selected
-from builder.validation.ledger import Ledger, ProtocolError, parse_event
-from builder.validation.runner import Runner
-from builder.validation.session import IMAGE_CHECK, check_image, planned
+from mlruntime.engine import ImageInfo
+from mlruntime.errors import CommandFailed, Unavailable, UsageError
+from mlruntime.lock.model import Artifact, Lock, NativeWheel, Omission, Variant
+from mlruntime.validation import resources
+from mlruntime.validation.expectation import expectation, labels, python_packages, selected
+from mlruntime.validation.report import CheckResult
+from mlruntime.validation.runner import Runner
+from mlruntime.validation.session import IMAGE_CHECK, check_image, planned
+from mlruntime.validation.state import ProtocolError, RunState, parse_event
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Process:
 
 
 @dataclass
-class Bench:
+class CheckTarget:
     """Gives each launched process the next script."""
 
     clock: Clock
@@ -133,9 +132,9 @@ class Heard:
 
 def run(
     names: Sequence[str], *scripts: Sequence[object], **options: object
-) -> tuple[dict[str, CheckResult], Bench, Heard]:
+) -> tuple[dict[str, CheckResult], CheckTarget, Heard]:
     clock = Clock()
-    bench = Bench(clock, list(scripts), **options)  # type: ignore[arg-type]
+    bench = CheckTarget(clock, list(scripts), **options)  # type: ignore[arg-type]
     heard = Heard()
     checks = [Check(name) for name in names]
     runner = Runner(checks, bench, heard, clock=clock, pause=clock.pause)  # type: ignore[arg-type]
@@ -186,7 +185,7 @@ def test_a_time_limit_kills_the_process_and_the_rest_goes_on_in_another() -> Non
 def test_output_does_not_extend_a_time_limit() -> None:
     clock = Clock()
     lines = [item for _ in range(40) for item in (lambda: clock.pause(1), ("stderr", "busy"))]
-    bench = Bench(clock, [[start("a"), *lines, end("a")]])
+    bench = CheckTarget(clock, [[start("a"), *lines, end("a")]])
     results = Runner([Check("a")], bench, Heard(), clock=clock, pause=clock.pause).run()
     assert message(results, "a") == "did not end within its 10 s and was killed"
 
@@ -276,7 +275,7 @@ def test_a_program_that_repeats_itself_forever_comes_to_an_end() -> None:
 
 def test_a_dead_node_fails_the_running_check_and_all_that_follow() -> None:
     clock = Clock()
-    bench = Bench(clock, [[start("a"), end("a"), start("b")]])
+    bench = CheckTarget(clock, [[start("a"), end("a"), start("b")]])
 
     def die(name: str) -> None:
         if name == "b":
@@ -294,7 +293,7 @@ def test_a_dead_node_fails_the_running_check_and_all_that_follow() -> None:
 
 def test_a_check_that_passes_on_a_cluster_that_lost_a_node_has_failed() -> None:
     clock = Clock()
-    bench = Bench(clock, [])
+    bench = CheckTarget(clock, [])
     dead = ("worker-2 exited with 1", "")
     bench.scripts = [[start("a"), lambda: setattr(bench, "dead", dead), end("a"), 0]]
     results = Runner([Check("a")], bench, Heard(), clock=clock, pause=clock.pause).run()
@@ -303,7 +302,7 @@ def test_a_check_that_passes_on_a_cluster_that_lost_a_node_has_failed() -> None:
 
 def test_the_node_that_took_the_program_with_it_is_named_even_if_its_death_shows_later() -> None:
     clock = Clock()
-    bench = Bench(clock, [[start("a"), 137]])
+    bench = CheckTarget(clock, [[start("a"), 137]])
     calls = 0
 
     def casualty() -> tuple[str, str] | None:
@@ -350,7 +349,7 @@ def test_half_a_surrogate_pair_is_made_writable() -> None:
 
 
 def test_going_on_after_done_is_an_error() -> None:
-    ledger = Ledger([Check("a")])
+    ledger = RunState([Check("a")])
     ledger.begin(0)
     ledger.read(DONE, 0)
     with pytest.raises(ProtocolError, match="went on"):

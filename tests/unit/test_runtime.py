@@ -2,10 +2,9 @@ from typing import Any
 
 import pytest
 import yaml
+from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
+from mlruntime.errors import InvalidDefinition, UsageError
 from packaging.specifiers import SpecifierSet
-
-from builder.errors import InvalidDefinition, UsageError
-from builder.runtime import RuntimeDefinition, parse_runtime
 
 GOOD: dict[str, Any] = {
     "runtime": "6.0-ml",

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlruntime.cluster.containers import ClusterSpec, cluster
+from mlruntime.cluster.gpus import DISCOVERY, NO_GPUS, Gpus, dealt
+from mlruntime.engine import Engine
+from mlruntime.engine.sdk import failure
+from mlruntime.errors import UsageError
 
-from builder.cluster import ClusterSpec, cluster
-from builder.engine import Engine
-from builder.engine.sdk import failure
-from builder.errors import UsageError
-from builder.scheduling import DISCOVERY, NO_GPUS, Gpus, dealt
 from tests.unit.test_cluster import FakeEngine
 
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-
-from builder.errors import Unavailable, UsageError
-from builder.sources import DebianSource, Sources, discover, suite_part, without_secrets
+from mlruntime.errors import Unavailable, UsageError
+from mlruntime.host.settings import DebianSource, Sources, discover, suite_part, without_secrets
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlruntime.ecosystems.pypi.wheel import Site, write_wheel
+from mlruntime.ecosystems.pypi.zipped import Member
+from mlruntime.errors import InvalidLock
+from mlruntime.layers.gzipped import BLOCK, SPLICED_FROM, Gzipped, LayerBlob, inflated
+from mlruntime.layers.writer import LayerWriter
 
-from builder.errors import InvalidLock
-from builder.layering.gzipped import BLOCK, SPLICED_FROM, Gzipped, LayerBlob, inflated
-from builder.layering.tarball import LayerWriter
-from builder.layering.wheel import Site, write_wheel
-from builder.layering.zipped import Member
 from tests.unit.test_layers import toy_wheel
 
 # From what deflate makes nothing of to what it makes a thousandth of.

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from mlruntime.locking.staleness import facts
 
-from builder.staleness import facts
 from tests.unit.test_cli_errors import MATRIX
 
 OURS = (Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8")

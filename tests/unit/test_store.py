@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from builder.errors import HashMismatch, OutOfSpace
-from builder.store import Store, full_disk
+from mlruntime.errors import HashMismatch, StorageError
+from mlruntime.store.store import Store, full_disk
 
 SPAWN = multiprocessing.get_context("spawn")
 SHA = hashlib.sha256(b"content").hexdigest()
@@ -189,11 +188,11 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     store = Store(tmp_path / "file")
     for use in (lambda: store.partial(SHA), lambda: store.write_record("kind", "key", "x")):
-        with pytest.raises(OutOfSpace, match="cannot write here") as caught:
+        with pytest.raises(StorageError, match="cannot write here") as caught:
             use()
         assert str(tmp_path / "file") in str(caught.value.where)
         assert caught.value.hint == "set MLRUNTIME_STORE"
-    with pytest.raises(OutOfSpace, match="cannot write here"), store.lock("name"):
+    with pytest.raises(StorageError, match="cannot write here"), store.lock("name"):
         pass
 
 
@@ -207,7 +206,7 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_full_or_forbidden_disk_is_one_of_our_errors(number: int, what: str) -> None:
-    with pytest.raises(OutOfSpace, match=what) as caught, full_disk(Path("/some/where")):
+    with pytest.raises(StorageError, match=what) as caught, full_disk(Path("/some/where")):
         raise OSError(number, os.strerror(number))
     assert caught.value.where == "/some/where"
 

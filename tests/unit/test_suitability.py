@@ -5,9 +5,17 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlruntime.doctor.gpus import (
+    Judgement,
+    judge,
+)
+from mlruntime.host.gpus import (
+    Device,
+    HostGpus,
+    NoGpus,
+)
+from mlruntime.lock.contract import HostContract, capability
 
-from builder.contract import HostContract, capability
-from builder.suitability import Device, HostGpus, Judgement, NoGpus, judge
 from tests.unit.test_contract import CONTRACT, contracts
 
 A100 = Device(index=0, name="A100", uuid="GPU-a", memory_mib=40960, capability="8.0")

@@ -10,26 +10,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-
-from builder.cli import main
-from builder.cli.explore import seconds
-from builder.errors import (
+from mlruntime.cli import main
+from mlruntime.cli.explore import seconds
+from mlruntime.errors import (
     CommandFailed,
     Damaged,
     MlruntimeError,
-    OutOfSpace,
+    StorageError,
     Unavailable,
     UsageError,
 )
-from builder.exploring.combinations import Combination, parse_settings
-from builder.exploring.record import Record
-from builder.exploring.stages import HostStages
-from builder.exploring.state import StateFolder
-from builder.exploring.sweep import Built, Limits, Outcome, Resolved, Say, Sweep
-from builder.lock import Lock
-from builder.matrix import parse_matrix
-from builder.report import CheckResult, Report
-from builder.resolve import resolve
+from mlruntime.explore.combinations import Combination, parse_settings
+from mlruntime.explore.record import Record
+from mlruntime.explore.stages import HostStages
+from mlruntime.explore.state import StateFolder
+from mlruntime.explore.sweep import Built, Limits, Outcome, Resolved, Say, Sweep
+from mlruntime.lock.model import Lock
+from mlruntime.matrix.parsing import parse_matrix
+from mlruntime.resolve.resolution import resolve
+from mlruntime.validation.report import CheckResult, Report
+
 from tests.unit.test_exploring import MATRIX, check, report
 from tests.unit.test_lock import tiny
 
@@ -208,7 +208,7 @@ def test_checks_that_fail_leave_it_at_built(bench: Bench) -> None:
     "error",
     [
         Unavailable("no container engine answers"),
-        OutOfSpace("no space left on the disk"),
+        StorageError("no space left on the disk"),
         Damaged("toy-1.whl: damaged in the store"),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_record_is_never_half_written(bench: Bench, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", torn)
-    with pytest.raises(OutOfSpace):
+    with pytest.raises(StorageError):
         bench.state.write(A, "record", "half")
     monkeypatch.undo()
     assert bench.state.path(A, "record").read_text(encoding="utf-8") == before
@@ -368,9 +368,9 @@ def test_evidence_is_written_when_asked_for(
         "matrix.yaml",
         "docs/evidence.md",
     ]
-    edges = parse_matrix((own / "matrix.yaml").read_text(encoding="utf-8"), file="x").edges_by_id
-    assert edges["horovod-tensorflow-2.16"].evidence == "cluster"
-    assert edges["horovod-tensorflow-2.15"].evidence == "built"
+    rules = parse_matrix((own / "matrix.yaml").read_text(encoding="utf-8"), file="x").rules_by_id
+    assert rules["horovod-tensorflow-2.16"].evidence == "cluster"
+    assert rules["horovod-tensorflow-2.15"].evidence == "built"
     page = (own / "docs/evidence.md").read_text(encoding="utf-8")
     assert "| 2.16.2 | 0.28.1+mlr.1 | 3.5.9 | 6.0-ml | 1: keras |" in page
     assert page.startswith("# Evidence\n") and page.endswith("\n\nThe end.\n")

@@ -1,5 +1,0 @@
-"""``python -m builder`` is ``mlruntime``."""
-
-from builder.cli import run
-
-run()

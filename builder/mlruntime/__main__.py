@@ -1,0 +1,5 @@
+"""``python -m mlruntime`` is ``mlruntime``."""
+
+from mlruntime.cli import run
+
+run()

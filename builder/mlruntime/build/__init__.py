@@ -1,0 +1,1 @@
+"""The build stage: a plan becomes an image, from the store's artifacts."""

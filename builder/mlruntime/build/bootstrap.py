@@ -1,0 +1,171 @@
+"""The system's own layers: Debian packages, unpacked by us and configured by their own dpkg.
+
+Unpacking runs nothing, so each layer of packages is a function of them alone. Configuring runs
+their maintainer scripts, in a container without network that has those layers and nothing else;
+what changes is a layer of its own.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mlruntime.documents.reading import canonical_json
+from mlruntime.ecosystems.debian import dpkg
+from mlruntime.ecosystems.debian import packages as debian
+from mlruntime.ecosystems.debian.dpkg import INFO
+from mlruntime.engine import Engine, Mount
+from mlruntime.engine.values import Root
+from mlruntime.errors import CommandFailed
+from mlruntime.image.config import ImageConfig
+from mlruntime.image.plan import PlannedLayer, layer_key
+from mlruntime.layers.writer import MTIME, USER_ID
+
+_SECONDS: Final = 900
+_EXCLUDES: Final = "\n".join(f"path-exclude=/{prefix}*" for prefix in debian.EXCLUDED)
+_MOUNT: Final = "/mlr"
+# Whatever has changed has another line afterwards: a file's ctime cannot be set by anyone. What a
+# directory holds is in lines of its own.
+_SEEN: Final = r"""find . -xdev \( -path ./mlr -o -path ./proc -o -path ./sys -o -path ./dev \) \
+        -prune -o -type d -printf '%P\td %m %U:%G\n' -o -printf '%P\t%y %m %U:%G %s %C@\n' | sort"""
+# Preinst scripts run once their packages are there, not before, as with debootstrap's essential
+# packages. dpkg asks what to do about a conffile unless the new one lies beside it, and equals it.
+# force-unsafe-io: nobody keeps what a crash interrupts here, so files need not be synced.
+_SCRIPT: Final = f"""\
+set -eu
+cd /
+export LC_ALL=C
+seen() {{
+    {_SEEN}
+}}
+seen > {_MOUNT}/out/before
+merged='s,^/\\(bin\\|lib\\|lib64\\|sbin\\)\\(/\\|$\\),/usr/\\1\\2,'
+twice=$(cat {INFO}/*.list | sed "$merged" | sort | uniq -d | while IFS= read -r path; do
+    if [ -L "$path" ] || {{ [ -e "$path" ] && ! [ -d "$path" ]; }}; then echo "$path"; fi
+done)
+[ -z "$twice" ] || {{ echo "two packages bring the same file:" $twice; exit 1; }}
+mkdir -p etc/dpkg/dpkg.cfg.d usr/share/man/man1 var/lib/dpkg/parts var/lib/dpkg/updates
+cat > etc/dpkg/dpkg.cfg.d/mlruntime <<'END'
+force-unsafe-io
+{_EXCLUDES}
+path-include=/usr/share/doc/*/copyright
+END
+cp -r --no-preserve=mode {_MOUNT}/notes/dpkg/. var/lib/dpkg/
+cp usr/share/base-passwd/passwd.master etc/passwd
+cp usr/share/base-passwd/group.master etc/group
+export LC_ALL=C.UTF-8
+while IFS= read -r path; do
+    if [ -f "$path" ]; then cp -p "$path" "$path.dpkg-new"; fi
+done < {_MOUNT}/notes/conffiles
+while read -r package architecture; do
+    DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE=${{package%:*}} \\
+    DPKG_MAINTSCRIPT_ARCH=$architecture DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 \\
+    DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= \\
+        "/{INFO}/$package.preinst" install </dev/null
+done < {_MOUNT}/notes/preinst
+dpkg --configure --pending
+problems=$(dpkg --audit)
+[ -z "$problems" ] || {{ echo "$problems"; exit 1; }}
+echo 'ml:x:{USER_ID}:{USER_ID}:ML runtime:/home/ml:/bin/bash' >> etc/passwd
+echo 'ml:x:{USER_ID}:' >> etc/group
+echo 'ml:*:{MTIME // 86400}:0:99999:7:::' >> etc/shadow
+rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- var/lib/dpkg/*-old
+export LC_ALL=C
+seen > {_MOUNT}/out/after
+cd {_MOUNT}/out
+cut -f 1 before > paths
+# Of what is gone, that which is still missing where its directory is still one.
+cut -f 1 after | comm -23 paths - | while IFS= read -r path; do
+    case $path in */*) parent=/${{path%/*}} ;; *) parent=/ ;; esac
+    if [ -d "$parent" ] && [ "$(readlink -f "$parent")" = "$parent" ]; then echo "$path"; fi
+done > removed
+{{ comm -13 before after | cut -f 1; sed -n 's,/[^/]*$,,p' removed; }} |
+while IFS= read -r path; do
+    while [ "$path" ]; do
+        echo "$path"
+        case $path in */*) path=${{path%/*}} ;; *) path= ;; esac
+    done
+done | sort -u > changed
+tar --create --file changes.tar --directory / --no-recursion --numeric-owner \\
+    --verbatim-files-from --files-from {_MOUNT}/out/changed
+"""
+_ENVIRONMENT: Final = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DEBCONF_NONINTERACTIVE_SEEN": "true",
+    "SOURCE_DATE_EPOCH": str(MTIME),
+}
+# Part of the layer's key: changes when how it is made does.
+RECIPE: Final = hashlib.sha256(
+    canonical_json([debian.RECIPE, _SCRIPT, _ENVIRONMENT]).encode()
+).hexdigest()
+# An image must have a layer, and a container an image: the place where things are mounted.
+BLANK: Final = PlannedLayer(
+    name="blank",
+    source="files",
+    key=layer_key("files", [[], [], [_MOUNT[1:]]]),
+    directories=(_MOUNT[1:],),
+)
+CONFIG: Final = ImageConfig(
+    user="0:0",
+    workdir="/",
+    entrypoint=(),
+    command=("sh",),
+    environment=(("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),),
+    labels=(),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """What configuring has changed: a tar archive, and the paths that are gone, sorted."""
+
+    archive: Path
+    removed: tuple[str, ...]
+
+
+def configure(
+    engine: Engine,
+    root: Root,
+    packages: Iterable[dpkg.Package],
+    scratch: Path,
+    on_line: Callable[[str], None],
+) -> Changes:
+    """Configure the packages that are unpacked in ``root``; raises ``CommandFailed`` with
+    dpkg's last words.
+    """
+    notes, out = scratch / "notes", scratch / "out"
+    out.mkdir()
+    for path, text in _notes(tuple(packages)).items():
+        (notes / path).parent.mkdir(parents=True, exist_ok=True)
+        (notes / path).write_text(text, encoding="utf-8")
+    result = engine.run(
+        root.image,
+        ["/bin/sh", "-c", _SCRIPT],
+        contents=root.layers,
+        hostname="bootstrap",
+        mounts=(
+            Mount(source=str(notes), target=f"{_MOUNT}/notes", read_only=True),
+            Mount(source=str(out), target=f"{_MOUNT}/out"),
+        ),
+        # dpkg syncs what it notes there, four times for each package, whatever it is told.
+        tmpfs=("/var/lib/dpkg/updates",),
+        environment=_ENVIRONMENT,
+        timeout=_SECONDS,
+        on_line=on_line,
+    )
+    if result.exit_code != 0:
+        raise CommandFailed("Debian's packages could not be configured", why=result.tail)
+    removed = (out / "removed").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return Changes(archive=out / "changes.tar", removed=tuple(removed))
+
+
+def _notes(packages: tuple[dpkg.Package, ...]) -> dict[str, str]:
+    """Return what the script reads, by path: dpkg's database, and what it has lists of."""
+    preinst = (f"{p.files_name} {p.architecture}\n" for p in packages if p.has("preinst"))
+    conffiles = (f"{path}\n" for p in packages for path in p.conffiles)
+    return {
+        **{f"dpkg/{path}": text for path, text in dpkg.database(packages).items()},
+        "preinst": "".join(preinst),
+        "conffiles": "".join(conffiles),
+    }

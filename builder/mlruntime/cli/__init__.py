@@ -1,0 +1,144 @@
+"""The command line: the only place that prints, and the only one that exits."""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from mlruntime import __version__
+from mlruntime.cli.context import Context, find_root
+from mlruntime.errors import MlruntimeError
+
+# In the order `--help` lists them.
+VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate", "diff")
+INTERRUPTED = 130
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mlruntime {__version__}")
+        raise typer.Exit
+
+
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the command line with the verbs among ``words``, or with all when there is none.
+
+    A verb brings what it needs along; to import that for verbs nobody asked for takes longer
+    than a build that has nothing to do.
+    """
+    app = typer.Typer(
+        name="mlruntime",
+        help="Resolve, lock, compose and prove ML runtime images.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def options(
+        ctx: typer.Context,
+        root: Annotated[
+            Path | None,
+            typer.Option(metavar="DIR", help="definitions: matrix.yaml, runtimes/, images/"),
+        ] = None,
+        ca_bundle: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="certificates every download trusts")
+        ] = None,
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_version)
+        ] = False,
+    ) -> None:
+        ctx.obj = Context(root=find_root(root, Path.cwd()), ca_bundle=ca_bundle)
+
+    for verb in [verb for verb in VERBS if verb in words] or VERBS:
+        import_module(f"mlruntime.cli.{verb}").register(app)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; see DESIGN for what each means."""
+    try:
+        words = list(sys.argv[1:] if argv is None else argv)
+        command = typer.main.get_command(application(words))
+        outcome = command.main(
+            args=words,
+            prog_name="mlruntime",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except TyperException as error:
+        _usage(error)
+        return 2
+    except (Abort, KeyboardInterrupt):
+        outcome = INTERRUPTED
+    except MlruntimeError as error:
+        print(f"mlruntime: {error}", file=sys.stderr)
+        return error.exit_code
+    except (BrokenPipeError, SystemExit):  # the argument parser makes the one of the other
+        _deaf()
+        return INTERRUPTED
+    except Exception as error:
+        return _bug(error)
+    if outcome == INTERRUPTED:
+        print("mlruntime: interrupted", file=sys.stderr)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _usage(error: TyperException) -> None:
+    """Show a mistake in the words themselves, as the argument parser words it."""
+    show = getattr(error, "show", None)
+    if show is not None:
+        show()
+    else:
+        print(f"mlruntime: {error}", file=sys.stderr)
+
+
+def _deaf() -> None:
+    """Write the rest of stdout to nowhere: whoever read it (``| head``) has gone."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # The same way out as Ctrl-C, so that everything that cleans up does.
+    raise KeyboardInterrupt
+
+
+def _bug(error: Exception) -> int:
+    what = f"mlruntime: a bug of ours: {type(error).__name__}: {error}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="mlruntime-", suffix=".traceback", delete=False, encoding="utf-8"
+        ) as file:
+            traceback.print_exc(file=file)
+        print(f"{what}\n  try: report it with {file.name}", file=sys.stderr)
+    except OSError:  # nowhere to write it
+        traceback.print_exc()
+        print(what, file=sys.stderr)
+    return 1
+
+
+def run() -> NoReturn:
+    """Be the console script."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _terminated)
+    code = main()
+    if threading.active_count() > 1:
+        # A stalled connection, say: what had to be put away has been, so do not wait for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

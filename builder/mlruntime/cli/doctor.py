@@ -1,0 +1,164 @@
+"""``mlruntime doctor``."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlruntime.cli.context import Context
+from mlruntime.cli.output import emit
+from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.doctor.findings import Finding, can_build, examine
+from mlruntime.doctor.gpus import (
+    Judgement,
+    Verdict,
+    judge,
+)
+from mlruntime.errors import Unavailable, UsageError
+from mlruntime.host.gpus import (
+    HostGpus,
+    NoGpus,
+)
+from mlruntime.host.nvml import read_gpus
+from mlruntime.image.layout import is_layout, read_labels
+from mlruntime.lock.contract import HostContract, contract_of_labels, parse_contract
+from mlruntime.workflows.inputs import read_lock
+from mlruntime.workflows.stores import host_sources, store_root
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    ctx: typer.Context,
+    runtime: Annotated[
+        str | None, typer.Argument(metavar="[RUNTIME]", help="can this host run it?")
+    ] = None,
+    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    contract: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="can this host run that image? host-contract.json or OCI layout"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+) -> None:
+    """Say what this host can do, and what to do about what is missing.
+
+    With a runtime or a contract: whether this host can run it, before anything is pulled.
+    """
+    context: Context = ctx.obj
+    question = _question(Definitions(context.root), runtime, variant, contract)
+    gpus = read_gpus()
+    findings = examine(store_root(), lambda: host_sources(context.ca_bundle), gpus)
+    value: dict[str, Any] = {
+        "cpu": can_build(findings),
+        "findings": [finding.to_dict() for finding in findings],
+        "gpus": gpus.to_dict() if isinstance(gpus, HostGpus) else None,
+    }
+    text = table(findings)
+    able = can_build(findings)
+    if question is not None:
+        answer = question.answer(gpus)
+        value["runs"] = answer.to_dict()
+        text = f"{text}\n\n{answer.to_text()}"
+        able = answer.judgement.able
+    emit(value, text, as_json)
+    if not able:
+        raise typer.Exit(Unavailable.exit_code)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """Whether this host can run what was asked for."""
+
+    subject: str
+    contract: HostContract | None
+    judgement: Judgement
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "subject": self.subject,
+            "able": self.judgement.able,
+            "contract": self.contract.to_dict() if self.contract else None,
+            "devices": [device.uuid for device in self.judgement.devices],
+            "verdicts": [verdict.to_dict() for verdict in self.judgement.verdicts],
+        }
+
+    def to_text(self) -> str:
+        """Return the answer for people."""
+        can = "can" if self.judgement.able else "cannot"
+        rows = [f"this host {can} run {self.subject}"]
+        rows += [row for verdict in self.judgement.verdicts for row in _rows(verdict)]
+        return "\n".join(rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What was asked about; without a contract it needs no GPU."""
+
+    subject: str
+    contract: HostContract | None
+
+    def answer(self, gpus: HostGpus | NoGpus) -> Answer:
+        """Compare it with this host."""
+        judgement = Judgement(needed=False) if self.contract is None else judge(self.contract, gpus)
+        return Answer(subject=self.subject, contract=self.contract, judgement=judgement)
+
+
+def _question(
+    definitions: Definitions, runtime: str | None, variant: str, file: Path | None
+) -> Question | None:
+    if runtime is not None and file is not None:
+        raise UsageError(
+            "a runtime and --contract are two questions", hint="ask about one of them at a time"
+        )
+    if file is not None:
+        return Question(subject=str(file), contract=_read(file))
+    if runtime is not None:
+        contract = locked_contract(definitions, runtime, variant)
+        return Question(subject=f"{runtime} ({variant})", contract=contract)
+    if variant != "cpu":
+        raise UsageError(f"--variant {variant} of which runtime?", hint="name one, or --contract")
+    return None
+
+
+def locked_contract(definitions: Definitions, runtime: str, variant: str) -> HostContract | None:
+    """Return what a locked variant asks of GPUs; ``None`` for one that needs none."""
+    return read_lock(definitions, runtime).variant(variant).contract
+
+
+def _read(file: Path) -> HostContract | None:
+    if not file.exists():
+        raise UsageError(f"there is no {file}", hint="give a host-contract.json or an OCI layout")
+    if not file.is_dir():
+        return parse_contract(read_text(file, str(file)), file=str(file))
+    if not is_layout(file):
+        raise UsageError(f"{file} is not an OCI layout", why="it has no file oci-layout")
+    return contract_of_labels(read_labels(file), file=str(file))
+
+
+def _rows(verdict: Verdict) -> Iterator[str]:
+    yield f"  {verdict.about}: {verdict.what}"
+    if verdict.why:
+        yield f"    why: {verdict.why}"
+    if verdict.hint:
+        yield f"    try: {verdict.hint}"
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """Return the findings for people."""
+    rows = []
+    for finding in findings:
+        optional = "" if finding.needed or finding.status == "ok" else " (CPU builds do without)"
+        rows.append(f"{finding.name:<13} {finding.status:<8} {finding.found}{optional}")
+        if finding.hint:
+            rows.append(f"{'':<22} try: {finding.hint}")
+    able = can_build(findings)
+    rows += ["", "CPU images can be built here" if able else "CPU images cannot be built here yet"]
+    return "\n".join(rows)

@@ -1,0 +1,95 @@
+"""``mlruntime matrix explore``: its options; what it needs is imported when it is called."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlruntime.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def explore(
+    ctx: typer.Context,
+    runtime: Annotated[str, typer.Argument(help="the runtime to vary, say 6.0-ml")],
+    space: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COMPONENT=A..B|FILE", help="an axis, or a YAML file of axes; repeatable"
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COMPONENT==VERSION", help="ask for this in all of them"),
+    ] = None,
+    ignore_rule: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="try what this rule forbids; repeatable"),
+    ] = None,
+    omit_unavailable: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COMPONENT", help="leave this component out if a registry lacks it; repeatable"
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="a check or family; may be repeated")
+    ] = None,
+    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
+    until: Annotated[
+        str, typer.Option(metavar="LEVEL", help="resolved, locked, built or cluster")
+    ] = "cluster",
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="start nothing that may take longer: 45m")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="try at most so many combinations this time")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="try again what has failed")] = False,
+    state: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where the state is kept, to go on from")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="write the evidence into the definitions")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Try combinations of releases, each through lock, build and validate, and keep the evidence.
+
+    It can be stopped at any time, and goes on from its state folder.
+    """
+    # The engine and all stages: nothing that `matrix show` should wait for.
+    from mlruntime.cli.exploring import Wishes, run
+    from mlruntime.explore.stages import Trial
+
+    wishes = Wishes(
+        runtime=runtime,
+        space=tuple(space),
+        settings=tuple(settings or ()),
+        ignored=tuple(ignore_rule or ()),
+        trial=Trial(
+            variant=variant,
+            workers=workers,
+            omit=tuple(omit_unavailable or ()),
+            only=tuple(only or ()),
+        ),
+        until=until,
+        budget=seconds(budget) if budget is not None else None,
+        most=most,
+        retry=retry,
+        state=state,
+        write=write,
+        as_json=as_json,
+    )
+    run(ctx.obj, wishes)
+
+
+def seconds(text: str) -> float:
+    """Read ``45m``, ``1h30m`` or ``90s``; anything else is a ``UsageError``."""
+    parts = re.findall(r"(\d+)([smh])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UsageError(f"--budget: {text!r} is not a time", hint="for example 45m, 1h30m or 90s")
+    return float(sum(int(number) * _UNITS[unit] for number, unit in parts))

@@ -1,0 +1,126 @@
+"""``mlruntime matrix``."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from mlruntime.cli.explore import explore
+from mlruntime.cli.outdated import outdated
+from mlruntime.cli.output import emit
+from mlruntime.definitions.files import Definitions
+from mlruntime.documents.reading import did_you_mean
+from mlruntime.documents.tables import (
+    Table,
+    markdown,
+    plain,
+)
+from mlruntime.errors import InvalidDefinition, UsageError
+from mlruntime.matrix.soundness import Contradiction, contradictions
+from mlruntime.matrix.tables import (
+    component_list,
+    matrix_json,
+    overview,
+    release_list,
+    rule_list,
+)
+from mlruntime.workflows.inputs import read_matrix
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs below ``matrix``."""
+    matrix = typer.Typer(help="The compatibility facts.", no_args_is_help=True)
+    matrix.command("check")(check)
+    matrix.command("show")(show)
+    matrix.command("outdated")(outdated)
+    matrix.command("explore")(explore)
+    app.add_typer(matrix, name="matrix")
+
+
+def check(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Read matrix.yaml strictly, and prove that every release can be used in some combination."""
+    matrix = read_matrix(Definitions(ctx.obj.root))
+    found = contradictions(matrix)
+    summary = {
+        "ok": not found,
+        "components": len(matrix.components),
+        "releases": sum(len(c.releases) for c in matrix.components.values()),
+        "edges": len(matrix.rules),
+        "problems": [
+            {"where": p.where, "what": p.what, "edges": [rule.id for rule in p.rules]}
+            for p in found
+        ],
+    }
+    text = "{components} components, {releases} releases, {edges} edges: sound".format(**summary)
+    if as_json or not found:
+        emit(summary, text, as_json)
+    if found:
+        raise _unsound(found)
+
+
+def _unsound(found: tuple[Contradiction, ...]) -> InvalidDefinition:
+    first, rest = found[0], found[1:]
+    why = "\n       ".join([first.why, *(f"and {p.where}: {p.what} ({p.why})" for p in rest)])
+    return InvalidDefinition(
+        first.what,
+        where=f"matrix.yaml: {first.where}",
+        why=why,
+        hint="correct an edge, or take the release out",
+    )
+
+
+def show(
+    ctx: typer.Context,
+    component: Annotated[str | None, typer.Argument(help="show only what concerns this")] = None,
+    rules: Annotated[bool, typer.Option("--rules", help="list every rule, too")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Show components, what goes with what, and the rules with their sources."""
+    matrix = read_matrix(Definitions(ctx.obj.root))
+    if component is not None and component not in matrix.components:
+        raise UsageError(
+            f"unknown component {component!r}", hint=did_you_mean(component, matrix.components)
+        )
+    if as_json:
+        emit(matrix_json(matrix, component), "", as_json)
+        return
+    if component is not None:
+        tables = [release_list(matrix, component), rule_list(matrix, component)]
+    else:
+        tables = [component_list(matrix), *overview(matrix)]
+        tables += [rule_list(matrix)] if rules else []
+    show_tables(tables, as_markdown=as_markdown)
+
+
+def show_tables(tables: list[Table], *, as_markdown: bool = False) -> None:
+    """Print tables: for reading on a terminal, aligned text elsewhere."""
+    if as_markdown:
+        emit(None, "\n\n".join(f"### {t.title}\n\n{markdown(t)}" for t in tables), as_json=False)
+    elif sys.stdout.isatty():
+        console = Console()
+        for table in tables:
+            console.print(_rich(table))
+    else:
+        emit(None, "\n\n".join(plain(table) for table in tables), as_json=False)
+
+
+def _rich(table: Table) -> RichTable:
+    drawn = RichTable(
+        title=table.title,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for column in table.columns:
+        drawn.add_column(column, overflow="fold", min_width=len(column))
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn

@@ -1,0 +1,47 @@
+"""``mlruntime resolve``."""
+
+from typing import Annotated
+
+import typer
+
+from mlruntime.cli.matrix import show_tables
+from mlruntime.cli.output import emit
+from mlruntime.definitions.files import Definitions
+from mlruntime.documents.tables import (
+    Table,
+)
+from mlruntime.resolve.resolution import NoSolution
+from mlruntime.resolve.resolution import resolve as resolve_request
+from mlruntime.resolve.wording import conflict_json, resolution_json, resolution_rows
+from mlruntime.workflows.inputs import read_matrix, read_runtime
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("resolve")(resolve)
+
+
+def resolve(
+    ctx: typer.Context,
+    runtime: Annotated[str, typer.Argument(help="the runtime's id, say 6.0-ml")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COMPONENT==VERSION", help="ask for this instead"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Choose the versions of a runtime and say why, or why there are none."""
+    definitions = Definitions(ctx.obj.root)
+    matrix = read_matrix(definitions)
+    asked = read_runtime(definitions, runtime, matrix).with_settings(settings or ())
+    try:
+        resolution = resolve_request(matrix, asked.request)
+    except NoSolution as failure:
+        if as_json:
+            emit({"runtime": runtime, "conflict": conflict_json(failure.conflict)}, "", as_json)
+        raise
+    if as_json:
+        emit({"runtime": runtime, **resolution_json(resolution)}, "", as_json)
+        return
+    rows = tuple(resolution_rows(resolution))
+    show_tables([Table(title=asked.summary, columns=("component", "version", "why"), rows=rows)])

@@ -1,0 +1,199 @@
+"""``mlruntime validate``."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlruntime.cli.context import Context
+from mlruntime.cli.output import emit, say
+from mlruntime.definitions.files import Definitions
+from mlruntime.documents.reading import did_you_mean
+from mlruntime.engine import Engine
+from mlruntime.errors import InvalidLock, UsageError
+from mlruntime.image.config import LABEL
+from mlruntime.image.difference import DEFAULT_VARIANT
+from mlruntime.image.image import load, manifest_of
+from mlruntime.image.layout import LayoutBlobs, is_layout, read_layout
+from mlruntime.lock.model import Lock
+from mlruntime.store.store import Store, full_disk
+from mlruntime.validation.catalog import CHECKS
+from mlruntime.validation.expectation import selected
+from mlruntime.validation.report import CheckResult, Report, numbers
+from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
+from mlruntime.workflows.gpus import supply
+from mlruntime.workflows.inputs import fresh_lock, libraries, read_lock
+from mlruntime.workflows.stores import store_root
+
+STILL_SECONDS = 5.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("validate")(command)
+
+
+def command(
+    ctx: typer.Context,
+    subject: Annotated[
+        str, typer.Argument(metavar="RUNTIME|IMAGE", help="a runtime's id, an image, an OCI layout")
+    ],
+    variant: Annotated[
+        str | None, typer.Option(help="cpu or gpu; an image's own if it is left out, else cpu")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
+    cluster: Annotated[str, typer.Option(help="where: docker")] = "docker",
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="a check or family; may be repeated")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML here")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the JSON report here")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Prove an image on a cluster of containers: every check compares numbers, none may skip."""
+    context: Context = ctx.obj
+    if cluster != "docker":
+        raise UsageError(f"--cluster {cluster} is not there yet", hint="use --cluster docker")
+    for path in (junit, report):
+        _writable(path)
+    selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
+    with Engine.connect() as engine:
+        chosen = find_subject(engine, Definitions(context.root), subject, variant, workers)
+        result = validate(
+            engine,
+            chosen,
+            CHECKS,
+            only=tuple(only or ()),
+            say=say,
+            observer=Progress(say=say, total=count(chosen, only or ())),
+        )
+    _write(junit, result.to_junit())
+    _write(report, result.to_json())
+    emit(result.to_dict(), result.to_text(), as_json)
+    _leave(result)
+
+
+def count(subject: Subject, only: list[str] | tuple[()]) -> int:
+    """Return how many checks there will be."""
+    return len(plan_of(subject, CHECKS, tuple(only)).names)
+
+
+def _leave(result: Report) -> None:
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def find_subject(
+    engine: Engine, definitions: Definitions, subject: str, variant: str | None, workers: int
+) -> Subject:
+    """Return what to validate: a runtime's image built from its present lock, or any image.
+
+    A runtime's lock must follow from its inputs, as for building.
+
+    A directory is an OCI layout: every byte of it is checked before it is loaded.
+
+    Any other image says by its labels which runtime and variant it is; where it differs from
+    that runtime's lock, the checks fail.
+    """
+    known = definitions.runtimes()
+    if subject in known:
+        variant = variant or DEFAULT_VARIANT
+        lock = fresh_lock(definitions, subject)
+        lock.variant(variant)
+        reference = f"mlruntime/{subject}:{variant}"
+        built = f"mlruntime build {subject} --variant {variant} --load"
+        image = engine.image(reference)
+        if image is None:
+            raise InvalidLock(f"the engine has no image {reference}", hint=f"build it: `{built}`")
+        if image.labels.get(f"{LABEL}.lock.digest") != lock.digest:
+            raise InvalidLock(
+                f"{reference} was built from another lock", hint=f"build it anew: `{built}`"
+            )
+        return _subject(definitions, image.id, lock, variant, workers)
+    if Path(subject).is_dir():
+        subject = _from_layout(engine, Path(subject))
+    image = engine.image(subject)
+    if image is None:
+        raise UsageError(
+            f"{subject!r} is neither a runtime nor an image of the engine",
+            hint=did_you_mean(subject, known),
+        )
+    runtime = image.labels.get(f"{LABEL}.runtime")
+    if runtime is None:
+        raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
+    lock = read_lock(definitions, runtime)
+    variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
+    lock.variant(variant)
+    return _subject(definitions, image.id, lock, variant, workers)
+
+
+def _from_layout(engine: Engine, directory: Path) -> str:
+    """Check every byte of an OCI layout, load it, and return the image's id."""
+    if not is_layout(directory):
+        raise UsageError(f"{directory} is not an OCI layout", why="it has no file oci-layout")
+    image = read_layout(directory)
+    load(image, LayoutBlobs(directory), engine)
+    return image.config.digest
+
+
+def _subject(
+    definitions: Definitions, image: str, lock: Lock, variant: str, workers: int
+) -> Subject:
+    found = supply(lock.variant(variant).contract, workers)
+    return Subject(
+        image=image,
+        lock=lock,
+        variant=variant,
+        workers=workers,
+        gpus=found.gpus,
+        why_no_more_gpus=found.why_no_more,
+        manifest=manifest_of(image, Store(store_root())),
+        libraries=libraries(definitions),
+    )
+
+
+def _writable(path: Path | None) -> None:
+    """Refuse a report file that could not be written, before minutes of checks."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"cannot write {path}", why="it must be a file in an existing directory")
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is not None:
+        with full_disk(path):
+            path.write_text(text, encoding="utf-8")
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """Says how each check goes, and every few seconds that one is still at it."""
+
+    total: int
+    say: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    _count: int = 0
+    _said: float = field(default=0.0)
+
+    def started(self, name: str) -> None:
+        """Note the time: a check that ends soon is told of once."""
+        self._said = self.clock()
+
+    def ended(self, result: CheckResult) -> None:
+        """Say how it ended."""
+        self._count += 1
+        self._said = self.clock()
+        told = result.message if result.error else numbers(result.detail)
+        line = f"[{self._count}/{self.total}] {result.name}: {result.status}"
+        self.say(f"{line} in {result.seconds:.1f} s  {told}"[:160].rstrip())
+
+    def waiting(self, name: str | None, seconds: float) -> None:
+        """Say what is waited for."""
+        now = self.clock()
+        if now - self._said >= STILL_SECONDS:
+            self._said = now
+            self.say(f"{name or 'the check program'}: {seconds:.0f} s so far")

@@ -1,0 +1,211 @@
+"""Strict reading of hand-written and generated documents (YAML, JSON).
+
+A ``Place`` walks a parsed document and knows where it stands, so that every complaint names
+the exact spot (``edges[12].requires``). Keys nobody asked for are errors with a "did you mean".
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import yaml
+
+from mlruntime.errors import InvalidDefinition, MlruntimeError
+
+_NAMES = {
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    int: "a whole number",
+    float: "a number with a fraction",
+    bool: "true or false",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, and leaves dates and versions as text."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, list | dict):
+            raise yaml.MarkedYAMLError(
+                problem="a key is one word", problem_mark=key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.MarkedYAMLError(
+                problem=f"key {key!r} twice", problem_mark=key_node.start_mark
+            )
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+# 2.10 must stay "2.10" and 2026-11-01 a string: only booleans, null and whole numbers convert.
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, regexp) for tag, regexp in resolvers if not tag.endswith((":float", ":timestamp"))
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class Place:
+    """One value of a document together with the path that leads to it.
+
+    Every accessor raises ``error`` (``InvalidDefinition`` unless told otherwise) naming file
+    and path when the value is absent or of the wrong type.
+    """
+
+    __slots__ = ("_error", "_path", "file", "value")
+
+    def __init__(
+        self,
+        value: Any,
+        *,
+        file: str,
+        path: str = "",
+        error: type[MlruntimeError] = InvalidDefinition,
+    ) -> None:
+        self.value = value
+        self.file = file
+        self._path = path
+        self._error = error
+
+    @property
+    def where(self) -> str:
+        """``file: path``, or just the file at the top of the document."""
+        return f"{self.file}: {self._path}" if self._path else self.file
+
+    def fail(self, what: str, *, why: str | None = None, hint: str | None = None) -> MlruntimeError:
+        """Return (not raise) the error for this place."""
+        return self._error(what, where=self.where, why=why, hint=hint)
+
+    def _typed(self, kind: type) -> Any:
+        if type(self.value) is not kind:
+            found = (
+                "nothing" if self.value is None else _NAMES.get(type(self.value), "something else")
+            )
+            raise self.fail(f"expected {_NAMES[kind]}, found {found}")
+        return self.value
+
+    def _child(self, value: Any, step: str) -> "Place":
+        path = (
+            f"{self._path}{step}"
+            if step.startswith("[") or not self._path
+            else f"{self._path}.{step}"
+        )
+        return Place(value, file=self.file, path=path.lstrip("."), error=self._error)
+
+    def text(self) -> str:
+        """Return a non-empty string."""
+        value: str = self._typed(str)
+        if not value.strip():
+            raise self.fail("expected text, found an empty string")
+        return value
+
+    def integer(self) -> int:
+        """Return a whole number (never a boolean)."""
+        return int(self._typed(int))
+
+    def boolean(self) -> bool:
+        """Return true or false."""
+        return bool(self._typed(bool))
+
+    def choice(self, allowed: Iterable[str]) -> str:
+        """Return a string that is one of ``allowed``."""
+        value, known = self.text(), tuple(allowed)
+        if value not in known:
+            raise self.fail(f"unknown value {value!r}", hint=did_you_mean(value, known))
+        return value
+
+    def keys(self, required: Iterable[str] = (), optional: Iterable[str] = ()) -> None:
+        """Check that this is a mapping with all ``required`` and only ``optional`` other keys."""
+        mapping, needed = self._typed(dict), tuple(required)
+        known = (*needed, *optional)
+        for key in mapping:
+            if key not in known:
+                raise self._child(None, str(key)).fail(
+                    f"unknown key {key!r}", hint=did_you_mean(str(key), known)
+                )
+        for key in needed:
+            if key not in mapping:
+                raise self.fail(f"missing key {key!r}")
+
+    def get(self, key: str) -> "Place":
+        """Return the value under ``key``; the key must be there."""
+        mapping = self._typed(dict)
+        if key not in mapping:
+            raise self.fail(f"missing key {key!r}")
+        return self._child(mapping[key], key)
+
+    def maybe(self, key: str) -> "Place | None":
+        """Return the value under ``key``, or ``None`` when absent or null."""
+        mapping = self._typed(dict)
+        return self._child(mapping[key], key) if mapping.get(key) is not None else None
+
+    def items(self) -> Iterator[tuple[str, "Place"]]:
+        """Iterate over a mapping whose keys are strings, in the document's order."""
+        for key, value in self._typed(dict).items():
+            if not isinstance(key, str):
+                raise self.fail(f"key {key!r} is not text", hint=f'write "{key}" in quotes')
+            yield key, self._child(value, key)
+
+    def each(self) -> Iterator["Place"]:
+        """Iterate over a list."""
+        for index, value in enumerate(self._typed(list)):
+            yield self._child(value, f"[{index}]")
+
+    def texts(self) -> tuple[str, ...]:
+        """Return a list of non-empty strings."""
+        return tuple(item.text() for item in self.each())
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" for a near miss, else the list of what is known."""
+    options = sorted(known)
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(options) or 'nothing'}"
+
+
+def read_yaml(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Place:
+    """Parse YAML; malformed text raises ``error`` with line and column."""
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark
+        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+        raise error(f"not valid YAML: {problem.problem}", where=where) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        what = str(problem).partition("\n")[0]
+        raise error(f"not valid YAML: {what}", where=file) from None
+    return Place(value, file=file, error=error)
+
+
+def read_json(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Place:
+    """Parse JSON; malformed text raises ``error`` with line and column."""
+    try:
+        value = json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as problem:
+        where = f"{file}:{problem.lineno}:{problem.colno}"
+        what = problem.msg.removesuffix(" at")
+        raise error(f"not valid JSON: {what}", where=where) from None
+    except (ValueError, RecursionError) as problem:
+        raise error(f"not valid JSON: {problem}", where=file) from None
+    return Place(value, file=file, error=error)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} twice")
+    return made
+
+
+def canonical_json(value: Any) -> str:
+    """Return ``value`` as JSON with sorted keys and no spaces: digests are made of that."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

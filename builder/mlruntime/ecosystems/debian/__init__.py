@@ -1,0 +1,1 @@
+"""Debian packages: resolved by apt, unpacked as dpkg would."""

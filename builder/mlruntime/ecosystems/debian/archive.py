@@ -1,0 +1,215 @@
+"""Debian packages: the closure that apt would install into an empty system.
+
+apt works in a root of its own (state, cache, sources, an empty dpkg database), so neither what
+is installed on this host nor its pins have a say; only where the archives are and how to reach
+them is taken from the host.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from debian.deb822 import Packages
+from debian.debian_support import NativeVersion
+
+from mlruntime.errors import ArtifactNotFound, CommandFailed, InvalidDefinition, Unavailable
+from mlruntime.host.command import require, run
+from mlruntime.host.settings import DEBIAN_HINT, Sources, suite_part
+from mlruntime.lock.model import Artifact
+
+ARCHITECTURE = "amd64"
+CODENAMES = {"11": "bullseye", "12": "bookworm", "13": "trixie", "14": "forky"}
+_PARTS = ("", "-updates", "-security")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """One package of an index: its suite and its paragraph, still as text."""
+
+    suite: str
+    text: str
+
+    def artifact(self) -> Artifact:
+        paragraph = next(iter(Packages.iter_paragraphs(self.text, use_apt_pkg=False)))
+        pool = paragraph["Filename"]
+        return Artifact(
+            kind="deb",
+            name=paragraph["Package"],
+            version=paragraph["Version"],
+            filename=PurePosixPath(pool).name,
+            size=int(paragraph["Size"]),
+            sha256=paragraph["SHA256"],
+            origin=f"debian:{self.suite}:{pool}",
+        )
+
+
+class Archive:
+    """One Debian release as this host's apt sees it at this moment."""
+
+    def __init__(
+        self, sources: Sources, release: str, root: Path, areas: tuple[str, ...] = ("main",)
+    ) -> None:
+        """Read the indices of a release's areas into ``root``, an empty directory of the caller's.
+
+        Raises ``Unavailable`` on a host without apt or without a Debian archive.
+        """
+        if release not in CODENAMES:
+            raise InvalidDefinition(
+                f"Debian {release} is not known", hint=f"known: {', '.join(CODENAMES)}"
+            )
+        self._codename = CODENAMES[release]
+        require("apt-get", hint="lock on a Debian host (or in a Debian container), where apt is")
+        if not sources.debian:
+            raise Unavailable("no Debian archive is configured on this host", hint=DEBIAN_HINT)
+        self._config = root / "apt.conf"
+        _lay_out(root, sources, self._codename, areas, self._config)
+        try:
+            self._apt("update", "-o", "APT::Update::Error-Mode=any")
+        except CommandFailed as error:
+            raise Unavailable(
+                f"the archive of Debian {self._codename} could not be read",
+                why=error.why,
+                hint=DEBIAN_HINT,
+            ) from None
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._base: set[str] = set()
+        for entry in _read_indices(root / "state/lists", self._codename):
+            self._add(entry)
+        self._names = frozenset(name for name, _ in self._entries)
+
+    @property
+    def base(self) -> tuple[str, ...]:
+        """Return the names every system has: Essential, Priority required, and apt.
+
+        Where the release has ``usr-is-merged`` it is among them: the image is laid out merged
+        from the start, and without it apt would choose the conversion tool and all of Perl.
+        """
+        merged = {"usr-is-merged"} & self._names
+        return tuple(sorted(self._base | merged | {"apt"}))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of all packages of the release."""
+        return self._names
+
+    def has(self, name: str) -> bool:
+        """Return whether the release has a package of this name."""
+        return name in self._names
+
+    def package(self, name: str) -> Artifact:
+        """Return one package, without what it depends on: the newest there is of it.
+
+        Raises ``ArtifactNotFound`` for a name the release does not have.
+        """
+        versions = [version for other, version in self._entries if other == name]
+        if not versions:
+            raise ArtifactNotFound(
+                f"Debian {self._codename} has no package {name!r} in the areas asked for",
+                hint="check the recipe, and whether the archive that is configured has that area",
+            )
+        newest = max(versions, key=NativeVersion)
+        return self._entries[name, newest].artifact()
+
+    def closure(self, names: Iterable[str]) -> tuple[Artifact, ...]:
+        """Return everything an installation of ``names`` on an empty system brings, by name.
+
+        Recommended packages are left out. Raises ``ArtifactNotFound`` for a name the release
+        does not have, ``InvalidDefinition`` when the packages exclude each other.
+        """
+        wanted = sorted(set(names))
+        for name in wanted:
+            if not self.has(name):
+                raise ArtifactNotFound(
+                    f"Debian {self._codename} has no package {name!r}",
+                    hint="check the name in runtime.yaml, matrix.yaml or the recipe",
+                )
+        # apt explains on stdout, which is lost when it fails; the resolver's notes are on stderr.
+        notes = ("-o", "Debug::pkgProblemResolver=yes")
+        options = ("--print-uris", "-qq", "-y", "--no-install-recommends", *notes)
+        try:
+            printed = self._apt("install", *options, *wanted)
+        except CommandFailed as error:
+            raise InvalidDefinition(
+                f"Debian {self._codename} cannot have these packages together: {', '.join(wanted)}",
+                why=error.why,
+            ) from None
+        chosen = [self._entries[key].artifact() for key in _printed(printed)]
+        return tuple(sorted(chosen, key=lambda a: a.name))
+
+    def _add(self, entry: _Entry) -> None:
+        fields = dict(_FIELDS.findall(entry.text))
+        key = (fields["Package"], fields["Version"])
+        self._entries.setdefault(key, entry)
+        if fields.get("Essential") == "yes" or fields.get("Priority") == "required":
+            self._base.add(fields["Package"])
+
+    def _apt(self, *words: str) -> str:
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        env = {"APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8", "PATH": path}
+        return run(["apt-get", *words], env=env, timeout=900)
+
+
+_FIELDS = re.compile(r"^(Package|Version|Essential|Priority): (.*)$", re.MULTILINE)
+_URI = re.compile(r"^'[^']*' (\S+) \d+ ")
+
+
+def _printed(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, version) from what ``--print-uris`` writes; an epoch's colon comes as %3a."""
+    for line in text.splitlines():
+        if match := _URI.match(line):
+            name, version, _ = match[1].split("_")
+            yield name, version.replace("%3a", ":")
+
+
+def _lay_out(
+    root: Path, sources: Sources, codename: str, areas: tuple[str, ...], config: Path
+) -> None:
+    for directory in ("state/lists/partial", "cache/archives/partial", "sources", "none"):
+        (root / directory).mkdir(parents=True)
+    (root / "status").touch()
+    entries = (source.entry(codename, areas) for source in sources.debian)
+    (root / "sources/archives.sources").write_text("\n".join(entries), encoding="utf-8")
+    settings = {
+        "APT::Architecture": ARCHITECTURE,
+        "APT::Architectures": ARCHITECTURE,
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+        "Acquire::GzipIndexes": "false",
+        "Acquire::Retries": "3",
+        "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+        "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
+        "Dir::State": root / "state",
+        "Dir::State::status": root / "status",
+        "Dir::Cache": root / "cache",
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": root / "none",
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": root / "sources",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": root / "none",
+    }
+    lines = [f'{key} "{value}";' for key, value in settings.items()]
+    if sources.ca_bundle:
+        lines.append(f'Acquire::https::CAInfo "{sources.ca_bundle}";')
+    config.write_text("\n".join((*_reach(), *lines)) + "\n", encoding="utf-8")
+
+
+def _reach() -> list[str]:
+    """Return the host's settings for reaching the archives: proxies, certificates, time limits."""
+    lines = run(["apt-config", "dump"]).splitlines()
+    return [line for line in lines if re.match(r"Acquire::https?::\S+ \"[^\"]+\";", line)]
+
+
+def _read_indices(lists: Path, codename: str) -> Iterator[_Entry]:
+    """Yield the paragraphs of all Packages files, the release's own before its updates'."""
+    pattern = re.compile(r"_dists_([^_]+)_[a-z-]+_binary-\w+_Packages$")
+    found = [(match[1], path) for path in lists.iterdir() if (match := pattern.search(path.name))]
+    for suite, path in sorted(found, key=lambda pair: (_PARTS.index(suite_part(pair[0])), pair[1])):
+        for text in path.read_text(encoding="utf-8").split("\n\n"):
+            if text.strip():
+                yield _Entry(suite=suite, text=text)
+    if not found:
+        raise Unavailable(
+            f"the archive has no package index of Debian {codename}", hint=DEBIAN_HINT
+        )

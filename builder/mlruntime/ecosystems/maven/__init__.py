@@ -1,0 +1,1 @@
+"""Jars from a repository in Maven's layout."""

@@ -1,0 +1,255 @@
+"""Native wheels: built once per recipe key, in a container without network, kept in the store."""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from mlruntime.ecosystems.debian.packages import write_repository
+from mlruntime.ecosystems.native.patching import DoesNotApply, apply_patch, parse_patch
+from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.engine import Engine, Mount
+from mlruntime.errors import CommandFailed
+from mlruntime.layers.writer import MTIME
+from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.store.store import Store, file_sha256, link_or_copy
+
+_KIND: Final = "native"
+_SECONDS: Final = 3600
+# Paths are fixed, because compilers write them into what they make.
+_SCRIPT: Final = """\
+set -eu
+if [ -e /mlr/debs/Packages ]; then
+    echo 'deb [trusted=yes] copy:/mlr/debs ./' > /etc/apt/sources.list
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $MLR_TOOLCHAIN
+fi
+python -m pip install -q --no-index --no-deps --no-compile --target /build/requirements \
+    /mlr/requirements/*.whl
+mkdir /build/source
+tar -xf /mlr/sdist/* --strip-components=1 --no-same-owner -C /build/source
+cd /build/source
+export PYTHONPATH=/build/requirements PATH="/build/requirements/bin:$PATH"
+python -m pip wheel -v --no-index --no-build-isolation --no-deps --wheel-dir /build/wheel .
+cp /build/wheel/*.whl /mlr/out/
+"""
+
+
+# Goes before the last two lines of the script where a recipe has something to prepare.
+_PREPARE: Final = """\
+for package in /mlr/unpacked/*.deb; do
+    [ ! -e "$package" ] || dpkg-deb -x "$package" /build/unpacked
+done
+[ ! -e /mlr/prepare ] || sh /mlr/prepare
+"""
+
+
+def _script(native: NativeWheel) -> str:
+    if not (native.unpacked or native.prepare):
+        return _SCRIPT
+    before, build, after = _SCRIPT.rpartition("python -m pip wheel")
+    return before + _PREPARE + build + after
+
+
+def recipe(native: NativeWheel) -> str:
+    """Return the digest of how a wheel is built: it belongs to what identifies the result."""
+    return hashlib.sha256(_script(native).encode()).hexdigest()
+
+
+def record_key(native: NativeWheel) -> str:
+    """Return what the store knows a built wheel by: its recipe key and how we build."""
+    return hashlib.sha256(f"{native.key} {recipe(native)}".encode()).hexdigest()
+
+
+def built(store: Store, native: NativeWheel) -> Wheel | None:
+    """Return the wheel for a recipe key if the store has it, whole and unchanged."""
+    record = store.record(_KIND, record_key(native))
+    if record is None:
+        return None
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        filename, sha256 = str(found["filename"]), str(found["sha256"])
+    except (ValueError, TypeError, KeyError):  # what a crash of the whole machine may leave
+        return None
+    path = store.blob(sha256)
+    return Wheel(filename=filename, sha256=sha256, path=path) if path else None
+
+
+def build(
+    store: Store,
+    engine: Engine,
+    image: str,
+    native: NativeWheel,
+    *,
+    files: Mapping[str, Path],
+    toolchain: tuple[Artifact, ...],
+    beside: Mapping[str, bytes],
+    on_line: Callable[[str], None],
+) -> Wheel:
+    """Build one native wheel and put it into the store under its key.
+
+    ``image`` has the runtime's other packages in ``/opt/ml``; ``files`` maps the sha256 of every
+    needed artifact to its file; ``beside`` the names of the recipe's own files (patches, a script)
+    to their content. Two builders with the
+    same key wait for one another. Raises ``CommandFailed`` with the last lines of the build, or
+    with the patch and the hunk that does not apply, and with the path of the whole log.
+    """
+    with store.lock(f"native-{native.key}"):
+        if (done := built(store, native)) is not None:
+            return done
+        with store.scratch() as scratch:
+            log: list[str] = []
+
+            def both(line: str) -> None:
+                log.append(line)
+                on_line(line)
+
+            _refuse_changed(native, beside)
+            mounts = _lay_out(scratch, native, files, toolchain, beside)
+            try:
+                _patch(scratch / "sdist" / native.sdist.filename, native, beside, log.append)
+            except DoesNotApply as error:
+                raise _failed(store, native, log, str(error)) from None
+            result = engine.run(
+                image,
+                ["sh", "-c", _script(native)],
+                mounts=mounts,
+                environment=_environment(native, toolchain),
+                user="0:0",
+                workdir="/",
+                timeout=_SECONDS,
+                on_line=both,
+            )
+            wheels = sorted((scratch / "out").glob("*.whl"))
+            if result.exit_code != 0 or len(wheels) != 1:
+                raise _failed(store, native, log, *result.tail.splitlines()[-25:])
+            if not _is(native, wheels[0].name):
+                raise _failed(store, native, log, f"the build made {wheels[0].name}")
+            return _keep(store, native, wheels[0])
+
+
+def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], None]) -> bytes:
+    """Return an sdist (a tar, however compressed) with patches applied in order, as a plain tar.
+
+    ``say`` hears of every patch that applied. Raises ``DoesNotApply`` naming the patch.
+    """
+    with tarfile.open(fileobj=io.BytesIO(sdist)) as source:
+        members = source.getmembers()
+        content = {m.name: source.extractfile(m).read() for m in members if m.isfile()}  # type: ignore[union-attr]
+    top = members[0].name.split("/")[0]
+    for name, patch in patches.items():
+        try:
+            parsed = parse_patch(patch.decode())
+            paths = {f"{top}/{file.path}" for file in parsed.files} & content.keys()
+            texts = {path.removeprefix(f"{top}/"): content[path].decode() for path in paths}
+            changed = apply_patch(parsed, texts)
+        except (DoesNotApply, UnicodeDecodeError) as error:
+            raise DoesNotApply(f"{name} does not apply: {error}") from None
+        content |= {f"{top}/{path}": text.encode() for path, text in changed.items()}
+        say(f"{name}: {len(changed)} files")
+    return _packed(members, content)
+
+
+def _packed(members: list[tarfile.TarInfo], content: Mapping[str, bytes]) -> bytes:
+    there = {member.name for member in members}
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for member in (*members, *map(tarfile.TarInfo, sorted(content.keys() - there))):
+            # A make that compares times must not find a patched file newer than what is made of it.
+            member.mtime = MTIME
+            member.size = len(content.get(member.name, b""))
+            archive.addfile(member, io.BytesIO(content.get(member.name, b"")))
+    return target.getvalue()
+
+
+def _patch(
+    sdist: Path, native: NativeWheel, patches: Mapping[str, bytes], say: Callable[[str], None]
+) -> None:
+    """Replace a laid out sdist by its patched form, if the release has patches."""
+    if native.patches:
+        ordered = {name: patches[name] for name, _ in native.patches}
+        done = patched(sdist.read_bytes(), ordered, say)
+        sdist.unlink()  # it may be a link into the store
+        sdist.write_bytes(done)
+
+
+def _refuse_changed(native: NativeWheel, beside: Mapping[str, bytes]) -> None:
+    for name, sha256 in native.beside:
+        if hashlib.sha256(beside[name]).hexdigest() != sha256:
+            raise CommandFailed(f"{name} is not the locked one", hint="`mlruntime lock` again")
+
+
+def _failed(store: Store, native: NativeWheel, log: list[str], *why: str) -> CommandFailed:
+    name = f"{native.name}-{native.version}-{native.key[:12]}.log"
+    path = store.write_record("logs", name, "\n".join([*log, *why]) + "\n")
+    return CommandFailed(
+        f"{native.name} {native.version} could not be built",
+        where=f"images/{native.name}/recipe.yaml",
+        why="\n       ".join(why),
+        hint=f"the whole log: {path}",
+    )
+
+
+def _is(native: NativeWheel, filename: str) -> bool:
+    """Return whether a wheel says that it is the release that was asked for."""
+    try:
+        name, version, _, _ = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        return False
+    return name == native.name and version == Version(native.version)
+
+
+def _keep(store: Store, native: NativeWheel, wheel: Path) -> Wheel:
+    sha256, filename = file_sha256(wheel), wheel.name
+    path = store.adopt_blob(wheel, sha256)
+    record = {"filename": filename, "sha256": sha256, "name": native.name}
+    store.write_record(_KIND, record_key(native), json.dumps(record))
+    return Wheel(filename=filename, sha256=sha256, path=path)
+
+
+def _environment(native: NativeWheel, toolchain: tuple[Artifact, ...]) -> dict[str, str]:
+    return dict(native.environment) | {
+        "MLR_TOOLCHAIN": " ".join(f"{a.name}={a.version}" for a in toolchain),
+        # How many compilers run at once does not change what they make.
+        "MAKEFLAGS": f"-j{os.cpu_count() or 1}",
+        "SOURCE_DATE_EPOCH": str(MTIME),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _lay_out(
+    scratch: Path,
+    native: NativeWheel,
+    files: Mapping[str, Path],
+    toolchain: tuple[Artifact, ...],
+    beside: Mapping[str, bytes],
+) -> tuple[Mount, ...]:
+    names = ("debs", "requirements", "sdist", "out", *(["unpacked"] if native.unpacked else []))
+    folders = {name: scratch / name for name in names}
+    for folder in folders.values():
+        folder.mkdir()
+    if toolchain:
+        write_repository(folders["debs"], [(a, files[a.sha256]) for a in toolchain])
+    for artifact in native.requirements:
+        link_or_copy(files[artifact.sha256], folders["requirements"] / artifact.filename)
+    link_or_copy(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
+    for artifact in native.unpacked:
+        link_or_copy(files[artifact.sha256], folders["unpacked"] / artifact.filename)
+    if native.prepare:
+        folders["prepare"] = scratch / "prepare"
+        folders["prepare"].write_bytes(beside[native.prepare[0]])
+    return tuple(
+        Mount(source=str(path), target=f"/mlr/{name}", read_only=name != "out")
+        for name, path in folders.items()
+    )

@@ -1,0 +1,148 @@
+"""Bytecode of wheels, compiled by the image's own Python and kept in the store."""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mlruntime.documents.reading import canonical_json
+from mlruntime.ecosystems.pypi import compile_wheels
+from mlruntime.ecosystems.pypi.wheel import site_packages
+from mlruntime.engine import Engine, Mount
+from mlruntime.engine.values import Root
+from mlruntime.errors import CommandFailed
+from mlruntime.store.store import Store
+
+_PROGRAM: Final = Path(compile_wheels.__file__)
+RECIPE: Final = hashlib.sha256(_PROGRAM.read_bytes()).hexdigest()
+_KIND: Final = "bytecode"
+_SECONDS: Final = 900
+# Of 1024: what runs beside it, one process after another, takes longer in the end.
+_CPU_SHARES: Final = 128
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheel:
+    """A wheel in the store, with the file name the store does not keep."""
+
+    filename: str
+    sha256: str
+    path: Path
+
+
+def key(sha256: str, interpreter: str) -> str:
+    """Return the record key of a wheel's bytecode for an interpreter (a digest)."""
+    return hashlib.sha256(canonical_json([RECIPE, interpreter, sha256]).encode()).hexdigest()
+
+
+def discard_rotten(store: Store, sha256: str, interpreter: str) -> bool:
+    """Remove a wheel's bytecode if it cannot be read; return whether that was so."""
+    found = store.record(_KIND, key(sha256, interpreter))
+    if found is None:
+        return False
+    try:
+        with zipfile.ZipFile(found) as archive:
+            whole = archive.testzip() is None
+    except zipfile.BadZipFile:
+        whole = False
+    if not whole:
+        found.unlink(missing_ok=True)
+    return not whole
+
+
+def compile_missing(
+    store: Store,
+    engine: Callable[[], Engine],
+    root: Callable[[], Root],
+    wheels: Iterable[Wheel],
+    *,
+    python: str,
+    interpreter: str,
+    on_line: Callable[[str], None],
+    on_compiled: Callable[[str, Path], None],
+) -> None:
+    """Compile what the store lacks, in this order, in one container without network.
+
+    ``on_compiled`` gets each wheel's sha256 and bytecode archive, as soon as it is there. ``root``
+    has the interpreter; neither ``engine`` nor ``root`` is asked for when nothing is missing.
+    """
+    wanted = {wheel.sha256: wheel for wheel in wheels}
+    with store.lock(f"bytecode-{interpreter}"):
+        missing = []
+        for wheel in wanted.values():
+            found = store.record(_KIND, key(wheel.sha256, interpreter))
+            if found:
+                on_compiled(wheel.sha256, found)
+            else:
+                missing.append(wheel)
+        if missing:
+            compiling = _Compiling(store, missing, interpreter, on_compiled)
+            compiling.run(engine(), root(), python, on_line)
+
+
+class _Compiling:
+    """One container's work: the wheels whose archives it still owes."""
+
+    def __init__(
+        self,
+        store: Store,
+        wheels: list[Wheel],
+        interpreter: str,
+        on_compiled: Callable[[str, Path], None],
+    ) -> None:
+        self._store = store
+        self._owed = {wheel.filename: wheel for wheel in wheels}
+        self._interpreter = interpreter
+        self._on_compiled = on_compiled
+
+    def run(self, engine: Engine, root: Root, python: str, on_line: Callable[[str], None]) -> None:
+        with self._store.scratch() as scratch:
+            out = scratch / "out"
+            out.mkdir()
+            program = scratch / "compile_wheels.py"
+            program.write_bytes(_PROGRAM.read_bytes())
+
+            def heard(line: str) -> None:
+                on_line(line)
+                self._take(line, out)
+
+            inside = {f"/mlr/wheels/{name}": wheel for name, wheel in self._owed.items()}
+            result = engine.run(
+                root.image,
+                [f"python{python}", "/mlr/compile.py", "/mlr/out", site_packages(python), *inside],
+                contents=root.layers,
+                mounts=(
+                    Mount(source=str(out), target="/mlr/out"),
+                    Mount(source=str(program), target="/mlr/compile.py", read_only=True),
+                    *(
+                        Mount(source=str(wheel.path), target=path, read_only=True)
+                        for path, wheel in inside.items()
+                    ),
+                ),
+                # Where there is no more than Python, there is neither a locale nor a /tmp.
+                environment={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+                tmpfs=("/tmp",),
+                user=f"{os.getuid()}:{os.getgid()}",
+                cpu_shares=_CPU_SHARES,
+                timeout=_SECONDS,
+                on_line=heard,
+            )
+        if result.exit_code != 0 or self._owed:
+            raise CommandFailed(
+                "bytecode could not be compiled",
+                why=result.tail,
+                hint="a library that Python lacks belongs into its layer in images/layers.yaml",
+            )
+
+    def _take(self, line: str, out: Path) -> None:
+        """Keep an archive once a line says that all parts are in it."""
+        name, _, parts = line.rpartition(" ")
+        done, _, count = parts.partition("/")
+        if name in self._owed and done == count:
+            wheel = self._owed.pop(name)
+            target = key(wheel.sha256, self._interpreter)
+            self._store.adopt_record(out / f"{name}.zip", _KIND, target)
+            self._on_compiled(wheel.sha256, self._store.record_path(_KIND, target))

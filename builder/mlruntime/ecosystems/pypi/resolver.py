@@ -1,0 +1,225 @@
+"""Python packages: exactly one file each, resolved by uv without ever running an sdist."""
+
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+from packaging.markers import Environment
+from packaging.pylock import (
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockValidationError,
+)
+from packaging.tags import Tag, compatible_tags, cpython_tags
+
+from mlruntime.errors import (
+    ArtifactNotFound,
+    CommandFailed,
+    InvalidDefinition,
+    NoCompatibleVersions,
+    Unavailable,
+)
+from mlruntime.host.command import run
+from mlruntime.host.settings import Sources
+from mlruntime.lock.model import Artifact
+
+# What of the caller's uv settings may reach uv: how it connects, never what it chooses.
+_KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_KEYRING_PROVIDER", "UV_INSECURE_HOST", "UV_OFFLINE")
+_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+# The newest glibc that uv has a name for: a newer one runs all that is made for this one.
+_UV_GLIBC = (2, 40)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """The interpreter and C library that wheels must fit: ``python`` 3.11.2, ``glibc`` (2, 36)."""
+
+    python: str
+    glibc: tuple[int, int]
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        """Return the interpreter's major and minor version."""
+        major, minor = self.python.split(".")[:2]
+        return int(major), int(minor)
+
+    @property
+    def environment(self) -> Environment:
+        """Return every environment marker's value on the target."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": self.python,
+            "os_name": "posix",
+            "platform_machine": "x86_64",
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": self.python,
+            "python_version": "{}.{}".format(*self.minor),
+            "sys_platform": "linux",
+        }
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """Return the wheel tags the target accepts, the best first."""
+        platforms: list[str] = []
+        for minor in range(self.glibc[1], 4, -1):
+            platforms.append(f"manylinux_{self.glibc[0]}_{minor}_x86_64")
+            if minor in _MANYLINUX:
+                platforms.append(f"{_MANYLINUX[minor]}_x86_64")
+        platforms.append("linux_x86_64")
+        interpreter = "cp{}{}".format(*self.minor)
+        own = cpython_tags(python_version=self.minor, platforms=platforms)
+        return (*own, *compatible_tags(self.minor, interpreter, platforms))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Static:
+    """What a package requires, said by us instead of by its own metadata.
+
+    Of an sdist that is ``built`` here, nobody has to run it to know them; of any other package,
+    they are what we make of it.
+    """
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    built: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolver:
+    """uv, pointed at one target and one moment.
+
+    ``snapshot`` is the moment after which uploads do not exist; ``scratch`` a directory for the
+    files that uv is fed with; ``environ`` the caller's environment.
+    """
+
+    sources: Sources
+    target: Target
+    snapshot: str
+    scratch: Path
+    environ: Mapping[str, str]
+
+    def compile(
+        self,
+        requirements: Iterable[str],
+        *,
+        constraints: Iterable[str] = (),
+        static: Iterable[Static] = (),
+    ) -> tuple[Artifact, ...]:
+        """Return the closure of ``requirements``: wheels, and sdists of what is built here.
+
+        Raises ``NoCompatibleVersions`` with uv's explanation, ``ArtifactNotFound`` for a name no
+        index knows, ``InvalidDefinition`` for a package that has no wheel and no recipe.
+        """
+        wanted, static = sorted(requirements), tuple(static)
+        if not wanted:
+            return ()
+        text = self._uv(wanted, sorted(constraints), static)
+        try:
+            pylock = Pylock.from_dict(tomllib.loads(text))
+            chosen = list(
+                pylock.select(
+                    environment=self.target.environment,
+                    tags=self.target.tags,
+                    prefer_sdist_predicate={e.name for e in static if e.built}.__contains__,
+                )
+            )
+        except (PylockValidationError, PylockSelectError, tomllib.TOMLDecodeError) as error:
+            raise Unavailable("uv's answer cannot be used", why=str(error)) from None
+        artifacts = (_artifact(p.name, str(p.version), file) for p, file in chosen)
+        return tuple(sorted(artifacts, key=lambda a: a.name))
+
+    def _uv(self, wanted: list[str], constraints: list[str], static: tuple[Static, ...]) -> str:
+        requirements, limits = self.scratch / "requirements.in", self.scratch / "constraints.txt"
+        config = self.scratch / "uv.toml"
+        requirements.write_text("\n".join(wanted) + "\n", encoding="utf-8")
+        limits.write_text("\n".join(constraints) + "\n", encoding="utf-8")
+        config.write_text("\n".join(_stanza(entry) for entry in static), encoding="utf-8")
+        *extra, default = self.sources.indexes
+        words: list[str | Path] = [
+            uv.find_uv_bin(), "pip", "compile", requirements, "--constraints", limits,
+            "--format", "pylock.toml", "--no-header", "--quiet", "--no-sources",
+            "--config-file", config, "--python", sys.executable, "--no-python-downloads",
+            "--python-version", self.target.python,
+            "--python-platform",
+            "x86_64-manylinux_{}_{}".format(*min(self.target.glibc, _UV_GLIBC)),
+            "--exclude-newer", self.snapshot, "--only-binary", ":all:",
+            "--default-index", default,
+        ]  # fmt: skip
+        words += [word for index in extra for word in ("--index", index)]
+        built = [entry.name for entry in static if entry.built]
+        words += [word for name in built for word in ("--no-binary", name)]
+        try:
+            return run(words, env=self._environ(), timeout=600)
+        except CommandFailed as error:
+            raise _explained(error.why or "") from None
+
+    def _environ(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in self.environ.items()
+            if not name.startswith(("UV_", "PIP_")) or name in _KEPT
+        }
+        if self.sources.ca_bundle:
+            kept["SSL_CERT_FILE"] = str(self.sources.ca_bundle)
+        return kept | {"UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+
+
+def _stanza(entry: Static) -> str:
+    # What can stand in a requirement is written alike as a TOML and as a JSON string.
+    return (
+        f"[[dependency-metadata]]\nname = {json.dumps(entry.name)}\n"
+        f"version = {json.dumps(entry.version)}\n"
+        f"requires-dist = {json.dumps(list(entry.requires))}\n"
+    )
+
+
+def _artifact(name: str, version: str, file: object) -> Artifact:
+    if not isinstance(file, PackageWheel | PackageSdist):
+        raise InvalidDefinition(f"{name} {version} comes from no package index")
+    filename, sha256 = file.filename, file.hashes.get("sha256")
+    if file.size is None or sha256 is None:
+        raise Unavailable(
+            f"the package index tells no size or no sha256 of {filename}",
+            hint="use an index that serves the JSON form of the simple API",
+        )
+    return Artifact(
+        kind="wheel" if isinstance(file, PackageWheel) else "sdist",
+        name=name,
+        version=version,
+        filename=filename,
+        size=file.size,
+        sha256=sha256,
+        origin="pypi",
+    )
+
+
+def _explained(said: str) -> Exception:
+    """Return the error that uv's last words amount to."""
+    if match := re.search(r"Because (\S+?)(==\S+)? has no usable wheels", said):
+        return InvalidDefinition(
+            f"{match[1]}{match[2] or ''} has no wheel for the target and no recipe to build one",
+            why=said,
+            hint=f"write images/{match[1]}/recipe.yaml",
+        )
+    absent = re.search(r"Because (\S+) was not found in the package registry", said)
+    absent = absent or re.search(r"Because there (?:is|are) no versions? of (\S+)", said)
+    if absent:
+        return ArtifactNotFound(
+            f"the package index does not have {absent[1]}",
+            why=said,
+            hint="check the name, the snapshot in runtime.yaml and which index is set",
+        )
+    if "No solution found" in said:
+        return NoCompatibleVersions("the Python packages do not fit together", why=said)
+    return Unavailable("uv could not resolve the Python packages", why=said)

@@ -1,0 +1,181 @@
+"""A container, and processes in it."""
+
+import secrets
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from docker.errors import APIError
+from docker.utils.socket import STDERR, frames_iter
+
+from mlruntime.engine.sdk import TAIL_LINES, Missing, translated
+from mlruntime.engine.values import Lines, RunResult, State, Stream
+from mlruntime.errors import Unavailable
+
+
+class Container:
+    """A container of ours, by name."""
+
+    def __init__(self, api: Any, *, name: str) -> None:
+        self._api = api
+        self.name = name
+
+    def state(self) -> State:
+        """Return whether it runs and how it ended; a removed one counts as killed."""
+        try:
+            state = self._inspect()["State"]
+        except Missing:
+            return State(running=False, exit_code=137, oom_killed=False, error="it was removed")
+        return State(
+            running=bool(state["Running"]),
+            exit_code=int(state["ExitCode"]),
+            oom_killed=bool(state["OOMKilled"]),
+            error=str(state.get("Error") or ""),
+        )
+
+    def image_id(self) -> str:
+        """Return the id of the image it was made from."""
+        return str(self._inspect()["Image"])
+
+    def _inspect(self) -> dict[str, Any]:
+        with translated(f"looking at container {self.name}"):
+            found: dict[str, Any] = self._api.inspect_container(self.name)
+            return found
+
+    def follow(self) -> Iterator[str]:
+        """Yield its output, stdout and stderr together, line by line until it ends."""
+        with translated(f"reading the output of {self.name}"):
+            lines = Lines()
+            for chunk in self._api.logs(self.name, stream=True, follow=True):
+                yield from lines.feed(chunk)
+            yield from lines.end()
+
+    def logs(self, tail: int = TAIL_LINES) -> tuple[str, ...]:
+        """Return the last lines it wrote."""
+        with translated(f"reading the output of {self.name}"):
+            text: bytes = self._api.logs(self.name, tail=tail)
+        return tuple(text.decode(errors="replace").splitlines())
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit code."""
+        with translated(f"waiting for {self.name}"):
+            return int(self._api.wait(self.name, timeout=None)["StatusCode"])
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+    ) -> "Exec":
+        """Start a process in it; iterate over the result to run it."""
+        token = secrets.token_hex(8)
+        with translated(f"starting {argv[0]} in {self.name}"):
+            made = self._api.exec_create(
+                self.name,
+                list(argv),
+                user=user or "",
+                environment={**(environment or {}), _TOKEN: token},
+                workdir=workdir,
+            )
+        return Exec(self._api, self, made["Id"], token, user or "")
+
+    def call(self, argv: Sequence[str], **options: Any) -> RunResult:
+        """Run a process in it to the end; the tail is its last lines, both streams together."""
+        process = self.exec(argv, **options)
+        tail = deque((line for _, line in process), maxlen=TAIL_LINES)
+        return RunResult(exit_code=process.exit_code(), tail="\n".join(tail))
+
+    def put(self, path: str, archive: bytes | Iterator[bytes]) -> None:
+        """Unpack a tar archive into an existing directory of it, also before it runs."""
+        with translated(f"copying into {self.name}:{path}"):
+            self._api.put_archive(self.name, path, archive)
+
+    def get(self, path: str) -> bytes:
+        """Return a file or directory of it as a tar archive."""
+        with translated(f"copying from {self.name}:{path}"):
+            chunks, _ = self._api.get_archive(self.name, path)
+            return b"".join(chunks)
+
+    def kill(self) -> None:
+        """Kill it; nothing when it has ended already."""
+        with suppress(Missing), translated(f"killing {self.name}"):
+            try:
+                self._api.kill(self.name)
+            except APIError as error:
+                if error.status_code != 409:
+                    raise
+
+    def remove(self) -> None:
+        """Kill and remove it, with its anonymous volumes; nothing when it is gone."""
+        with suppress(Missing), translated(f"removing container {self.name}"):
+            try:
+                self._api.remove_container(self.name, force=True, v=True)
+            except APIError as error:
+                if error.status_code != 409:  # "removal is already in progress"
+                    raise
+
+
+_TOKEN: Final = "MLRUNTIME_EXEC"
+# Children may leave the process group and the session, but they inherit the environment.
+_KILL: Final = f"""
+found=1
+while [ "$found" = 1 ]; do
+  found=0
+  for process in /proc/[0-9]*; do
+    if grep -qsz "^{_TOKEN}=$0\\$" "$process/environ"; then
+      kill -KILL "${{process#/proc/}}" 2>/dev/null && found=1
+    fi
+  done
+done
+"""
+
+
+class Exec:
+    """A process in a container. Iterating runs it and yields ``(stream, line)``."""
+
+    def __init__(self, api: Any, container: Container, ident: str, token: str, user: str) -> None:
+        self._api = api
+        self._container = container
+        self._id = ident
+        self._token = token
+        self._user = user
+
+    def __iter__(self) -> Iterator[tuple[Stream, str]]:
+        out, err = Lines(), Lines()
+        with translated(f"running a process in {self._container.name}"):
+            for number, chunk in _frames(self._api, self._id):
+                if number == STDERR:
+                    yield from (("stderr", line) for line in err.feed(chunk))
+                else:
+                    yield from (("stdout", line) for line in out.feed(chunk))
+            yield from (("stdout", line) for line in out.end())
+            yield from (("stderr", line) for line in err.end())
+
+    def exit_code(self) -> int:
+        """Return how it ended; 137 when its container was killed under it."""
+        with translated(f"asking how a process in {self._container.name} ended"):
+            code = self._api.exec_inspect(self._id)["ExitCode"]
+        return 137 if code is None else int(code)
+
+    def kill(self) -> None:
+        """Kill it and every process it started, whatever group or session they are in."""
+        killer = ["/bin/sh", "-c", _KILL, self._token]
+        with suppress(Unavailable), translated(f"killing a process in {self._container.name}"):
+            # The same user: root without CAP_SYS_PTRACE may not read others' environments.
+            made = self._api.exec_create(self._container.name, killer, user=self._user)
+            for _ in _frames(self._api, made["Id"]):
+                pass
+
+
+def _frames(api: Any, ident: str) -> Iterator[tuple[int, bytes]]:
+    """Run an exec to its end: stream number and bytes, in pieces."""
+    # The SDK's own stream would leave its socket open.
+    connection = api.exec_start(ident, socket=True)
+    try:
+        yield from frames_iter(connection, tty=False)  # type: ignore[no-untyped-call]
+    finally:
+        connection._response.close()
+        connection.close()

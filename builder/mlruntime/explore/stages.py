@@ -1,0 +1,223 @@
+"""The stages of a sweep as they run on this host: what the verbs do, for one combination."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Final
+
+from packaging.specifiers import SpecifierSet
+
+from mlruntime.build.context import BuildContext
+from mlruntime.build.stage import build
+from mlruntime.definitions.files import Definitions
+from mlruntime.definitions.runtime import RuntimeDefinition
+from mlruntime.documents.reading import canonical_json, did_you_mean
+from mlruntime.ecosystems.native.inputs import load_recipes
+from mlruntime.engine import Engine
+from mlruntime.errors import Unavailable, UsageError
+from mlruntime.explore.combinations import Combination
+from mlruntime.explore.sweep import Built, Resolved, Say
+from mlruntime.image.image import load, remember_manifest
+from mlruntime.lock.model import Artifact, Lock
+from mlruntime.locking.assembly import Archive, assemble
+from mlruntime.locking.registries import HostRegistries
+from mlruntime.locking.request import LockRequest, ask
+from mlruntime.locking.staleness import input_digests
+from mlruntime.matrix.model import Matrix
+from mlruntime.resolve.resolution import resolve
+from mlruntime.store.store import Store
+from mlruntime.validation.catalog import CHECKS
+from mlruntime.validation.report import Report
+from mlruntime.validation.runner import Observer
+from mlruntime.validation.session import Subject, planned, validate
+from mlruntime.workflows.inputs import libraries
+from mlruntime.workflows.planning import planned_image
+
+_REFERENCE: Final = "mlruntime/explore"
+_TAG: Final = 128  # the longest tag an image can have (OCI distribution specification)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What is the same for every combination; a change of it is a new trial of all of them.
+
+    ``omit`` names components that a registry may lack, ``only`` the checks that count.
+    """
+
+    variant: str
+    workers: int
+    omit: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """What the stages need of this host; ``registries`` and ``engine`` are called when needed.
+
+    ``observer`` gets the number of checks and where to say how they go.
+    """
+
+    store: Store
+    fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
+    registries: Callable[[], HostRegistries]
+    engine: Callable[[], Engine]
+    created: Callable[[Lock], str]
+    observer: Callable[[int, Say], Observer]
+
+
+class SharedRegistries:
+    """Registries that read each Debian release once: combinations then share their system."""
+
+    def __init__(self, registries: HostRegistries) -> None:
+        self._archive = cache(registries.archive)
+        self.compiler = registries.compiler
+        self.repository = registries.repository
+
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
+        """Return a Debian release, or some areas of it."""
+        return self._archive(release, areas)
+
+
+@dataclass(kw_only=True)
+class HostStages:
+    """The stages of one sweep; ``loaded`` are the images that it has put into the engine."""
+
+    definitions: Definitions
+    matrix: Matrix
+    base: RuntimeDefinition
+    trial: Trial
+    host: Host
+    loaded: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse a variant that the runtime does not have."""
+        if self.trial.variant not in self.base.variants:
+            hint = did_you_mean(self.trial.variant, self.base.variants)
+            raise UsageError(
+                f"{self.base.runtime} has no variant {self.trial.variant!r}", hint=hint
+            )
+
+    @cached_property
+    def _images(self) -> str:
+        return dict(self._inputs())["images"]
+
+    def _inputs(self) -> tuple[tuple[str, str], ...]:
+        return input_digests(self.definitions.root, self.base.runtime)
+
+    @cached_property
+    def _registries(self) -> SharedRegistries:
+        return SharedRegistries(self.host.registries())
+
+    def _asked(self, combination: Combination) -> LockRequest:
+        definition = replace(
+            self.base,
+            runtime=f"{self.base.runtime}.{combination.name}",
+            variants=(self.trial.variant,),
+            request=tuple({**dict(self._wanted()), **dict(combination.request)}.items()),
+        )
+        return ask(self.matrix, definition, resolve(self.matrix, definition.request))
+
+    def _wanted(self) -> Iterator[tuple[str, SpecifierSet]]:
+        """Yield what the runtime asks for in the variant that is explored."""
+        for name, specifier in self.base.request:
+            if self.trial.variant in self.matrix.components[name].variants:
+                yield name, specifier
+
+    def resolve(self, combination: Combination) -> Resolved:
+        """Choose versions."""
+        asked = self._asked(combination)
+        tried = {
+            "versions": asked.versions,
+            "python": asked.python,
+            "debian": asked.debian,
+            "snapshot": asked.snapshot,
+            "variants": asked.variants,
+            "images": self._images,
+            "omit": sorted(self.trial.omit),
+            "only": sorted(self.trial.only),
+            "workers": self.trial.workers,
+        }
+        key = hashlib.sha256(canonical_json(tried).encode()).hexdigest()
+        return Resolved(key=key, versions=asked.versions)
+
+    def lock(self, combination: Combination, say: Say) -> Lock:
+        """Ask the registries."""
+        return assemble(
+            self._asked(combination),
+            inputs=self._inputs(),
+            recipes=load_recipes(self.definitions.root / "images"),
+            registries=self._registries,
+            omit=self.trial.omit,
+            say=say,
+        )
+
+    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> Built:
+        """Compose the image from the store, and load it."""
+        host = self.host
+        shop = BuildContext(
+            store=host.store,
+            fetch=host.fetch,
+            engine=host.engine,
+            say=say,
+            images=self.definitions.image_files(),
+            record=log,
+        )
+        reference = f"{_REFERENCE}:{combination.name[:_TAG]}"
+        plan = planned_image(self.definitions, lock, self.trial.variant)
+        try:
+            image = build(plan, lock, shop, reference=reference, created=host.created(lock))
+            load(image, host.store, host.engine())
+            remember_manifest(image, host.store)
+        finally:
+            shop.clear()
+        self.loaded.append(reference)
+        return Built(image=image.config.digest, digest=image.manifest.digest)
+
+    def validate(self, lock: Lock, built: Built, say: Say) -> Report:
+        """Run the checks that count."""
+        trial = self.trial
+        subject = Subject(
+            image=built.image,
+            lock=lock,
+            variant=trial.variant,
+            workers=trial.workers,
+            manifest=built.digest,
+            libraries=libraries(self.definitions),
+        )
+        total = len(planned(CHECKS, trial.only, lock, trial.variant).names)
+        return validate(
+            self.host.engine(),
+            subject,
+            CHECKS,
+            only=trial.only,
+            say=say,
+            observer=self.host.observer(total, say),
+        )
+
+    def discard(self, combination: Combination) -> None:
+        """Take all images but the last out of the engine: the next one is built upon its layers."""
+        self._remove(self.loaded[:-1])
+
+    def close(self) -> None:
+        """Take out the last image as well."""
+        self._remove(list(self.loaded))
+
+    def _remove(self, references: list[str]) -> None:
+        for reference in references:
+            with suppress(Unavailable):
+                self.host.engine().remove_image(reference)
+            self.loaded.remove(reference)
+
+
+def without_rules(matrix: Matrix, ignored: tuple[str, ...]) -> Matrix:
+    """Return the matrix less some rules; an unknown one is a ``UsageError``."""
+    for ident in ignored:
+        if ident not in matrix.rules_by_id:
+            hint = did_you_mean(ident, matrix.rules_by_id)
+            raise UsageError(f"--ignore-rule: there is no rule {ident!r}", hint=hint)
+    kept = [rule for rule in matrix.rules if rule.id not in ignored]
+    rules = tuple(replace(rule, index=index) for index, rule in enumerate(kept))
+    return replace(matrix, rules=rules)

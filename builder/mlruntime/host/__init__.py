@@ -1,0 +1,1 @@
+"""What this machine tells: its clients' settings, its commands, its GPUs."""

@@ -1,0 +1,79 @@
+"""Running host tools. The only module that starts subprocesses."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from mlruntime.errors import CommandFailed, Unavailable
+
+# How long a tool may take to end when it is told to.
+_GRACE_SECONDS: Final = 5.0
+
+
+def require(tool: str, *, hint: str) -> str:
+    """Return the path of a host tool, or raise ``Unavailable`` with how to get it."""
+    path = shutil.which(tool)
+    if path is None:
+        raise Unavailable(f"{tool} is not installed on this host", hint=hint)
+    return path
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> str:
+    """Run a tool to its end and return its stdout as text.
+
+    Raises ``CommandFailed`` with the last lines of its stderr when it exits other than 0 or takes
+    longer than ``timeout`` seconds. Neither the child nor what it
+    started is left running, whatever happens: they get SIGTERM, then SIGKILL.
+    """
+    words = [str(word) for word in argv]
+    try:
+        child = subprocess.Popen(
+            words,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            # Ctrl-C reaches us alone, and ``_end`` reaches all of its children.
+            process_group=0,
+        )
+    except OSError as error:
+        raise CommandFailed(f"{words[0]} could not be started", why=error.strerror) from None
+    with child:
+        try:
+            out, err = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            raise CommandFailed(f"{words[0]} did not end within {timeout:.0f} s") from None
+        except BaseException:
+            _end(child)
+            raise
+    if child.returncode != 0:
+        tail = "\n       ".join(err.strip().splitlines()[-12:])
+        raise CommandFailed(
+            f"{words[0]} exited with {child.returncode}", why=tail or "it said nothing"
+        )
+    return out
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    """End the child, and whoever is left of its process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_SECONDS)

@@ -1,0 +1,57 @@
+"""What a container of an image starts with, and the image's labels. Core: no I/O."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlruntime.image.stack import StackConfig
+from mlruntime.image.templates import render
+from mlruntime.lock.model import Lock
+
+LABEL: Final = "io.mlruntime"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageConfig:
+    """What a container of the image starts with, and the image's labels."""
+
+    user: str
+    workdir: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...]
+
+
+def configured(config: StackConfig, lock: Lock, variant: str, known: dict[str, Any]) -> ImageConfig:
+    """Return the configuration of one variant; ``known`` are the variables of templates."""
+
+    def rendered(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(render(text, known, file="images/layers.yaml") for text in texts)
+
+    names = tuple(name for name, _ in config.environment)
+    values = rendered(tuple(value for _, value in config.environment))
+    return ImageConfig(
+        user=config.user,
+        workdir=config.workdir,
+        entrypoint=rendered(config.entrypoint),
+        command=rendered(config.command),
+        environment=tuple(zip(names, values, strict=True)),
+        labels=labels(lock, variant),
+    )
+
+
+def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
+    """Return the labels an image of this lock and variant carries, sorted."""
+    omitted = {o.component for o in lock.omitted}
+    found = {
+        "org.opencontainers.image.title": f"mlruntime {lock.runtime} ({variant})",
+        "org.opencontainers.image.version": lock.runtime,
+        f"{LABEL}.runtime": lock.runtime,
+        f"{LABEL}.variant": variant,
+        f"{LABEL}.lock.digest": lock.digest,
+    }
+    components = lock.components_of(variant)
+    found |= {f"{LABEL}.component.{n}": v for n, v in components if n not in omitted}
+    found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.omitted}
+    asked = lock.variant(variant).contract
+    return tuple(sorted((*found.items(), *(asked.labels() if asked else ()))))

@@ -1,0 +1,222 @@
+"""What changes between two locked images: components, packages, layers, bytes. Core: no I/O."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mlruntime.documents.reading import did_you_mean
+from mlruntime.errors import UsageError
+from mlruntime.image.plan import Plan
+from mlruntime.layers.gzipped import LayerBlob
+from mlruntime.lock.model import Artifact, Lock
+from mlruntime.matrix.model import VARIANTS
+
+Kind = Literal["added", "removed", "changed", "remade"]
+DEFAULT_VARIANT: Final = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """What one side of a comparison is called: ``WHAT[@REVISION][:VARIANT]``."""
+
+    what: str
+    revision: str | None
+    variant: str
+
+    @property
+    def text(self) -> str:
+        """Return the name in full, the variant included."""
+        at = f"@{self.revision}" if self.revision else ""
+        return f"{self.what}{at}:{self.variant}"
+
+
+def parse_named(text: str) -> Named:
+    """Read ``RUNTIME``, ``RUNTIME:VARIANT``, ``RUNTIME@REVISION`` or a path; else ``UsageError``.
+
+    A colon separates a variant: one that nobody knows is refused rather than taken for a part
+    of a name.
+    """
+    rest, colon, variant = text.rpartition(":")
+    if not colon:
+        rest, variant = text, DEFAULT_VARIANT
+    elif variant not in VARIANTS:
+        raise UsageError(f"{text!r}: no variant {variant!r}", hint=did_you_mean(variant, VARIANTS))
+    what, at, revision = rest.partition("@")
+    if not what or (at and not revision):
+        raise UsageError(f"{text!r} names no runtime", hint="RUNTIME[@REVISION][:VARIANT]")
+    return Named(what=what, revision=revision or None, variant=variant)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One image of a comparison; ``blobs`` are those of its layers, by key, that were built."""
+
+    name: str
+    lock: Lock
+    plan: Plan
+    blobs: Mapping[str, LayerBlob]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One thing that differs; ``a`` and ``b`` are versions, ``None`` where it is absent.
+
+    ``remade`` has the same version on both sides and other bytes.
+    """
+
+    name: str
+    kind: Kind
+    a: str | None
+    b: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """The packages of one ecosystem that differ, by name, and how many do not."""
+
+    changed: tuple[Change, ...]
+    same: int
+
+    def count(self, kind: Kind) -> int:
+        """Return how many changed in this way."""
+        return sum(change.kind == kind for change in self.changed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerState:
+    """A layer of one side: its key, and its blob if the store has it."""
+
+    key: str
+    blob: LayerBlob | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerChange:
+    """A layer by name. ``shared``: whoever has image A has the bytes of B's layer already."""
+
+    name: str
+    a: LayerState | None
+    b: LayerState | None
+    shared: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pull:
+    """What a machine that has A transfers to get B.
+
+    ``size`` is the sum of the compressed layers in ``layers`` whose size is known; those in
+    ``unknown`` have not been built here and are not in the sum.
+    """
+
+    size: int
+    layers: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """All that changes from image A to image B."""
+
+    a: Side
+    b: Side
+    components: Changes
+    packages: Mapping[str, Changes]
+    layers: tuple[LayerChange, ...]
+
+    @property
+    def pull(self) -> Pull:
+        """Return what has to be transferred."""
+        needed = [(c.name, c.b) for c in self.layers if c.b is not None and not c.shared]
+        return Pull(
+            size=sum(state.blob.size for _, state in needed if state.blob),
+            layers=tuple(name for name, _ in needed),
+            unknown=tuple(name for name, state in needed if not state.blob),
+        )
+
+
+def difference(a: Side, b: Side) -> Difference:
+    """Compare two images, each known by its lock and its plan."""
+    return Difference(
+        a=a,
+        b=b,
+        components=_changes(
+            _components(a.lock, a.plan.variant), _components(b.lock, b.plan.variant)
+        ),
+        packages={
+            name: _changes(packages(a.lock, a.plan.variant), packages(b.lock, b.plan.variant))
+            for name, packages in _PACKAGES.items()
+        },
+        layers=_layers(a, b),
+    )
+
+
+# Each of these maps a name to (version, what identifies the bytes).
+
+
+def _components(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
+    absent = {omission.component for omission in lock.omitted}
+    return {name: (v, v) for name, v in lock.components_of(variant) if name not in absent}
+
+
+def _artifacts(artifacts: Iterable[Artifact]) -> dict[str, tuple[str, str]]:
+    return {a.name: (a.version, a.sha256) for a in artifacts}
+
+
+def _python(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
+    """Return what ``pip list`` shows but for what is compiled here, stand-ins included."""
+    own = lock.variant(variant)
+    standing = {one.name: (one.version, f"stands in: {one.by}") for one in own.stand_ins}
+    return _artifacts((*lock.python, *own.python)) | standing
+
+
+def _native(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
+    return {n.name: (n.version, n.key) for n in lock.variant(variant).native}
+
+
+_PACKAGES: Final[Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]] = {
+    "debian": lambda lock, _: _artifacts(lock.os),
+    "python": _python,
+    "native": _native,
+    "jars": lambda lock, _: _artifacts(lock.jars),
+}
+
+
+def _changes(a: Mapping[str, tuple[str, str]], b: Mapping[str, tuple[str, str]]) -> Changes:
+    changed = []
+    for name in sorted(a.keys() | b.keys()):
+        before, after = a.get(name), b.get(name)
+        if before == after:
+            continue
+        kind: Kind = "changed"
+        if before is None or after is None:
+            kind = "added" if before is None else "removed"
+        elif before[0] == after[0]:
+            kind = "remade"
+        changed.append(Change(name=name, kind=kind, a=before and before[0], b=after and after[0]))
+    return Changes(changed=tuple(changed), same=len(a.keys() | b.keys()) - len(changed))
+
+
+def _layers(a: Side, b: Side) -> tuple[LayerChange, ...]:
+    """Compare layers by name; whether B's bytes are there already is a matter of keys and digests.
+
+    Equal keys are equal bytes, whatever the layers are called. Different keys may have the same
+    bytes: that is known once both have been built.
+    """
+    before, after = _states(a), _states(b)
+    keys = {state.key for state in before.values()}
+    digests = {state.blob.digest for state in before.values() if state.blob}
+    found = []
+    for name in (*after, *(name for name in before if name not in after)):
+        state = after.get(name)
+        same = state is not None and (
+            state.key in keys or (state.blob is not None and state.blob.digest in digests)
+        )
+        found.append(LayerChange(name=name, a=before.get(name), b=state, shared=same))
+    return tuple(found)
+
+
+def _states(side: Side) -> dict[str, LayerState]:
+    return {
+        layer.name: LayerState(key=layer.key, blob=side.blobs.get(layer.key))
+        for layer in side.plan.layers
+    }

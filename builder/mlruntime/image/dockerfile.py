@@ -1,0 +1,23 @@
+"""The same image as a Dockerfile, rendered from the plan. Core: values in, text out."""
+
+from collections.abc import Sequence
+
+from mlruntime.image.plan import Plan
+from mlruntime.image.templates import render, variables
+from mlruntime.lock.model import Lock
+
+
+def dockerfile(plan: Plan, lock: Lock, template: str, native_wheels: Sequence[str]) -> str:
+    """Return a Dockerfile for the image that ``plan`` describes.
+
+    ``native_wheels`` are the file names of the natively built wheels, which only the store knows.
+    """
+    wheels = sorted(a.filename for layer in plan.layers for a in layer.wheels)
+    known = variables(lock, plan.variant) | {
+        "packages": sorted(f"{a.name}={a.version}" for a in lock.os),
+        "wheels": sorted((*wheels, *native_wheels)),
+        "pip": next(name for name in wheels if name.startswith("pip-")),
+        "linked": sorted({layer.linked for layer in plan.layers if layer.linked}),
+        "config": plan.config,
+    }
+    return render(template, known, file="images/Dockerfile.j2")

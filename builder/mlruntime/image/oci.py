@@ -1,0 +1,121 @@
+"""OCI image documents and the engine's archive form. Core: values in, bytes out."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlruntime.image.config import ImageConfig
+from mlruntime.layers.gzipped import LayerBlob
+from mlruntime.layers.writer import MEDIA_TYPE
+
+CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
+MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A JSON document of an image, known by its digest."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        """Return ``sha256:…`` of the bytes."""
+        return "sha256:" + hashlib.sha256(self.content).hexdigest()
+
+    def descriptor(self) -> dict[str, Any]:
+        """Return what another document refers to this one by."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
+
+
+def _document(value: Any, media_type: str) -> Document:
+    return Document(
+        content=json.dumps(value, separators=(",", ":")).encode(), media_type=media_type
+    )
+
+
+def config(
+    image: ImageConfig, layers: Iterable[tuple[str, LayerBlob]], *, created: str
+) -> Document:
+    """Return the image configuration; its digest is the image id. ``created`` is RFC 3339."""
+    named = tuple(layers)
+    value = {
+        "created": created,
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {
+            "User": image.user,
+            "Env": [f"{name}={value}" for name, value in image.environment],
+            "Entrypoint": list(image.entrypoint),
+            "Cmd": list(image.command),
+            "WorkingDir": image.workdir,
+            "Labels": dict(image.labels),
+        },
+        "rootfs": {"type": "layers", "diff_ids": [blob.diff_id for _, blob in named]},
+        "history": [{"created": created, "created_by": f"mlruntime: {name}"} for name, _ in named],
+    }
+    return _document(value, CONFIG_TYPE)
+
+
+def manifest(image: Document, layers: Iterable[LayerBlob], labels: dict[str, str]) -> Document:
+    """Return the image manifest; its digest is the image's digest in a registry."""
+    value = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": image.descriptor(),
+        "layers": [
+            {"mediaType": MEDIA_TYPE, "digest": blob.digest, "size": blob.size} for blob in layers
+        ],
+        "annotations": labels,
+    }
+    return _document(value, MANIFEST_TYPE)
+
+
+def index(image: Document, reference: str) -> Document:
+    """Return the ``index.json`` of a layout that holds one image under one name."""
+    descriptor = image.descriptor() | {
+        "annotations": {"org.opencontainers.image.ref.name": reference},
+        "platform": {"architecture": "amd64", "os": "linux"},
+    }
+    value = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor]}
+    return _document(value, INDEX_TYPE)
+
+
+def layout_files(image: Document, manifest_: Document, reference: str) -> dict[str, bytes]:
+    """Return every file of an OCI layout but the layers, by relative path."""
+    return {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "index.json": index(manifest_, reference).content,
+        blob_path(image.digest): image.content,
+        blob_path(manifest_.digest): manifest_.content,
+    }
+
+
+def blob_path(digest: str) -> str:
+    """Return where a layout keeps a blob."""
+    algorithm, _, value = digest.partition(":")
+    return f"blobs/{algorithm}/{value}"
+
+
+def archive_manifest(image: Document, diff_ids: Iterable[str], reference: str) -> bytes:
+    """Return the ``manifest.json`` of the archive form that engines load.
+
+    Layers are named by diffID; an engine does not open the files of layers it already has.
+    """
+    value = [
+        {
+            "Config": f"{image.digest.partition(':')[2]}.json",
+            "RepoTags": [reference],
+            "Layers": [archive_layer(diff_id) for diff_id in diff_ids],
+        }
+    ]
+    return json.dumps(value).encode()
+
+
+def archive_layer(diff_id: str) -> str:
+    """Return a layer's file name inside that archive."""
+    return f"{diff_id.partition(':')[2]}.tar.gz"

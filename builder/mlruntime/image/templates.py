@@ -1,0 +1,45 @@
+"""Rendering of the Jinja2 templates that go into an image. Core: text in, text out."""
+
+from typing import Any
+
+import jinja2
+
+from mlruntime.ecosystems.pypi.wheel import site_packages
+from mlruntime.errors import InvalidDefinition, InvalidLock
+from mlruntime.lock.model import Lock
+
+_ENVIRONMENT = jinja2.Environment(
+    undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
+)
+
+
+def variables(lock: Lock, variant: str) -> dict[str, Any]:
+    """Return what a template may use.
+
+    ``runtime``, ``variant``, ``site_packages``, and for each component (dashes become
+    underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version.
+    """
+    known: dict[str, Any] = {"runtime": lock.runtime, "variant": variant}
+    for name, version in lock.components_of(variant):
+        parts = version.split(".")
+        known[name.replace("-", "_")] = {
+            "full": version,
+            "minor": ".".join(parts[:2]),
+            "major": parts[0],
+        }
+    if "python" not in known:
+        raise InvalidLock(f"the lock of {lock.runtime} has no component python")
+    known["site_packages"] = site_packages(known["python"]["minor"])
+    return known
+
+
+def render(text: str, known: dict[str, Any], *, file: str) -> str:
+    """Render a template; an unknown variable or bad syntax raises ``InvalidDefinition``."""
+    try:
+        return _ENVIRONMENT.from_string(text).render(known)
+    except jinja2.TemplateSyntaxError as error:
+        raise InvalidDefinition(str(error.message), where=f"{file}:{error.lineno}") from None
+    except jinja2.UndefinedError as error:
+        raise InvalidDefinition(
+            str(error), where=file, hint=f"known: {', '.join(sorted(known))}"
+        ) from None

@@ -1,0 +1,170 @@
+"""What an image asks of a GPU host: as JSON, as labels, as a value. Core: no I/O.
+
+It is known from the lock before anything is pulled, and every image carries it, so that a host
+without the repository can be asked too.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from packaging.version import InvalidVersion, Version
+
+from mlruntime.documents.reading import Place, read_json
+from mlruntime.errors import InvalidDefinition, MlruntimeError
+
+PREFIX: Final = "io.mlruntime.host"
+# Where an image has it as a file.
+PATH: Final = "opt/ml/host-contract.json"
+_CAPABILITY: Final = re.compile(r"[1-9][0-9]*\.[0-9]")
+_KEYS: Final = ("minimum_driver", "cuda", "architectures", "ptx", "memory_mib")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostContract:
+    """What a host must have for an image's GPU code to run.
+
+    ``minimum_driver`` is the oldest driver that the CUDA libraries accept; ``cuda`` the newest
+    toolkit that made any of the image's PTX. ``architectures`` are the compute capabilities that
+    every one of its binaries has machine code (SASS) for, ``ptx`` those of the PTX that a driver
+    can compile for newer GPUs; both as "8.0", ascending. ``memory_mib`` is a device's.
+    """
+
+    minimum_driver: str
+    cuda: str
+    architectures: tuple[str, ...]
+    ptx: tuple[str, ...]
+    memory_mib: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "minimum_driver": self.minimum_driver,
+            "cuda": self.cuda,
+            "architectures": list(self.architectures),
+            "ptx": list(self.ptx),
+            "memory_mib": self.memory_mib,
+        }
+
+    def to_json(self) -> str:
+        """Return the text of ``host-contract.json``; equal contracts give equal bytes."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
+
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Return the labels that an image with this contract carries, sorted."""
+        return (
+            (f"{PREFIX}.architectures", " ".join(self.architectures)),
+            (f"{PREFIX}.cuda", self.cuda),
+            (f"{PREFIX}.memory-mib", str(self.memory_mib)),
+            (f"{PREFIX}.minimum-driver", self.minimum_driver),
+            (f"{PREFIX}.ptx", " ".join(self.ptx)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promise:
+    """What a runtime's definition promises of GPUs: a contract but for the driver.
+
+    The driver follows from the versions that are chosen.
+    """
+
+    cuda: str
+    architectures: tuple[str, ...]
+    ptx: tuple[str, ...]
+    memory_mib: int
+
+    def contract(self, minimum_driver: str) -> HostContract:
+        """Return the host contract."""
+        return HostContract(
+            minimum_driver=minimum_driver,
+            cuda=self.cuda,
+            architectures=self.architectures,
+            ptx=self.ptx,
+            memory_mib=self.memory_mib,
+        )
+
+
+def capability(text: str) -> tuple[int, int]:
+    """Return a compute capability as two numbers, so that 10.0 comes after 9.0."""
+    major, minor = text.split(".")
+    return int(major), int(minor)
+
+
+def parse_contract(
+    text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition
+) -> HostContract:
+    """Read ``host-contract.json``; anything but exactly its form raises ``error``."""
+    return contract(read_json(text, file=file, error=error))
+
+
+def contract(place: Place) -> HostContract:
+    """Read a contract that is part of another document (a lock)."""
+    place.keys(_KEYS)
+    return _promise(place).contract(_version(place.get("minimum_driver")))
+
+
+def promise(place: Place) -> Promise:
+    """Read what a runtime's definition promises."""
+    place.keys(tuple(key for key in _KEYS if key != "minimum_driver"))
+    return _promise(place)
+
+
+def _promise(place: Place) -> Promise:
+    architectures = _capabilities(place.get("architectures"))
+    ptx = _capabilities(place.get("ptx"))
+    if not architectures and not ptx:
+        raise place.fail("neither architectures nor ptx: no GPU could run it")
+    memory = place.get("memory_mib")
+    if memory.integer() < 0:
+        raise memory.fail("memory cannot be negative")
+    return Promise(
+        cuda=_version(place.get("cuda")),
+        architectures=architectures,
+        ptx=ptx,
+        memory_mib=memory.integer(),
+    )
+
+
+def contract_of_labels(labels: Mapping[str, str], *, file: str) -> HostContract | None:
+    """Return the contract in an image's labels, ``None`` for an image that needs no GPU.
+
+    Labels that are there in part, or malformed, raise ``InvalidDefinition`` naming ``file``.
+    """
+    found = {
+        name.removeprefix(f"{PREFIX}.").replace("-", "_"): value
+        for name, value in labels.items()
+        if name.startswith(f"{PREFIX}.")
+    }
+    if not found:
+        return None
+    value: dict[str, Any] = dict(found)
+    for listed in ("architectures", "ptx"):
+        if listed in value:
+            value[listed] = value[listed].split()
+    if value.get("memory_mib", "").isdecimal():
+        value["memory_mib"] = int(value["memory_mib"])
+    return contract(Place(value, file=f"{file}: labels {PREFIX}"))
+
+
+def _version(place: Place) -> str:
+    text = place.text()
+    try:
+        Version(text)
+    except InvalidVersion:
+        raise place.fail(f"{text!r} is not a version") from None
+    return text
+
+
+def _capabilities(place: Place) -> tuple[str, ...]:
+    """Read compute capabilities; they must be plain (no "9.0a"), ascending and different."""
+    texts = place.texts()
+    for item in place.each():
+        if not _CAPABILITY.fullmatch(item.text()):
+            raise item.fail(
+                f"{item.text()!r} is not a compute capability", hint='write it as "8.0"'
+            )
+    if list(texts) != sorted(set(texts), key=capability):
+        raise place.fail("compute capabilities must be ascending, each of them once")
+    return texts

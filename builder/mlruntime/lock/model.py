@@ -1,0 +1,369 @@
+"""The lock: every artifact of a runtime by name, version, size and sha256. Core: no I/O.
+
+One lock holds all variants. ``python`` and the OS are common; a variant adds only what differs
+(TensorFlow's own wheel, CUDA wheels, the natively compiled wheels). A lock names no mirror: an
+artifact's ``origin`` is its address *within* a registry, and the host's own client configuration
+says where that registry is.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlruntime.documents.reading import Place, canonical_json, read_json
+from mlruntime.errors import InvalidLock
+from mlruntime.lock.contract import HostContract, contract
+
+FORMAT: Final = 1
+KINDS: Final = ("deb", "jar", "sdist", "wheel")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifact:
+    """One file of a registry, known by its hash.
+
+    ``name`` is the PEP 503 name, the Debian package name or ``group:artifact``; ``version`` is
+    spelled as its ecosystem spells it; ``size`` in bytes; ``origin`` one of
+    ``debian:SUITE:pool/…``, ``pypi`` and ``maven``.
+    """
+
+    kind: str
+    name: str
+    version: str
+    filename: str
+    size: int
+    sha256: str
+    origin: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, keys in the documented order."""
+        return {field: getattr(self, field) for field in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NativeWheel:
+    """A wheel that is built here, in a container without network, from an sdist.
+
+    ``against`` are the wheels of the runtime that must be installed while it is built (the
+    TensorFlow it is linked with); ``unpacked`` Debian packages that are laid out and not
+    installed; ``prepare`` the script that runs before the build, with its sha256; ``key``
+    identifies everything that can change its bytes.
+    """
+
+    name: str
+    version: str
+    python: str
+    sdist: Artifact
+    against: tuple[Artifact, ...]
+    requirements: tuple[Artifact, ...]
+    environment: tuple[tuple[str, str], ...]
+    patches: tuple[tuple[str, str], ...]
+    base: str
+    toolchain: str
+    unpacked: tuple[Artifact, ...] = ()
+    prepare: tuple[str, str] | None = None
+
+    @property
+    def beside(self) -> tuple[tuple[str, str], ...]:
+        """Return the recipe's own files, patches and script, each with its sha256."""
+        return (*self.patches, self.prepare) if self.prepare else self.patches
+
+    @property
+    def key(self) -> str:
+        """Return the recipe key, a sha256 in hex.
+
+        ``base`` and ``toolchain`` are digests of the Debian package sets it is built in. What a
+        recipe does without is not in its key.
+        """
+        recipe: dict[str, Any] = {
+            "name": self.name,
+            "version": self.version,
+            "python": self.python,
+            "sdist": self.sdist.sha256,
+            "against": sorted(a.sha256 for a in self.against),
+            "requirements": sorted(a.sha256 for a in self.requirements),
+            "environment": dict(self.environment),
+            "patches": list(self.patches),
+            "base": self.base,
+            "toolchain": self.toolchain,
+        }
+        if self.unpacked:
+            recipe["unpacked"] = sorted(a.sha256 for a in self.unpacked)
+        if self.prepare:
+            recipe["prepare"] = self.prepare[1]
+        return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "key": self.key,
+            "python": self.python,
+            "sdist": self.sdist.to_dict(),
+            "against": [a.to_dict() for a in self.against],
+            "requirements": [a.to_dict() for a in self.requirements],
+            "environment": dict(self.environment),
+            "patches": [_named_file(patch) for patch in self.patches],
+            "base": self.base,
+            "toolchain": self.toolchain,
+            **({"unpacked": [a.to_dict() for a in self.unpacked]} if self.unpacked else {}),
+            **({"prepare": _named_file(self.prepare)} if self.prepare else {}),
+        }
+
+
+def _named_file(file: tuple[str, str]) -> dict[str, str]:
+    return {"name": file[0], "sha256": file[1]}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Omission:
+    """A component that was asked for and is not in the image, with the reason."""
+
+    component: str
+    artifact: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DummyPackage:
+    """A package that is not installed, because another one (``by``) is the same by another name.
+
+    The image has metadata for it, of that ``version``, and no files: what requires it is content,
+    and installing it would overwrite ``by``.
+    """
+
+    name: str
+    version: str
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """What one variant has beyond the common part; ``components`` only it consists of.
+
+    ``contract`` is what it asks of a host's GPUs.
+    """
+
+    name: str
+    python: tuple[Artifact, ...]
+    native: tuple[NativeWheel, ...]
+    stand_ins: tuple[DummyPackage, ...] = ()
+    components: tuple[tuple[str, str], ...] = ()
+    contract: HostContract | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """All artifacts of one runtime.
+
+    ``inputs`` are the digests of what made it (``matrix``, ``runtime``, ``images``);
+    ``snapshot`` is the moment (RFC 3339, UTC) after which PyPI uploads are ignored; ``os`` the
+    Debian packages of the image, ``toolchain`` those only a native build needs; ``python`` the
+    wheels every variant has.
+    """
+
+    runtime: str
+    inputs: tuple[tuple[str, str], ...]
+    snapshot: str
+    components: tuple[tuple[str, str], ...]
+    omitted: tuple[Omission, ...]
+    os: tuple[Artifact, ...]
+    toolchain: tuple[Artifact, ...]
+    python: tuple[Artifact, ...]
+    jars: tuple[Artifact, ...]
+    variants: tuple[Variant, ...]
+
+    def variant(self, name: str) -> Variant:
+        """Return the variant, or raise ``InvalidLock`` naming those there are."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        known = ", ".join(v.name for v in self.variants)
+        raise InvalidLock(f"{self.runtime} has no locked variant {name!r}", hint=f"locked: {known}")
+
+    def component(self, name: str) -> str:
+        """Return the locked version of a component, of whatever variant."""
+        return self.all_components[name]
+
+    def components_of(self, variant: str) -> tuple[tuple[str, str], ...]:
+        """Return the components of one variant with their versions, sorted by name."""
+        return tuple(sorted((*self.components, *self.variant(variant).components)))
+
+    @property
+    def all_components(self) -> dict[str, str]:
+        """Return the components of all variants with their versions."""
+        return dict(self.components) | dict(c for v in self.variants for c in v.components)
+
+    def to_json(self) -> str:
+        """Return the file's text; equal locks give equal bytes."""
+        return json.dumps(_lock_dict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """Return ``sha256:…`` of the file's text."""
+        return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def set_digest(artifacts: tuple[Artifact, ...]) -> str:
+    """Return the digest of a set of artifacts, whatever their order."""
+    lines = sorted(f"{a.name} {a.version} {a.sha256}" for a in artifacts)
+    return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _lock_dict(lock: Lock) -> dict[str, Any]:
+    def listed(artifacts: tuple[Artifact, ...]) -> list[dict[str, Any]]:
+        return [a.to_dict() for a in sorted(artifacts, key=lambda a: (a.name, a.version))]
+
+    return {
+        "format": FORMAT,
+        "runtime": lock.runtime,
+        "inputs": dict(lock.inputs),
+        "snapshot": lock.snapshot,
+        "components": dict(lock.components),
+        "omitted": [
+            {"component": o.component, "artifact": o.artifact, "why": o.why} for o in lock.omitted
+        ],
+        "os": listed(lock.os),
+        "toolchain": listed(lock.toolchain),
+        "python": listed(lock.python),
+        "jars": listed(lock.jars),
+        "variants": {
+            v.name: {
+                **({"host-contract": v.contract.to_dict()} if v.contract else {}),
+                **({"components": dict(v.components)} if v.components else {}),
+                "python": listed(v.python),
+                "native": [n.to_dict() for n in v.native],
+                **_stand_in_dict(v.stand_ins),
+            }
+            for v in lock.variants
+        },
+    }
+
+
+def _stand_in_dict(found: tuple[DummyPackage, ...]) -> dict[str, Any]:
+    """Return the entry of a variant that has stand-ins; most have none, and say nothing."""
+    listed = [
+        {"name": s.name, "version": s.version, "by": s.by}
+        for s in sorted(found, key=lambda s: s.name)
+    ]
+    return {"stand-ins": listed} if listed else {}
+
+
+def parse_lock(text: str, *, file: str) -> Lock:
+    """Read a lock; anything but exactly the documented form raises ``InvalidLock``."""
+    top = read_json(text, file=file, error=InvalidLock)
+    version = top.get("format").integer()
+    if version != FORMAT:
+        raise top.get("format").fail(
+            f"lock format {version} is not known", hint="write it anew with `mlruntime lock`"
+        )
+    top.keys(
+        (
+            "format", "runtime", "inputs", "snapshot", "components", "omitted",
+            "os", "toolchain", "python", "jars", "variants",
+        )
+    )  # fmt: skip
+    return Lock(
+        runtime=top.get("runtime").text(),
+        inputs=_pairs(top.get("inputs")),
+        snapshot=top.get("snapshot").text(),
+        components=_pairs(top.get("components")),
+        omitted=tuple(_omission(place) for place in top.get("omitted").each()),
+        os=_artifacts(top.get("os")),
+        toolchain=_artifacts(top.get("toolchain")),
+        python=_artifacts(top.get("python")),
+        jars=_artifacts(top.get("jars")),
+        variants=tuple(_variant(name, place) for name, place in top.get("variants").items()),
+    )
+
+
+def _pairs(place: Place) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value.text()) for key, value in place.items())
+
+
+def _omission(place: Place) -> Omission:
+    place.keys(("component", "artifact", "why"))
+    return Omission(**{key: value.text() for key, value in place.items()})
+
+
+def _artifacts(place: Place) -> tuple[Artifact, ...]:
+    return tuple(_artifact(item) for item in place.each())
+
+
+def _artifact(place: Place) -> Artifact:
+    place.keys(("kind", "name", "version", "filename", "size", "sha256", "origin"))
+    sha256 = place.get("sha256").text()
+    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+        raise place.get("sha256").fail("not a sha256 in lower-case hex")
+    filename = place.get("filename").text()
+    if "/" in filename or filename in (".", ".."):
+        raise place.get("filename").fail("a file name must not contain a directory")
+    if place.get("size").integer() < 0:
+        raise place.get("size").fail("a size cannot be negative")
+    return Artifact(
+        kind=place.get("kind").choice(KINDS),
+        name=place.get("name").text(),
+        version=place.get("version").text(),
+        filename=filename,
+        size=place.get("size").integer(),
+        sha256=sha256,
+        origin=place.get("origin").text(),
+    )
+
+
+def _variant(name: str, place: Place) -> Variant:
+    place.keys(("python", "native"), ("stand-ins", "components", "host-contract"))
+    stand_ins, components = place.maybe("stand-ins"), place.maybe("components")
+    asked = place.maybe("host-contract")
+    return Variant(
+        name=name,
+        python=_artifacts(place.get("python")),
+        native=tuple(_native(item) for item in place.get("native").each()),
+        stand_ins=tuple(_stand_in(item) for item in stand_ins.each()) if stand_ins else (),
+        components=_pairs(components) if components else (),
+        contract=contract(asked) if asked else None,
+    )
+
+
+def _stand_in(place: Place) -> DummyPackage:
+    place.keys(("name", "version", "by"))
+    return DummyPackage(**{key: value.text() for key, value in place.items()})
+
+
+def _native(place: Place) -> NativeWheel:
+    place.keys(
+        (
+            "name", "version", "key", "python", "sdist", "against", "requirements",
+            "environment", "patches", "base", "toolchain",
+        ),
+        ("unpacked", "prepare"),
+    )  # fmt: skip
+    unpacked, prepare = place.maybe("unpacked"), place.maybe("prepare")
+    wheel = NativeWheel(
+        name=place.get("name").text(),
+        version=place.get("version").text(),
+        python=place.get("python").text(),
+        sdist=_artifact(place.get("sdist")),
+        against=_artifacts(place.get("against")),
+        requirements=_artifacts(place.get("requirements")),
+        environment=_pairs(place.get("environment")),
+        patches=tuple(_file(patch) for patch in place.get("patches").each()),
+        base=place.get("base").text(),
+        toolchain=place.get("toolchain").text(),
+        unpacked=_artifacts(unpacked) if unpacked else (),
+        prepare=_file(prepare) if prepare else None,
+    )
+    if place.get("key").text() != wheel.key:
+        raise place.get("key").fail(
+            "the recipe key does not follow from the recipe",
+            why="the lock was edited by hand",
+            hint="write it anew with `mlruntime lock`",
+        )
+    return wheel
+
+
+def _file(place: Place) -> tuple[str, str]:
+    place.keys(("name", "sha256"))
+    return place.get("name").text(), place.get("sha256").text()

@@ -1,0 +1,141 @@
+"""What the ecosystems are asked for: a runtime whose versions are chosen. Core: no I/O."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from packaging.utils import canonicalize_name
+
+from mlruntime.definitions.runtime import RuntimeDefinition
+from mlruntime.errors import InvalidDefinition
+from mlruntime.lock.contract import HostContract
+from mlruntime.matrix.parsing import ORIGINS, VARIANTS, Matrix
+from mlruntime.resolve.model import (
+    Resolution,
+)
+from mlruntime.resolve.resolution import (
+    named_artifacts,
+    oldest_allowed,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """One artifact that a component consists of, in some variants.
+
+    ``provides`` are the packages that it is under another name; ``extras`` and ``pin`` are those
+    of its ``ArtifactTemplate``, and ``version`` is its component's.
+    """
+
+    component: str
+    origin: str
+    name: str
+    version: str
+    variants: tuple[str, ...]
+    provides: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    pin: str = "exact"
+
+    def requirement(self, version: str) -> str:
+        """Return what the package index is asked for (PEP 508), ``version`` being published."""
+        name = f"{self.name}[{','.join(self.extras)}]" if self.extras else self.name
+        return name + {"exact": f"=={version}", "prefix": f"=={version}.*", "free": ""}[self.pin]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockRequest:
+    """A runtime whose versions are chosen: what the ecosystems are asked for.
+
+    ``only`` are the components that are not part of every variant, with those they are part of;
+    ``contracts`` what variants ask of a host's GPUs.
+    """
+
+    runtime: str
+    snapshot: str
+    variants: tuple[str, ...]
+    versions: tuple[tuple[str, str], ...]
+    wanted: tuple[Wanted, ...]
+    python: tuple[str, ...]
+    debian: tuple[str, ...]
+    only: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    contracts: tuple[tuple[str, HostContract], ...] = ()
+
+    def common(self) -> tuple[tuple[str, str], ...]:
+        """Return the versions of the components that every variant has."""
+        return tuple(pair for pair in self.versions if pair[0] not in dict(self.only))
+
+    def own(self, variant: str) -> tuple[tuple[str, str], ...]:
+        """Return the versions of the components that one variant has and another has not."""
+        only = dict(self.only)
+        return tuple(pair for pair in self.versions if variant in only.get(pair[0], ()))
+
+    @property
+    def present(self) -> dict[str, str]:
+        """Return the versions of all components that some variant asked for has."""
+        return dict(self.common()) | dict(c for v in self.variants for c in self.own(v))
+
+    def of(self, origin: str, variant: str | None = None) -> tuple[Wanted, ...]:
+        """Return the artifacts of one origin, in one variant or in any."""
+        return tuple(
+            w for w in self.wanted if w.origin == origin and (not variant or variant in w.variants)
+        )
+
+    def without(self, components: Iterable[str]) -> "LockRequest":
+        """Return the same runtime less some components."""
+        gone = set(components)
+        return replace(
+            self,
+            versions=tuple((name, v) for name, v in self.versions if name not in gone),
+            wanted=tuple(w for w in self.wanted if w.component not in gone),
+        )
+
+
+def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -> LockRequest:
+    """Return what has to be locked for a resolved runtime."""
+    wanted: dict[tuple[str, str, str], Wanted] = {}
+    for variant in VARIANTS:
+        for origin in ORIGINS:
+            for found in named_artifacts(matrix, resolution, origin, variant):
+                name = canonicalize_name(found.name) if origin == "pypi" else found.name
+                key = (found.component, origin, name)
+                before = wanted[key].variants if key in wanted else ()
+                wanted[key] = Wanted(
+                    component=found.component,
+                    origin=origin,
+                    name=name,
+                    version=found.version,
+                    variants=(*before, variant),
+                    provides=tuple(canonicalize_name(n) for n in found.template.provides),
+                    extras=found.template.extras,
+                    pin=found.template.pin,
+                )
+    return LockRequest(
+        runtime=definition.runtime,
+        snapshot=definition.snapshot,
+        variants=definition.variants,
+        versions=tuple(sorted((name, str(v)) for name, v in resolution.versions)),
+        wanted=tuple(w for w in wanted.values() if set(w.variants) & set(definition.variants)),
+        python=tuple(str(requirement) for requirement in definition.python),
+        debian=definition.debian,
+        only=tuple(
+            (name, matrix.components[name].variants)
+            for name, _ in resolution.versions
+            if matrix.components[name].variants != VARIANTS
+        ),
+        contracts=_contracts(matrix, definition, resolution),
+    )
+
+
+def _contracts(
+    matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution
+) -> tuple[tuple[str, HostContract], ...]:
+    if definition.gpu is None or "gpu" not in definition.variants:
+        return ()
+    driver = oldest_allowed(matrix, resolution, "driver")
+    if driver is None:
+        raise InvalidDefinition(
+            "nothing says which driver the gpu variant needs",
+            where="matrix.yaml: edges",
+            why="no edge requires a driver beside the versions that were chosen",
+            hint='ask for cuda in runtime.yaml: `cuda: "==12.*"`',
+        )
+    return (("gpu", definition.gpu.contract(driver)),)

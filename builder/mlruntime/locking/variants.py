@@ -1,0 +1,158 @@
+"""The Python side of each variant of a lock, and what variants may differ in."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from mlruntime.ecosystems.native.inputs import (
+    BuildEnvironment,
+    Compiler,
+    LoadedRecipe,
+    native_wheel,
+)
+from mlruntime.ecosystems.native.recipe import Unpacked
+from mlruntime.ecosystems.pypi.resolver import Static
+from mlruntime.errors import NoCompatibleVersions
+from mlruntime.lock.model import Artifact, DummyPackage, NativeWheel, Variant
+from mlruntime.locking.request import LockRequest, Wanted
+from mlruntime.matrix.parsing import VARIANTS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PythonSide:
+    """What resolving the Python packages of a runtime takes.
+
+    ``recipes`` are those of its packages that are built here; ``unpacked`` the Debian packages
+    that such a build lays out.
+    """
+
+    asked: LockRequest
+    recipes: Mapping[str, LoadedRecipe]
+    compiler: Compiler
+    bench: BuildEnvironment
+    unpacked: Mapping[Unpacked, Artifact]
+
+    def variants(self, say: Callable[[str], None]) -> list[Variant]:
+        """Return all variants, the wheels they have in common still in each of them.
+
+        Every variant after the first one is held to the first one's versions wherever the matrix
+        does not declare a difference. Raises ``NoCompatibleVersions`` when that cannot be.
+        """
+        found: list[Variant] = []
+        for name in self.asked.variants:
+            found.append(self._variant(name, found[0].python if found else ()))
+            count, native = len(found[-1].python), len(found[-1].native)
+            say(f"Python, {name}: {count} wheels, {native} more to be built here")
+        _refuse_undeclared(found, declared(self.asked))
+        return found
+
+    def _variant(self, name: str, before: tuple[Artifact, ...]) -> Variant:
+        """Return one variant.
+
+        A package that another one stands for is resolved like any, so that what requires it has a
+        say in its version, with nothing but that other one as its requirement; then it is left
+        out.
+        """
+        wanted = self.asked.of("pypi", name)
+        # What a registry is asked for: a patched release is not there, its sdist is.
+        versions = {w.name: published(w, self.recipes) for w in wanted}
+        provided = {
+            other: DummyPackage(name=other, version=w.version, by=w.name)
+            for w in wanted
+            for other in w.provides
+        }
+        static = [
+            Static(name=n, version=v, requires=self.recipes[n].recipe.requires(v))
+            for n, v in versions.items()
+            if n in self.recipes
+        ]
+        static += [
+            Static(name=s.name, version=s.version, requires=(f"{s.by}=={s.version}",), built=False)
+            for s in provided.values()
+        ]
+        own = declared(self.asked)
+        limits = [f"{s.name}=={s.version}" for s in provided.values()]
+        limits += [f"{a.name}=={a.version}" for a in before if a.name not in own]
+        requirements = [w.requirement(versions[w.name]) for w in wanted]
+        found = self.compiler.compile(
+            (*requirements, *self.asked.python), static=tuple(static), constraints=tuple(limits)
+        )
+        packages = tuple(a for a in found if a.kind == "wheel" and a.name not in provided)
+        return Variant(
+            name=name,
+            python=packages,
+            native=tuple(self._native(name, a, packages) for a in found if a.kind == "sdist"),
+            stand_ins=tuple(provided[a.name] for a in found if a.name in provided),
+            components=self.asked.own(name),
+            contract=dict(self.asked.contracts).get(name),
+        )
+
+    def _native(self, variant: str, sdist: Artifact, packages: tuple[Artifact, ...]) -> NativeWheel:
+        wanted = self.asked.of("pypi", variant)
+        against: dict[str, tuple[str, ...]] = {}
+        for one in wanted:
+            against[one.component] = (*against.get(one.component, ()), one.name)
+        loaded = self.recipes[sdist.name].of(variant)
+        return native_wheel(
+            loaded,
+            next(w.version for w in wanted if w.name == sdist.name),
+            sdist,
+            packages=packages,
+            against=against,
+            compiler=self.compiler,
+            bench=self.bench,
+            unpacked=tuple(self.unpacked[package] for package in loaded.recipe.unpacked),
+        )
+
+
+def published(wanted: Wanted, recipes: Mapping[str, LoadedRecipe]) -> str:
+    """Return the version that a registry has of what is wanted: a patched release's is its base."""
+    loaded = recipes.get(wanted.name)
+    return loaded.recipe.release(wanted.version).of if loaded else wanted.version
+
+
+def declared(asked: LockRequest) -> frozenset[str]:
+    """Return the packages that the matrix declares for some variants only."""
+    return frozenset(
+        name
+        for w in asked.of("pypi")
+        if set(w.variants) != set(VARIANTS)
+        for name in (w.name, *w.provides)
+    )
+
+
+def _refuse_undeclared(variants: list[Variant], own: frozenset[str]) -> None:
+    """Raise unless all variants have the same wheels but for those declared."""
+    wheels = {v.name: {a.name: a.version for a in v.python if a.name not in own} for v in variants}
+    names = sorted({name for found in wheels.values() for name in found})
+    differing = [n for n in names if len({found.get(n) for found in wheels.values()}) > 1]
+    if not differing:
+        return
+    said = "; ".join(
+        f"{name}: "
+        + ", ".join(f"{variant} {found.get(name, 'none')}" for variant, found in wheels.items())
+        for name in differing
+    )
+    raise NoCompatibleVersions(
+        "the variants differ in packages that the matrix does not declare to differ",
+        where="matrix.yaml: components.….artifacts",
+        why=said,
+        hint="give the artifact of a component `variants: […]`, if the difference is meant",
+    )
+
+
+def split(
+    asked: LockRequest, variants: list[Variant]
+) -> tuple[tuple[Artifact, ...], tuple[Variant, ...]]:
+    """Return the wheels that every variant has, and the variants with the rest.
+
+    What the matrix declares for some variants only is never common, even when just one variant
+    is locked: locking another later must not move it.
+    """
+    own = declared(asked)
+    shared = set.intersection(*({a.sha256 for a in v.python} for v in variants))
+    common = tuple(a for a in variants[0].python if a.sha256 in shared and a.name not in own)
+    taken = {a.sha256 for a in common}
+    rest = (
+        replace(v, python=tuple(a for a in v.python if a.sha256 not in taken)) for v in variants
+    )
+    return common, tuple(rest)

@@ -1,0 +1,62 @@
+"""Is the matrix sound as a whole? What only solving can tell. Core: no I/O."""
+
+from dataclasses import dataclass
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from mlruntime.matrix.encoding import Encoding
+from mlruntime.matrix.model import Matrix, Rule
+from mlruntime.matrix.unsatisfiable import (
+    minimal_core,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contradiction:
+    """Rules that, between them, make releases of a component unusable everywhere.
+
+    ``where`` is the place of the first of them, ``edges[12].requires.tensorflow``.
+    """
+
+    component: str
+    releases: tuple[Version, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def where(self) -> str:
+        """Return the place to look at first: the rule that speaks of the component itself."""
+        own = (e for e in self.rules if any(t.component == self.component for t in e.when))
+        return next(own, self.rules[0]).place
+
+    @property
+    def what(self) -> str:
+        """Return the problem in one line."""
+        releases = ", ".join(str(release) for release in self.releases)
+        return f"no combination has {self.component} {releases}"
+
+    @property
+    def why(self) -> str:
+        """Return the rules to blame."""
+        return "; ".join(f"{rule.id}: {rule.says}" for rule in self.rules)
+
+
+def contradictions(matrix: Matrix) -> tuple[Contradiction, ...]:
+    """Return every set of releases that is part of no complete solution."""
+    encoding = Encoding(matrix)
+    found: dict[tuple[str, frozenset[int]], list[Version]] = {}
+    for name, component in matrix.components.items():
+        for release in component.releases:
+            # Exactly this one: == lets 0.28.1+mlr.1 pass for 0.28.1.
+            line = encoding.line(name, SpecifierSet(f"==={release}"))
+            if encoding.solve([line]).values is None:
+                _, rules = minimal_core(encoding, [line])
+                found.setdefault((name, rules), []).append(release)
+    return tuple(
+        Contradiction(
+            component=name,
+            releases=tuple(releases),
+            rules=tuple(matrix.rules[index] for index in sorted(rules)),
+        )
+        for (name, rules), releases in found.items()
+    )

@@ -1,0 +1,60 @@
+"""What resolving gives: versions with reasons, or a conflict."""
+
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from mlruntime.matrix.encoding import RequestLine
+from mlruntime.matrix.model import Rule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """Why a component has its version.
+
+    ``asked`` is the request's specifier, or ``None`` when the component was drawn in by the
+    rules ``needed_by``. ``newest`` is the newest release there is, ``newest_asked`` the newest
+    that the request allows; ``bounded_by`` are the rules that between them exclude every release
+    which the request allows and which is preferred to the chosen one.
+    """
+
+    component: str
+    version: Version
+    asked: str | None
+    newest: Version
+    newest_asked: Version
+    needed_by: tuple[Rule, ...]
+    bounded_by: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolution:
+    """Versions of all components that take part, in order of preference, and why."""
+
+    versions: tuple[tuple[str, Version], ...]
+    reasons: tuple[Reason, ...]
+
+    def version(self, component: str) -> Version | None:
+        """Return the chosen version of a component, ``None`` when it takes no part."""
+        return dict(self.versions).get(component)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replacement:
+    """What to ask for instead of ``line``: ``version``, or nothing at all (``None``)."""
+
+    line: RequestLine
+    version: Version | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conflict:
+    """``lines`` and ``rules`` have no common solution; without any one of them they have.
+
+    ``changes`` are alternatives, the nearest first; each makes the *whole* request solvable and
+    replaces as few lines as possible.
+    """
+
+    lines: tuple[RequestLine, ...]
+    rules: tuple[Rule, ...]
+    changes: tuple[tuple[Replacement, ...], ...]

@@ -1,0 +1,1 @@
+"""A solver for small finite domains that knows nothing of components. Imports nothing of ours."""

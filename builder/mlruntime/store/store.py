@@ -1,0 +1,233 @@
+"""The content-addressed store: downloads, layers and everything derived, on local disk.
+
+Nothing in it is ever half-written: a file is filled under ``tmp/`` and renamed into place once
+it is whole and its hash is known. Two processes that want the same thing wait for one another
+(``lock``) instead of making it twice. It may be deleted at any time; it is only a cache.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from mlruntime.errors import HashMismatch, StorageError
+
+CHUNK = 1 << 20
+
+
+class Store:
+    """A directory with two kinds of content.
+
+    *Blobs* are known by the sha256 of their bytes (``blobs/sha256/HEX``). *Records* are small
+    or derived files known by a key that somebody computed (``KIND/KEY``): the wheel that a
+    recipe key stands for, the descriptor of a layer.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def blob(self, sha256: str) -> Path | None:
+        """Return the path of a blob, or ``None`` when the store does not have it."""
+        path = self._blob_path(sha256)
+        return path if path.is_file() else None
+
+    def discard(self, sha256: str) -> None:
+        """Remove a blob whose bytes turned out not to be what its name says."""
+        self._blob_path(sha256).unlink(missing_ok=True)
+
+    def discard_rotten(self, sha256: str) -> bool:
+        """Remove a blob whose bytes are not what its name says; return whether that was so."""
+        try:
+            whole = file_sha256(self._blob_path(sha256)) == sha256
+        except FileNotFoundError:  # somebody has deleted it: the store is only a cache
+            return False
+        if not whole:
+            self.discard(sha256)
+        return not whole
+
+    def record(self, kind: str, key: str) -> Path | None:
+        """Return the path of a record, or ``None``."""
+        path = self.record_path(kind, key)
+        return path if path.exists() else None
+
+    def record_path(self, kind: str, key: str) -> Path:
+        """Return where a record is or would be."""
+        return self.root / kind / key
+
+    def _blob_path(self, sha256: str) -> Path:
+        return self.root / "blobs" / "sha256" / sha256
+
+    def partial(self, sha256: str) -> Path:
+        """Return where a download of this blob collects its bytes; it survives a killed run."""
+        path = self.root / "partial" / sha256
+        _made(path.parent)
+        return path
+
+    def adopt_blob(self, path: Path, sha256: str) -> Path:
+        """Move a finished file into the store; one that lies is deleted: ``HashMismatch``."""
+        found = file_sha256(path)
+        if found != sha256:
+            path.unlink(missing_ok=True)
+            raise HashMismatch(f"expected sha256 {sha256}", why=f"its bytes have sha256 {found}")
+        return self.keep_blob(path, sha256)
+
+    def keep_blob(self, path: Path, sha256: str) -> Path:
+        """Move a file into the store whose sha256 was computed while it was written."""
+        target = self._blob_path(sha256)
+        _made(target.parent)
+        with full_disk(target.parent):
+            path.replace(target)
+        return target
+
+    def adopt_record(self, path: Path, kind: str, key: str) -> Path:
+        """Move a finished file into place as a record, replacing an older one."""
+        target = self.record_path(kind, key)
+        _made(target.parent)
+        with full_disk(target.parent):
+            path.replace(target)
+        return target
+
+    def write_record(self, kind: str, key: str, text: str) -> Path:
+        """Write a small text record in one step."""
+        with self.scratch() as directory, full_disk(self.root):
+            path = directory / "record"
+            path.write_text(text, encoding="utf-8")
+            return self.adopt_record(path, kind, key)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Yield a private directory on the store's file system, removed afterwards.
+
+        What a killed process left is removed by the next one: each is held by a file lock, and
+        none is made or swept while another process does either.
+        """
+        parent = _made(self.root / "tmp")
+        with full_disk(parent), _held(parent):
+            _sweep(parent)
+            directory = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
+            descriptor = _taken(directory)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold ``name`` against every other process (and thread) that uses this store."""
+        path = _made(self.root / "locks") / re.sub(r"[^A-Za-z0-9._-]", "_", name)
+        with full_disk(path.parent):
+            path.touch()
+        with _held(path):
+            yield
+
+
+def _made(directory: Path) -> Path:
+    with full_disk(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold the file lock of a file or directory, waiting for whoever has it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(directory: Path) -> int | None:
+    """Take the lock of a scratch directory; ``None`` when its owner, or another user, has it."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except (FileNotFoundError, PermissionError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sweep(parent: Path) -> None:
+    """Remove scratch directories whose owner is gone; the caller holds the lock of ``parent``."""
+    for directory in parent.glob("work-*"):
+        if (descriptor := _taken(directory)) is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.close(descriptor)
+
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED: Final = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+
+@contextmanager
+def full_disk(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[None]:
+    """Turn "no space left" and "may not" into an error that says where and what to try.
+
+    ``instead`` says how to have another place written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(
+                "no space left on the disk", where=str(where), hint=f"free some, or {instead}"
+            ) from None
+        if error.errno in _REFUSED:
+            raise StorageError(
+                "cannot write here", where=str(where), why=error.strerror, hint=instead
+            ) from None
+        raise
+
+
+def write_whole(path: Path, text: str, *, instead: str = "name another folder") -> None:
+    """Write a file in one step, its directory made if needed; nobody ever sees half of it."""
+    with full_disk(path.parent, instead=instead):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".write-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
+                sink.write(text)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file one more place: a hard link where the file system allows it, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or no hard links
+        shutil.copyfile(source, target)

@@ -1,0 +1,195 @@
+"""Running check programs against time limits, watching the cluster meanwhile."""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from mlruntime.cluster.containers import Pumped
+from mlruntime.errors import MlruntimeError
+from mlruntime.validation.report import CheckResult
+from mlruntime.validation.state import Ended, Planned, ProtocolError, RunState, Started
+
+TICK_SECONDS: Final = 0.5
+_KILL_SECONDS: Final = 15.0
+_TAIL_LINES: Final = 30
+
+
+class Process(Protocol):
+    """A running check program."""
+
+    @property
+    def items(self) -> "queue.Queue[Pumped]":
+        """Its lines ``(stream, text)``, at the end its exit code or the error that ended it."""
+        ...
+
+    def kill(self) -> None:
+        """Kill it and everything it started."""
+        ...
+
+
+class CheckTarget(Protocol):
+    """Where check programs run."""
+
+    def launch(self, names: Sequence[str]) -> Process:
+        """Start a program that runs these checks."""
+        ...
+
+    def casualty(self) -> tuple[str, str] | None:
+        """Return what happened to the cluster (a phrase, and a log) once a node has ended."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what happens, for people who wait."""
+
+    def started(self, name: str) -> None:
+        """Note that a check began."""
+        ...
+
+    def ended(self, result: CheckResult) -> None:
+        """Note how a check ended (also of one that never began)."""
+        ...
+
+    def waiting(self, name: str | None, seconds: float) -> None:
+        """Note that ``name`` (or the program between two checks) is still at it."""
+        ...
+
+
+class Runner:
+    """Runs the planned checks to the end; every one of them gets a result."""
+
+    def __init__(
+        self,
+        planned: Sequence[Planned],
+        bench: CheckTarget,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._ledger = RunState(planned)
+        self._bench = bench
+        self._observer = observer
+        self._clock = clock
+        self._pause = pause
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._looked = 0.0
+
+    def run(self) -> dict[str, CheckResult]:
+        """Return each check's result by name; processes are restarted for what is left."""
+        while self._ledger.remaining and not self._lost():
+            self._one_process()
+        return self._ledger.results
+
+    def _one_process(self) -> None:
+        self._tail.clear()
+        try:
+            process = self._bench.launch(self._ledger.remaining)
+        except MlruntimeError:
+            if self._lost():
+                return
+            raise
+        self._ledger.begin(self._clock())
+        over = False
+        try:
+            while not over and not self._trouble():
+                item = self._next(process)
+                if item is None:
+                    continue
+                over = isinstance(item, int | MlruntimeError)
+                if not self._take(item):
+                    break
+        finally:
+            if not over:
+                process.kill()
+        if not over and not self._gone(process):
+            self._tell(*self._ledger.lost("a check's program cannot be killed", "", self._clock()))
+
+    def _next(self, process: Process) -> Pumped | None:
+        try:
+            return process.items.get(timeout=TICK_SECONDS)
+        except queue.Empty:
+            self._observer.waiting(self._ledger.running, self._ledger.lasting(self._clock()))
+            return None
+
+    def _trouble(self) -> bool:
+        """Return whether a time limit has passed or a node has ended; fail what that fails."""
+        now = self._clock()
+        if now >= self._looked + TICK_SECONDS:
+            self._looked = now
+            if self._lost():
+                return True
+        if now <= self._ledger.deadline:
+            return False
+        self._tell(self._ledger.expired("\n".join(self._tail), now))
+        return True
+
+    def _take(self, item: Pumped) -> bool:
+        """Take in one item; return whether to go on reading."""
+        if isinstance(item, MlruntimeError):
+            # The engine cut the stream: because a node died, or because it is gone itself.
+            if not self._lost():
+                raise item
+            return False
+        if isinstance(item, int):
+            if not (self._lost() or (item != 0 and self._lost_soon())):
+                self._tell(*self._ledger.exited(item, "\n".join(self._tail), self._clock()))
+            return False
+        stream, line = item
+        if stream == "stderr":
+            self._tail.append(line)
+            return True
+        return self._event(line, self._clock())
+
+    def _event(self, line: str, now: float) -> bool:
+        try:
+            event = self._ledger.read(line, now)
+        except ProtocolError as error:
+            self._tell(*self._ledger.violated(error, now))
+            return False
+        if isinstance(event, Started):
+            self._observer.started(event.name)
+        elif isinstance(event, Ended):
+            return self._ended(event.result, now)
+        return True
+
+    def _ended(self, result: CheckResult, now: float) -> bool:
+        """Believe a check's end only when the whole cluster is still there."""
+        if (casualty := self._bench.casualty()) is None:
+            self._tell(result)
+            return True
+        self._tell(self._ledger.spoil(result.name, *casualty, now))
+        return not self._lost()
+
+    def _lost(self) -> bool:
+        """Fail all that is left when a node has ended; return whether one has."""
+        if (casualty := self._bench.casualty()) is None:
+            return False
+        self._tell(*self._ledger.lost(*casualty, self._clock()))
+        return True
+
+    def _lost_soon(self) -> bool:
+        """Like ``_lost``, with patience: a process's end is seen before its container's."""
+        deadline = self._clock() + TICK_SECONDS
+        while self._clock() < deadline:
+            if self._lost():
+                return True
+            self._pause(TICK_SECONDS / 10)
+        return False
+
+    def _gone(self, process: Process) -> bool:
+        """Wait for the killed process to be really gone, so that the next one is alone."""
+        deadline = self._clock() + _KILL_SECONDS
+        while self._clock() < deadline:
+            try:
+                item = process.items.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                continue
+            if isinstance(item, int | MlruntimeError):
+                return True
+        return False
+
+    def _tell(self, *results: CheckResult) -> None:
+        for result in results:
+            self._observer.ended(result)

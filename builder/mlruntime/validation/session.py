@@ -1,0 +1,269 @@
+"""One validation from an image to a report: cluster up, checks, cluster down."""
+
+import queue
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from mlruntime.cluster.containers import (
+    SHARED,
+    Cluster,
+    ClusterFailed,
+    ClusterSpec,
+    Pumped,
+    cluster,
+    pumped,
+)
+from mlruntime.cluster.gpus import NO_GPUS, Gpus
+from mlruntime.engine import Engine, Exec, ImageInfo
+from mlruntime.errors import Unavailable
+from mlruntime.lock.model import Lock
+from mlruntime.validation import resources
+from mlruntime.validation.expectation import absent_checks, expectation, labels, selected
+from mlruntime.validation.report import CheckResult, Host, Report
+from mlruntime.validation.runner import Observer, Runner
+from mlruntime.validation.state import Planned, failed
+
+# Checked from outside, without a program in the image.
+IMAGE_CHECK: Final = "identity.image"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """The image to validate, and the lock that says what must be in it.
+
+    ``libraries`` are our own distributions in the image (name to version), which the lock does
+    not name; ``gpus`` what the workers get of the host's, ``why_no_more_gpus`` the reason for
+    which it is not more. ``node_images`` gives single nodes (``worker-1``) another image,
+    ``environment`` is set on every node; both are for images that are broken on purpose.
+    """
+
+    image: str
+    lock: Lock
+    variant: str
+    workers: int = 2
+    manifest: str | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    node_images: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: Gpus = NO_GPUS
+    why_no_more_gpus: str = "the cluster was given none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which checks to run in the image, whether to look at the image, what is not run and why."""
+
+    programs: tuple[Planned, ...]
+    image: bool
+    absent: Mapping[str, str]
+    names: tuple[str, ...]
+
+
+def planned(
+    checks: Sequence[Planned],
+    only: Sequence[str],
+    lock: Lock,
+    variant: str,
+    *,
+    gpus: int = 0,
+    why_no_more: str = "",
+) -> Selection:
+    """Select checks; what ``only`` does not name does not count. Core: no I/O.
+
+    Nor does a check that needs a component which the variant does not even have. One that needs
+    more GPUs than the cluster has, ``gpus``, is not run, for the reason given.
+    """
+    asked = {*dict(lock.components_of(variant)), *(o.component for o in lock.omitted)}
+    ours = [c for c in checks if c.name != IMAGE_CHECK and asked.issuperset(c.needs)]
+    by_name = {check.name: check for check in ours}
+    names = selected((IMAGE_CHECK, *by_name), only)
+    wanted = [by_name[name] for name in names if name in by_name]
+    absent = {
+        check.name: f"needs {'a GPU' if check.gpus == 1 else f'{check.gpus} GPUs'}: {why_no_more}"
+        for check in wanted
+        if check.gpus > gpus
+    }
+    absent |= absent_checks(lock, wanted)
+    return Selection(
+        programs=tuple(by_name[n] for n in names if n in by_name and n not in absent),
+        image=IMAGE_CHECK in names,
+        absent=absent,
+        names=names,
+    )
+
+
+def plan_of(subject: Subject, checks: Sequence[Planned], only: Sequence[str]) -> Selection:
+    """Select the checks of a subject."""
+    return planned(
+        checks,
+        only,
+        subject.lock,
+        subject.variant,
+        gpus=subject.gpus.each * subject.workers,
+        why_no_more=subject.why_no_more_gpus,
+    )
+
+
+def validate(
+    engine: Engine,
+    subject: Subject,
+    checks: Sequence[Planned],
+    *,
+    observer: Observer,
+    only: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+    programs: Path = resources.PROGRAMS,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Report:
+    """Run the checks on a cluster made of the image; every selected check is in the report.
+
+    A cluster that does not come up fails all checks; an engine that cannot be reached raises
+    ``Unavailable``.
+    """
+    plan = plan_of(subject, checks, only)
+    image = engine.image_config(subject.image)
+    info = engine.info()
+    started, begin = now(), clock()
+    results = {name: _not_run(name, why) for name, why in plan.absent.items()}
+    for result in results.values():
+        observer.ended(result)
+    if plan.image or plan.programs:
+        spec = ClusterSpec(
+            image=image.id,
+            workers=subject.workers,
+            node_images=subject.node_images,
+            environment=subject.environment,
+            gpus=subject.gpus,
+        )
+        results |= _on_cluster(engine, subject, spec, image, plan, observer, say, programs, clock)
+    return Report(
+        runtime=subject.lock.runtime,
+        variant=subject.variant,
+        image=image.id,
+        manifest=subject.manifest,
+        lock=subject.lock.digest,
+        workers=subject.workers,
+        host=Host(
+            kernel=info.kernel,
+            cpus=info.cpus,
+            memory=info.memory,
+            engine=f"Docker Engine {info.version}",
+        ),
+        started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=clock() - begin,
+        checks=tuple(results[name] for name in plan.names),
+    )
+
+
+def _on_cluster(
+    engine: Engine,
+    subject: Subject,
+    spec: ClusterSpec,
+    image: ImageInfo,
+    plan: Selection,
+    observer: Observer,
+    say: Callable[[str], None],
+    programs: Path,
+    clock: Callable[[], float],
+) -> dict[str, CheckResult]:
+    results: dict[str, CheckResult] = {}
+    try:
+        with cluster(engine, spec, say=say, clock=clock) as running:
+            nodes = {node.name: node.image_id() for node in running.nodes.values()}
+            if plan.image:
+                results[IMAGE_CHECK] = check_image(image, nodes, subject.lock, subject.variant)
+                observer.ended(results[IMAGE_CHECK])
+            expect = _expectation(subject, image, running, nodes)
+            running.driver.put(resources.PARENT, resources.archive(expect, programs))
+            results |= Runner(plan.programs, ClusterTarget(running), observer, clock).run()
+    except ClusterFailed as error:
+        why = "\n".join(filter(None, (f"the cluster did not come up: {error.what}", error.why)))
+        for name in plan.names:
+            if name not in plan.absent and name not in results:
+                results[name] = failed(name, why)
+                observer.ended(results[name])
+    return results
+
+
+def _expectation(
+    subject: Subject, image: ImageInfo, running: Cluster, nodes: Mapping[str, str]
+) -> dict[str, Any]:
+    return expectation(
+        subject.lock,
+        subject.variant,
+        libraries=subject.libraries,
+        image=image.id,
+        master=running.master_url,
+        driver=running.driver.name,
+        workers=running.worker_hosts,
+        nodes=nodes,
+        shared=SHARED,
+        settings=running.settings,
+    )
+
+
+def check_image(
+    image: ImageInfo, nodes: Mapping[str, str], lock: Lock, variant: str
+) -> CheckResult:
+    """Compare what every node runs with the expected image, and its labels with the lock."""
+    wanted = labels(lock, variant)
+    wrong = [
+        f"{node} runs {found}, not {image.id}" for node, found in nodes.items() if found != image.id
+    ]
+    wrong += [
+        f"label {key} is {image.labels.get(key)!r}, the lock says {value!r}"
+        for key, value in wanted.items()
+        if image.labels.get(key) != value
+    ]
+    detail = {"nodes": len(nodes), "images": len({*nodes.values()}), "labels": len(wanted)}
+    if wrong:
+        return failed(IMAGE_CHECK, "\n".join(wrong), detail=detail)
+    return CheckResult(name=IMAGE_CHECK, status="passed", seconds=0.0, detail=detail, error=None)
+
+
+def _not_run(name: str, why: str) -> CheckResult:
+    return CheckResult(name=name, status="not-run", seconds=0.0, detail={}, error=why)
+
+
+class ClusterTarget:
+    """Runs check programs in the driver of a cluster."""
+
+    def __init__(self, running: Cluster) -> None:
+        self._cluster = running
+        self._dead: tuple[str, str] | None = None
+
+    def launch(self, names: Sequence[str]) -> "ContainerProcess":
+        """Start ``python -m programs.main`` for these checks."""
+        argv = ["python", "-m", "programs.main", "--expect", resources.EXPECTATION, *names]
+        return ContainerProcess(self._cluster.driver.exec(argv, workdir=resources.FOLDER))
+
+    def casualty(self) -> tuple[str, str] | None:
+        """Return the first node that ended, and its last lines; a death is never forgotten."""
+        if self._dead is None and (dead := self._cluster.casualty()) is not None:
+            self._dead = str(dead), "\n".join(dead.log[-20:])
+        return self._dead
+
+
+class ContainerProcess:
+    """A check program in a container."""
+
+    def __init__(self, process: Exec) -> None:
+        self._process = process
+        self._items = pumped(process)
+
+    @property
+    def items(self) -> "queue.Queue[Pumped]":
+        """Its lines and its end."""
+        return self._items
+
+    def kill(self) -> None:
+        """Kill it with all its descendants; nothing when its container is gone."""
+        try:
+            self._process.kill()
+        except Unavailable:
+            return

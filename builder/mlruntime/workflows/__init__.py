@@ -1,0 +1,1 @@
+"""What a verb does, from files to a result. May import every stage, never the command line."""

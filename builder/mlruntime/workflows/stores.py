@@ -1,0 +1,36 @@
+"""Where the store is, and a fetcher for it: from the environment, once per run."""
+
+import os
+from pathlib import Path
+
+from mlruntime.errors import UsageError
+from mlruntime.fetch.downloads import Fetcher
+from mlruntime.host.settings import Sources, discover
+from mlruntime.store.store import Store
+
+
+def store_root() -> Path:
+    """Return ``MLRUNTIME_STORE``, else ``mlruntime`` in the user's cache directory."""
+    if given := os.environ.get("MLRUNTIME_STORE"):
+        return Path(given).absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or _home() / ".cache"
+    return Path(cache).absolute() / "mlruntime"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UsageError(
+            "this user has no home directory", hint="set HOME, or MLRUNTIME_STORE"
+        ) from None
+
+
+def host_sources(ca_bundle: Path | None = None) -> Sources:
+    """Return where this host's own clients get packages."""
+    return discover(os.environ, home=_home(), ca_bundle=ca_bundle)
+
+
+def fetcher(store: Store, ca_bundle: Path | None = None) -> Fetcher:
+    """Return a fetcher that goes where this host's own clients go."""
+    return Fetcher(store, host_sources(ca_bundle))

@@ -1,0 +1,221 @@
+"""Who may import whom, and who may touch the outside world: read from the source itself."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importlinter import cli as linter
+
+PACKAGE = Path(__file__).parents[2] / "builder" / "mlruntime"
+# Values in, values out: no process, network, file, clock or environment.
+PURE_ROOMS = frozenset({"documents", "layers", "lock", "matrix", "resolve", "solver"})
+PURE_MODULES = frozenset(
+    {
+        "cluster.gpus",
+        "doctor.gpus",
+        "ecosystems.debian.dpkg",
+        "ecosystems.debian.keystore",
+        "ecosystems.native.patching",
+        "ecosystems.native.recipe",
+        "ecosystems.pypi.wheel",
+        "ecosystems.pypi.zipped",
+        "engine.values",
+        "errors",
+        "explore.combinations",
+        "explore.diagnosis",
+        "explore.evidence",
+        "explore.record",
+        "host.gpus",
+        "image.config",
+        "image.difference",
+        "image.difference_tables",
+        "image.dockerfile",
+        "image.oci",
+        "image.plan",
+        "image.stack",
+        "image.templates",
+        "definitions.runtime",
+        "locking.request",
+        "validation.catalog",
+        "validation.expectation",
+        "validation.report",
+        "validation.state",
+    }
+)
+# They run inside an image, by its Python: not part of the package's own graph.
+INSIDE = ("ecosystems.pypi.compile_wheels", "validation.programs")
+OUTSIDE = frozenset(
+    [
+        "asyncio",
+        "concurrent",
+        "docker",
+        "fcntl",
+        "glob",
+        "http",
+        "httpx",
+        "io",
+        "multiprocessing",
+        "os",
+        "pypi_simple",
+        "random",
+        "requests",
+        "secrets",
+        "select",
+        "shutil",
+        "signal",
+        "socket",
+        "ssl",
+        "subprocess",
+        "sys",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib",
+        "urllib3",
+        "uuid",
+    ]
+)
+# A pure module's own business with these is named here, with the reason.
+HARMLESS = {
+    ("layers.writer", "io"): "buffers in memory, and files that the caller opened",
+    ("ecosystems.pypi.wheel", "io"): "buffers in memory",
+}
+FILES = frozenset(
+    [
+        "open",
+        "read_text",
+        "read_bytes",
+        "write_text",
+        "write_bytes",
+        "mkdir",
+        "unlink",
+        "exists",
+        "is_file",
+        "is_dir",
+        "glob",
+        "iterdir",
+        "rglob",
+        "stat",
+        "touch",
+        "cwd",
+        "home",
+        "getenv",
+        "now",
+        "today",
+    ]
+)
+# They read what the caller names: a wheel, a layer's blob, a wheel's bytecode.
+STREAMED = {"layers.writer": {"open"}, "ecosystems.pypi.wheel": {"open", "is_dir"}}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {
+    name: ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if not (name := name_of(path)).startswith(INSIDE)
+}
+PURE = sorted(n for n in MODULES if n.split(".")[0] in PURE_ROOMS or n in PURE_MODULES)
+
+
+def imported(name: str) -> Iterator[str]:
+    """Yield the modules, ours and others', that a module imports when it runs."""
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            assert node.module is not None
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                yield below if below.removeprefix("mlruntime.") in MODULES else node.module
+
+
+def theirs(name: str) -> set[str]:
+    return {i.split(".")[0] for i in imported(name)} - {"mlruntime"}
+
+
+def calls(name: str) -> set[str]:
+    """Return the names a module calls: ``print``, and ``read_text`` of ``x.read_text()``."""
+    found = set()
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Call):
+            called = node.func
+            found.add(called.attr if isinstance(called, ast.Attribute) else ast.unparse(called))
+    return found
+
+
+def in_cli(name: str) -> bool:
+    return name.split(".")[0] in ("cli", "__main__")
+
+
+def test_data_runs_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contracts of ``[tool.importlinter]`` hold; every room stands in one of them."""
+    monkeypatch.chdir(PACKAGE.parents[1])
+    assert linter.lint_imports(no_cache=True) == linter.EXIT_STATUS_SUCCESS
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    rooms = [p for p in sorted(PACKAGE.iterdir()) if p.is_dir() and (p / "__init__.py").is_file()]
+    assert len(rooms) > 15
+    for room in rooms:
+        assert ast.get_docstring(MODULES[room.name]), room.name
+    beside = {p.name for p in PACKAGE.glob("*.py")}
+    assert beside == {"__init__.py", "__main__.py", "errors.py"}
+
+
+def test_the_pure_modules_are_there() -> None:
+    assert set(MODULES) >= PURE_MODULES
+    assert {n.split(".")[0] for n in MODULES} >= PURE_ROOMS
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_do_not_reach_outside(name: str) -> None:
+    reached = {module for module in theirs(name) & OUTSIDE if (name, module) not in HARMLESS}
+    assert not reached
+    assert calls(name) & FILES <= STREAMED.get(name, set())
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_import_pure_modules(name: str) -> None:
+    ours = {i.removeprefix("mlruntime.") for i in imported(name) if i.startswith("mlruntime.")}
+    assert ours <= {*PURE, "__version__"}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if not in_cli(n)))
+def test_only_the_command_line_prints_and_exits(name: str) -> None:
+    assert not theirs(name) & {"typer", "click", "rich"}
+    assert not calls(name) & {"print", "exit", "_exit", "input"}
+
+
+@pytest.mark.parametrize(
+    ("outside", "modules"),
+    [
+        ("docker", {"engine.connection", "engine.container", "engine.sdk"}),
+        ("subprocess", {"host.command"}),
+        ("httpx", {"fetch.web"}),
+        ("fcntl", {"store.store"}),
+        ("pynvml", {"host.nvml"}),
+    ],
+)
+def test_each_part_of_the_world_has_one_place(outside: str, modules: set[str]) -> None:
+    assert {name for name in MODULES if outside in theirs(name)} == modules
+
+
+def test_the_environment_is_read_where_it_comes_in() -> None:
+    """Others get what they need of it as arguments."""
+
+    def reads(name: str) -> bool:
+        return any(
+            ast.unparse(node) in ("os.environ", "os.getenv")
+            for node in ast.walk(MODULES[name])
+            if isinstance(node, ast.Attribute)
+        )
+
+    readers = {name for name in MODULES if reads(name) and not in_cli(name)}
+    # The engine's address is Docker's own variable.
+    assert readers <= {"engine.connection", "workflows.stores"}
