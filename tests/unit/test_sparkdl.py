@@ -1,8 +1,12 @@
 """What of ``sparkdl`` can be tested without Spark, Horovod or TensorFlow."""
 
+import ast
+import contextlib
+import copy
 import importlib
 import inspect
 import itertools
+import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -116,6 +120,42 @@ def test_the_cause_is_told_and_not_its_consequences() -> None:
 def test_consequences_alone_are_no_cause() -> None:
     victim = failure(0, "UnknownError: Horovod has been shut down")
     assert load("_errors").first_cause([victim]) is None
+
+
+def exceptions() -> list[type[BaseException]]:
+    """Return every exception that the library defines, wherever it does."""
+    found: set[type[BaseException]] = set()
+    for path in sorted((LIBRARY / "sparkdl").rglob("_*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        if not any("Error" in ast.unparse(node) for node in ast.walk(tree)):
+            continue
+        module = ".".join(path.relative_to(LIBRARY / "sparkdl").with_suffix("").parts)
+        with contextlib.suppress(ImportError):  # one that needs a framework
+            values = [getattr(load(module), name, None) for name in names]
+            found |= {v for v in values if isinstance(v, type) and issubclass(v, BaseException)}
+    return sorted(found, key=lambda one: one.__name__)
+
+
+def test_every_exception_can_be_copied_and_pickled() -> None:
+    known = exceptions()
+    assert {"RankFailed", "RankLost", "NotSendable", "DataError", "Closed"} <= {
+        one.__name__ for one in known
+    }
+    for kind in known:
+        first = kind("what and why")
+        first.rank, first.traceback, first.code = 1, "Trace", 7  # type: ignore[attr-defined]
+        copies = [copy.copy(first), copy.deepcopy(first), pickle.loads(pickle.dumps(first))]
+        for one in copies:
+            assert type(one) is kind
+            assert (str(one), vars(one)) == (str(first), vars(first))
+
+
+def test_an_error_that_was_made_by_a_run_survives_a_copy() -> None:
+    made = failure(1, "ValueError: boo").as_error(3)
+    for one in (copy.copy(made), pickle.loads(pickle.dumps(made))):
+        assert (type(one), one.rank, one.traceback) == (type(made), 1, "Trace")
+        assert str(one) == str(made)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,50 @@ def test_the_first_to_raise_is_told(run: Callable[..., Any], tmp_path: Path) -> 
     assert str(only(tmp_path)) in text
 
 
+def test_a_rank_that_returns_while_another_trains_is_told_and_not_tried_again(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    def main() -> None:
+        import os
+        import time
+
+        if os.environ["HOROVOD_RANK"] == "1":
+            time.sleep(0.5)
+            raise RuntimeError("Horovod has been shut down. This was caused by an exception")
+
+    with pytest.raises(
+        errors.RankFailed, match="rank 0's main returned while rank 1 of 2 was sti"
+    ) as failed:
+        run(main, max_restarts=3)
+    assert not isinstance(failed.value, errors.RankLost)
+    assert failed.value.rank == 1
+    assert "Horovod has been shut down" in failed.value.traceback
+    assert "attempt 1" not in (only(tmp_path) / "run.log").read_text()
+
+
+def test_ranks_that_never_join_each_other_are_warned_of(
+    run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "HorovodRunner: WARNING: main has not called hvd.init() on any rank. The 2 ranks do not"
+    run(where_am_i(), np=-2, verbosity="log_callback_only")
+    assert words in capsys.readouterr().out
+
+    def joins() -> None:
+        import os
+        import socket
+
+        # What hvd.init() does first.
+        host, rest = os.environ["HOROVOD_GLOO_RENDEZVOUS_ADDR"].split(":", 1)
+        port, path = rest.split("/", 1)
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(f"GET /{path}/global/1 HTTP/1.1\r\n\r\n".encode())
+            connection.recv(100)
+
+    run(joins, np=-2)
+    run(where_am_i(), np=-1)  # one rank has nobody to join
+    assert "hvd.init" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

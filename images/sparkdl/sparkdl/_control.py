@@ -144,6 +144,11 @@ class Control:
         for thread in threads:
             thread.join()
 
+    @property
+    def initialised(self) -> bool:
+        """Return whether ``hvd.init()`` has been called on any rank."""
+        return self._store.asked
+
     def tell(self, member: Member, kind: bytes, body: bytes = b"") -> None:
         """Send to a member; one that is gone has its own event, so nothing is raised."""
         with contextlib.suppress(_wire.Closed):

@@ -39,7 +39,8 @@ class RankFailed(HorovodRunnerError):  # noqa: N818
     ``traceback`` its traceback as text, empty when the process died without one.
     """
 
-    def __init__(self, message: str, *, rank: int | None, traceback: str = "") -> None:
+    # Both have defaults: copy and pickle make an exception from its message, then set the rest.
+    def __init__(self, message: str, *, rank: int | None = None, traceback: str = "") -> None:
         super().__init__(message)
         self.rank = rank
         self.traceback = traceback
@@ -86,6 +87,23 @@ def lost(rank: int | None, size: int, host: str | None, how: str, last: str = ""
     place = f" on {host}" if host else ""
     words = f"\n\nIts last output:\n{last}" if last else ""
     return RankLost(f"{who}{place} {how}{words}", rank=rank)
+
+
+def returned_early(first: int, failures: Sequence[Failure], size: int) -> RankFailed:
+    """Return the error for a rank whose ``main`` returned while other ranks needed it."""
+    others = sorted({one.rank for one in failures})
+    several = len(others) > 1
+    who = f"{'ranks' if several else 'rank'} {', '.join(map(str, others))}"
+    failure = failures[0]
+    return RankFailed(
+        f"rank {first}'s main returned while {who} of {size} {'were' if several else 'was'} still "
+        f"training, and Horovod ends for all ranks when one leaves. Every rank has to do the same "
+        "number of steps and call the same collectives: see shard.steps and equal_steps of "
+        f"sparkdl.data. Rank {failure.rank} on {failure.host} got: {failure.summary}\n\n"
+        f"{failure.traceback}",
+        rank=failure.rank,
+        traceback=failure.traceback,
+    )
 
 
 def how_it_ended(status: int | None) -> str:

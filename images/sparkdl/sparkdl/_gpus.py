@@ -25,8 +25,8 @@ _NOBODY = ("none", "void")
 class _Failed(Exception):  # noqa: N818
     """NVML returned an error code."""
 
-    def __init__(self, call: str, code: int) -> None:
-        super().__init__(f"{call} returned {code}")
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
         self.code = code
 
 
@@ -190,4 +190,4 @@ def _uuid(library: Any, handle: Any) -> str:
 def _call(library: Any, call: str, *words: Any) -> None:
     code = getattr(library, call)(*words)
     if code:
-        raise _Failed(call, code)
+        raise _Failed(f"{call} returned {code}", code)

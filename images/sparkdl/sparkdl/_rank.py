@@ -34,6 +34,7 @@ def environment(
     stall_timeout: float | None = None,
 ) -> dict[str, str]:
     """Return everything ``hvd.init()`` has to find in the environment of this rank."""
+    # NCCL takes a name for the beginning of one, so that eth1 is eth10 too: "=" makes it exact.
     variables = {
         **placement.environment(),
         "HOROVOD_CONTROLLER": "gloo",
@@ -42,7 +43,7 @@ def environment(
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
         "HOROVOD_GLOO_IFACE": interface,
         "HOROVOD_GLOO_TIMEOUT_SECONDS": given.get("HOROVOD_GLOO_TIMEOUT_SECONDS", _GLOO_SECONDS),
-        "NCCL_SOCKET_IFNAME": given.get("NCCL_SOCKET_IFNAME", interface),
+        "NCCL_SOCKET_IFNAME": given.get("NCCL_SOCKET_IFNAME", f"={interface}"),
     }
     if stall_timeout is not None:
         variables["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = str(max(1, round(stall_timeout)))

@@ -19,9 +19,13 @@ def address(host: str, port: int, token: str) -> str:
 
 
 class KeyStore:
-    """The values that ranks leave for each other."""
+    """The values that ranks leave for each other.
+
+    ``asked`` is whether any rank has come for one: ``hvd.init()`` does, and nothing else.
+    """
 
     def __init__(self, token: str) -> None:
+        self.asked = False
         self._token = token.encode()
         self._values: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -36,6 +40,7 @@ class KeyStore:
             pass
         else:
             if length <= _MAX_BODY and self._allowed(path):
+                self.asked = True
                 key = path.split("/", 2)[2]
                 status, body = self._do(method, key, _read_body(connection, rest, length))
         connection.sendall(

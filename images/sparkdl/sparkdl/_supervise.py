@@ -17,6 +17,7 @@ from sparkdl._errors import (
     first_cause,
     how_it_ended,
     lost,
+    returned_early,
 )
 from sparkdl._logs import RunLogs
 from sparkdl._options import RunOptions
@@ -29,6 +30,8 @@ _CAUSE_SECONDS = 3.0
 _END_SECONDS = 10.0
 _WAITING_SECONDS = 3.0
 _VERDICT_SECONDS = 1.0
+# Reading data before hvd.init() may take a while; a training takes longer.
+_ALONE_SECONDS = 180.0
 
 
 class Launcher(Protocol):
@@ -130,12 +133,12 @@ class _Attempt:
             self.control = control
             self.failures: list[Failure] = []
             self.blame_after: float | None = None
-            self.placed = False
+            self.placed, self.placed_at = False, None
             self.began = self.looked = time.monotonic()
             self.first_join: float | None = None
             self.launched: float | None = None
             self.verdict: tuple[float, RankLost] | None = None
-            self.said_waiting = False
+            self.said_waiting = self.said_alone = False
             launcher.start(control.invitation, self.np)
             lost = False
             try:
@@ -163,10 +166,21 @@ class _Attempt:
             busy = self.logs.show()
             result = self.launcher.result() if self._all_over() else None
             if result is not None:
+                self._warn_of_ranks_alone()
                 return result
             if not self._all_over():
                 self._spark_ended()
             self._check_time()
+
+    def _warn_of_ranks_alone(self, so_far: str = "") -> None:
+        """Say so when ranks have not joined each other: each then trains by itself."""
+        if self.np > 1 and not self.control.initialised and not self.said_alone:
+            self.said_alone = True
+            self.logs.tell(
+                f"WARNING: main has not called hvd.init() on any rank{so_far}. The {self.np} ranks "
+                "do not train together: each runs main by itself, and nothing is averaged. Call "
+                "hvd.init() at the beginning of main and use hvd.DistributedOptimizer."
+            )
 
     def _all_over(self) -> bool:
         members = self.control.members
@@ -208,7 +222,7 @@ class _Attempt:
 
     def _place(self) -> None:
         """Give every task its rank, now that all are there."""
-        self.placed = True
+        self.placed, self.placed_at = True, time.monotonic()
         members = [self.control.members[number] for number in range(self.np)]
         hosts = [one.host for one in members]
         placements = place(hosts)
@@ -266,6 +280,8 @@ class _Attempt:
                 member.channel.heard = now
             return
         self._check_signs_of_life(now)
+        if self.placed_at is not None and now - self.placed_at > _ALONE_SECONDS:
+            self._warn_of_ranks_alone(f" in {_ALONE_SECONDS:g} s")
         if self.blame_after is not None and now > self.blame_after:
             self._blame_the_silent()
         if not self.placed:
@@ -286,6 +302,9 @@ class _Attempt:
 
     def _blame_the_silent(self) -> None:
         """Nobody gave a reason of its own: of those that said nothing one is to blame."""
+        returned = [m.rank for m in self.control.members.values() if m.over and m.over["result"]]
+        if returned:
+            raise returned_early(min(returned), self.failures, self.np)
         reported = {one.rank for one in self.failures}
         quiet = [
             one
