@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 from mlruntime import cli
 from mlruntime.cli import main
-from mlruntime.cli.build import created
-from mlruntime.cli.lock import write_if_changed
 from mlruntime.documents.reading import read_json, read_yaml
 from mlruntime.engine import Engine
 from mlruntime.engine.values import ImageInfo
@@ -25,6 +23,8 @@ from mlruntime.errors import InvalidDefinition, StorageError
 from mlruntime.host import command
 from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
 from mlruntime.locking.staleness import input_digests
+from mlruntime.workflows.build import created
+from mlruntime.workflows.locking import write_if_changed
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden" / "errors"
@@ -434,8 +434,8 @@ def test_source_date_epoch_must_be_seconds(
 
 
 def test_source_date_epoch_is_honoured(root: Path) -> None:
-    assert created(lock(root), {"SOURCE_DATE_EPOCH": "86400"}.get) == "1970-01-02T00:00:00Z"
-    assert created(lock(root), lambda _: None) == "2026-11-20T00:00:00Z"
+    assert created(lock(root), "86400") == "1970-01-02T00:00:00Z"
+    assert created(lock(root), None) == "2026-11-20T00:00:00Z"
 
 
 def test_a_store_that_is_a_file(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from mlruntime.cli import lock as verb
+from mlruntime.cli import host as composition
 from mlruntime.cli import main
 from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import ArtifactNotFound
@@ -114,7 +114,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     world = World()
-    monkeypatch.setattr(verb, "HostRegistries", world)
+    monkeypatch.setattr(composition, "HostRegistries", world)
     monkeypatch.setenv("MLRUNTIME_STORE", str(tmp_path / "store"))
     return world
 

@@ -1,30 +1,20 @@
 """``mlruntime build``."""
 
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mlruntime.build.context import BuildContext
-from mlruntime.build.stage import build as build_image
 from mlruntime.cli.context import Context
-from mlruntime.cli.output import emit, say
-from mlruntime.cli.progress import downloads
+from mlruntime.cli.host import this_host
+from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
-from mlruntime.engine import Engine
-from mlruntime.errors import UsageError
-from mlruntime.image.image import Image, load, refuse_output, remember_manifest, write_layout
+from mlruntime.image.image import Image, refuse_output, write_layout
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import Artifact, Lock
-from mlruntime.store.store import Store
+from mlruntime.lock.model import Lock
+from mlruntime.workflows.build import build_locked, reference
 from mlruntime.workflows.inputs import fresh_lock
-from mlruntime.workflows.planning import planned_image
-from mlruntime.workflows.stores import fetcher, store_root
 
 
 def register(app: typer.Typer) -> None:
@@ -47,61 +37,22 @@ def build(
     context: Context = ctx.obj
     if output is not None:
         refuse_output(output)
-    definitions = Definitions(context.root)
+    definitions, host = Definitions(context.root), this_host(context)
     lock = fresh_lock(definitions, runtime)
-    planned = planned_image(definitions, lock, variant)
-    store = Store(store_root())
-    shop = BuildContext(
-        store=store,
-        fetch=partial(fetched, store, context.ca_bundle),
-        engine=cache(Engine.connect),
-        say=say,
-        images=definitions.image_files(),
+    built = build_locked(
+        definitions,
+        lock,
+        variant,
+        host,
+        reference=reference(runtime, variant),
+        into_engine=load_,
     )
-    sent: int | None = None
-    try:
-        image = build_image(
-            planned, lock, shop, reference=reference(runtime, variant), created=created(lock)
-        )
-        if load_:
-            say("loading the image into the engine")
-            sent = load(image, store, shop.engine())
-            remember_manifest(image, store)
-    finally:
-        shop.clear()
     if output is not None:
-        write_layout(image, store, output)
-    result = summary(planned, lock, image, time.monotonic() - started)
-    if sent is not None:
-        result["sent"] = sent
-    emit(result, _text(result, image), as_json)
-
-
-def fetched(
-    store: Store, ca_bundle: Path | None, artifacts: Iterable[Artifact]
-) -> Mapping[str, Path]:
-    """Bring artifacts into the store from this host's registries; return files by sha256."""
-    with downloads(say) as progress:
-        return fetcher(store, ca_bundle).fetch_all(artifacts, progress)
-
-
-def reference(runtime: str, variant: str) -> str:
-    """Return the name an image has in the engine."""
-    return f"mlruntime/{runtime}:{variant}"
-
-
-def created(lock: Lock, environ: Callable[[str], str | None] = os.environ.get) -> str:
-    """Return the image's time of creation: ``SOURCE_DATE_EPOCH``, else the lock's snapshot."""
-    epoch = environ("SOURCE_DATE_EPOCH")
-    if epoch is None:
-        return lock.snapshot
-    try:
-        moment = datetime.fromtimestamp(int(epoch), UTC)
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(
-            f"SOURCE_DATE_EPOCH is {epoch!r}", why="it must be a number of seconds since 1970"
-        ) from None
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        write_layout(built.image, host.store, output)
+    result = summary(built.plan, lock, built.image, time.monotonic() - started)
+    if built.sent is not None:
+        result["sent"] = built.sent
+    emit(result, _text(result, built.image), as_json)
 
 
 def summary(planned: Plan, lock: Lock, image: Image, seconds: float) -> dict[str, Any]:

@@ -1,22 +1,15 @@
 """``mlruntime diff``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlruntime.build.stage import cached_layer
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit
-from mlruntime.definitions.files import Definitions, read_text
-from mlruntime.errors import CommandFailed, InvalidLock, UsageError
-from mlruntime.host.command import require, run
-from mlruntime.image.difference import Named, Side, difference, parse_named
+from mlruntime.definitions.files import Definitions
 from mlruntime.image.difference_tables import difference_json, difference_markdown, difference_text
-from mlruntime.lock.model import Lock, parse_lock
 from mlruntime.store.store import Store
-from mlruntime.workflows.inputs import read_lock
-from mlruntime.workflows.planning import planned_image
+from mlruntime.workflows.difference import compare
 from mlruntime.workflows.stores import store_root
 
 
@@ -37,43 +30,6 @@ def diff(
 ) -> None:
     """Show what changes from one image to another: versions, packages, layers, bytes to pull."""
     context: Context = ctx.obj
-    definitions, store = Definitions(context.root), Store(store_root())
-    found = difference(*(_side(definitions, store, parse_named(text)) for text in (a, b)))
+    found = compare(Definitions(context.root), Store(store_root()), a, b)
     text = difference_markdown(found) if as_markdown else difference_text(found)
     emit(difference_json(found), text, as_json)
-
-
-def _side(definitions: Definitions, store: Store, named: Named) -> Side:
-    lock = _lock(definitions, named)
-    lock.variant(named.variant)
-    plan = planned_image(definitions, lock, named.variant)
-    blobs = {layer.key: blob for layer in plan.layers if (blob := cached_layer(store, layer))}
-    return Side(name=named.text, lock=lock, plan=plan, blobs=blobs)
-
-
-def _lock(definitions: Definitions, named: Named) -> Lock:
-    path = Path(named.what)
-    if named.revision is None and path.is_file():
-        return parse_lock(read_text(path, named.what, InvalidLock), file=named.what)
-    if named.revision is None and (path.suffix == ".json" or len(path.parts) > 1):
-        raise UsageError(f"there is no lock file {named.what}")
-    if named.revision is not None:
-        return _of_revision(definitions, named)
-    return read_lock(definitions, named.what)
-
-
-def _of_revision(definitions: Definitions, named: Named) -> Lock:
-    """Read the lock that a runtime had in a revision of the definitions' git repository.
-
-    Its layers are those that the present ``images/`` would give it.
-    """
-    require("git", hint="install git, or name a lock file")
-    file = f"runtimes/{named.what}/lock.json"
-    words = ["git", "-C", str(definitions.root), "show", f"{named.revision}:./{file}"]
-    try:
-        text = run(words)
-    except CommandFailed as error:
-        raise UsageError(
-            f"git has no {file} in revision {named.revision!r}", why=error.why
-        ) from None
-    return parse_lock(text, file=f"{named.revision}:{file}")

@@ -1,17 +1,15 @@
 """``mlruntime matrix explore``: what was asked for, the stages on this host, what is shown."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 
-from mlruntime.cli.build import created, fetched
 from mlruntime.cli.context import Context
+from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit, say
 from mlruntime.cli.validate import Progress
 from mlruntime.definitions.files import Definitions, read_text
@@ -20,23 +18,19 @@ from mlruntime.documents.tables import (
     Table,
     plain,
 )
-from mlruntime.engine import Engine
 from mlruntime.errors import UsageError
 from mlruntime.explore.combinations import Combinations, parse_combinations, parse_settings
 from mlruntime.explore.publishing import write_evidence
 from mlruntime.explore.record import LEVELS, Record
-from mlruntime.explore.stages import Host, HostStages, Trial, without_rules
+from mlruntime.explore.stages import HostStages, Trial, without_rules
 from mlruntime.explore.state import StateFolder
 from mlruntime.explore.sweep import Limits, Outcome, Say, Sweep
-from mlruntime.fetch.web import Web
-from mlruntime.locking.registries import HostRegistries
 from mlruntime.matrix.model import Matrix
-from mlruntime.store.store import Store
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
 from mlruntime.validation.session import IMAGE_CHECK
+from mlruntime.workflows.host import Host
 from mlruntime.workflows.inputs import read_matrix, read_runtime
-from mlruntime.workflows.stores import host_sources, store_root
 
 INCOMPLETE: Final = 8
 
@@ -68,9 +62,9 @@ def run(context: Context, wishes: Wishes) -> None:
     definitions = Definitions(context.root)
     matrix = read_matrix(definitions)
     space = read_combinations(wishes, matrix)
-    store = Store(store_root())
-    state = StateFolder(wishes.state or store.root / "explore" / wishes.runtime)
-    with host_stages(context, matrix, space, store, wishes) as stages:
+    host = this_host(context)
+    state = StateFolder(wishes.state or host.store.root / "explore" / wishes.runtime)
+    with host_stages(context, matrix, space, host, wishes) as stages:
         sweep = Sweep(
             space.combinations,
             state,
@@ -107,31 +101,19 @@ def read_combinations(wishes: Wishes, matrix: Matrix) -> Combinations:
 
 @contextmanager
 def host_stages(
-    context: Context, matrix: Matrix, space: Combinations, store: Store, wishes: Wishes
+    context: Context, matrix: Matrix, space: Combinations, host: Host, wishes: Wishes
 ) -> Iterator[HostStages]:
     """Yield the stages on this host; the engine and the registries are reached when needed."""
     definitions = Definitions(context.root)
-    sources = host_sources(context.ca_bundle)
-    with store.scratch() as scratch, Web(sources) as web:
-
-        def registries() -> HostRegistries:
-            return HostRegistries(
-                sources=sources, web=web, store=store, scratch=scratch, environ=os.environ
-            )
-
+    with host.registries() as registries:
         stages = HostStages(
             definitions=definitions,
             matrix=without_rules(matrix, wishes.ignored),
             base=read_runtime(definitions, wishes.runtime, matrix).with_settings(space.asked),
             trial=wishes.trial,
-            host=Host(
-                store=store,
-                fetch=partial(fetched, store, context.ca_bundle),
-                registries=registries,
-                engine=cache(Engine.connect),
-                created=created,
-                observer=observer,
-            ),
+            host=host,
+            registries=registries,
+            observer=observer,
         )
         try:
             yield stages

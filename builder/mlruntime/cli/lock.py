@@ -1,26 +1,19 @@
 """``mlruntime lock``."""
 
-import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mlruntime.cli.context import Context
-from mlruntime.cli.output import emit, say
+from mlruntime.cli.host import this_host
+from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
-from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.fetch.web import Web
 from mlruntime.lock.model import Artifact, Lock
-from mlruntime.locking.assembly import assemble
-from mlruntime.locking.registries import HostRegistries
-from mlruntime.locking.request import LockRequest, ask
-from mlruntime.locking.staleness import input_digests, stale_artifacts, stale_inputs, stale_versions
-from mlruntime.resolve.resolution import resolve
-from mlruntime.store.store import Store, full_disk, write_whole
-from mlruntime.workflows.inputs import read_lock, read_matrix, read_runtime
-from mlruntime.workflows.stores import host_sources, store_root
+from mlruntime.locking.request import LockRequest
+from mlruntime.workflows.host import Host
+from mlruntime.workflows.inputs import read_lock
+from mlruntime.workflows.locking import lock_request, make_lock, stale, write_if_changed
 
 
 def register(app: typer.Typer) -> None:
@@ -50,78 +43,35 @@ def lock(
     context: Context = ctx.obj
     definitions = Definitions(context.root)
     path = definitions.lock_path(runtime)
-    asked = asked_for(definitions, runtime)
+    request, host = lock_request(definitions, runtime), this_host(context)
     if check:
-        _check(context, definitions, runtime, asked, registry=registry, as_json=as_json)
+        _check(definitions, request, host if registry else None, as_json=as_json)
         return
     if registry:
         raise UsageError("--registry goes with --check")
-    made = _made(context, definitions, asked, tuple(omit_unavailable or ()))
+    made = make_lock(definitions, request, host, tuple(omit_unavailable or ()))
     written = write_if_changed(path, made.to_json())
     result = summary(made) | {"file": definitions.shown(path), "written": written}
     emit(result, _text(result), as_json)
 
 
-def asked_for(definitions: Definitions, runtime: str) -> LockRequest:
-    """Resolve a runtime and return what has to be locked for it."""
-    matrix = read_matrix(definitions)
-    definition = read_runtime(definitions, runtime, matrix)
-    return ask(matrix, definition, resolve(matrix, definition.request))
-
-
-def _made(
-    context: Context, definitions: Definitions, asked: LockRequest, omit: tuple[str, ...]
-) -> Lock:
-    store, sources = Store(store_root()), host_sources(context.ca_bundle)
-    with store.scratch() as scratch, Web(sources) as web:
-        return assemble(
-            asked,
-            inputs=input_digests(definitions.root, asked.runtime),
-            recipes=load_recipes(definitions.root / "images"),
-            registries=HostRegistries(
-                sources=sources, web=web, store=store, scratch=scratch, environ=os.environ
-            ),
-            omit=omit,
-            say=say,
-        )
-
-
 def _check(
-    context: Context,
-    definitions: Definitions,
-    runtime: str,
-    asked: LockRequest,
-    *,
-    registry: bool,
-    as_json: bool,
+    definitions: Definitions, request: LockRequest, host: Host | None, *, as_json: bool
 ) -> None:
+    runtime = request.runtime
     shown = definitions.shown(definitions.lock_path(runtime))
     locked = read_lock(definitions, runtime)
-    stale = stale_inputs(locked, input_digests(definitions.root, runtime))
-    stale += stale_versions(locked, asked.present)
-    if registry:
-        fresh = _made(context, definitions, asked, tuple(o.component for o in locked.omitted))
-        stale += stale_artifacts(locked, fresh)
-    result = {"runtime": runtime, "file": shown, "digest": locked.digest, "stale": list(stale)}
-    if as_json or not stale:
+    why = stale(definitions, locked, request, host)
+    result = {"runtime": runtime, "file": shown, "digest": locked.digest, "stale": list(why)}
+    if as_json or not why:
         emit(result, f"{shown} is up to date", as_json)
-    if stale:
+    if why:
         raise InvalidLock(
             "the lock is stale",
             where=shown,
-            why="; ".join(stale),
+            why="; ".join(why),
             hint=f"write it anew with `mlruntime lock {runtime}`",
         )
-
-
-def write_if_changed(path: Path, text: str) -> bool:
-    """Replace a file in one step, unless it already holds ``text``; return whether it changed."""
-    instead = "lock in a folder of yours, with --root"
-    with full_disk(path.parent, instead=instead):
-        if path.is_file() and path.read_bytes() == text.encode():
-            return False
-    write_whole(path, text, instead=instead)
-    return True
 
 
 def summary(lock: Lock) -> dict[str, Any]:

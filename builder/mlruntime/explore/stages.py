@@ -1,40 +1,35 @@
 """The stages of a sweep as they run on this host: what the verbs do, for one combination."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Final
 
 from packaging.specifiers import SpecifierSet
 
-from mlruntime.build.context import BuildContext
-from mlruntime.build.stage import build
 from mlruntime.definitions.files import Definitions
 from mlruntime.definitions.runtime import RuntimeDefinition
 from mlruntime.documents.reading import canonical_json, did_you_mean
 from mlruntime.ecosystems.native.inputs import load_recipes
-from mlruntime.engine import Engine
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.explore.combinations import Combination
 from mlruntime.explore.sweep import Built, Resolved, Say
-from mlruntime.image.image import load, remember_manifest
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
 from mlruntime.locking.assembly import Archive, assemble
 from mlruntime.locking.registries import HostRegistries
 from mlruntime.locking.request import LockRequest, ask
 from mlruntime.locking.staleness import input_digests
 from mlruntime.matrix.model import Matrix
 from mlruntime.resolve.resolution import resolve
-from mlruntime.store.store import Store
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.report import Report
 from mlruntime.validation.runner import Observer
 from mlruntime.validation.session import Subject, planned, validate
+from mlruntime.workflows.build import build_locked
+from mlruntime.workflows.host import Host
 from mlruntime.workflows.inputs import libraries
-from mlruntime.workflows.planning import planned_image
 
 _REFERENCE: Final = "mlruntime/explore"
 _TAG: Final = 128  # the longest tag an image can have (OCI distribution specification)
@@ -53,21 +48,6 @@ class Trial:
     only: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Host:
-    """What the stages need of this host; ``registries`` and ``engine`` are called when needed.
-
-    ``observer`` gets the number of checks and where to say how they go.
-    """
-
-    store: Store
-    fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
-    registries: Callable[[], HostRegistries]
-    engine: Callable[[], Engine]
-    created: Callable[[Lock], str]
-    observer: Callable[[int, Say], Observer]
-
-
 class SharedRegistries:
     """Registries that read each Debian release once: combinations then share their system."""
 
@@ -83,13 +63,18 @@ class SharedRegistries:
 
 @dataclass(kw_only=True)
 class HostStages:
-    """The stages of one sweep; ``loaded`` are the images that it has put into the engine."""
+    """The stages of one sweep; ``loaded`` are the images that it has put into the engine.
+
+    ``observer`` gets the number of checks and where to say how they go.
+    """
 
     definitions: Definitions
     matrix: Matrix
     base: RuntimeDefinition
     trial: Trial
     host: Host
+    registries: HostRegistries
+    observer: Callable[[int, Say], Observer]
     loaded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,7 +94,7 @@ class HostStages:
 
     @cached_property
     def _registries(self) -> SharedRegistries:
-        return SharedRegistries(self.host.registries())
+        return SharedRegistries(self.registries)
 
     def _asked(self, combination: Combination) -> LockRequest:
         definition = replace(
@@ -156,23 +141,17 @@ class HostStages:
 
     def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> Built:
         """Compose the image from the store, and load it."""
-        host = self.host
-        shop = BuildContext(
-            store=host.store,
-            fetch=host.fetch,
-            engine=host.engine,
-            say=say,
-            images=self.definitions.image_files(),
+        reference = f"{_REFERENCE}:{combination.name[:_TAG]}"
+        built = build_locked(
+            self.definitions,
+            lock,
+            self.trial.variant,
+            replace(self.host, say=say),
+            reference=reference,
+            into_engine=True,
             record=log,
         )
-        reference = f"{_REFERENCE}:{combination.name[:_TAG]}"
-        plan = planned_image(self.definitions, lock, self.trial.variant)
-        try:
-            image = build(plan, lock, shop, reference=reference, created=host.created(lock))
-            load(image, host.store, host.engine())
-            remember_manifest(image, host.store)
-        finally:
-            shop.clear()
+        image = built.image
         self.loaded.append(reference)
         return Built(image=image.config.digest, digest=image.manifest.digest)
 
@@ -194,7 +173,7 @@ class HostStages:
             CHECKS,
             only=trial.only,
             say=say,
-            observer=self.host.observer(total, say),
+            observer=self.observer(total, say),
         )
 
     def discard(self, combination: Combination) -> None:

@@ -1,0 +1,44 @@
+"""This machine as the verbs use it: its settings, its engine, and progress shown to people."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from mlruntime.cli.context import Context
+from mlruntime.cli.output import say
+from mlruntime.cli.progress import downloads
+from mlruntime.engine import Engine
+from mlruntime.fetch.web import Web
+from mlruntime.lock.model import Artifact
+from mlruntime.locking.registries import HostRegistries
+from mlruntime.store.store import Store
+from mlruntime.workflows.host import Host
+from mlruntime.workflows.stores import fetcher, host_sources, store_root
+
+
+def this_host(context: Context) -> Host:
+    """Return this machine; nothing is read or connected to before it is needed."""
+    store = Store(store_root())
+
+    def fetch(artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
+        with downloads(say) as progress:
+            return fetcher(store, context.ca_bundle).fetch_all(artifacts, progress)
+
+    @contextmanager
+    def registries() -> Iterator[HostRegistries]:
+        sources = host_sources(context.ca_bundle)
+        with store.scratch() as scratch, Web(sources) as web:
+            yield HostRegistries(
+                sources=sources, web=web, store=store, scratch=scratch, environ=os.environ
+            )
+
+    return Host(
+        store=store,
+        fetch=fetch,
+        registries=registries,
+        engine=cache(Engine.connect),
+        say=say,
+        epoch=os.environ.get("SOURCE_DATE_EPOCH"),
+    )

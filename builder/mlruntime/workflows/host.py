@@ -1,0 +1,30 @@
+"""What a workflow needs of this machine. Made once per run; each part is reached when needed."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlruntime.engine import Engine
+from mlruntime.lock.model import Artifact
+from mlruntime.locking.registries import HostRegistries
+from mlruntime.store.store import Store
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """This machine, as the workflows see it.
+
+    ``fetch`` brings artifacts into the store and returns their files by sha256. ``registries``
+    opens the ecosystems for one run, ``engine`` connects to the container engine; neither is
+    called before it is needed. ``epoch`` is the value of ``SOURCE_DATE_EPOCH``.
+    """
+
+    store: Store
+    fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
+    registries: Callable[[], AbstractContextManager[HostRegistries]]
+    engine: Callable[[], Engine]
+    say: Say
+    epoch: str | None = None

@@ -1,0 +1,59 @@
+"""From a runtime's definition to its lock, and whether a lock is still the right one."""
+
+from pathlib import Path
+
+from mlruntime.definitions.files import Definitions
+from mlruntime.ecosystems.native.inputs import load_recipes
+from mlruntime.lock.model import Lock
+from mlruntime.locking.assembly import assemble
+from mlruntime.locking.request import LockRequest, ask
+from mlruntime.locking.staleness import input_digests, stale_artifacts, stale_inputs, stale_versions
+from mlruntime.resolve.resolution import resolve
+from mlruntime.store.store import full_disk, write_whole
+from mlruntime.workflows.host import Host
+from mlruntime.workflows.inputs import read_matrix, read_runtime
+
+_INSTEAD = "lock in a folder of yours, with --root"
+
+
+def lock_request(definitions: Definitions, runtime: str) -> LockRequest:
+    """Resolve a runtime and return what has to be locked for it."""
+    matrix = read_matrix(definitions)
+    definition = read_runtime(definitions, runtime, matrix)
+    return ask(matrix, definition, resolve(matrix, definition.request))
+
+
+def make_lock(
+    definitions: Definitions, request: LockRequest, host: Host, omit: tuple[str, ...] = ()
+) -> Lock:
+    """Ask the registries; components in ``omit`` may be left out if a registry lacks them."""
+    with host.registries() as registries:
+        return assemble(
+            request,
+            inputs=input_digests(definitions.root, request.runtime),
+            recipes=load_recipes(definitions.root / "images"),
+            registries=registries,
+            omit=omit,
+            say=host.say,
+        )
+
+
+def stale(
+    definitions: Definitions, lock: Lock, request: LockRequest, host: Host | None = None
+) -> tuple[str, ...]:
+    """Return a sentence for each reason why the lock is stale; with a host, ask registries too."""
+    found = stale_inputs(lock, input_digests(definitions.root, request.runtime))
+    found += stale_versions(lock, request.present)
+    if host is not None:
+        omit = tuple(omission.component for omission in lock.omitted)
+        found += stale_artifacts(lock, make_lock(definitions, request, host, omit))
+    return found
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Replace a file in one step, unless it already holds ``text``; return whether it changed."""
+    with full_disk(path.parent, instead=_INSTEAD):
+        if path.is_file() and path.read_bytes() == text.encode():
+            return False
+    write_whole(path, text, instead=_INSTEAD)
+    return True
