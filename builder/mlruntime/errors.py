@@ -8,7 +8,7 @@ prints one of these or exits; everything else raises or lets pass.
 class MlruntimeError(Exception):
     """Something a user, a file, a host or a registry caused.
 
-    ``what`` went wrong, ``where`` it was found (``matrix.yaml: edges[12].requires``),
+    ``what`` went wrong, ``where`` it was found (``matrix.yaml: rules[12].requires``),
     ``why`` (the cause in one sentence) and ``hint`` (what to try); all but ``what`` optional.
     """
 

@@ -42,7 +42,7 @@ def measure() -> Figures:
     return Figures(
         name="resolve",
         note=f"The whole matrix: {len(matrix.components)} components, {releases} releases,"
-        f" {len(matrix.edges)} edges.",
+        f" {len(matrix.rules)} rules.",
         rows=tuple(rows),
     )
 

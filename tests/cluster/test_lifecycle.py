@@ -111,7 +111,7 @@ LOCK = Lock(
     components=(),
     omitted=(),
     os=(),
-    toolchain=(),
+    build_depends=(),
     python=(),
     jars=(),
     variants=(Variant(name="cpu", python=(), native=()),),

@@ -140,7 +140,7 @@ def test_every_locked_package_is_listed_and_recorded(engine: Engine, line: Runti
         "print(len(found), missing)\nE",
     )
     own = line.lock.variant("cpu")
-    packages = len(line.lock.python) + len(own.python) + len(own.native) + len(own.stand_ins)
+    packages = len(line.lock.python) + len(own.python) + len(own.native) + len(own.dummy_packages)
     assert said == f"{packages + 1} []"  # and sparkdl
 
 

@@ -45,7 +45,7 @@ class Facts:
                 for name, releases in self.releases.items()
             },
             "preference": list(self.releases),
-            "edges": [
+            "rules": [
                 {
                     "id": f"rule-{index}",
                     "says": f"rule {index}",

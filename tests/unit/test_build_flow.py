@@ -71,7 +71,7 @@ LOCK = Lock(
     components=(("python", "3.11"),),
     omitted=(),
     os=(),
-    toolchain=(),
+    build_depends=(),
     python=(),
     jars=(ARTIFACT,),
     variants=(Variant(name="cpu", python=(), native=()),),

@@ -43,7 +43,7 @@ components:
     releases: ["3.5.8"]
     artifacts: [{origin: pypi, name: pyspark}]
 preference: [spark, python, debian]
-edges:
+rules:
   - id: spark-python
     says: Spark needs a new Python
     when: {spark: "==3.5.*"}
@@ -112,12 +112,12 @@ def lock(root: Path) -> Lock:
         version="1",
         python="3.11",
         sdist=artifact("sdist", "toy", "1"),
-        against=(),
+        link_against=(),
         requirements=(),
         environment=(),
         patches=(),
         base="sha256:1",
-        toolchain="sha256:1",
+        build_depends="sha256:1",
     )
     return Lock(
         runtime="0.1-ml",
@@ -126,7 +126,7 @@ def lock(root: Path) -> Lock:
         components=(("debian", "12"), ("python", "3.11"), ("spark", "3.5.8")),
         omitted=(),
         os=(),
-        toolchain=(),
+        build_depends=(),
         python=(artifact("wheel", "pyspark", "3.5.8"),),
         jars=(),
         variants=(Variant(name="cpu", python=(), native=(native,)),),
@@ -183,20 +183,21 @@ CASES = {
     "matrix": [
         Bad("not YAML", 4, CHECK, swap(Y, "[spark, python", "[spark, [python")),
         Bad("a tab", 4, CHECK, swap(Y, "  debian", "\tdebian")),
-        Bad("a key twice", 4, CHECK, swap(Y, "preference:", "edges: []\npreference:")),
+        Bad("a key twice", 4, CHECK, swap(Y, "preference:", "rules: []\npreference:")),
         Bad("a list as a key", 4, CHECK, swap(Y, "preference:", "[a, b]: c\npreference:")),
         Bad("a control character", 4, CHECK, swap(Y, "Spark needs", "Spark \x01 needs")),
         Bad("not UTF-8", 4, CHECK, whole(Y, LATIN)),
         Bad("empty", 4, CHECK, whole(Y, b"")),
         Bad("a list", 4, CHECK, whole(Y, b"- a\n")),
         Bad("an unknown key at the top", 4, CHECK, swap(Y, "preference", "preferences")),
-        Bad("an unknown key of an edge", 4, CHECK, swap(Y, "evidence", "evidenc")),
+        Bad("a key of before", 4, CHECK, swap(Y, "rules:", "edges:")),
+        Bad("an unknown key of a rule", 4, CHECK, swap(Y, "evidence", "evidenc")),
         Bad("a key unlike any other", 4, CHECK, swap(Y, "says:", "zzz:")),
         Bad("a list for text", 4, CHECK, swap(Y, "title: Spark", "title: [Spark]")),
         Bad("a number for text", 4, CHECK, swap(Y, '["12"]', "[12]")),
         Bad("an unknown component", 4, CHECK, swap(Y, "{python: ", "{pyton: ")),
         Bad("not a specifier", 4, CHECK, swap(Y, ">=3.11", "at least 3.11")),
-        Bad("an edge without a source", 4, CHECK, swap(Y, SOURCE, "")),
+        Bad("a rule without a source", 4, CHECK, swap(Y, SOURCE, "")),
         Bad("unusable everywhere", 4, CHECK, swap(Y, ">=3.11", ">=3.12")),
     ],
     "runtime": [
@@ -239,9 +240,10 @@ CASES = {
         Bad("not UTF-8", 4, BUILD, whole(C, LATIN)),
         Bad("a directory", 4, BUILD, folder(C)),
         Bad("a conflict of a merge", 4, BUILD, swap(C, ' "runtime"', '<<<<<<< HEAD\n "runtime"')),
-        Bad("a key twice", 4, BUILD, swap(C, ' "runtime"', ' "format": 1,\n "runtime"')),
+        Bad("a key twice", 4, BUILD, swap(C, ' "runtime"', ' "format": 2,\n "runtime"')),
         Bad("an unknown key", 4, BUILD, swap(C, '"jars"', '"jar"')),
-        Bad("another format", 4, BUILD, swap(C, '"format": 1', '"format": 99')),
+        Bad("another format", 4, BUILD, swap(C, '"format": 2', '"format": 99')),
+        Bad("an old format", 4, BUILD, swap(C, '"format": 2', '"format": 1')),
         Bad("a number for text", 4, BUILD, swap(C, '"version": "3.5.8"', '"version": 3.5')),
         Bad("a hash by hand", 4, BUILD, swap(C, "00007", "0007")),
         Bad("a file name by hand", 4, BUILD, swap(C, "pyspark.wheel", "../pyspark.wheel")),

@@ -33,7 +33,7 @@ def edit(path: Path, old: str, new: str) -> None:
 def test_check_says_that_ours_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "matrix", "check")
     assert (code, err) == (0, "")
-    assert out.endswith("edges: sound\n")
+    assert out.endswith("rules: sound\n")
     code, out, _ = run(capsys, "matrix", "check", "--json")
     assert code == 0
     assert json.loads(out)["ok"] is True
@@ -47,7 +47,7 @@ def test_check_refuses_an_edge_that_makes_a_release_unusable(
     code, out, err = run(capsys, "matrix", "check", root=own)
     assert (code, out) == (4, "")
     assert "no combination has tensorflow 2.15.1, 2.15.0.post1, 2.15.0, 2.14.1, 2.14.0" in err
-    assert "matrix.yaml: edges[" in err and "].requires.keras: no combination" in err
+    assert "matrix.yaml: rules[" in err and "].requires.keras: no combination" in err
     code, out, _ = run(capsys, "matrix", "check", "--json", root=own)
     assert code == 4
     assert json.loads(out)["problems"][0]["where"].endswith(".requires.keras")
@@ -57,7 +57,7 @@ def test_check_refuses_a_misspelt_key(capsys: pytest.CaptureFixture[str], own: P
     edit(own / "matrix.yaml", "evidence: documented", "evidenc: documented")
     code, out, err = run(capsys, "matrix", "check", root=own)
     assert (code, out) == (4, "")
-    assert "matrix.yaml: edges[0].evidenc: unknown key 'evidenc'" in err
+    assert "matrix.yaml: rules[0].evidenc: unknown key 'evidenc'" in err
     assert "did you mean 'evidence'?" in err
 
 
@@ -92,7 +92,7 @@ def test_no_solution_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
     assert "https://github.com/horovod/horovod/issues/4290" in err
     code, out, err = run(capsys, "resolve", "6.0-ml", "--set", "tensorflow==2.16.2", "--json")
     assert code == 3
-    assert json.loads(out)["conflict"]["edges"][0]["id"] == "horovod-tensorflow"
+    assert json.loads(out)["conflict"]["rules"][0]["id"] == "horovod-tensorflow"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def newer() -> Lock:
             Variant(
                 name="cpu",
                 python=(artifact("wheel", "tensorflow-cpu", "2"),),
-                native=(replace(native("horovod"), toolchain="sha256:3"),),
+                native=(replace(native("horovod"), build_depends="sha256:3"),),
             ),
         ),
     )

@@ -56,11 +56,11 @@ def test_a_boolean_is_not_a_number() -> None:
 
 
 def test_the_path_goes_through_lists_and_mappings() -> None:
-    place = read_yaml("edges:\n- requires:\n    a: ['', x]\n", file="f")
-    first = next(place.get("edges").each())
+    place = read_yaml("rules:\n- requires:\n    a: ['', x]\n", file="f")
+    first = next(place.get("rules").each())
     with pytest.raises(InvalidDefinition) as failure:
         first.get("requires").get("a").texts()
-    assert failure.value.where == "f: edges[0].requires.a[0]"
+    assert failure.value.where == "f: rules[0].requires.a[0]"
 
 
 def test_unknown_and_missing_keys() -> None:

@@ -46,7 +46,7 @@ components:
   horovod: {title: Horovod, summary: x, releases: ["0.28.0", "0.28.1", "0.28.1+mlr.1"]}
   spark: {title: Spark, summary: x, releases: ["3.5.9", "4.0.1"]}
 preference: [spark, tensorflow, horovod]
-edges:
+rules:
   - id: horovod-tensorflow
     says: Horovod as published ends with TensorFlow 2.15.
     when: {horovod: "==0.28.0"}
@@ -410,14 +410,14 @@ def tried(
     )
 
 
-def edges_after(matrix: Matrix, *records: Record) -> dict[str, tuple[str, str, str]]:
+def rules_after(matrix: Matrix, *records: Record) -> dict[str, tuple[str, str, str]]:
     text = with_findings(MATRIX, findings(matrix, records))
     rules = parse_matrix(text, file="matrix.yaml").rules
     return {rule.id: (rule.evidence, rule.date, rule.source) for rule in rules}
 
 
 def test_an_edge_gets_what_was_proven_for_it(matrix: Matrix) -> None:
-    found = edges_after(
+    found = rules_after(
         matrix,
         tried("2.16.2", "0.28.1+mlr.1", "cluster"),
         tried("2.15.1", "0.28.1", "built"),
@@ -435,7 +435,7 @@ def test_an_edge_gets_what_was_proven_for_it(matrix: Matrix) -> None:
 
 @pytest.mark.parametrize("level", [None, "resolved", "locked"])
 def test_what_was_not_built_proves_nothing(matrix: Matrix, level: str | None) -> None:
-    found = edges_after(matrix, tried("2.16.2", "0.28.1+mlr.1", level))
+    found = rules_after(matrix, tried("2.16.2", "0.28.1+mlr.1", level))
     assert found["horovod-tensorflow-2.16"][0] == "documented"
     assert found["horovod-tensorflow-2.15"][2] == "explored: not yet"
 
@@ -444,11 +444,11 @@ def test_what_was_not_built_proves_nothing(matrix: Matrix, level: str | None) ->
 def test_the_best_counts_then_the_latest(order: list[tuple[str, str]]) -> None:
     matrix = PARSED
     records = [tried("2.16.2", "0.28.1+mlr.1", level, f"2026-11-{day}") for level, day in order]
-    assert edges_after(matrix, *records)["horovod-tensorflow-2.16"][:2] == ("cluster", "2026-11-26")
+    assert rules_after(matrix, *records)["horovod-tensorflow-2.16"][:2] == ("cluster", "2026-11-26")
 
 
 def test_a_combination_whose_rule_was_ignored_says_nothing_about_it(matrix: Matrix) -> None:
-    found = edges_after(matrix, tried("2.16.2", "0.28.0", "cluster"))
+    found = rules_after(matrix, tried("2.16.2", "0.28.0", "cluster"))
     assert found["horovod-tensorflow-2.16"][2] == "explored: not yet"
 
 

@@ -48,12 +48,12 @@ def tiny() -> Lock:
         version="0.28.1",
         python="3.11",
         sdist=artifact("horovod", "sdist", "0.28.1"),
-        against=(tensorflow,),
+        link_against=(tensorflow,),
         requirements=(artifact("cmake", version="3.31.10"),),
         environment=(("HOROVOD_WITH_GLOO", "1"),),
         patches=(("mend.patch", "0" * 64),),
         base=set_digest(system),
-        toolchain=set_digest((*system, artifact("g++", "deb", "4:12.2.0-3"))),
+        build_depends=set_digest((*system, artifact("g++", "deb", "4:12.2.0-3"))),
     )
     return Lock(
         runtime="0.1-ml",
@@ -62,7 +62,7 @@ def tiny() -> Lock:
         components=(("horovod", "0.28.1"), ("tensorflow", "2.15.1")),
         omitted=(Omission(component="graphframes", artifact="maven:g:a:1", why="not there"),),
         os=system,
-        toolchain=(artifact("g++", "deb", "4:12.2.0-3"),),
+        build_depends=(artifact("g++", "deb", "4:12.2.0-3"),),
         python=(artifact("numpy", version="1.26.4"),),
         jars=(artifact("io.graphframes:graphframes-spark3_2.12", "jar", "0.11.0"),),
         variants=(
@@ -70,7 +70,9 @@ def tiny() -> Lock:
                 name="cpu",
                 python=(tensorflow,),
                 native=(wheel,),
-                stand_ins=(DummyPackage(name="tensorflow", version="2.15.1", by="tensorflow-cpu"),),
+                dummy_packages=(
+                    DummyPackage(name="tensorflow", version="2.15.1", by="tensorflow-cpu"),
+                ),
             ),
         ),
     )
@@ -82,10 +84,10 @@ def test_the_golden_file_is_what_is_written_and_reads_back() -> None:
     assert parse_lock(text, file="lock.json") == tiny()
 
 
-def test_a_variant_without_stand_ins_does_not_speak_of_them() -> None:
+def test_a_variant_without_dummy_packages_does_not_speak_of_them() -> None:
     (cpu,) = tiny().variants
-    without = replace(tiny(), variants=(replace(cpu, stand_ins=()),))
-    assert "stand-ins" not in without.to_json()
+    without = replace(tiny(), variants=(replace(cpu, dummy_packages=()),))
+    assert "dummy-packages" not in without.to_json()
     assert parse_lock(without.to_json(), file="lock.json") == without
 
 
@@ -123,14 +125,14 @@ NATIVE = st.builds(
     version=TEXT,
     python=TEXT,
     sdist=ARTIFACTS,
-    against=GROUPS,
+    link_against=GROUPS,
     requirements=GROUPS,
     environment=PAIRS,
     patches=PAIRS,
     base=TEXT,
-    toolchain=TEXT,
+    build_depends=TEXT,
 )
-STAND_INS = st.lists(
+DUMMY_PACKAGES = st.lists(
     st.builds(DummyPackage, name=TEXT, version=TEXT, by=TEXT),
     max_size=2,
     unique_by=lambda s: s.name,
@@ -140,7 +142,7 @@ VARIANTS = st.builds(
     name=TEXT,
     python=GROUPS,
     native=st.lists(NATIVE, max_size=2).map(tuple),
-    stand_ins=STAND_INS,
+    dummy_packages=DUMMY_PACKAGES,
 )
 LOCKS = st.builds(
     Lock,
@@ -152,7 +154,7 @@ LOCKS = st.builds(
         tuple
     ),
     os=GROUPS,
-    toolchain=GROUPS,
+    build_depends=GROUPS,
     python=GROUPS,
     jars=GROUPS,
     variants=st.lists(VARIANTS, max_size=2, unique_by=lambda v: v.name).map(tuple),
@@ -172,13 +174,15 @@ def test_everything_a_build_uses_changes_its_key(wheel: NativeWheel, data: st.Da
     ]
     for name in fields:
         changed = replace(wheel, **{name: getattr(other, name)})
-        same = name in ("sdist", "against", "requirements") and _hashes(changed) == _hashes(wheel)
+        same = name in ("sdist", "link_against", "requirements") and _hashes(changed) == _hashes(
+            wheel
+        )
         reordered = name == "environment" and dict(changed.environment) == dict(wheel.environment)
         assert (changed.key != wheel.key) is not (same or reordered), name
 
 
 def _hashes(wheel: NativeWheel) -> tuple[str, list[str], list[str]]:
-    against = sorted(a.sha256 for a in wheel.against)
+    against = sorted(a.sha256 for a in wheel.link_against)
     return wheel.sdist.sha256, against, sorted(a.sha256 for a in wheel.requirements)
 
 
@@ -205,7 +209,7 @@ def _drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
 NATIVE_AT = ("variants", "cpu", "native", 0)
 MALFORMED: dict[str, Callable[[dict[str, Any]], None]] = {
     "no-format": _drop("format"),
-    "newer-format": _set("format", value=2),
+    "newer-format": _set("format", value=3),
     "format-is-text": _set("format", value="1"),
     "format-is-true": _set("format", value=True),
     "unknown-key": _set("jarz", value=[]),
@@ -222,12 +226,12 @@ MALFORMED: dict[str, Callable[[dict[str, Any]], None]] = {
     "size-is-a-fraction": _set("python", 0, "size", value=1.5),
     "directory-in-a-file-name": _set("jars", 0, "filename", value="../x.jar"),
     "file-name-is-a-directory": _set("jars", 0, "filename", value=".."),
-    "artifact-without-origin": _drop("toolchain", 0, "origin"),
-    "artifact-with-an-address": _set("toolchain", 0, "url", value="x"),
+    "artifact-without-origin": _drop("build-depends", 0, "origin"),
+    "artifact-with-an-address": _set("build-depends", 0, "url", value="x"),
     "omission-without-reason": _drop("omitted", 0, "why"),
     "omission-unknown-key": _set("omitted", 0, "reason", value="x"),
     "variant-unknown-key": _set("variants", "cpu", "wheels", value=[]),
-    "stand-in-for-nobody": _drop("variants", "cpu", "stand-ins", 0, "by"),
+    "dummy-package-for-nobody": _drop("variants", "cpu", "dummy-packages", 0, "by"),
     "native-edited": _set(*NATIVE_AT, "environment", "HOROVOD_WITH_GLOO", value="0"),
     "native-missing-key": _drop(*NATIVE_AT, "base"),
     "native-patch-without-hash": _drop(*NATIVE_AT, "patches", 0, "sha256"),

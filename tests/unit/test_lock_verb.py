@@ -30,7 +30,7 @@ components:
     releases: ["0.11.0"]
     artifacts: [{origin: maven, name: "g:gf-spark{spark.major}"}]
 preference: [spark, graphframes, python, debian]
-edges: []
+rules: []
 """
 RUNTIME = """
 runtime: 0.1-ml

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
-from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, Unpacked
+from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, UnpackedPackage
 from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import (
     ArtifactNotFound,
@@ -187,9 +187,9 @@ ASKED = LockRequest(
 )
 RECIPE = Recipe(
     name="horovod",
-    against=("tensorflow",),
+    link_against=("tensorflow",),
     requirements=("cmake", "setuptools<81", "psutil"),
-    toolchain=("g++",),
+    build_depends=("g++",),
     requires_dist=("psutil",),
     environment=(("A", "1"),),
     patched=(PatchedRelease(version="0.28.1+mlr.1", of="0.28.1", patches=("p",)),),
@@ -213,7 +213,7 @@ def names(artifacts: Iterable[Artifact]) -> list[str]:
 def test_everything_has_its_place(world: World) -> None:
     lock = locked(world)
     assert names(lock.os) == ["apt", "libc6", "python3.11", "tini"]
-    assert names(lock.toolchain) == ["binutils", "g++"]
+    assert names(lock.build_depends) == ["binutils", "g++"]
     assert names(lock.python) == ["graphframes-py", "numpy", "psutil", "scipy", "setuptools"]
     assert names(lock.jars) == ["g:gf"]
     assert names(lock.variant("cpu").python) == ["tensorflow-cpu"]
@@ -233,12 +233,12 @@ def test_a_native_wheel_records_all_that_its_build_uses(world: World) -> None:
     (wheel,) = lock.variant("cpu").native
     assert (wheel.name, wheel.version, wheel.python) == ("horovod", "0.28.1", "3.11")
     assert wheel.sdist.kind == "sdist"
-    assert names(wheel.against) == ["tensorflow-cpu"]
+    assert names(wheel.link_against) == ["tensorflow-cpu"]
     assert names(wheel.requirements) == ["cmake", "psutil", "setuptools"]
     assert wheel.environment == (("A", "1"),)
     assert wheel.patches == ()
     assert wheel.base == set_digest(lock.os)
-    assert wheel.toolchain == set_digest((*lock.os, *lock.toolchain))
+    assert wheel.build_depends == set_digest((*lock.os, *lock.build_depends))
 
 
 def test_a_patched_release_is_the_published_sdist_and_patches(world: World) -> None:
@@ -314,11 +314,11 @@ def test_later_variants_are_held_to_the_versions_of_the_first(world: World) -> N
 
 GPU = replace(
     RECIPE,
-    against=("nvidia-nccl",),
+    link_against=("nvidia-nccl",),
     requirements=("setuptools",),
     environment=(("A", "2"), ("B", "1")),
     patched=(PatchedRelease(version="0.28.1+mlr.1", of="0.28.1", patches=("q",)),),
-    unpacked=(Unpacked(package="nvcc", release="13", area="non-free"),),
+    build_depends_unpacked=(UnpackedPackage(package="nvcc", release="13", area="non-free"),),
     prepare="cuda.sh",
 )
 
@@ -338,14 +338,14 @@ def test_a_variant_of_a_recipe_adds_to_it_and_changes_no_other(world: World) -> 
     cpu, gpu = (lock.variant(name).native[0] for name in BOTH)
     plain = locked(world, replace(patched, variants=("cpu",)), recipes=recipes())
     assert cpu.key == plain.variant("cpu").native[0].key
-    assert names(gpu.against) == ["nvidia-nccl", "tensorflow"]
+    assert names(gpu.link_against) == ["nvidia-nccl", "tensorflow"]
     assert gpu.environment == (("A", "2"), ("B", "1"))
     assert gpu.patches == (("p", "0" * 64), ("q", "1" * 64))
-    assert names(gpu.unpacked) == ["nvcc"]
+    assert names(gpu.build_depends_unpacked) == ["nvcc"]
     assert gpu.prepare == ("cuda.sh", "2" * 64)
     assert parse_lock(lock.to_json(), file="x") == lock
     assert gpu.key != replace(gpu, prepare=("cuda.sh", "3" * 64)).key
-    assert gpu.key != replace(gpu, unpacked=()).key
+    assert gpu.key != replace(gpu, build_depends_unpacked=()).key
 
 
 STANDING_IN = replace(
@@ -361,8 +361,8 @@ def test_what_another_package_is_by_another_name_is_not_installed(world: World) 
     world.pypi.projects["scipy"] = ("1.17", ("numpy", "tensorflow"))
     assert "tensorflow" in names(locked(world).variant("cpu").python)  # would overwrite the other
     lock = locked(world, STANDING_IN)
-    stand_in = DummyPackage(name="tensorflow", version="2.15.1", by="tensorflow-cpu")
-    assert lock.variant("cpu").stand_ins == (stand_in,)
+    dummy = DummyPackage(name="tensorflow", version="2.15.1", by="tensorflow-cpu")
+    assert lock.variant("cpu").dummy_packages == (dummy,)
     everything = names([*lock.python, *lock.variant("cpu").python])
     assert "tensorflow-cpu" in everything
     assert not {"tensorflow", "nvidia-nccl"} & {*everything}
@@ -375,15 +375,15 @@ def test_what_requires_it_has_a_say_in_its_version(world: World) -> None:
     assert world.pypi.asked[0][1] == ("tensorflow==2.15.1",)
 
 
-def test_a_stand_in_that_nobody_requires_is_none(world: World) -> None:
+def test_a_dummy_package_that_nobody_requires_is_none(world: World) -> None:
     assert locked(world, STANDING_IN) == locked(world)
 
 
-def test_a_recipe_without_toolchain_needs_only_the_system(world: World) -> None:
-    lock = locked(world, recipes=recipes(replace(RECIPE, toolchain=())))
+def test_a_recipe_without_build_depends_needs_only_the_system(world: World) -> None:
+    lock = locked(world, recipes=recipes(replace(RECIPE, build_depends=())))
     (wheel,) = lock.variant("cpu").native
-    assert lock.toolchain == ()
-    assert wheel.toolchain == wheel.base == set_digest(lock.os)
+    assert lock.build_depends == ()
+    assert wheel.build_depends == wheel.base == set_digest(lock.os)
 
 
 def test_a_missing_jar_offers_to_leave_the_component_out(world: World) -> None:
@@ -437,7 +437,7 @@ def test_only_components_with_artifacts_can_be_left_out(world: World) -> None:
 
 
 def test_a_recipe_against_nothing_that_is_there(world: World) -> None:
-    strange = replace(RECIPE, against=("spark",))
+    strange = replace(RECIPE, link_against=("spark",))
     with pytest.raises(InvalidDefinition, match="horovod is built against 'spark'") as caught:
         locked(world, recipes=recipes(strange))
     assert caught.value.hint == "components with wheels: graphframes, horovod, tensorflow"

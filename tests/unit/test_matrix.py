@@ -44,7 +44,7 @@ SMALL: dict[str, Any] = {
         "part": {"title": "Part", "summary": "inside the engine", "part-of": "engine"},
     },
     "preference": ["engine", "part", "lang", "driver"],
-    "edges": [
+    "rules": [
         {
             "id": "engine-1-lang",
             "says": "Engine 1 is written in Lang 2.12.",
@@ -94,7 +94,7 @@ def changed(*path: Any, to: Any) -> dict[str, Any]:
 
 
 def rule(*path: Any, to: Any, index: int = 0) -> dict[str, Any]:
-    return changed("edges", index, *path, to=to)
+    return changed("rules", index, *path, to=to)
 
 
 def test_releases_are_in_order_of_preference() -> None:
@@ -112,24 +112,24 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (rule("requirs", to={}), r"edges\[0\].requirs: unknown key 'requirs'\n.*mean 'requires'\?"),
-        (rule("source", to=...), r"edges\[0\]: missing key 'source'"),
-        (rule("date", to=...), r"edges\[0\]: missing key 'date'"),
-        (rule("evidence", to=...), r"edges\[0\]: missing key 'evidence'"),
-        (rule("source", to="somebody said so"), r"edges\[0\].source: .* is not a source"),
-        (rule("source", to="measured:"), r"edges\[0\].source: .* is not a source"),
-        (rule("date", to="yesterday"), r"edges\[0\].date: 'yesterday' is not a date"),
-        (rule("date", to="2026-13-01"), r"edges\[0\].date: '2026-13-01' is not a date"),
-        (rule("evidence", to="build"), r"edges\[0\].evidence: .*\n.*did you mean 'built'\?"),
-        (rule("id", to="Not An Id"), r"edges\[0\].id: .* is not an edge id"),
-        (rule("id", index=1, to="engine-1-lang"), r"edges\[1\].id: .* twice\n.*edges\[0\] has it"),
-        (rule("when", to={}), r"edges\[0\].when: expected at least one component"),
-        (rule("when", "engin", to="*"), r"edges\[0\].when.engin: unknown .*\n.*mean 'engine'\?"),
-        (rule("when", "engine", to="==9.*"), r"edges\[0\].when.engine: ==9.\* matches no release"),
-        (rule("requires", "lang", to="==3"), r"edges\[0\].requires.lang: ==3 matches no release"),
+        (rule("requirs", to={}), r"rules\[0\].requirs: unknown key 'requirs'\n.*mean 'requires'\?"),
+        (rule("source", to=...), r"rules\[0\]: missing key 'source'"),
+        (rule("date", to=...), r"rules\[0\]: missing key 'date'"),
+        (rule("evidence", to=...), r"rules\[0\]: missing key 'evidence'"),
+        (rule("source", to="somebody said so"), r"rules\[0\].source: .* is not a source"),
+        (rule("source", to="measured:"), r"rules\[0\].source: .* is not a source"),
+        (rule("date", to="yesterday"), r"rules\[0\].date: 'yesterday' is not a date"),
+        (rule("date", to="2026-13-01"), r"rules\[0\].date: '2026-13-01' is not a date"),
+        (rule("evidence", to="build"), r"rules\[0\].evidence: .*\n.*did you mean 'built'\?"),
+        (rule("id", to="Not An Id"), r"rules\[0\].id: .* is not a rule id"),
+        (rule("id", index=1, to="engine-1-lang"), r"rules\[1\].id: .* twice\n.*rules\[0\] has it"),
+        (rule("when", to={}), r"rules\[0\].when: expected at least one component"),
+        (rule("when", "engin", to="*"), r"rules\[0\].when.engin: unknown .*\n.*mean 'engine'\?"),
+        (rule("when", "engine", to="==9.*"), r"rules\[0\].when.engine: ==9.\* matches no release"),
+        (rule("requires", "lang", to="==3"), r"rules\[0\].requires.lang: ==3 matches no release"),
         (rule("requires", "lang", to="2..1"), r"requires.lang: '2..1' is not a version specifier"),
         (rule("requires", "lang", to=[]), r"requires.lang: expected at least one specifier"),
-        (rule("requires", to=...), r"edges\[0\]: an edge needs 'requires' or 'conflicts'"),
+        (rule("requires", to=...), r"rules\[0\]: a rule needs 'requires' or 'conflicts'"),
         (rule("requires", "lang", to="=={part}"), r"requires.lang: \{part\} is not in 'when'"),
         (rule("requires", "engine", index=2, to="==9.{part}"), r"requires.engine: .*no release"),
         (changed("preference", to=["engine"]), r"preference: components without a place .*lang"),
@@ -157,7 +157,7 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
             changed("components", "engine", "artifacts", 0, "name", to="e_{lang.patch}"),
             r"artifacts\[0\].name: .* placeholder that means nothing",
         ),
-        (changed("edge", to=[]), r"edge: unknown key 'edge'\n.*did you mean 'edges'\?"),
+        (changed("rule", to=[]), r"rule: unknown key 'rule'\n.*did you mean 'rules'\?"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_its_place(
@@ -169,9 +169,9 @@ def test_what_cannot_be_meant_is_refused_in_its_place(
     assert failure.match(message)
 
 
-def test_edges_that_make_releases_unusable_are_named_with_their_place() -> None:
+def test_rules_that_make_releases_unusable_are_named_with_their_place() -> None:
     document = deepcopy(SMALL)
-    document["edges"].append(
+    document["rules"].append(
         {
             "id": "engine-lang",
             "says": "Engine needs Lang 2.13.",
@@ -186,14 +186,14 @@ def test_edges_that_make_releases_unusable_are_named_with_their_place() -> None:
     assert {p.component for p in found} == {"engine", "part", "lang"} - {"lang"}
     engine = next(p for p in found if p.component == "engine")
     assert [str(r) for r in engine.releases] == ["1.1", "1.0"]
-    assert engine.where == "edges[0].requires.lang"
+    assert engine.where == "rules[0].requires.lang"
     assert [e.id for e in engine.rules] == ["engine-1-lang", "engine-lang"]
     assert engine.what == "no combination has engine 1.1, 1.0"
 
 
 def test_a_version_that_fits_nothing_makes_only_that_release_unusable() -> None:
     document = deepcopy(SMALL)
-    document["edges"][2]["requires"] = {"lang": "=={part.minor}"}
+    document["rules"][2]["requires"] = {"lang": "=={part.minor}"}
     document["components"]["lang"]["releases"] = ["1.1", "2.12"]
     found = contradictions(read(document))
     unusable = {str(r) for p in found if p.component == "part" for r in p.releases}

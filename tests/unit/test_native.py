@@ -60,14 +60,14 @@ def attempt(
         version="1+mlr.1",
         python="3.11",
         sdist=artifact,
-        against=(),
+        link_against=(),
         requirements=(),
         environment=(),
         patches=(("1.patch", hashlib.sha256(locked or patch).hexdigest()),),
         base="sha256:1",
-        toolchain="sha256:1",
+        build_depends="sha256:1",
         prepare=("kit.sh", hashlib.sha256(b"true\n").hexdigest()) if script else None,
-        unpacked=(artifact,) if script else (),
+        build_depends_unpacked=(artifact,) if script else (),
     )
     return build(
         Store(root / "store"),
@@ -75,7 +75,7 @@ def attempt(
         "image",
         native,
         files={artifact.sha256: source},
-        toolchain=(),
+        build_depends=(),
         beside={"1.patch": patch, "kit.sh": script or b""},
         on_line=lambda line: None,
     )

@@ -56,7 +56,7 @@ components:
     releases: ["0.9"]
 preference: [tensorflow, tf-keras, graphframes, python, scala, debian]
 
-edges:
+rules:
   - id: tensorflow-2.15-python
     says: TensorFlow 2.15 is for Python 3.11.
     when: {tensorflow: "<2.16"}
@@ -228,7 +228,7 @@ def test_new_releases_are_a_patch_that_is_not_applied(
         {"version": "2.18.0", "why": "not there: pypi:tensorflow-cpu"}
     ]
     assert result["graphframes"]["added"] == ["0.10"]
-    assert result[""]["edges"] == ["tensorflow-2.17.0-python"]
+    assert result[""]["rules"] == ["tensorflow-2.17.0-python"]
     assert (root / "matrix.yaml").read_text(encoding="utf-8") == MATRIX
     code, out, err = outdated(root, capsys)
     assert (code, err) == (0, "")
@@ -397,7 +397,7 @@ def test_every_list_of_releases_of_ours_can_be_edited() -> None:
     for name, part in BEFORE.components.items():
         assert after.components[name].releases == (Version("999"), *part.releases)
         assert after.components[name].artifacts == part.artifacts
-    assert text.partition("edges:\n")[2] == OURS.partition("edges:\n")[2]
+    assert text.partition("rules:\n")[2] == OURS.partition("rules:\n")[2]
     assert [line for line in text.splitlines() if "#" in line] == [
         line for line in OURS.splitlines() if "#" in line
     ]
@@ -446,7 +446,7 @@ def test_a_comment_behind_a_value_stays() -> None:
     assert "    date: 2026-12-01  # by hand\n" in changed
 
 
-EDGE = {
+RULE = {
     "id": "x-1",
     "says": "x",
     "when": '{tensorflow: "==2.16.1"}',
@@ -459,13 +459,13 @@ EDGE = {
 
 @pytest.mark.parametrize(("name", "index"), [("tensorflow", 1), ("tf-keras", 2), ("scala", 2)])
 def test_an_edge_is_added_beside_its_like(name: str, index: int) -> None:
-    rules = parse_matrix(with_rule_added(MATRIX, name, EDGE), file="x").rules
+    rules = parse_matrix(with_rule_added(MATRIX, name, RULE), file="x").rules
     assert [rule.id for rule in rules].index("x-1") == index
     assert len(rules) == 3
 
 
 def test_the_first_edge_of_all() -> None:
-    text = MATRIX.partition("edges:\n")[0] + "edges: []\n"
-    assert parse_matrix(with_rule_added(text, "scala", EDGE), file="x").rules[0].id == "x-1"
-    with pytest.raises(MlruntimeError, match="no edge can be added"):
-        with_rule_added("edges: [{}]\n", "scala", EDGE)
+    text = MATRIX.partition("rules:\n")[0] + "rules: []\n"
+    assert parse_matrix(with_rule_added(text, "scala", RULE), file="x").rules[0].id == "x-1"
+    with pytest.raises(MlruntimeError, match="no rule can be added"):
+        with_rule_added("rules: [{}]\n", "scala", RULE)

@@ -60,12 +60,12 @@ def native(name: str) -> NativeWheel:
         version="0.28.1",
         python="3.11",
         sdist=artifact("sdist", name),
-        against=(artifact("wheel", "tensorflow-cpu"),),
+        link_against=(artifact("wheel", "tensorflow-cpu"),),
         requirements=(),
         environment=(("A", "1"),),
         patches=(),
         base="sha256:1",
-        toolchain="sha256:2",
+        build_depends="sha256:2",
     )
 
 
@@ -77,7 +77,7 @@ def lock() -> Lock:
         components=(("python", "3.11"), ("spark", "3.5.9"), ("graphframes", "0.11.0")),
         omitted=(Omission(component="graphframes", artifact="io:g:1", why="not there"),),
         os=(artifact("deb", "python3.11"), artifact("deb", "libc6")),
-        toolchain=(),
+        build_depends=(),
         python=(artifact("wheel", "numpy"), artifact("wheel", "six")),
         jars=(),
         variants=(
@@ -156,7 +156,7 @@ def test_a_native_wheel_is_built_on_what_all_have_and_what_it_is_linked_with() -
     found = plan(more, "cpu", parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
     assert {layer.name: layer.linked for layer in found.layers}["cudnn"] == "nvidia/*/lib"
     assert [layer.name for layer in built_on(found, more, wheel)] == names
-    linked = replace(wheel, against=(*wheel.against, own))
+    linked = replace(wheel, link_against=(*wheel.link_against, own))
     more = replace(more, variants=(replace(more.variants[0], native=(linked,)),))
     found = plan(more, "cpu", parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
     assert [layer.name for layer in built_on(found, more, linked)] == [*names, "cudnn"]
@@ -174,7 +174,7 @@ def test_one_pin_changes_one_layer() -> None:
 
 def test_a_native_wheel_changes_with_what_it_was_compiled_against() -> None:
     before = lock()
-    other = replace(native("horovod"), against=(artifact("wheel", "tensorflow-cpu", "2"),))
+    other = replace(native("horovod"), link_against=(artifact("wheel", "tensorflow-cpu", "2"),))
     cpu = replace(before.variants[0], native=(other,))
     assert changed(planned(before), planned(replace(before, variants=(cpu,)))) == {"horovod"}
 
@@ -187,11 +187,11 @@ def test_another_interpreter_changes_every_python_layer() -> None:
     }  # fmt: skip
 
 
-def test_a_stand_in_is_metadata_beside_the_package_it_stands_for() -> None:
+def test_a_dummy_package_is_metadata_beside_the_package_it_stands_for() -> None:
     before = lock()
     (cpu,) = before.variants
-    stand_in = DummyPackage(name="tensor-flow", version="2.15.1", by="tensorflow-cpu")
-    after = planned(replace(before, variants=(replace(cpu, stand_ins=(stand_in,)),)))
+    dummy = DummyPackage(name="tensor-flow", version="2.15.1", by="tensorflow-cpu")
+    after = planned(replace(before, variants=(replace(cpu, dummy_packages=(dummy,)),)))
     assert changed(planned(before), after) == {"rest"}
     (layer,) = (layer for layer in after.layers if layer.name == "rest")
     files = {file.path.rpartition("/")[2]: file for file in layer.files}

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 from mlruntime.ecosystems.native.inputs import load_recipes
-from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, Unpacked, parse_recipe
+from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, UnpackedPackage, parse_recipe
 from mlruntime.errors import InvalidDefinition
 from mlruntime.matrix.parsing import parse_matrix
 
 FULL = """
 name: horovod
-against: [tensorflow]
+link-against: [tensorflow]
 requirements: ["cmake<4", wheel]
-toolchain: [g++]
+build-depends: [g++]
 requires-dist: ["psutil", "dataclasses; python_version < '3.7'"]
 environment: {B: "2", A: "1"}
 patched: {1.0+mlr.1: {of: "1.0", patches: [two.patch, one.patch]}}
@@ -22,9 +22,9 @@ patched: {1.0+mlr.1: {of: "1.0", patches: [two.patch, one.patch]}}
 def test_everything_a_recipe_can_say() -> None:
     assert parse_recipe(FULL, file="r") == Recipe(
         name="horovod",
-        against=("tensorflow",),
+        link_against=("tensorflow",),
         requirements=("cmake<4", "wheel"),
-        toolchain=("g++",),
+        build_depends=("g++",),
         requires_dist=("psutil", 'dataclasses; python_version < "3.7"'),
         environment=(("A", "1"), ("B", "2")),
         patched=(
@@ -57,7 +57,7 @@ def test_only_the_name_must_be_there() -> None:
     ("text", "said"),
     [
         ("nme: x", "r: nme: unknown key 'nme'\n  try: did you mean 'name'?"),
-        ("against: [x]", "r: missing key 'name'"),
+        ("link-against: [x]", "r: missing key 'name'"),
         (
             "name: x\nrequires-dist-of: {new: [a]}",
             "r: requires-dist-of.new: 'new' does not specify versions",
@@ -91,13 +91,13 @@ def test_only_the_name_must_be_there() -> None:
             "r: variants.gqu: unknown variant 'gqu'\n  try: did you mean 'gpu'?",
         ),
         (
-            "name: x\nvariants: {gpu: {toolchain: [g++]}}",
-            "r: variants.gpu.toolchain: unknown key 'toolchain'",
+            "name: x\nvariants: {gpu: {build-depends: [g++]}}",
+            "r: variants.gpu.build-depends: unknown key 'build-depends'",
         ),
         ("name: x\nprepare: a/b.sh", "r: prepare: a script is a file beside the recipe"),
         (
-            "name: x\nunpacked: [{package: nvcc, release: '13'}]",
-            "r: unpacked[0]: missing key 'area'",
+            "name: x\nbuild-depends-unpacked: [{package: nvcc, release: '13'}]",
+            "r: build-depends-unpacked[0]: missing key 'area'",
         ),
         (
             "name: x\nvariants: {gpu: {patched: {1+a: {of: '1', patches: [p]}}}}",
@@ -140,18 +140,20 @@ def test_a_missing_patch_and_a_second_recipe_are_errors(tmp_path: Path) -> None:
 
 def test_a_variant_adds_and_the_recipe_knows_all_files() -> None:
     read = parse_recipe(
-        FULL + "variants: {gpu: {against: [nccl], environment: {B: '2'}, prepare: cuda.sh,"
-        " unpacked: [{package: nvcc, release: '13', area: non-free}],"
+        FULL + "variants: {gpu: {link-against: [nccl], environment: {B: '2'}, prepare: cuda.sh,"
+        " build-depends-unpacked: [{package: nvcc, release: '13', area: non-free}],"
         " patched: {1.0+mlr.1: {of: '1.0', patches: [three.patch]}}}}\n",
         file="r",
     )
     gpu, cpu = read.of("gpu"), read.of("cpu")
     assert cpu == parse_recipe(FULL, file="r")
-    assert gpu.against == (*cpu.against, "nccl")
+    assert gpu.link_against == (*cpu.link_against, "nccl")
     assert dict(gpu.environment) == dict(cpu.environment) | {"B": "2"}
     assert gpu.release("1.0+mlr.1").patches == (*cpu.release("1.0+mlr.1").patches, "three.patch")
     assert gpu.release("1.0").patches == ()
-    assert gpu.unpacked == (Unpacked(package="nvcc", release="13", area="non-free"),)
+    assert gpu.build_depends_unpacked == (
+        UnpackedPackage(package="nvcc", release="13", area="non-free"),
+    )
     assert read.files == ("two.patch", "one.patch", "three.patch", "cuda.sh")
     assert gpu.of("gpu") == gpu
 

@@ -147,7 +147,7 @@ def test_names_of_artifacts_are_filled_in_from_the_resolution(matrix: Matrix) ->
     assert not [n for n in names("pypi", "cpu") if n[1].startswith("nvidia-")]
 
 
-def test_the_oldest_driver_that_will_do_follows_from_the_edges(matrix: Matrix) -> None:
+def test_the_oldest_driver_that_will_do_follows_from_the_rules(matrix: Matrix) -> None:
     cuda_12 = resolve(matrix, request("tensorflow ==2.15.1", "cuda ==12.*"))
     assert oldest_allowed(matrix, cuda_12, "driver") == "525.60.13"
     cuda_11 = resolve(matrix, request("tensorflow ==2.14.1", "cuda ==11.*"))
@@ -168,7 +168,7 @@ def test_an_artifact_named_after_an_absent_component_is_an_error() -> None:
             "scala": {"title": "Scala", "summary": "x", "releases": ["2.12"]},
         },
         "preference": ["jar", "scala"],
-        "edges": [],
+        "rules": [],
     }
     matrix = parse_matrix(json.dumps(document), file="m")
     with pytest.raises(UsageError, match="the artifact of jar is named after scala: absent"):
@@ -201,7 +201,7 @@ def test_a_conflict_as_json_says_what_the_text_says(matrix: Matrix) -> None:
         {"component": "tensorflow", "specifier": "==2.16.2"},
         {"component": "horovod", "specifier": "===0.28.1"},
     ]
-    assert [rule["id"] for rule in data["edges"]] == ["horovod-tensorflow"]
+    assert [rule["id"] for rule in data["rules"]] == ["horovod-tensorflow"]
     assert data["changes"] == [
         [{"component": "horovod", "instead_of": "===0.28.1", "version": "0.28.1+mlr.1"}],
         [{"component": "tensorflow", "instead_of": "==2.16.2", "version": "2.15.1"}],

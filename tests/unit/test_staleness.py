@@ -17,7 +17,7 @@ OURS = (Path(__file__).parents[2] / "matrix.yaml").read_text(encoding="utf-8")
         ("date: 2026-11-20", "date: 2026-11-25"),
         ("source: https://spark.apache.org/docs/3.5.8/", 'source: "measured: by hand"'),
         ("says: Spark needs a new Python", "says: Spark needs Python 3.11"),
-        ("edges:\n", "# a comment\n\nedges:\n"),
+        ("rules:\n", "# a comment\n\nrules:\n"),
     ],
 )
 def test_how_a_fact_is_known_is_none(old: str, new: str) -> None:
@@ -32,7 +32,7 @@ def test_how_a_fact_is_known_is_none(old: str, new: str) -> None:
         ('"3.10"]', '"3.10", "3.9"]'),
         ("[spark, python", "[python, spark"),
         ("python{python.minor}", "python{python.major}"),
-        # Components whose names are keys of an edge.
+        # Components whose names are keys of a rule.
         ("  spark:\n", "  source: {title: x, summary: x, releases: [1.0]}\n  spark:\n"),
         ("date: 2026-11-20", "date:\n      2026-11-25"),
     ],

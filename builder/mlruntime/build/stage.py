@@ -127,16 +127,16 @@ class _Build:
             for artifact in (*layer.packages, *layer.wheels, *(jar for _, jar in layer.jars)):
                 wanted[artifact.sha256] = artifact
         for wheel in unbuilt:
-            needed = (wheel.sdist, *wheel.requirements, *wheel.unpacked)
-            for artifact in (*needed, *self._toolchain(wheel)):
+            needed = (wheel.sdist, *wheel.requirements, *wheel.build_depends_unpacked)
+            for artifact in (*needed, *self._build_depends(wheel)):
                 wanted[artifact.sha256] = artifact
         self.files |= self.shop.fetch(wanted.values())
         self.names |= {sha256: artifact.filename for sha256, artifact in wanted.items()}
         compiled = [self._built(recipe) for layer in layers for recipe in layer.native]
         self.names |= {wheel.sha256: wheel.filename for wheel in compiled if wheel}
 
-    def _toolchain(self, wheel: NativeWheel) -> tuple[Artifact, ...]:
-        return self.lock.toolchain if wheel.toolchain != wheel.base else ()
+    def _build_depends(self, wheel: NativeWheel) -> tuple[Artifact, ...]:
+        return self.lock.build_depends if wheel.build_depends != wheel.base else ()
 
     # bytecode
 
@@ -216,7 +216,7 @@ class _Build:
             image,
             wheel,
             files=self.files,
-            toolchain=self._toolchain(wheel),
+            build_depends=self._build_depends(wheel),
             beside={n: self.shop.images[f"{wheel.name}/{n}"] for n, _ in wheel.beside},
             on_line=self.shop.now_and_then(f"{wheel.name}: "),
         )

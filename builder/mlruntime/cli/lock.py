@@ -79,7 +79,7 @@ def summary(lock: Lock) -> dict[str, Any]:
     wheels = [*lock.python, *(a for v in lock.variants for a in v.python)]
     builds = {n.key: n for v in lock.variants for n in v.native}
     sdists = [n.sdist for n in builds.values()]
-    tools = {a.sha256: a for n in builds.values() for a in (*n.against, *n.requirements)}
+    tools = {a.sha256: a for n in builds.values() for a in (*n.link_against, *n.requirements)}
     return {
         "runtime": lock.runtime,
         "digest": lock.digest,
@@ -89,7 +89,7 @@ def summary(lock: Lock) -> dict[str, Any]:
         ],
         "artifacts": {
             "debian": _tally(lock.os),
-            "debian to compile with": _tally(lock.toolchain),
+            "debian to compile with": _tally(lock.build_depends),
             "wheels": _tally(wheels),
             "sdists": _tally(sdists),
             "build requirements": _tally(

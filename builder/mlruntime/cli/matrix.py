@@ -51,13 +51,13 @@ def check(
         "ok": not found,
         "components": len(matrix.components),
         "releases": sum(len(c.releases) for c in matrix.components.values()),
-        "edges": len(matrix.rules),
+        "rules": len(matrix.rules),
         "problems": [
-            {"where": p.where, "what": p.what, "edges": [rule.id for rule in p.rules]}
+            {"where": p.where, "what": p.what, "rules": [rule.id for rule in p.rules]}
             for p in found
         ],
     }
-    text = "{components} components, {releases} releases, {edges} edges: sound".format(**summary)
+    text = "{components} components, {releases} releases, {rules} rules: sound".format(**summary)
     if as_json or not found:
         emit(summary, text, as_json)
     if found:
@@ -71,7 +71,7 @@ def _unsound(found: tuple[Contradiction, ...]) -> InvalidDefinition:
         first.what,
         where=f"matrix.yaml: {first.where}",
         why=why,
-        hint="correct an edge, or take the release out",
+        hint="correct a rule, or take the release out",
     )
 
 

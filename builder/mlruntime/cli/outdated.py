@@ -45,7 +45,7 @@ def outdated(
         write_whole(path, proposal.after)
     result = {
         "components": [news.to_dict() for news in proposal.news],
-        "edges": list(proposal.rules),
+        "rules": list(proposal.rules),
         "patch": proposal.patch,
         "written": written,
     }

@@ -1,12 +1,12 @@
 """Strict reading of hand-written and generated documents (YAML, JSON).
 
 A ``Place`` walks a parsed document and knows where it stands, so that every complaint names
-the exact spot (``edges[12].requires``). Keys nobody asked for are errors with a "did you mean".
+the exact spot (``rules[12].requires``). Keys nobody asked for are errors with a "did you mean".
 """
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -122,11 +122,23 @@ class Place:
             raise self.fail(f"unknown value {value!r}", hint=did_you_mean(value, known))
         return value
 
-    def keys(self, required: Iterable[str] = (), optional: Iterable[str] = ()) -> None:
-        """Check that this is a mapping with all ``required`` and only ``optional`` other keys."""
+    def keys(
+        self,
+        required: Iterable[str] = (),
+        optional: Iterable[str] = (),
+        former: Mapping[str, str] | None = None,
+    ) -> None:
+        """Check that this is a mapping with all ``required`` and only ``optional`` other keys.
+
+        ``former`` maps what keys were called once to what they are called now.
+        """
         mapping, needed = self._typed(dict), tuple(required)
         known = (*needed, *optional)
         for key in mapping:
+            if former and (now := former.get(key)):
+                raise self._child(None, key).fail(
+                    f"key {key!r} is called {now!r} now", hint=f"write {now!r} instead"
+                )
             if key not in known:
                 raise self._child(None, str(key)).fail(
                     f"unknown key {key!r}", hint=did_you_mean(str(key), known)

@@ -163,9 +163,9 @@ def _artifacts(artifacts: Iterable[Artifact]) -> dict[str, tuple[str, str]]:
 
 
 def _python(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
-    """Return what ``pip list`` shows but for what is compiled here, stand-ins included."""
+    """Return what ``pip list`` shows but for what is compiled here, dummy packages included."""
     own = lock.variant(variant)
-    standing = {one.name: (one.version, f"stands in: {one.by}") for one in own.stand_ins}
+    standing = {one.name: (one.version, f"stands in: {one.by}") for one in own.dummy_packages}
     return _artifacts((*lock.python, *own.python)) | standing
 
 

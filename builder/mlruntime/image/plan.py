@@ -83,7 +83,7 @@ def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, 
     is built against. Layers with native wheels are left out: these are built side by side.
     """
     common = {a.sha256 for a in lock.python}
-    against = {a.sha256 for a in wheel.against}
+    against = {a.sha256 for a in wheel.link_against}
     found = []
     for layer in plan.layers:
         if wheel in layer.native:
@@ -226,7 +226,10 @@ class _Planner:
         wheels = tuple(sorted(wheels, key=lambda a: a.name))
         native = tuple(n for n in self.variant.native if here(n.name))
         files = tuple(
-            file for s in self.variant.stand_ins if here(s.by) for file in self._stand_in(s)
+            file
+            for s in self.variant.dummy_packages
+            if here(s.by)
+            for file in self._dummy_package(s)
         )
         content: list[Any] = [
             self.tools.bytecode,
@@ -248,7 +251,7 @@ class _Planner:
             linked=layer.linked if wheels else "",
         )
 
-    def _stand_in(self, standin: DummyPackage) -> list[File]:
+    def _dummy_package(self, standin: DummyPackage) -> list[File]:
         """Return the metadata of a package that has no files: another one is installed for it."""
         more = (
             f"Summary: Stands for {standin.name}, which {standin.by} is by another name\n"

@@ -15,7 +15,7 @@ from mlruntime.documents.reading import Place, canonical_json, read_json
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.contract import HostContract, contract
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 KINDS: Final = ("deb", "jar", "sdist", "wheel")
 
 
@@ -45,23 +45,23 @@ class Artifact:
 class NativeWheel:
     """A wheel that is built here, in a container without network, from an sdist.
 
-    ``against`` are the wheels of the runtime that must be installed while it is built (the
-    TensorFlow it is linked with); ``unpacked`` Debian packages that are laid out and not
-    installed; ``prepare`` the script that runs before the build, with its sha256; ``key``
-    identifies everything that can change its bytes.
+    ``link_against`` are the wheels of the runtime that must be installed while it is built (the
+    TensorFlow it is linked with); ``build_depends_unpacked`` Debian packages that
+    are laid out and not installed; ``prepare`` the script that runs before the build, with its
+    sha256; ``key`` identifies everything that can change its bytes.
     """
 
     name: str
     version: str
     python: str
     sdist: Artifact
-    against: tuple[Artifact, ...]
+    link_against: tuple[Artifact, ...]
     requirements: tuple[Artifact, ...]
     environment: tuple[tuple[str, str], ...]
     patches: tuple[tuple[str, str], ...]
     base: str
-    toolchain: str
-    unpacked: tuple[Artifact, ...] = ()
+    build_depends: str
+    build_depends_unpacked: tuple[Artifact, ...] = ()
     prepare: tuple[str, str] | None = None
 
     @property
@@ -73,7 +73,7 @@ class NativeWheel:
     def key(self) -> str:
         """Return the recipe key, a sha256 in hex.
 
-        ``base`` and ``toolchain`` are digests of the Debian package sets it is built in. What a
+        ``base`` and ``build_depends`` are digests of the Debian package sets it is built in. What a
         recipe does without is not in its key.
         """
         recipe: dict[str, Any] = {
@@ -81,15 +81,15 @@ class NativeWheel:
             "version": self.version,
             "python": self.python,
             "sdist": self.sdist.sha256,
-            "against": sorted(a.sha256 for a in self.against),
+            "against": sorted(a.sha256 for a in self.link_against),
             "requirements": sorted(a.sha256 for a in self.requirements),
             "environment": dict(self.environment),
             "patches": list(self.patches),
             "base": self.base,
-            "toolchain": self.toolchain,
+            "toolchain": self.build_depends,
         }
-        if self.unpacked:
-            recipe["unpacked"] = sorted(a.sha256 for a in self.unpacked)
+        if self.build_depends_unpacked:
+            recipe["unpacked"] = sorted(a.sha256 for a in self.build_depends_unpacked)
         if self.prepare:
             recipe["prepare"] = self.prepare[1]
         return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
@@ -102,13 +102,17 @@ class NativeWheel:
             "key": self.key,
             "python": self.python,
             "sdist": self.sdist.to_dict(),
-            "against": [a.to_dict() for a in self.against],
+            "link-against": [a.to_dict() for a in self.link_against],
             "requirements": [a.to_dict() for a in self.requirements],
             "environment": dict(self.environment),
             "patches": [_named_file(patch) for patch in self.patches],
             "base": self.base,
-            "toolchain": self.toolchain,
-            **({"unpacked": [a.to_dict() for a in self.unpacked]} if self.unpacked else {}),
+            "build-depends": self.build_depends,
+            **(
+                {"build-depends-unpacked": [a.to_dict() for a in self.build_depends_unpacked]}
+                if self.build_depends_unpacked
+                else {}
+            ),
             **({"prepare": _named_file(self.prepare)} if self.prepare else {}),
         }
 
@@ -149,7 +153,7 @@ class Variant:
     name: str
     python: tuple[Artifact, ...]
     native: tuple[NativeWheel, ...]
-    stand_ins: tuple[DummyPackage, ...] = ()
+    dummy_packages: tuple[DummyPackage, ...] = ()
     components: tuple[tuple[str, str], ...] = ()
     contract: HostContract | None = None
 
@@ -160,7 +164,7 @@ class Lock:
 
     ``inputs`` are the digests of what made it (``matrix``, ``runtime``, ``images``);
     ``snapshot`` is the moment (RFC 3339, UTC) after which PyPI uploads are ignored; ``os`` the
-    Debian packages of the image, ``toolchain`` those only a native build needs; ``python`` the
+    Debian packages of the image, ``build_depends`` those only a native build needs; ``python`` the
     wheels every variant has.
     """
 
@@ -170,7 +174,7 @@ class Lock:
     components: tuple[tuple[str, str], ...]
     omitted: tuple[Omission, ...]
     os: tuple[Artifact, ...]
-    toolchain: tuple[Artifact, ...]
+    build_depends: tuple[Artifact, ...]
     python: tuple[Artifact, ...]
     jars: tuple[Artifact, ...]
     variants: tuple[Variant, ...]
@@ -226,7 +230,7 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
             {"component": o.component, "artifact": o.artifact, "why": o.why} for o in lock.omitted
         ],
         "os": listed(lock.os),
-        "toolchain": listed(lock.toolchain),
+        "build-depends": listed(lock.build_depends),
         "python": listed(lock.python),
         "jars": listed(lock.jars),
         "variants": {
@@ -235,20 +239,20 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
                 **({"components": dict(v.components)} if v.components else {}),
                 "python": listed(v.python),
                 "native": [n.to_dict() for n in v.native],
-                **_stand_in_dict(v.stand_ins),
+                **_dummy_packages_dict(v.dummy_packages),
             }
             for v in lock.variants
         },
     }
 
 
-def _stand_in_dict(found: tuple[DummyPackage, ...]) -> dict[str, Any]:
-    """Return the entry of a variant that has stand-ins; most have none, and say nothing."""
+def _dummy_packages_dict(found: tuple[DummyPackage, ...]) -> dict[str, Any]:
+    """Return the entry of a variant that has dummy packages; most have none, and say nothing."""
     listed = [
         {"name": s.name, "version": s.version, "by": s.by}
         for s in sorted(found, key=lambda s: s.name)
     ]
-    return {"stand-ins": listed} if listed else {}
+    return {"dummy-packages": listed} if listed else {}
 
 
 def parse_lock(text: str, *, file: str) -> Lock:
@@ -256,13 +260,15 @@ def parse_lock(text: str, *, file: str) -> Lock:
     top = read_json(text, file=file, error=InvalidLock)
     version = top.get("format").integer()
     if version != FORMAT:
+        older = "that of an older mlruntime" if version < FORMAT else "not known"
         raise top.get("format").fail(
-            f"lock format {version} is not known", hint="write it anew with `mlruntime lock`"
+            f"lock format {version} is {older}; this one reads format {FORMAT}",
+            hint="write it anew with `mlruntime lock`",
         )
     top.keys(
         (
             "format", "runtime", "inputs", "snapshot", "components", "omitted",
-            "os", "toolchain", "python", "jars", "variants",
+            "os", "build-depends", "python", "jars", "variants",
         )
     )  # fmt: skip
     return Lock(
@@ -272,7 +278,7 @@ def parse_lock(text: str, *, file: str) -> Lock:
         components=_pairs(top.get("components")),
         omitted=tuple(_omission(place) for place in top.get("omitted").each()),
         os=_artifacts(top.get("os")),
-        toolchain=_artifacts(top.get("toolchain")),
+        build_depends=_artifacts(top.get("build-depends")),
         python=_artifacts(top.get("python")),
         jars=_artifacts(top.get("jars")),
         variants=tuple(_variant(name, place) for name, place in top.get("variants").items()),
@@ -314,20 +320,22 @@ def _artifact(place: Place) -> Artifact:
 
 
 def _variant(name: str, place: Place) -> Variant:
-    place.keys(("python", "native"), ("stand-ins", "components", "host-contract"))
-    stand_ins, components = place.maybe("stand-ins"), place.maybe("components")
+    place.keys(("python", "native"), ("dummy-packages", "components", "host-contract"))
+    dummy_packages, components = place.maybe("dummy-packages"), place.maybe("components")
     asked = place.maybe("host-contract")
     return Variant(
         name=name,
         python=_artifacts(place.get("python")),
         native=tuple(_native(item) for item in place.get("native").each()),
-        stand_ins=tuple(_stand_in(item) for item in stand_ins.each()) if stand_ins else (),
+        dummy_packages=tuple(_dummy_package(item) for item in dummy_packages.each())
+        if dummy_packages
+        else (),
         components=_pairs(components) if components else (),
         contract=contract(asked) if asked else None,
     )
 
 
-def _stand_in(place: Place) -> DummyPackage:
+def _dummy_package(place: Place) -> DummyPackage:
     place.keys(("name", "version", "by"))
     return DummyPackage(**{key: value.text() for key, value in place.items()})
 
@@ -335,24 +343,24 @@ def _stand_in(place: Place) -> DummyPackage:
 def _native(place: Place) -> NativeWheel:
     place.keys(
         (
-            "name", "version", "key", "python", "sdist", "against", "requirements",
-            "environment", "patches", "base", "toolchain",
+            "name", "version", "key", "python", "sdist", "link-against", "requirements",
+            "environment", "patches", "base", "build-depends",
         ),
-        ("unpacked", "prepare"),
+        ("build-depends-unpacked", "prepare"),
     )  # fmt: skip
-    unpacked, prepare = place.maybe("unpacked"), place.maybe("prepare")
+    unpacked, prepare = place.maybe("build-depends-unpacked"), place.maybe("prepare")
     wheel = NativeWheel(
         name=place.get("name").text(),
         version=place.get("version").text(),
         python=place.get("python").text(),
         sdist=_artifact(place.get("sdist")),
-        against=_artifacts(place.get("against")),
+        link_against=_artifacts(place.get("link-against")),
         requirements=_artifacts(place.get("requirements")),
         environment=_pairs(place.get("environment")),
         patches=tuple(_file(patch) for patch in place.get("patches").each()),
         base=place.get("base").text(),
-        toolchain=place.get("toolchain").text(),
-        unpacked=_artifacts(unpacked) if unpacked else (),
+        build_depends=place.get("build-depends").text(),
+        build_depends_unpacked=_artifacts(unpacked) if unpacked else (),
         prepare=_file(prepare) if prepare else None,
     )
     if place.get("key").text() != wheel.key:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from mlruntime.ecosystems.native.inputs import BuildEnvironment, Compiler, LoadedRecipe
-from mlruntime.ecosystems.native.recipe import Unpacked
+from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi.resolver import Target
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition, UsageError
 from mlruntime.lock.model import Artifact, Lock, Omission
@@ -81,12 +81,14 @@ def assemble(
         system = _system(asked, archive)
     say(f"Debian: {len(system)} packages")
     used = {w.name: recipes[w.name] for w in asked.of("pypi") if w.name in recipes}
-    toolchain = _toolchain(system, used.values(), archive)
-    if toolchain:
-        say(f"Debian, to compile with: {len(toolchain)} more")
+    build_depends = _build_depends(system, used.values(), archive)
+    if build_depends:
+        say(f"Debian, to compile with: {len(build_depends)} more")
     jars = _jars(asked, repository)
     say(f"Maven: {len(jars)} jars")
-    bench = BuildEnvironment(os=system, toolchain=toolchain, python="{}.{}".format(*target.minor))
+    bench = BuildEnvironment(
+        os=system, build_depends=build_depends, python="{}.{}".format(*target.minor)
+    )
     side = PythonSide(
         asked=asked,
         recipes=used,
@@ -102,7 +104,7 @@ def assemble(
         components=asked.common(),
         omitted=tuple(omitted),
         os=system,
-        toolchain=toolchain,
+        build_depends=build_depends,
         python=common,
         jars=jars,
         variants=own,
@@ -205,11 +207,11 @@ def _jars(asked: LockRequest, repository: Repository) -> tuple[Artifact, ...]:
     return tuple(sorted(found.values(), key=lambda a: a.name))
 
 
-def _toolchain(
+def _build_depends(
     system: tuple[Artifact, ...], recipes: Iterable[LoadedRecipe], archive: Archive
 ) -> tuple[Artifact, ...]:
     """Return what the recipes' compilers bring on top of the system, which stays as it is."""
-    names = {name for loaded in recipes for name in loaded.recipe.toolchain}
+    names = {name for loaded in recipes for name in loaded.recipe.build_depends}
     if not names:
         return ()
     there = {artifact.sha256 for artifact in system}
@@ -218,25 +220,25 @@ def _toolchain(
     if lost:
         gone = ", ".join(a.name for a in system if a.sha256 in lost)
         raise InvalidDefinition(
-            f"the recipes' toolchain would replace packages of the image: {gone}"
+            f"the recipes' build-depends would replace packages of the image: {gone}"
         )
     return tuple(a for a in both if a.sha256 not in there)
 
 
 def _unpacked(
     asked: LockRequest, recipes: Mapping[str, LoadedRecipe], registries: Registries
-) -> dict[Unpacked, Artifact]:
+) -> dict[UnpackedPackage, Artifact]:
     """Return the Debian packages that some variant's build lays out without installing them."""
     wanted = {
         package
         for loaded in recipes.values()
         for variant in asked.variants
-        for package in loaded.recipe.of(variant).unpacked
+        for package in loaded.recipe.of(variant).build_depends_unpacked
     }
     found = {}
     for release, area in sorted({(package.release, package.area) for package in wanted}):
         archive = registries.archive(release, (area,))
         for package in sorted(p.package for p in wanted if (p.release, p.area) == (release, area)):
-            key = Unpacked(package=package, release=release, area=area)
+            key = UnpackedPackage(package=package, release=release, area=area)
             found[key] = archive.package(package)
     return found

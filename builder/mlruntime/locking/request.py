@@ -134,8 +134,8 @@ def _contracts(
     if driver is None:
         raise InvalidDefinition(
             "nothing says which driver the gpu variant needs",
-            where="matrix.yaml: edges",
-            why="no edge requires a driver beside the versions that were chosen",
+            where="matrix.yaml: rules",
+            why="no rule requires a driver beside the versions that were chosen",
             hint='ask for cuda in runtime.yaml: `cuda: "==12.*"`',
         )
     return (("gpu", definition.gpu.contract(driver)),)

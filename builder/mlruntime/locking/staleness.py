@@ -107,14 +107,19 @@ def stale_artifacts(lock: Lock, fresh: Lock) -> tuple[str, ...]:
 def _files(lock: Lock) -> dict[tuple[str, str], Artifact]:
     groups: dict[str, tuple[Artifact, ...]] = {
         "os": lock.os,
-        "toolchain": lock.toolchain,
+        "build-depends": lock.build_depends,
         "python": lock.python,
         "jars": lock.jars,
     }
     for variant in lock.variants:
         groups[variant.name] = variant.python
         for wheel in variant.native:
-            build = (wheel.sdist, *wheel.against, *wheel.requirements, *wheel.unpacked)
+            build = (
+                wheel.sdist,
+                *wheel.link_against,
+                *wheel.requirements,
+                *wheel.build_depends_unpacked,
+            )
             groups[f"{variant.name}/{wheel.name}"] = build
     return {(where, a.name): a for where, group in groups.items() for a in group}
 

@@ -9,7 +9,7 @@ from mlruntime.ecosystems.native.inputs import (
     LoadedRecipe,
     native_wheel,
 )
-from mlruntime.ecosystems.native.recipe import Unpacked
+from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi.resolver import Static
 from mlruntime.errors import NoCompatibleVersions
 from mlruntime.lock.model import Artifact, DummyPackage, NativeWheel, Variant
@@ -29,7 +29,7 @@ class PythonSide:
     recipes: Mapping[str, LoadedRecipe]
     compiler: Compiler
     bench: BuildEnvironment
-    unpacked: Mapping[Unpacked, Artifact]
+    unpacked: Mapping[UnpackedPackage, Artifact]
 
     def variants(self, say: Callable[[str], None]) -> list[Variant]:
         """Return all variants, the wheels they have in common still in each of them.
@@ -81,26 +81,28 @@ class PythonSide:
             name=name,
             python=packages,
             native=tuple(self._native(name, a, packages) for a in found if a.kind == "sdist"),
-            stand_ins=tuple(provided[a.name] for a in found if a.name in provided),
+            dummy_packages=tuple(provided[a.name] for a in found if a.name in provided),
             components=self.asked.own(name),
             contract=dict(self.asked.contracts).get(name),
         )
 
     def _native(self, variant: str, sdist: Artifact, packages: tuple[Artifact, ...]) -> NativeWheel:
         wanted = self.asked.of("pypi", variant)
-        against: dict[str, tuple[str, ...]] = {}
+        distributions: dict[str, tuple[str, ...]] = {}
         for one in wanted:
-            against[one.component] = (*against.get(one.component, ()), one.name)
+            distributions[one.component] = (*distributions.get(one.component, ()), one.name)
         loaded = self.recipes[sdist.name].of(variant)
         return native_wheel(
             loaded,
             next(w.version for w in wanted if w.name == sdist.name),
             sdist,
             packages=packages,
-            against=against,
+            distributions=distributions,
             compiler=self.compiler,
             bench=self.bench,
-            unpacked=tuple(self.unpacked[package] for package in loaded.recipe.unpacked),
+            build_depends_unpacked=tuple(
+                self.unpacked[package] for package in loaded.recipe.build_depends_unpacked
+            ),
         )
 
 

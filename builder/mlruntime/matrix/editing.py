@@ -27,7 +27,7 @@ def with_rule(text: str, ident: str, values: Mapping[str, str]) -> str:
     starts = [i for i, line in enumerate(lines) if _is_rule(line, ident)]
     if len(starts) != 1:
         raise InvalidDefinition(
-            f"edge {ident!r} cannot be edited", where=_FILE, why="it has no line `  - id: …`"
+            f"rule {ident!r} cannot be edited", where=_FILE, why="it has no line `  - id: …`"
         )
     first = starts[0] + 1
     last = next((i for i in range(first, len(lines)) if re.match(r"\s{0,2}\S", lines[i])), None)
@@ -35,7 +35,7 @@ def with_rule(text: str, ident: str, values: Mapping[str, str]) -> str:
         at = [i for i in range(first, last or len(lines)) if lines[i].startswith(f"    {key}: ")]
         if len(at) != 1 or _goes_on(lines, at[0]):
             raise InvalidDefinition(
-                f"edge {ident!r} cannot be edited",
+                f"rule {ident!r} cannot be edited",
                 where=_FILE,
                 why=f"its {key} does not stand on one line of its own",
             )
@@ -51,10 +51,10 @@ def with_rule_added(text: str, component: str, rule: Mapping[str, str]) -> str:
     It comes after the last rule that begins with the component, else after all.
     """
     lines = text.splitlines(keepends=True)
-    if "edges: []\n" in lines:
-        lines[lines.index("edges: []\n")] = "edges:\n"
-    if "edges:\n" not in lines:
-        raise InvalidDefinition("no edge can be added", where=_FILE, why="it has no line `edges:`")
+    if "rules: []\n" in lines:
+        lines[lines.index("rules: []\n")] = "rules:\n"
+    if "rules:\n" not in lines:
+        raise InvalidDefinition("no rule can be added", where=_FILE, why="it has no line `rules:`")
     begin = re.compile(rf"    when: \{{{re.escape(component)}: ")
     own = [i for i, line in enumerate(lines) if begin.match(line)]
     at = len(lines)

@@ -128,10 +128,10 @@ class Rule:
 
     @property
     def place(self) -> str:
-        """Return where the rule's consequence stands, ``edges[12].requires.tensorflow``."""
+        """Return where the rule's consequence stands, ``rules[12].requires.tensorflow``."""
         if self.requires:
-            return f"edges[{self.index}].requires.{self.requires[0].component}"
-        return f"edges[{self.index}].conflicts.{self.conflicts[0].component}"
+            return f"rules[{self.index}].requires.{self.requires[0].component}"
+        return f"rules[{self.index}].conflicts.{self.conflicts[0].component}"
 
 
 @dataclass(frozen=True, kw_only=True)

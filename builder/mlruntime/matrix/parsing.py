@@ -40,15 +40,15 @@ __all__ = [
 def parse_matrix(text: str, *, file: str) -> Matrix:
     """Read ``matrix.yaml``; raise ``InvalidDefinition`` with the place of the first mistake."""
     top = read_yaml(text, file=file)
-    top.keys(("components", "preference", "edges"))
+    top.keys(("components", "preference", "rules"), former={"edges": "rules"})
     components = _components(top.get("components"))
     reader = RuleReader(components)
     rules: dict[str, Rule] = {}
-    for index, place in enumerate(top.get("edges").each()):
+    for index, place in enumerate(top.get("rules").each()):
         rule = reader.rule(place, index)
         if rule.id in rules:
             raise place.get("id").fail(
-                f"edge {rule.id!r} is there twice", why=f"edges[{rules[rule.id].index}] has it too"
+                f"rule {rule.id!r} is there twice", why=f"rules[{rules[rule.id].index}] has it too"
             )
         rules[rule.id] = rule
     return Matrix(

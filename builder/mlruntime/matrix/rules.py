@@ -41,7 +41,7 @@ class RuleReader:
         """Read the rule at ``place``, the ``index``-th of the file."""
         place.keys(("id", "says", "when", "evidence", "source", "date"), ("requires", "conflicts"))
         if place.maybe("requires") is None and place.maybe("conflicts") is None:
-            raise place.fail("an edge needs 'requires' or 'conflicts'")
+            raise place.fail("a rule needs 'requires' or 'conflicts'")
         when = self._terms(place.get("when"))
         requires = self._terms(place.maybe("requires"))
         conflicts = self._terms(place.maybe("conflicts"))
@@ -172,7 +172,7 @@ def parse_specifier(text: str, place: Place) -> SpecifierSet:
 
 def _rule_id(place: Place) -> str:
     if not NAME.fullmatch(place.text().replace(".", "-")):
-        raise place.fail(f"{place.value!r} is not an edge id", hint="lower case, digits, '-', '.'")
+        raise place.fail(f"{place.value!r} is not a rule id", hint="lower case, digits, '-', '.'")
     return place.text()
 
 

@@ -16,7 +16,7 @@ from mlruntime.matrix.unsatisfiable import (
 class Contradiction:
     """Rules that, between them, make releases of a component unusable everywhere.
 
-    ``where`` is the place of the first of them, ``edges[12].requires.tensorflow``.
+    ``where`` is the place of the first of them, ``rules[12].requires.tensorflow``.
     """
 
     component: str

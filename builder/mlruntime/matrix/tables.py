@@ -142,7 +142,7 @@ def matrix_json(matrix: Matrix, component: str | None = None) -> dict[str, Any]:
     return {
         "components": {name: _component_json(matrix.components[name]) for name in names},
         "preference": list(matrix.preference),
-        "edges": [
+        "rules": [
             {**rule_json(rule), "rule": rule_text(rule)} for rule in rules_about(matrix, component)
         ],
     }

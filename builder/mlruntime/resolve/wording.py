@@ -54,7 +54,7 @@ def conflict_json(conflict: Conflict) -> dict[str, Any]:
             {"component": line.component, "specifier": str(line.specifier)}
             for line in conflict.lines
         ],
-        "edges": [rule_json(rule) for rule in conflict.rules],
+        "rules": [rule_json(rule) for rule in conflict.rules],
         "changes": [
             [
                 {

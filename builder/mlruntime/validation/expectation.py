@@ -33,12 +33,12 @@ def labels(lock: Lock, variant: str) -> dict[str, str]:
 def python_packages(lock: Lock, variant: str) -> dict[str, str]:
     """Return every locked Python distribution of the image: PEP 503 name to version.
 
-    A stand-in is one: ``pip list`` shows it.
+    A dummy package is one: ``pip list`` shows it.
     """
     own = lock.variant(variant)
     found = {one.name: one.version for one in (*lock.python, *own.python)}
     found |= {one.name: one.version for one in own.native}
-    found |= {one.name: one.version for one in own.stand_ins}
+    found |= {one.name: one.version for one in own.dummy_packages}
     return dict(sorted(found.items()))
 
 

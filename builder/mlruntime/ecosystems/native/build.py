@@ -52,7 +52,7 @@ done
 
 
 def _script(native: NativeWheel) -> str:
-    if not (native.unpacked or native.prepare):
+    if not (native.build_depends_unpacked or native.prepare):
         return _SCRIPT
     before, build, after = _SCRIPT.rpartition("python -m pip wheel")
     return before + _PREPARE + build + after
@@ -89,7 +89,7 @@ def build(
     native: NativeWheel,
     *,
     files: Mapping[str, Path],
-    toolchain: tuple[Artifact, ...],
+    build_depends: tuple[Artifact, ...],
     beside: Mapping[str, bytes],
     on_line: Callable[[str], None],
 ) -> Wheel:
@@ -112,7 +112,7 @@ def build(
                 on_line(line)
 
             _refuse_changed(native, beside)
-            mounts = _lay_out(scratch, native, files, toolchain, beside)
+            mounts = _lay_out(scratch, native, files, build_depends, beside)
             try:
                 _patch(scratch / "sdist" / native.sdist.filename, native, beside, log.append)
             except DoesNotApply as error:
@@ -121,7 +121,7 @@ def build(
                 image,
                 ["sh", "-c", _script(native)],
                 mounts=mounts,
-                environment=_environment(native, toolchain),
+                environment=_environment(native, build_depends),
                 user="0:0",
                 workdir="/",
                 timeout=_SECONDS,
@@ -214,9 +214,9 @@ def _keep(store: Store, native: NativeWheel, wheel: Path) -> Wheel:
     return Wheel(filename=filename, sha256=sha256, path=path)
 
 
-def _environment(native: NativeWheel, toolchain: tuple[Artifact, ...]) -> dict[str, str]:
+def _environment(native: NativeWheel, build_depends: tuple[Artifact, ...]) -> dict[str, str]:
     return dict(native.environment) | {
-        "MLR_TOOLCHAIN": " ".join(f"{a.name}={a.version}" for a in toolchain),
+        "MLR_TOOLCHAIN": " ".join(f"{a.name}={a.version}" for a in build_depends),
         # How many compilers run at once does not change what they make.
         "MAKEFLAGS": f"-j{os.cpu_count() or 1}",
         "SOURCE_DATE_EPOCH": str(MTIME),
@@ -232,19 +232,25 @@ def _lay_out(
     scratch: Path,
     native: NativeWheel,
     files: Mapping[str, Path],
-    toolchain: tuple[Artifact, ...],
+    build_depends: tuple[Artifact, ...],
     beside: Mapping[str, bytes],
 ) -> tuple[Mount, ...]:
-    names = ("debs", "requirements", "sdist", "out", *(["unpacked"] if native.unpacked else []))
+    names = (
+        "debs",
+        "requirements",
+        "sdist",
+        "out",
+        *(["unpacked"] if native.build_depends_unpacked else []),
+    )
     folders = {name: scratch / name for name in names}
     for folder in folders.values():
         folder.mkdir()
-    if toolchain:
-        write_repository(folders["debs"], [(a, files[a.sha256]) for a in toolchain])
+    if build_depends:
+        write_repository(folders["debs"], [(a, files[a.sha256]) for a in build_depends])
     for artifact in native.requirements:
         link_or_copy(files[artifact.sha256], folders["requirements"] / artifact.filename)
     link_or_copy(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
-    for artifact in native.unpacked:
+    for artifact in native.build_depends_unpacked:
         link_or_copy(files[artifact.sha256], folders["unpacked"] / artifact.filename)
     if native.prepare:
         folders["prepare"] = scratch / "prepare"

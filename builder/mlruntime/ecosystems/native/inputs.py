@@ -58,13 +58,13 @@ class BuildEnvironment:
     """What native wheels are built on: the image's Debian packages, and the compilers."""
 
     os: tuple[Artifact, ...]
-    toolchain: tuple[Artifact, ...]
+    build_depends: tuple[Artifact, ...]
     python: str
 
     def digests(self, recipe: Recipe) -> tuple[str, str]:
         """Return the digests of the system and of the system with the compilers."""
         base = set_digest(self.os)
-        return base, set_digest((*self.os, *self.toolchain)) if recipe.toolchain else base
+        return base, set_digest((*self.os, *self.build_depends)) if recipe.build_depends else base
 
 
 def recipe_files(images: Path) -> tuple[Path, ...]:
@@ -94,52 +94,52 @@ def native_wheel(
     sdist: Artifact,
     *,
     packages: tuple[Artifact, ...],
-    against: Mapping[str, tuple[str, ...]],
+    distributions: Mapping[str, tuple[str, ...]],
     compiler: Compiler,
     bench: BuildEnvironment,
-    unpacked: tuple[Artifact, ...] = (),
+    build_depends_unpacked: tuple[Artifact, ...] = (),
 ) -> NativeWheel:
     """Lock the build of one release from its sdist.
 
-    ``packages`` are the wheels of the runtime's variant; ``against`` gives, for each component,
-    its PyPI names in that variant; ``unpacked`` are the recipe's Debian packages. Build
-    requirements have the runtime's versions wherever the recipe does not ask for others. What is
-    linked with is recorded by its own wheels alone: a newer package that those merely import must
-    not compile anything anew.
+    ``packages`` are the wheels of the runtime's variant; ``distributions`` gives, for each
+    component, its PyPI names in that variant; ``build_depends_unpacked`` are the recipe's Debian
+    packages. Build requirements have the runtime's versions wherever the recipe does not ask for
+    others. What is linked with is recorded by its own wheels alone: a newer package that those
+    merely import must not compile anything anew.
     """
     recipe = loaded.recipe
     known = {artifact.name: artifact for artifact in packages}
     linked = []
-    for component in recipe.against:
-        names = against.get(component, (component,))
+    for component in recipe.link_against:
+        names = distributions.get(component, (component,))
         wheels = [known[name] for name in names if name in known]
         if not wheels:
             raise InvalidDefinition(
                 f"{recipe.name} is built against {component!r}, which has no wheel here",
-                where=f"the recipe of {recipe.name}: against",
-                hint=f"components with wheels: {', '.join(sorted(against)) or 'none'}",
+                where=f"the recipe of {recipe.name}: link-against",
+                hint=f"components with wheels: {', '.join(sorted(distributions)) or 'none'}",
             )
         linked += wheels
-    asked: dict[str, SpecifierSet] = {
+    wanted: dict[str, SpecifierSet] = {
         canonicalize_name(r.name): r.specifier for r in map(Requirement, recipe.requirements)
     }
     limits = tuple(
         f"{a.name}=={a.version}"
         for a in packages
-        if asked.get(a.name, SpecifierSet()).contains(a.version, prereleases=True)
+        if wanted.get(a.name, SpecifierSet()).contains(a.version, prereleases=True)
     )
-    base, toolchain = bench.digests(recipe)
+    base, build_depends = bench.digests(recipe)
     return NativeWheel(
         name=sdist.name,
         version=version,
         python=bench.python,
         sdist=sdist,
-        against=tuple(sorted(linked, key=lambda a: a.name)),
+        link_against=tuple(sorted(linked, key=lambda a: a.name)),
         requirements=compiler.compile(recipe.requirements, constraints=limits),
         environment=recipe.environment,
         patches=loaded.patches_of(version),
         base=base,
-        toolchain=toolchain,
-        unpacked=unpacked,
+        build_depends=build_depends,
+        build_depends_unpacked=build_depends_unpacked,
         prepare=loaded.prepare,
     )

@@ -27,7 +27,7 @@ class PatchedRelease:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unpacked:
+class UnpackedPackage:
     """A Debian package whose files a build uses without installing it.
 
     It may come from another ``release`` ("13") and another ``area`` ("non-free") of the archive
@@ -43,25 +43,26 @@ class Unpacked:
 class Recipe:
     """What turning one sdist into a wheel needs.
 
-    ``against`` are components, or packages by name, whose wheels must be installed meanwhile (what
-    it is linked with);
-    ``requirements`` PEP 508 build requirements; ``toolchain`` Debian packages;
+    ``link_against`` are components, or packages by name, whose wheels must be installed meanwhile
+    (what it is linked with);
+    ``requirements`` PEP 508 build requirements; ``build_depends`` Debian packages;
     ``requires_dist`` the wheel's own dependencies, so that no sdist must be run to know them, and
     ``requires_dist_of`` those that only some versions have, by specifier;
-    ``patched`` the releases that are not built as published; ``unpacked`` Debian packages that are
-    laid out but not installed; ``prepare`` the name of a shell script beside the recipe that runs
-    before the build, or nothing. ``variants`` say what a variant has beyond that.
+    ``patched`` the releases that are not built as published; ``build_depends_unpacked``
+    Debian packages that are laid out but not installed; ``prepare`` the name of a shell script
+    beside the recipe that runs before the build, or nothing. ``variants`` say what a variant has
+    beyond that.
     """
 
     name: str
-    against: tuple[str, ...]
+    link_against: tuple[str, ...]
     requirements: tuple[str, ...]
-    toolchain: tuple[str, ...]
+    build_depends: tuple[str, ...]
     requires_dist: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     patched: tuple[PatchedRelease, ...]
     requires_dist_of: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    unpacked: tuple[Unpacked, ...] = ()
+    build_depends_unpacked: tuple[UnpackedPackage, ...] = ()
     prepare: str = ""
     variants: tuple[tuple[str, "Recipe"], ...] = ()
 
@@ -73,13 +74,13 @@ class Recipe:
         patches = {release.version: release.patches for release in more.patched}
         return replace(
             self,
-            against=(*self.against, *more.against),
+            link_against=(*self.link_against, *more.link_against),
             requirements=(*self.requirements, *more.requirements),
             environment=tuple(sorted((dict(self.environment) | dict(more.environment)).items())),
             patched=tuple(
                 replace(r, patches=(*r.patches, *patches.get(r.version, ()))) for r in self.patched
             ),
-            unpacked=(*self.unpacked, *more.unpacked),
+            build_depends_unpacked=(*self.build_depends_unpacked, *more.build_depends_unpacked),
             prepare=more.prepare or self.prepare,
             variants=(),
         )
@@ -118,8 +119,8 @@ class Recipe:
 def parse_recipe(text: str, *, file: str) -> Recipe:
     """Read a recipe; anything unknown or malformed raises ``InvalidDefinition`` with its place."""
     top = read_yaml(text, file=file)
-    optional = ("toolchain", "requires-dist", "requires-dist-of", "variants")
-    top.keys(("name",), (*_VARYING, *optional))
+    optional = ("build-depends", "requires-dist", "requires-dist-of", "variants")
+    top.keys(("name",), (*_VARYING, *optional), former=_FORMER)
     name = top.get("name").text()
     if canonicalize_name(name) != name:
         raise top.get("name").fail(
@@ -128,29 +129,44 @@ def parse_recipe(text: str, *, file: str) -> Recipe:
     common = _varying(name, top)
     return replace(
         common,
-        toolchain=_texts(top, "toolchain"),
+        build_depends=_texts(top, "build-depends"),
         requires_dist=_requirements(top, "requires-dist"),
         requires_dist_of=_requires_of(top.maybe("requires-dist-of")),
         variants=_variants(common, top.maybe("variants")),
     )
 
 
-_VARYING = ("against", "requirements", "environment", "patched", "unpacked", "prepare")
+_VARYING = (
+    "link-against",
+    "requirements",
+    "environment",
+    "patched",
+    "build-depends-unpacked",
+    "prepare",
+)
+
+_FORMER = {
+    "against": "link-against",
+    "toolchain": "build-depends",
+    "unpacked": "build-depends-unpacked",
+}
 
 
 def _varying(name: str, place: Place) -> Recipe:
     """Read the keys that a recipe has in common and that a variant may add to."""
-    environment, unpacked = place.maybe("environment"), place.maybe("unpacked")
+    environment, unpacked = place.maybe("environment"), place.maybe("build-depends-unpacked")
     prepare = place.maybe("prepare")
     return Recipe(
         name=name,
-        against=_texts(place, "against"),
+        link_against=_texts(place, "link-against"),
         requirements=_requirements(place, "requirements"),
-        toolchain=(),
+        build_depends=(),
         requires_dist=(),
         environment=_environment(environment) if environment else (),
         patched=_patched(place),
-        unpacked=tuple(_unpacked(item) for item in unpacked.each()) if unpacked else (),
+        build_depends_unpacked=tuple(_unpacked(item) for item in unpacked.each())
+        if unpacked
+        else (),
         prepare=_beside(prepare, "a script") if prepare else "",
     )
 
@@ -160,7 +176,7 @@ def _variants(common: Recipe, place: Place | None) -> tuple[tuple[str, Recipe], 
     for variant, item in place.items() if place else ():
         if variant not in VARIANTS:
             raise item.fail(f"unknown variant {variant!r}", hint=did_you_mean(variant, VARIANTS))
-        item.keys((), _VARYING)
+        item.keys((), _VARYING, former=_FORMER)
         own = _varying(common.name, item)
         known = {release.version: release.of for release in common.patched}
         for release in own.patched:
@@ -173,9 +189,9 @@ def _variants(common: Recipe, place: Place | None) -> tuple[tuple[str, Recipe], 
     return tuple(found)
 
 
-def _unpacked(place: Place) -> Unpacked:
+def _unpacked(place: Place) -> UnpackedPackage:
     place.keys(("package", "release", "area"))
-    return Unpacked(**{key: value.text() for key, value in place.items()})
+    return UnpackedPackage(**{key: value.text() for key, value in place.items()})
 
 
 def _beside(place: Place, kind: str) -> str:
