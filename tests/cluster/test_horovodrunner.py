@@ -221,6 +221,25 @@ def test_mains_that_fail(spark: Driver, how: str, error: str, words: str) -> Non
     spark.await_no_ranks()
 
 
+@pytest.mark.every_line
+def test_ranks_that_do_different_numbers_of_steps_are_ended(spark: Driver) -> None:
+    options = {"stall_timeout": 5, "max_restarts": 1}
+    outcome = spark.outcome(spark.run("uneven", 2, options=options, metric=True))
+    assert outcome["error"] == "RankFailed"
+    assert "all 2 ranks waited 5 s for each other: ranks did different numbers" in outcome["text"]
+    assert re.search(r"rank 0 on \S+ waits since \d+ s \(epoch 1, step 2\)", outcome["text"])
+    assert re.search(r"rank 1 on \S+ waits since \d+ s \(epoch 1, step 3\)", outcome["text"])
+    spark.await_no_ranks()
+
+
+@pytest.mark.every_line
+def test_a_rank_that_returns_before_another_is_told_as_such(spark: Driver) -> None:
+    outcome = spark.outcome(spark.run("uneven", 2, options={"max_restarts": 1}, metric=False))
+    assert outcome["error"] == "RankFailed"
+    assert "rank 0's main returned while rank 1 of 2 was still training" in outcome["text"]
+    spark.await_no_ranks()
+
+
 def test_a_hundred_megabytes_of_output(spark: Driver) -> None:
     job = spark.run("misbehave", 2, how="print", verbosity="all", options={"log_limit": 200 << 20})
     assert spark.result(job) == "print"

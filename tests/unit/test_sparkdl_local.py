@@ -1,6 +1,7 @@
 """Whole runs on this host, in real processes: everything but the frameworks and Spark."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -123,6 +124,87 @@ def test_the_first_to_raise_is_told(run: Callable[..., Any], tmp_path: Path) -> 
     assert str(only(tmp_path)) in text
 
 
+def joining(then: Callable[[int], Any] = lambda _: None) -> Callable[[], Any]:
+    """Return a main that joins the other ranks like ``hvd.init()``, without Horovod."""
+
+    def main() -> Any:
+        import os
+        import socket
+
+        host, rest = os.environ["HOROVOD_GLOO_RENDEZVOUS_ADDR"].split(":", 1)
+        port, path = rest.split("/", 1)
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(f"GET /{path}/global/1 HTTP/1.1\r\n\r\n".encode())
+            connection.recv(100)
+        return then(int(os.environ["HOROVOD_RANK"]))
+
+    return main
+
+
+COLLECTIVE = """
+import threading
+
+def allreduce(seconds):
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire(timeout=seconds)  # waits in C, as a collective does
+
+def fit(step, seconds):
+    epoch = 1
+    allreduce(seconds)
+"""
+
+
+def waiting(seconds: dict[int, float], steps: dict[int, int], sleep: dict[int, float]) -> Any:
+    """Return a main that waits in something that looks like Keras and Horovod."""
+    text = COLLECTIVE
+
+    def then(rank: int) -> int:
+        import time
+
+        horovod: dict[str, Any] = {"__name__": "horovod.fake", "rank": rank}
+        exec(compile(text, "/horovod/fake.py", "exec"), horovod)
+        keras = {"__name__": "keras.fake", "allreduce": horovod["allreduce"]}
+        exec(compile(text[text.index("def fit") :], "/keras/fake.py", "exec"), keras)
+        time.sleep(sleep.get(rank, 0))
+        if rank in seconds:
+            keras["fit"](steps.get(rank, 0), seconds[rank])
+        return rank
+
+    return joining(then)
+
+
+def test_a_rank_that_is_missing_in_a_collective_is_named(run: Callable[..., Any]) -> None:
+    began = time.monotonic()
+    with pytest.raises(errors.RankLost) as lost:
+        run(waiting({0: 60}, {0: 4}, {1: 60}), stall_timeout=3)
+    assert 3 < time.monotonic() - began < 30
+    assert lost.value.rank == 1
+    text = str(lost.value)
+    assert "rank 0 waited 3 s in a collective for rank 1, which did not call it" in text
+    assert "options(stall_timeout=3)" in text
+    here = __file__
+    assert re.search(
+        r"rank 0 on localhost waits since \d+ s \(epoch 2, step 5\): /horovod/fake.py:\d+ in", text
+    )
+    assert re.search(rf"rank 1 on localhost has not moved since \d+ s: {here}:\d+ in then", text)
+
+
+def test_ranks_that_did_different_numbers_of_steps_are_told_so(run: Callable[..., Any]) -> None:
+    with pytest.raises(errors.RankFailed) as failed:
+        run(waiting({0: 60, 1: 60}, {0: 4, 1: 2}, {}), stall_timeout=3, max_restarts=2)
+    assert not isinstance(failed.value, errors.RankLost)  # the next start would end there too
+    assert "all 2 ranks waited 3 s for each other: ranks did different numbers" in str(failed.value)
+    assert "(epoch 2, step 5)" in str(failed.value)
+    assert "(epoch 2, step 3)" in str(failed.value)
+
+
+def test_waiting_for_a_rank_that_comes_is_no_stall(run: Callable[..., Any]) -> None:
+    assert run(waiting({0: 3, 1: 1}, {}, {1: 2}), stall_timeout=6) == 0
+    # Nor is it one when nobody waits in a collective.
+    assert run(waiting({}, {}, {0: 4, 1: 1}), stall_timeout=2) == 0
+
+
 def test_a_rank_that_returns_while_another_trains_is_told_and_not_tried_again(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -151,18 +233,7 @@ def test_ranks_that_never_join_each_other_are_warned_of(
     run(where_am_i(), np=-2, verbosity="log_callback_only")
     assert words in capsys.readouterr().out
 
-    def joins() -> None:
-        import os
-        import socket
-
-        # What hvd.init() does first.
-        host, rest = os.environ["HOROVOD_GLOO_RENDEZVOUS_ADDR"].split(":", 1)
-        port, path = rest.split("/", 1)
-        with socket.create_connection((host, int(port))) as connection:
-            connection.sendall(f"GET /{path}/global/1 HTTP/1.1\r\n\r\n".encode())
-            connection.recv(100)
-
-    run(joins, np=-2)
+    run(joining(), np=-2)
     run(where_am_i(), np=-1)  # one rank has nobody to join
     assert "hvd.init" not in capsys.readouterr().out
 

@@ -4,6 +4,7 @@ import json
 import stat
 import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -68,6 +69,56 @@ def test_what_cannot_be_pickled_is_named() -> None:
         load("_payload").pack(main, {"given": 1})
     with pytest.raises(errors.NotSendable, match=r"It is the argument 'given' \(lock\)"):
         load("_payload").pack(print, {"given": threading.Lock()})
+
+
+def test_what_cannot_be_pickled_is_named_with_the_function_that_uses_it() -> None:
+    lock = threading.Lock()
+
+    def helper() -> Any:
+        return lock
+
+    def main() -> Any:
+        return helper()
+
+    with pytest.raises(errors.NotSendable, match=r"It is the variable 'lock', which helper uses"):
+        load("_payload").pack(main, {})
+
+
+def test_what_only_an_inner_function_uses_is_named_too() -> None:
+    names: dict[str, Any] = {"__name__": "__main__", "busy": threading.Lock()}
+    exec("def main():\n    def inner():\n        return busy\n    return inner()", names)
+    with pytest.raises(errors.NotSendable, match=r"It is the variable 'busy', which main uses"):
+        load("_payload").pack(names["main"], {})
+
+
+class Lazy(ModuleType):
+    """A module that becomes another one when it is used, as TensorFlow's ``keras`` is."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(json, name)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot pickle")
+
+
+def test_a_module_that_is_loaded_lazily_is_sent_by_its_name() -> None:
+    import pickle
+
+    lazy = Lazy("json")
+    names: dict[str, Any] = {"__name__": "__main__", "lazy": lazy}
+    exec("def main():\n    return lazy.dumps([1])", names)
+    main, _ = pickle.loads(load("_payload").pack(names["main"], {}))
+    assert main() == "[1]"
+    assert main.__globals__["lazy"] is json
+
+
+def test_functions_keep_the_name_of_their_file() -> None:
+    import pickle
+
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile("def main():\n    def inner(): ...\n    return inner", "/me/t.py", "exec"), names)
+    main, _ = pickle.loads(load("_payload").pack(names["main"], {}))
+    assert main.__code__.co_filename == main().__code__.co_filename == "/me/t.py"
 
 
 def test_what_is_too_large_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

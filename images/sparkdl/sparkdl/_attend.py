@@ -30,7 +30,7 @@ _DRAIN_SECONDS = 2.0
 _LITTLE, _GATHER_SECONDS = 1 << 16, 0.005
 # A driver may be busy for longer than a rank may be silent.
 _DRIVER_PATIENCE = 2.0
-_UP = frozenset({Kind.MESSAGE, Kind.METRICS, Kind.SAVE, Kind.LOAD, Kind.FAILED})
+_UP = frozenset({Kind.MESSAGE, Kind.METRICS, Kind.STANDING, Kind.SAVE, Kind.LOAD, Kind.FAILED})
 _DOWN = frozenset({Kind.SAVED, Kind.CHECKPOINT, Kind.HEARD})
 
 
@@ -60,7 +60,6 @@ class Terms:
     environment: Mapping[str, str]
     preload: tuple[str, ...]
     keep_warm: float
-    stall_timeout: float | None
 
 
 def attend(invitation: Invitation, seat: Seat, terms: Terms, payload: bytes) -> bytes | None:
@@ -207,7 +206,6 @@ class _Attendant:
             port=self.invitation.port,
             interface=choose_interface(self.terms.interface, placement.host, place["hosts"]),
             given=environ,
-            stall_timeout=self.terms.stall_timeout,
         )
         if place["gpus"]:
             variables["CUDA_VISIBLE_DEVICES"] = ",".join(place["gpus"])

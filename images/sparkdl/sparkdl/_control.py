@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from sparkdl import _wire
 from sparkdl._errors import Failure
 from sparkdl._rendezvous import KeyStore
+from sparkdl._standing import Standing
 from sparkdl._wire import Channel, Kind
 
 BEAT_SECONDS = 1.0
@@ -62,6 +63,7 @@ class Member:
     rank: int = -1
     state: str = "R"
     stopped: float | None = None
+    standing: Standing = field(default_factory=Standing)
     over: Mapping[str, Any] | None = None
     gone: bool = False
 
@@ -221,6 +223,8 @@ class Control:
             listener.message(member.rank, body.decode(errors="replace"))
         elif kind == Kind.METRICS:
             listener.metrics(member.rank, json.loads(body))
+        elif kind == Kind.STANDING:
+            member.standing = Standing.from_dict(json.loads(body))
         elif kind == Kind.SAVE:
             try:
                 listener.save(body)

@@ -16,7 +16,9 @@ class RunOptions:
         after ``slot_timeout`` seconds. ``rank_timeout``: seconds without a sign of life, or
         stopped by a signal, after which a rank counts as lost. ``start_timeout``: seconds
         between the first rank's arrival and the last one's. ``stall_timeout``: end a run in
-        which a collective has waited that long for a rank (``None``: Horovod only warns).
+        which a rank has waited that many seconds in a collective, and say for which rank and
+        where each of them is; half an hour, for a rank may evaluate or compile for long while
+        the others wait for it (``None``: they wait for ever).
 
     Checkpoints (``sparkdl.horovod.checkpoint``)
         ``checkpoint_directory``: a folder that the driver and all ranks see; without it they
@@ -50,7 +52,7 @@ class RunOptions:
     slot_timeout: float = 60.0
     rank_timeout: float = 30.0
     start_timeout: float = 60.0
-    stall_timeout: float | None = None
+    stall_timeout: float | None = 1800.0
     checkpoint_directory: str | None = None
     resume_from: str | None = None
     log_directory: str | None = None

@@ -1,11 +1,13 @@
 """What is sent to the ranks: ``main`` and its arguments, pickled."""
 
+import importlib
 import inspect
 import io
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import CodeType, ModuleType
+from typing import IO, Any
 
 from sparkdl import _keeper
 from sparkdl._errors import NotSendable
@@ -30,11 +32,9 @@ class _Limited(io.BytesIO):
 
 def pack(main: Callable[..., Any], kwargs: Mapping[str, Any]) -> bytes:
     """Pickle ``main`` and its arguments, or raise ``NotSendable`` with what is in the way."""
-    import cloudpickle
-
     buffer = _Limited()
     try:
-        cloudpickle.dump((main, dict(kwargs)), buffer)
+        _pickle((main, dict(kwargs)), buffer)
     except _TooLarge:
         raise NotSendable(
             f"main and its arguments are larger than {LIMIT >> 20} MiB pickled"
@@ -69,30 +69,80 @@ def _source(main: Callable[..., Any]) -> bytes:
         return b""
 
 
+def _pickle(value: Any, file: IO[bytes]) -> None:
+    """Pickle by cloudpickle, with what it leaves out.
+
+    Functions keep the name of their file, so that tracebacks and stalls are told with it; a module
+    that is loaded lazily, like the ``keras`` of ``from tensorflow import keras``, goes by name.
+    """
+    import cloudpickle
+
+    class Pickler(cloudpickle.CloudPickler):
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, ModuleType) and type(obj) is not ModuleType:
+                name = getattr(obj, "__name__", None)  # loads it
+                if name in sys.modules:
+                    return importlib.import_module, (name,)
+            if isinstance(obj, CodeType):
+                make, words = self.dispatch_table[CodeType](obj)
+                return _with_file, (make, words, obj.co_filename)
+            return super().reducer_override(obj)
+
+    Pickler(file).dump(value)
+
+
+def _with_file(make: Callable[..., CodeType], words: tuple[Any, ...], file: str) -> CodeType:
+    return make(*words).replace(co_filename=file)
+
+
 def _parts(main: Callable[..., Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in kwargs.items():
         yield f"the argument {name!r}", value
-    function = getattr(main, "__func__", main)
-    if inspect.isfunction(function):
-        found = inspect.getclosurevars(function)
-        for name, value in {**found.nonlocals, **found.globals}.items():
-            if not inspect.ismodule(value):
-                yield f"the variable {name!r}, which main uses", value
-    if getattr(main, "__self__", None) is not None:
-        yield "the object that main is a method of", main.__self__
+    yield from _used_by(main, "main")
+
+
+def _used_by(function: Any, caller: str) -> Iterator[tuple[str, Any]]:
+    """Yield what a function brings along: its variables, and the object it is a method of."""
+    plain = getattr(function, "__func__", function)
+    if inspect.isfunction(plain):
+        found = inspect.getclosurevars(plain)
+        inner = {
+            name: plain.__globals__[name]
+            for name in _globals_within(plain.__code__)
+            if name in plain.__globals__
+        }
+        for name, value in {**found.nonlocals, **found.globals, **inner}.items():
+            if type(value) is not ModuleType:
+                yield f"the variable {name!r}, which {caller} uses", value
+    if getattr(function, "__self__", None) is not None:
+        yield f"the object that {caller} is a method of", function.__self__
+
+
+def _globals_within(code: CodeType) -> set[str]:
+    """Return the names that functions defined within a function use."""
+    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
+    return {name for one in inner for name in {*one.co_names, *_globals_within(one)}}
 
 
 def _culprit(main: Callable[..., Any], kwargs: Mapping[str, Any]) -> str:
-    import cloudpickle
+    """Name what cannot be pickled, in the function that uses it itself."""
+    found = _unsendable(_parts(main, kwargs), set())
+    return "" if found is None else f" It is {found}."
 
-    for name, value in _parts(main, kwargs):
+
+def _unsendable(parts: Iterator[tuple[str, Any]], seen: set[int]) -> str | None:
+    for name, value in parts:
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
         try:
-            cloudpickle.dump(value, _Limited())
+            _pickle(value, _Limited())
         except _TooLarge:
             continue
         except Exception:
-            return f" It is {name} ({type(value).__name__})."
-    return ""
+            inner = _unsendable(_used_by(value, getattr(value, "__name__", name)), seen)
+            return inner or f"{name} ({type(value).__name__})"
+    return None
 
 
 def _largest(main: Callable[..., Any], kwargs: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import cloudpickle
 from sparkdl import _session
 from sparkdl._errors import Failure
 from sparkdl._ranks import Placement
+from sparkdl._standing import Lookout
 from sparkdl._wire import Channel, Kind
 
 # Ranks import TensorFlow at different speeds, and Gloo's own 30 s is short for a cold disk.
@@ -31,11 +32,10 @@ def environment(
     port: int,
     interface: str,
     given: Mapping[str, str],
-    stall_timeout: float | None = None,
 ) -> dict[str, str]:
     """Return everything ``hvd.init()`` has to find in the environment of this rank."""
     # NCCL takes a name for the beginning of one, so that eth1 is eth10 too: "=" makes it exact.
-    variables = {
+    return {
         **placement.environment(),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
@@ -45,12 +45,6 @@ def environment(
         "HOROVOD_GLOO_TIMEOUT_SECONDS": given.get("HOROVOD_GLOO_TIMEOUT_SECONDS", _GLOO_SECONDS),
         "NCCL_SOCKET_IFNAME": given.get("NCCL_SOCKET_IFNAME", f"={interface}"),
     }
-    if stall_timeout is not None:
-        variables["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = str(max(1, round(stall_timeout)))
-        variables.setdefault(
-            "HOROVOD_STALL_CHECK_TIME_SECONDS", str(max(1, round(stall_timeout / 2)))
-        )
-    return variables
 
 
 def threads(given: Mapping[str, str], count: int) -> dict[str, str]:
@@ -92,6 +86,8 @@ def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> Non
         os.environ["HOROVOD_TIMELINE"] = f"/proc/self/fd/{timeline}"
     else:
         os.close(timeline)
+    if placement.size > 1:
+        Lookout(_session.require().stand).start()
     status = 0
     try:
         own = place["own"] if place["gpus"] else None
@@ -128,8 +124,7 @@ def _report(failure: Failure) -> None:
     Only then may this process end: its end makes other ranks fail, and the driver must hear of
     the cause before it hears of the consequences.
     """
-    session = _session.current()
-    assert session is not None
+    session = _session.require()
     with contextlib.suppress(ConnectionError):
         session.ask(Kind.FAILED, failure.to_json())
 

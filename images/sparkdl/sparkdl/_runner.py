@@ -83,7 +83,6 @@ def _terms(options, frameworks):
         environment=dict(options.environment),
         preload=frameworks,
         keep_warm=options.keep_warm,
-        stall_timeout=options.stall_timeout,
     )
 
 

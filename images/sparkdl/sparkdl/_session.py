@@ -29,6 +29,10 @@ class Session:
         """Have the driver show how far the training is."""
         self.channel.send(Kind.METRICS, json.dumps(metrics).encode())
 
+    def stand(self, standing: Mapping[str, Any]) -> None:
+        """Let the driver know where ``main`` is."""
+        self.channel.send(Kind.STANDING, json.dumps(standing).encode())
+
     def ask(self, kind: bytes, body: bytes = b"") -> bytes:
         """Send something that the driver answers, and return the answer's body."""
         with self._lock:
@@ -51,4 +55,10 @@ def enter(session: Session) -> None:
 
 def current() -> Session | None:
     """Return the run that this process is a rank of, ``None`` outside of one."""
+    return _current
+
+
+def require() -> Session:
+    """Return the run that this process is a rank of; there must be one."""
+    assert _current is not None
     return _current

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from sparkdl import _stall
 from sparkdl._control import Control, Failed, Invitation, Joined, Member, Over
 from sparkdl._errors import (
     Failure,
@@ -286,6 +287,16 @@ class _Attempt:
             self._blame_the_silent()
         if not self.placed:
             self._check_start(now)
+        elif self.options.stall_timeout is not None and self.control.initialised:
+            self._check_stall(self.options.stall_timeout)
+
+    def _check_stall(self, limit: float) -> None:
+        members = self.control.members.values()
+        if self.np == 1 or self.blame_after is not None or any(m.over or m.gone for m in members):
+            return  # what those that are left wait for will fail, and they with it
+        places = {one.rank: _stall.Place(host=one.host, standing=one.standing) for one in members}
+        if (error := _stall.judge(places, limit)) is not None:
+            raise error
 
     def _check_signs_of_life(self, now: float) -> None:
         limit = self.options.rank_timeout

@@ -46,6 +46,7 @@ class Kind:
     METRICS = b"N"  # JSON: what a LogCallback reports
     SAVE = b"S"  # a checkpoint; answered with SAVED
     LOAD = b"L"  # answered with a CHECKPOINT
+    STANDING = b"P"  # JSON: where main is, and for how long it has not moved
     FAILED = b"F"  # JSON: main raised; answered with HEARD
     # From a rank to its task.
     RESULT = b"R"

@@ -84,6 +84,22 @@ def train(
     return {"size": hvd.size(), "first": saver.first_epoch, "weights": weights}
 
 
+def uneven(metric: bool) -> Any:
+    """Do twice as many steps on rank 1 as on rank 0."""
+    import horovod.tensorflow.keras as hvd
+    import keras
+    import numpy as np
+
+    hvd.init()
+    rows = 64 * (1 + hvd.rank())
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile(hvd.DistributedOptimizer(keras.optimizers.SGD(0.1)), loss="mse")
+    callbacks = [hvd.callbacks.MetricAverageCallback()] if metric else []
+    x, y = np.ones((rows, 2)), np.ones(rows)
+    model.fit(x, y, batch_size=32, epochs=2, verbose=0, callbacks=callbacks)
+    return hvd.rank()
+
+
 def wait(name: str) -> None:
     """Say that this rank is there, and wait for its end."""
     folder = Path("/shared") / name
