@@ -92,6 +92,33 @@ def test_a_task_that_hangs_up_without_a_word_is_gone(port: Any) -> None:
     assert port.events.get(timeout=5).member.gone
 
 
+def test_a_peer_that_takes_nothing_any_more_is_not_waited_for(
+    port: Any, listener: Listener
+) -> None:
+    listener.saved = bytes(64 << 20)
+    channel = joined(port)
+    channel.send(Kind.LOAD)
+    # It reads no byte of the checkpoint: a frozen host. The driver's thread is stuck in sending.
+    time.sleep(0.5)
+    began = time.monotonic()
+    port.stop()
+    assert time.monotonic() - began < 1
+    # Should it thaw, it finds the connection ended, which is what stop means.
+    with pytest.raises(ConnectionError):
+        while True:
+            channel.receive()
+    channel.close()
+
+
+def test_stop_arrives_where_somebody_listens(port: Any) -> None:
+    channel = joined(port)
+    port.stop()
+    while (frame := channel.receive()).kind == Kind.BEAT:
+        pass
+    assert frame.kind == Kind.STOP
+    channel.close()
+
+
 def test_strangers_neither_join_nor_disturb(port: Any) -> None:
     address = ("127.0.0.1", port.invitation.port)
     channel = joined(port)

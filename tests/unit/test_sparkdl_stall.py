@@ -11,6 +11,7 @@ from tests.unit.sparkdl_library import load
 errors = load("_errors")
 standing = load("_standing")
 stall = load("_stall")
+imports = load("_imports")
 
 ALLREDUCE = {"within": "horovod", "where": "train.py:3 in main, in horovod's allreduce"}
 
@@ -135,11 +136,11 @@ def test_a_module_is_met_when_it_is_imported(tmp_path: Any, monkeypatch: Any) ->
     monkeypatch.syspath_prepend(str(tmp_path))
     met: list[int] = []
     before = list(sys.meta_path)
-    standing._after_import("sparkdl_met", lambda module: met.append(module.value))
+    imports.after_import("sparkdl_met", lambda module: met.append(module.value))
     assert met == []
     import importlib
 
     importlib.import_module("sparkdl_met")
-    standing._after_import("sparkdl_met", lambda module: met.append(module.value))
+    imports.after_import("sparkdl_met", lambda module: met.append(module.value))
     assert met == [3, 3]
     assert sys.meta_path == before

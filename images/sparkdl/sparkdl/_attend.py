@@ -30,7 +30,12 @@ _DRAIN_SECONDS = 2.0
 _LITTLE, _GATHER_SECONDS = 1 << 16, 0.005
 # A driver may be busy for longer than a rank may be silent.
 _DRIVER_PATIENCE = 2.0
-_UP = frozenset({Kind.MESSAGE, Kind.METRICS, Kind.STANDING, Kind.SAVE, Kind.LOAD, Kind.FAILED})
+_UP = frozenset(
+    (
+        *(Kind.MESSAGE, Kind.METRICS, Kind.STANDING, Kind.WEIGHTS),
+        *(Kind.SAVE, Kind.LOAD, Kind.FAILED),
+    )
+)
 _DOWN = frozenset({Kind.SAVED, Kind.CHECKPOINT, Kind.HEARD})
 
 

@@ -89,13 +89,21 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """A rank says which weights its model has."""
+
+    member: Member
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Over:
     """A rank's process has ended, or (``member.gone``) its task is no longer there to tell."""
 
     member: Member
 
 
-Event = Joined | Failed | Over
+Event = Joined | Failed | Weights | Over
 
 
 class Control:
@@ -157,10 +165,10 @@ class Control:
             member.channel.send(kind, body)
 
     def stop(self) -> None:
-        """Ask every member to end its rank."""
+        """Ask every member to end its rank, which hanging up does too; wait for none of them."""
         for member in list(self.members.values()):
             if member.over is None and not member.gone:
-                self.tell(member, Kind.STOP)
+                member.channel.send_or_shut(Kind.STOP)
 
     def _start(self, target: Any, *words: Any) -> None:
         thread = threading.Thread(target=target, args=words, name="sparkdl-control", daemon=True)
@@ -225,6 +233,8 @@ class Control:
             listener.metrics(member.rank, json.loads(body))
         elif kind == Kind.STANDING:
             member.standing = Standing.from_dict(json.loads(body))
+        elif kind == Kind.WEIGHTS:
+            self.events.put(Weights(member=member, data=body))
         elif kind == Kind.SAVE:
             try:
                 listener.save(body)

@@ -20,6 +20,10 @@ class RunOptions:
         where each of them is; half an hour, for a rank may evaluate or compile for long while
         the others wait for it (``None``: they wait for ever).
 
+    Being right
+        ``check_weights``: after every ``fit`` of a Keras model, compare the ranks' weights by hash,
+        and end the run where they differ in what was trained.
+
     Checkpoints (``sparkdl.horovod.checkpoint``)
         ``checkpoint_directory``: a folder that the driver and all ranks see; without it they
         travel through the driver, which keeps the newest in the run's directory until the run
@@ -53,6 +57,7 @@ class RunOptions:
     rank_timeout: float = 30.0
     start_timeout: float = 60.0
     stall_timeout: float | None = 1800.0
+    check_weights: bool = False
     checkpoint_directory: str | None = None
     resume_from: str | None = None
     log_directory: str | None = None
@@ -107,6 +112,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "rank_timeout": (int, float),
     "start_timeout": (int, float),
     "stall_timeout": (int, float, _NONE),
+    "check_weights": (bool,),
     "checkpoint_directory": (str, _NONE),
     "resume_from": (str, _NONE),
     "log_directory": (str, _NONE),

@@ -14,7 +14,7 @@ from typing import Any
 
 import cloudpickle
 
-from sparkdl import _session
+from sparkdl import _session, _weights
 from sparkdl._errors import Failure
 from sparkdl._ranks import Placement
 from sparkdl._standing import Lookout
@@ -88,6 +88,8 @@ def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> Non
         os.close(timeline)
     if placement.size > 1:
         Lookout(_session.require().stand).start()
+        if place["check_weights"]:
+            _weights.after_every_fit(_session.require().compare)
     status = 0
     try:
         own = place["own"] if place["gpus"] else None

@@ -33,6 +33,10 @@ class Session:
         """Let the driver know where ``main`` is."""
         self.channel.send(Kind.STANDING, json.dumps(standing).encode())
 
+    def compare(self, weights: bytes) -> None:
+        """Have the driver compare this rank's weights with those of the others."""
+        self.channel.send(Kind.WEIGHTS, weights)
+
     def ask(self, kind: bytes, body: bytes = b"") -> bytes:
         """Send something that the driver answers, and return the answer's body."""
         with self._lock:

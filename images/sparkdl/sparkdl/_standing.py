@@ -7,8 +7,6 @@ that it has done nothing in between. Nothing has to be changed in what ``main`` 
 
 import contextlib
 import functools
-import importlib.machinery
-import importlib.util
 import os
 import sys
 import sysconfig
@@ -18,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import FrameType, ModuleType
 from typing import Any
+
+from sparkdl._imports import after_import
 
 _LOOK_SECONDS = 1.0
 # While it moves, where it is is only of interest when another rank waits for it.
@@ -67,7 +67,7 @@ class Lookout:
 
     def start(self) -> None:
         """Begin to look, for as long as this process lives."""
-        _after_import(_BASICS, self._note_horovods_threads)
+        after_import(_BASICS, self._note_horovods_threads)
         threading.Thread(target=self._look, name="sparkdl-lookout", daemon=True).start()
 
     def _note_horovods_threads(self, basics: ModuleType) -> None:
@@ -224,36 +224,3 @@ def _activity(task: int) -> tuple[int, ...]:
     switches = [int(line.split()[1]) for line in lines if b"ctxt_switches" in line]
     fields = _fields(task)
     return (*switches, int(fields[11]), int(fields[12])) if switches and fields else ()
-
-
-def _after_import(name: str, do: Callable[[ModuleType], None]) -> None:
-    """Do something with a module as soon as it is there."""
-    if name in sys.modules:
-        do(sys.modules[name])
-    else:
-        sys.meta_path.insert(0, _Finder(name, do))
-
-
-class _Finder:
-    """Finds one module the ordinary way, and has something done once it is loaded."""
-
-    def __init__(self, name: str, do: Callable[[ModuleType], None]) -> None:
-        self.name, self.do = name, do
-
-    def find_spec(
-        self, name: str, path: Any = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != self.name:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            return spec
-        load = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            load(module)
-            self.do(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec

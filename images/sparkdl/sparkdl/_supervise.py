@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from sparkdl import _stall
-from sparkdl._control import Control, Failed, Invitation, Joined, Member, Over
+from sparkdl._control import Control, Failed, Invitation, Joined, Member, Over, Weights
 from sparkdl._errors import (
     Failure,
     HorovodRunnerError,
@@ -23,6 +23,7 @@ from sparkdl._errors import (
 from sparkdl._logs import RunLogs
 from sparkdl._options import RunOptions
 from sparkdl._ranks import gpus_of, place
+from sparkdl._weights import Comparison
 
 _TICK_SECONDS = 0.1
 _MOMENT_SECONDS = 0.002
@@ -140,6 +141,7 @@ class _Attempt:
             self.launched: float | None = None
             self.verdict: tuple[float, RankLost] | None = None
             self.said_waiting = self.said_alone = False
+            self.weights = Comparison(self.np)
             launcher.start(control.invitation, self.np)
             lost = False
             try:
@@ -167,11 +169,17 @@ class _Attempt:
             busy = self.logs.show()
             result = self.launcher.result() if self._all_over() else None
             if result is not None:
-                self._warn_of_ranks_alone()
+                self._last_remarks()
                 return result
             if not self._all_over():
                 self._spark_ended()
             self._check_time()
+
+    def _last_remarks(self) -> None:
+        self._warn_of_ranks_alone()
+        checked = self.options.check_weights or any(self.weights.counts)
+        if self.np > 1 and checked and (remark := self.weights.left()) is not None:
+            self.logs.tell(f"WARNING: {remark}")
 
     def _warn_of_ranks_alone(self, so_far: str = "") -> None:
         """Say so when ranks have not joined each other: each then trains by itself."""
@@ -212,6 +220,9 @@ class _Attempt:
             self._joined(event.member)
         elif isinstance(event, Failed):
             self._failed(event.failure)
+        elif isinstance(event, Weights):
+            if (remark := self.weights.add(event.member.rank, event.data)) is not None:
+                self.logs.tell(remark)
         elif isinstance(event, Over):
             self._over(event.member)
 
@@ -242,6 +253,7 @@ class _Attempt:
                 "attempt": self.number,
                 "checkpoints": None if directory is None else str(directory),
                 "timeline": self.options.timeline,
+                "check_weights": self.options.check_weights,
             }
             self.control.tell(member, b"G", json.dumps(order).encode())
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import select
 import socket
 import struct
 import threading
@@ -47,6 +48,7 @@ class Kind:
     SAVE = b"S"  # a checkpoint; answered with SAVED
     LOAD = b"L"  # answered with a CHECKPOINT
     STANDING = b"P"  # JSON: where main is, and for how long it has not moved
+    WEIGHTS = b"C"  # JSON: hashes of a model's weights, to be compared
     FAILED = b"F"  # JSON: main raised; answered with HEARD
     # From a rank to its task.
     RESULT = b"R"
@@ -89,6 +91,24 @@ class Channel:
         """Send one frame; raise ``Closed`` when the other end is gone."""
         with self._lock:
             self._send(kind, body)
+
+    def send_or_shut(self, kind: bytes) -> None:
+        """Send a frame if that is possible at once; end the connection if it is not.
+
+        It is not when the other end takes nothing any more, perhaps in the middle of a frame.
+        """
+        if not self._lock.acquire(blocking=False):
+            self.shut()
+            return
+        try:
+            if select.select([], [self._socket], [], 0)[1]:
+                self._send(kind, b"")
+            else:
+                self.shut()
+        except (OSError, ValueError):
+            self.shut()
+        finally:
+            self._lock.release()
 
     def beat(self, body: bytes = b"") -> None:
         """Send a sign of life, unless something longer is being sent just now."""
