@@ -30,8 +30,12 @@ from mlruntime.workflows.stores import fetcher, store_root
 
 CHECKOUT = Path(__file__).parents[1]
 # How long an example takes says how busy the machine is.
-settings.register_profile("mlruntime", deadline=None)
-settings.load_profile("mlruntime")
+settings.register_profile("whole", deadline=None)
+# A first answer, for `./dev test --fast`; the whole run, which CI does, tries more.
+settings.register_profile("quick", deadline=None, max_examples=20)
+# Before a release, and after a reader of foreign bytes was changed: `./dev test --all`.
+settings.register_profile("all", deadline=None, max_examples=10_000)
+settings.load_profile(os.environ.get("MLRUNTIME_TEST_PROFILE", "whole"))
 # The line that everything is tried on, and the lines whose images are built and proven.
 RUNTIME = "6.0-ml"
 RUNTIMES = ("6.0-ml", "7.0-ml")

@@ -155,6 +155,7 @@ def test_a_length_that_was_not_announced_is_refused() -> None:
         LayerWriter(io.BytesIO()).deflated("a", one.pieces(), 8)
 
 
+@pytest.mark.extra
 def test_more_than_four_gigabytes_fit_into_a_member() -> None:
     """Its length is then given modulo 2**32, as the format wants it."""
     piece, target = bytes(1 << 24), io.BytesIO()

@@ -1,0 +1,34 @@
+"""docs/testing.md lists every test that CI leaves out, with the reason."""
+
+import ast
+import re
+from pathlib import Path
+
+from tests.documents import CHECKOUT, text_of
+
+TESTS = CHECKOUT / "tests"
+
+
+def _marked(path: Path) -> set[str]:
+    """Return the tests of a module that only ``./dev test --all`` runs."""
+    tree = ast.parse(text_of(path))
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            marks = {ast.unparse(decorator) for decorator in node.decorator_list}
+            if "pytest.mark.extra" in marks:
+                found.add(node.name)
+        elif isinstance(node, ast.Assign) and "pytest.mark.extra" in ast.unparse(node.value):
+            found |= {n.name for n in tree.body if isinstance(n, ast.FunctionDef)
+                      and n.name.startswith("test_")}  # fmt: skip
+    return found
+
+
+def test_each_test_that_ci_leaves_out_has_its_reason() -> None:
+    left_out = set[str]().union(*(_marked(path) for path in sorted(TESTS.rglob("test_*.py"))))
+    assert left_out
+    listed = re.findall(
+        r"^\| `(test_\w+)` \| (.+) \|$", text_of(CHECKOUT / "docs/testing.md"), re.M
+    )
+    assert {name for name, _ in listed} == left_out
+    assert all(len(reason) > 20 for _, reason in listed)
