@@ -7,6 +7,7 @@ same verbs a user types, and kept in the store that ``MLRUNTIME_STORE`` names.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,11 @@ from mlruntime.store.store import Store
 from mlruntime.workflows import inputs
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.stores import fetcher, store_root
+
+# A shell that starts us in the background has SIGINT ignored, and so have all our children; the
+# tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).parents[1]
 # How long an example takes says how busy the machine is.
