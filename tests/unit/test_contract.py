@@ -68,7 +68,7 @@ def test_an_image_without_these_labels_needs_no_gpu() -> None:
         ({"cuda": "new"}, "c: cuda: 'new' is not a version"),
         ({"minimum_driver": "R525"}, "c: minimum_driver: 'R525' is not a version"),
         ({"memory_mib": "4096"}, "c: memory_mib: expected a whole number, found text"),
-        ({"memory_mib": -1}, "c: memory_mib: memory cannot be negative"),
+        ({"memory_mib": -1}, "c: memory_mib: expected at least 0, found -1"),
         ({"architectures": ["80"]}, "c: architectures[0]: '80' is not a compute capability"),
         ({"ptx": ["9.0a"]}, "c: ptx[0]: '9.0a' is not a compute capability"),
         ({"architectures": ["10.0", "9.0"]}, "c: architectures: compute capabilities must be"),

@@ -10,7 +10,7 @@ from mlruntime.errors import InvalidDefinition, InvalidLock
 @pytest.mark.parametrize(
     ("text", "where", "what"),
     [
-        ("a: [1, 2", "f.yaml:1:9", "not valid YAML"),
+        ("a: [1, 2", "f.yaml:2:1", "not valid YAML"),
         ("a: 1\na: 2\n", "f.yaml:2:1", "key 'a' twice"),
         ("a:\n\t- b\n", "f.yaml:2:1", "not valid YAML"),
     ],

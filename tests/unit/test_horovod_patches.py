@@ -10,7 +10,8 @@ from mlruntime.ecosystems.native.build import patched
 from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.ecosystems.native.patching import apply_patch, parse_patch
 from mlruntime.ecosystems.native.recipe import PatchedRelease
-from mlruntime.lock.model import Artifact, parse_lock
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Artifact
 from mlruntime.matrix.model import VARIANTS
 from mlruntime.store.store import Store
 from mlruntime.workflows.stores import store_root

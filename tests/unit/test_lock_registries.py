@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mlruntime.cli import main
-from mlruntime.lock.model import parse_lock
+from mlruntime.lock.document import parse_lock
 
 ROOT = Path(__file__).parents[2]
 

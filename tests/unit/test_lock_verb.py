@@ -9,7 +9,8 @@ from mlruntime.cli import host as composition
 from mlruntime.cli import main
 from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import ArtifactNotFound
-from mlruntime.lock.model import Artifact, parse_lock
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Artifact
 
 MATRIX = """
 components:

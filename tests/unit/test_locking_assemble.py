@@ -14,7 +14,8 @@ from mlruntime.errors import (
     NoCompatibleVersions,
     UsageError,
 )
-from mlruntime.lock.model import Artifact, DummyPackage, Lock, parse_lock, set_digest
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Artifact, DummyPackage, Lock, set_digest
 from mlruntime.locking.assembly import assemble, target_of
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.locking.staleness import (

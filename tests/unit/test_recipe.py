@@ -78,17 +78,20 @@ def test_only_the_name_must_be_there() -> None:
         ("name: x\npatched: {1+a: {of: one, patches: [a]}}", "r: patched.1+a: Invalid version"),
         ("name: x\npatched: {1+a: {of: '1', patches: []}}", "is the published one"),
         ("name: x\npatched: {1+a: {of: '1'}}", "r: patched.1+a: missing key 'patches'"),
-        ("name: x\nenvironment: {A B: x}", "r: environment.A B: 'A B' cannot be an environment"),
+        (
+            "name: x\nenvironment: {A B: x}",
+            "r: environment.A B: 'A B' is not the name of an environment",
+        ),
         ("name: x\nenvironment: {A: 1}", "r: environment.A: expected text, found a whole number"),
         (
             "name: x\nrequirements: ['cmake<<4']",
             "r: requirements[0]: 'cmake<<4' is not a requirement",
         ),
         ("name: x\nrequirements: ['a @ https://x/y.whl']", "requirement must not name an address"),
-        ("name: [", "r:1:8: not valid YAML"),
+        ("name: [", "r:2:1: not valid YAML"),
         (
             "name: x\nvariants: {gqu: {}}",
-            "r: variants.gqu: unknown variant 'gqu'\n  try: did you mean 'gpu'?",
+            "r: variants.gqu: unknown value 'gqu'\n  try: did you mean 'gpu'?",
         ),
         (
             "name: x\nvariants: {gpu: {build-depends: [g++]}}",

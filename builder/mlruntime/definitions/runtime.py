@@ -4,21 +4,43 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mlruntime.documents.reading import Place, did_you_mean, read_yaml
+from mlruntime.documents.schema import Form, Text, checked, described
 from mlruntime.errors import UsageError
-from mlruntime.lock.contract import Promise, promise
-from mlruntime.matrix.model import VARIANTS
+from mlruntime.lock.contract import Promise, PromiseForm, promise
+from mlruntime.matrix.model import VariantName
 from mlruntime.matrix.rules import parse_specifier
 
-_ID: Final = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
-_DEBIAN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _SETTING: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*)\s*(.*?)\s*")
+
+
+RuntimeId = Annotated[str, described("a runtime id", r"^[a-z0-9]+([.-][a-z0-9]+)*$", "6.0-ml")]
+DebianName = Annotated[
+    str, described("the name of a Debian package", "^[a-z0-9][a-z0-9+.-]+$", "ca-certificates")
+]
+Moment = Annotated[
+    str, described("a moment in UTC", r"^\d{4}-\d\d-\d\dT.*Z$", "2026-11-20T00:00:00Z")
+]
+
+
+class RuntimeForm(Form, frozen=True):
+    """What a runtime asks for, before any version is chosen."""
+
+    runtime: RuntimeId
+    summary: Text
+    snapshot: Moment
+    variants: Annotated[list[VariantName], Meta(min_length=1)]
+    request: Annotated[dict[str, Text], Meta(min_length=1)]
+    python: list[Text] | None = None
+    debian: list[DebianName] | None = None
+    gpu: PromiseForm | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,65 +94,52 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
     Whether the components exist is for ``must_fit`` to say, which is told the matrix's.
     """
     top = read_yaml(text, file=file)
-    top.keys(("runtime", "summary", "snapshot", "variants", "request"), ("python", "debian", "gpu"))
-    python, debian = top.maybe("python"), top.maybe("debian")
-    request = tuple(
-        (name, parse_specifier(item.text(), item)) for name, item in top.get("request").items()
-    )
-    if not request:
-        raise top.get("request").fail("a runtime asks for at least one component")
-    variants = _variants(top.get("variants"))
+    form = checked(RuntimeForm, top)
+    lines = form.request.items()
     return RuntimeDefinition(
-        runtime=_matching(top.get("runtime"), _ID, "a runtime id", "6.0-ml"),
-        summary=top.get("summary").text(),
-        snapshot=_moment(top.get("snapshot")),
-        variants=variants,
-        request=request,
-        python=_requirements(python) if python else (),
-        debian=_packages(debian) if debian else (),
-        gpu=_gpu(top, variants),
+        runtime=form.runtime,
+        summary=form.summary,
+        snapshot=_moment(form.snapshot, top.get("snapshot")),
+        variants=_different(form.variants, top, "variants"),
+        request=tuple((n, parse_specifier(s, top.get("request").get(n))) for n, s in lines),
+        python=_requirements(top.get("python")) if form.python else (),
+        debian=_different(form.debian or (), top, "debian"),
+        gpu=_gpu(form, top),
     )
 
 
-def _gpu(top: Place, variants: tuple[str, ...]) -> Promise | None:
-    found = top.maybe("gpu")
-    if found is None and "gpu" in variants:
+def _gpu(form: RuntimeForm, top: Place) -> Promise | None:
+    if form.gpu is None and "gpu" in form.variants:
         raise top.get("variants").fail(
             "a runtime with a gpu variant says what it promises of GPUs",
             hint="add `gpu:` with architectures, ptx, cuda and memory_mib (docs/gpu.md)",
         )
-    if found is not None and "gpu" not in variants:
-        raise found.fail("this runtime has no gpu variant", hint="add gpu to variants")
-    return promise(found) if found is not None else None
+    if form.gpu is None:
+        return None
+    if "gpu" not in form.variants:
+        raise top.get("gpu").fail("this runtime has no gpu variant", hint="add gpu to variants")
+    return promise(form.gpu, top.get("gpu"))
 
 
-def _matching(place: Place, pattern: re.Pattern[str], kind: str, example: str) -> str:
-    if not pattern.fullmatch(place.text()):
-        raise place.fail(f"{place.value!r} is not {kind}", hint=f"for example {example}")
-    return place.text()
-
-
-def _moment(place: Place) -> str:
-    text = place.text()
+def _moment(text: str, place: Place) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo != UTC or not text.endswith("Z"):
+    if moment is None or moment.tzinfo != UTC:
         raise place.fail(
             f"{text!r} is not a moment in UTC", hint="for example 2026-11-20T00:00:00Z"
         )
     return text
 
 
-def _variants(place: Place) -> tuple[str, ...]:
+def _different(texts: Iterable[str], top: Place, key: str) -> tuple[str, ...]:
+    """Return what a list has, each of it once."""
     found: list[str] = []
-    for item in place.each():
-        if item.choice(VARIANTS) in found:
-            raise item.fail(f"variant {item.value!r} is there twice")
-        found.append(item.text())
-    if not found:
-        raise place.fail("a runtime has at least one variant", hint=f"known: {', '.join(VARIANTS)}")
+    for index, text in enumerate(texts):
+        if text in found:
+            raise top.get(key).at(index).fail(f"{text!r} is there twice")
+        found.append(text)
     return tuple(found)
 
 
@@ -138,7 +147,7 @@ def _requirements(place: Place) -> tuple[Requirement, ...]:
     found: dict[str, Requirement] = {}
     for item in place.each():
         try:
-            requirement = Requirement(item.text())
+            requirement = Requirement(item.value)
         except InvalidRequirement as problem:
             why = str(problem).splitlines()[0]
             raise item.fail(f"{item.value!r} is not a Python requirement", why=why) from None
@@ -149,13 +158,3 @@ def _requirements(place: Place) -> tuple[Requirement, ...]:
             raise item.fail(f"{name} is there twice")
         found[name] = requirement
     return tuple(found.values())
-
-
-def _packages(place: Place) -> tuple[str, ...]:
-    found: list[str] = []
-    for item in place.each():
-        name = _matching(item, _DEBIAN_NAME, "the name of a Debian package", "ca-certificates")
-        if name in found:
-            raise item.fail(f"{name} is there twice")
-        found.append(name)
-    return tuple(found)

@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from mlruntime.errors import InvalidDefinition, MlruntimeError
 
 _NAMES = {
@@ -20,37 +18,13 @@ _NAMES = {
     int: "a whole number",
     float: "a number with a fraction",
     bool: "true or false",
+    type(None): "nothing",
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, and leaves dates and versions as text."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, list | dict):
-            raise yaml.MarkedYAMLError(
-                problem="a key is one word", problem_mark=key_node.start_mark
-            )
-        if key in seen:
-            raise yaml.MarkedYAMLError(
-                problem=f"key {key!r} twice", problem_mark=key_node.start_mark
-            )
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-# 2.10 must stay "2.10" and 2026-11-01 a string: only booleans, null and whole numbers convert.
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, regexp) for tag, regexp in resolvers if not tag.endswith((":float", ":timestamp"))
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+def kind_of(kind: type) -> str:
+    """Return what messages call values of a type."""
+    return _NAMES.get(kind, "something else")
 
 
 class Place:
@@ -86,10 +60,7 @@ class Place:
 
     def _typed(self, kind: type) -> Any:
         if type(self.value) is not kind:
-            found = (
-                "nothing" if self.value is None else _NAMES.get(type(self.value), "something else")
-            )
-            raise self.fail(f"expected {_NAMES[kind]}, found {found}")
+            raise self.fail(f"expected {_NAMES[kind]}, found {kind_of(type(self.value))}")
         return self.value
 
     def _child(self, value: Any, step: str) -> "Place":
@@ -99,6 +70,10 @@ class Place:
             else f"{self._path}.{step}"
         )
         return Place(value, file=self.file, path=path.lstrip("."), error=self._error)
+
+    def named(self, value: str) -> "Place":
+        """Return this place with the key that led here as its value, to speak of that."""
+        return Place(value, file=self.file, path=self._path, error=self._error)
 
     def text(self) -> str:
         """Return a non-empty string."""
@@ -166,6 +141,10 @@ class Place:
                 raise self.fail(f"key {key!r} is not text", hint=f'write "{key}" in quotes')
             yield key, self._child(value, key)
 
+    def at(self, index: int) -> "Place":
+        """Return one item of a list, which must be there."""
+        return self._child(self._typed(list)[index], f"[{index}]")
+
     def each(self) -> Iterator["Place"]:
         """Iterate over a list."""
         for index, value in enumerate(self._typed(list)):
@@ -185,15 +164,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def read_yaml(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Place:
     """Parse YAML; malformed text raises ``error`` with line and column."""
+    from mlruntime.documents.yaml_loader import NotYaml, load_yaml  # not for verbs without YAML
+
     try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark
-        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-        raise error(f"not valid YAML: {problem.problem}", where=where) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        what = str(problem).partition("\n")[0]
-        raise error(f"not valid YAML: {what}", where=file) from None
+        value = load_yaml(text)
+    except NotYaml as problem:
+        where = f"{file}:{problem.line}:{problem.column}" if problem.line else file
+        raise error(f"not valid YAML: {problem.what}", where=where) from None
     return Place(value, file=file, error=error)
 
 

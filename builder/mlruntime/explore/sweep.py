@@ -28,7 +28,8 @@ from mlruntime.explore.combinations import Combination
 from mlruntime.explore.diagnosis import diagnose
 from mlruntime.explore.record import GOAL, LEVELS, Record
 from mlruntime.explore.state import StateFolder
-from mlruntime.lock.model import Lock, parse_lock
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
 from mlruntime.store.store import full_disk
 from mlruntime.validation.report import Report
 

@@ -1,21 +1,87 @@
 """The layer stack, read from ``images/layers.yaml``. Core: text in, values out."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.schema import Form, Text, checked
 
-SOURCES: Final = ("configured", "contract", "debian", "files", "jars", "library", "python")
-_DETAILS: Final = {
-    "configured": ((), ()),
-    "contract": ((), ()),
-    "debian": (("packages",), ()),
-    "files": (("files",), ("links", "directories", "executable")),
-    "jars": (("into",), ()),
-    "library": (("library",), ()),
-    "python": (("packages",), ("linked",)),
-}
 EVERYTHING_ELSE: Final = "*"
+
+
+class LayerForm(Form, frozen=True, tag_field="source"):
+    """One layer, whatever its source."""
+
+    name: Text
+
+
+class ConfiguredLayer(LayerForm, frozen=True, tag="configured"):
+    """What configuring the Debian packages below changes."""
+
+
+class ContractLayer(LayerForm, frozen=True, tag="contract"):
+    """The variant's host contract, as a file."""
+
+
+class DebianLayer(LayerForm, frozen=True, tag="debian"):
+    """Debian packages, by name or pattern."""
+
+    packages: list[Text]
+
+
+class FilesLayer(LayerForm, frozen=True, tag="files"):
+    """A folder of ``images/rootfs`` with symbolic links and empty directories."""
+
+    files: Text
+    links: dict[str, Text] | None = None
+    directories: list[Text] | None = None
+    executable: list[Text] | None = None
+
+
+class JarsLayer(LayerForm, frozen=True, tag="jars"):
+    """The locked jars, put into a directory."""
+
+    into: Text
+
+
+class LibraryLayer(LayerForm, frozen=True, tag="library"):
+    """A Python library of ``images/``."""
+
+    library: Text
+
+
+class PythonLayer(LayerForm, frozen=True, tag="python"):
+    """Python packages, by name or pattern."""
+
+    packages: list[Text]
+    linked: Text | None = None
+
+
+class ConfigForm(Form, frozen=True):
+    """What a container of the image starts with."""
+
+    user: Text
+    workdir: Text
+    entrypoint: list[Text]
+    command: list[Text]
+    environment: dict[str, Text]
+
+
+class StackForm(Form, frozen=True):
+    """The layer stack of every image, bottom first, and the image's configuration."""
+
+    layers: list[
+        ConfiguredLayer
+        | ContractLayer
+        | DebianLayer
+        | FilesLayer
+        | JarsLayer
+        | LibraryLayer
+        | PythonLayer
+    ]
+    config: ConfigForm
+
+
 # Sources whose layers share out the packages of an ecosystem.
 _SHARED_OUT: Final = ("debian", "python")
 
@@ -67,12 +133,12 @@ class Stack:
 def parse_stack(text: str, *, file: str) -> Stack:
     """Read ``layers.yaml``; raises ``InvalidDefinition`` with the place of what is wrong."""
     top = read_yaml(text, file=file)
-    top.keys(("layers", "config"))
-    layers = tuple(_layer(place) for place in top.get("layers").each())
+    form = checked(StackForm, top)
+    layers = tuple(_layer(layer) for layer in form.layers)
     names = [layer.name for layer in layers]
-    for place, name in zip(top.get("layers").each(), names, strict=True):
+    for index, name in enumerate(names):
         if names.count(name) > 1:
-            raise place.fail(f"two layers are called {name!r}")
+            raise top.get("layers").at(index).fail(f"two layers are called {name!r}")
     for source in _SHARED_OUT:
         _shared_out(top.get("layers"), source, [x for x in layers if x.source == source])
     system = [layer.source for layer in layers if layer.source in ("debian", "configured")]
@@ -81,7 +147,7 @@ def parse_stack(text: str, *, file: str) -> Stack:
             "Debian packages must be configured once, when all have been unpacked",
             hint="give one layer `source: configured`, above all with `source: debian`",
         )
-    return Stack(layers=layers, config=_config(top.get("config")))
+    return Stack(layers=layers, config=_config(form.config))
 
 
 def _shared_out(place: Place, source: str, layers: list[StackLayer]) -> None:
@@ -97,44 +163,25 @@ def _shared_out(place: Place, source: str, layers: list[StackLayer]) -> None:
         )
 
 
-def _layer(place: Place) -> StackLayer:
-    source = place.get("source").choice(SOURCES)
-    required, optional = _DETAILS[source]
-    place.keys(("name", "source", *required), optional)
-    return StackLayer(
-        name=place.get("name").text(),
-        source=source,
-        files=_text(place, "files"),
-        links=_pairs(place.maybe("links")),
-        directories=_texts(place, "directories"),
-        executable=_texts(place, "executable"),
-        into=_text(place, "into"),
-        library=_text(place, "library"),
-        packages=_texts(place, "packages"),
-        linked=_text(place, "linked"),
-    )
+def _layer(form: LayerForm) -> StackLayer:
+    given = {name: getattr(form, name) for name in form.__struct_fields__}
+    kept: dict[str, Any] = {
+        name: tuple(value.items())
+        if isinstance(value, dict)
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+        for name, value in given.items()
+        if value is not None
+    }
+    return StackLayer(source=str(form.__struct_config__.tag), **kept)
 
 
-def _text(place: Place, key: str) -> str:
-    found = place.maybe(key)
-    return found.text() if found else ""
-
-
-def _texts(place: Place, key: str) -> tuple[str, ...]:
-    found = place.maybe(key)
-    return found.texts() if found else ()
-
-
-def _pairs(place: Place | None) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value.text()) for key, value in place.items()) if place else ()
-
-
-def _config(place: Place) -> StackConfig:
-    place.keys(("user", "workdir", "entrypoint", "command", "environment"))
+def _config(form: ConfigForm) -> StackConfig:
     return StackConfig(
-        user=place.get("user").text(),
-        workdir=place.get("workdir").text(),
-        entrypoint=place.get("entrypoint").texts(),
-        command=place.get("command").texts(),
-        environment=_pairs(place.get("environment")),
+        user=form.user,
+        workdir=form.workdir,
+        entrypoint=tuple(form.entrypoint),
+        command=tuple(form.command),
+        environment=tuple(form.environment.items()),
     )

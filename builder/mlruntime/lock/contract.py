@@ -5,21 +5,36 @@ without the repository can be asked too.
 """
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from packaging.version import InvalidVersion, Version
 
 from mlruntime.documents.reading import Place, read_json
+from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import InvalidDefinition, MlruntimeError
 
 PREFIX: Final = "io.mlruntime.host"
 # Where an image has it as a file.
 PATH: Final = "opt/ml/host-contract.json"
-_CAPABILITY: Final = re.compile(r"[1-9][0-9]*\.[0-9]")
-_KEYS: Final = ("minimum_driver", "cuda", "architectures", "ptx", "memory_mib")
+# Plain ones: no "9.0a".
+Capability = Annotated[str, described("a compute capability", r"^[1-9][0-9]*\.[0-9]$", '"8.0"')]
+
+
+class PromiseForm(Form, frozen=True, rename=None):
+    """What a runtime promises of GPUs: a host contract but for the driver."""
+
+    cuda: Text
+    architectures: list[Capability]
+    ptx: list[Capability]
+    memory_mib: Natural
+
+
+class ContractForm(PromiseForm, frozen=True, rename=None):
+    """What a host must have for an image's GPU code to run."""
+
+    minimum_driver: Text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,30 +115,24 @@ def parse_contract(
 
 
 def contract(place: Place) -> HostContract:
-    """Read a contract that is part of another document (a lock)."""
-    place.keys(_KEYS)
-    return _promise(place).contract(_version(place.get("minimum_driver")))
+    """Read a contract that is part of another document."""
+    return contract_of(checked(ContractForm, place), place)
 
 
-def promise(place: Place) -> Promise:
-    """Read what a runtime's definition promises."""
-    place.keys(tuple(key for key in _KEYS if key != "minimum_driver"))
-    return _promise(place)
+def contract_of(form: ContractForm, place: Place) -> HostContract:
+    """Return the contract of a form at its place."""
+    return promise(form, place).contract(_version(form.minimum_driver, place, "minimum_driver"))
 
 
-def _promise(place: Place) -> Promise:
-    architectures = _capabilities(place.get("architectures"))
-    ptx = _capabilities(place.get("ptx"))
-    if not architectures and not ptx:
+def promise(form: PromiseForm, place: Place) -> Promise:
+    """Return what a form at its place promises."""
+    if not form.architectures and not form.ptx:
         raise place.fail("neither architectures nor ptx: no GPU could run it")
-    memory = place.get("memory_mib")
-    if memory.integer() < 0:
-        raise memory.fail("memory cannot be negative")
     return Promise(
-        cuda=_version(place.get("cuda")),
-        architectures=architectures,
-        ptx=ptx,
-        memory_mib=memory.integer(),
+        cuda=_version(form.cuda, place, "cuda"),
+        architectures=_ascending(form.architectures, place, "architectures"),
+        ptx=_ascending(form.ptx, place, "ptx"),
+        memory_mib=form.memory_mib,
     )
 
 
@@ -148,23 +157,16 @@ def contract_of_labels(labels: Mapping[str, str], *, file: str) -> HostContract 
     return contract(Place(value, file=f"{file}: labels {PREFIX}"))
 
 
-def _version(place: Place) -> str:
-    text = place.text()
+def _version(text: str, place: Place, key: str) -> str:
     try:
         Version(text)
     except InvalidVersion:
-        raise place.fail(f"{text!r} is not a version") from None
+        raise place.get(key).fail(f"{text!r} is not a version") from None
     return text
 
 
-def _capabilities(place: Place) -> tuple[str, ...]:
-    """Read compute capabilities; they must be plain (no "9.0a"), ascending and different."""
-    texts = place.texts()
-    for item in place.each():
-        if not _CAPABILITY.fullmatch(item.text()):
-            raise item.fail(
-                f"{item.text()!r} is not a compute capability", hint='write it as "8.0"'
-            )
+def _ascending(texts: Sequence[str], place: Place, key: str) -> tuple[str, ...]:
+    """Return compute capabilities, which must be ascending and different."""
     if list(texts) != sorted(set(texts), key=capability):
-        raise place.fail("compute capabilities must be ascending, each of them once")
-    return texts
+        raise place.get(key).fail("compute capabilities must be ascending, each of them once")
+    return tuple(texts)

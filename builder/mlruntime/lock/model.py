@@ -11,12 +11,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mlruntime.documents.reading import Place, canonical_json, read_json
+from mlruntime.documents.reading import canonical_json
 from mlruntime.errors import InvalidLock
-from mlruntime.lock.contract import HostContract, contract
+from mlruntime.lock.contract import HostContract
 
 FORMAT: Final = 2
-KINDS: Final = ("deb", "jar", "sdist", "wheel")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,125 +252,3 @@ def _dummy_packages_dict(found: tuple[DummyPackage, ...]) -> dict[str, Any]:
         for s in sorted(found, key=lambda s: s.name)
     ]
     return {"dummy-packages": listed} if listed else {}
-
-
-def parse_lock(text: str, *, file: str) -> Lock:
-    """Read a lock; anything but exactly the documented form raises ``InvalidLock``."""
-    top = read_json(text, file=file, error=InvalidLock)
-    version = top.get("format").integer()
-    if version != FORMAT:
-        older = "that of an older mlruntime" if version < FORMAT else "not known"
-        raise top.get("format").fail(
-            f"lock format {version} is {older}; this one reads format {FORMAT}",
-            hint="write it anew with `mlruntime lock`",
-        )
-    top.keys(
-        (
-            "format", "runtime", "inputs", "snapshot", "components", "omitted",
-            "os", "build-depends", "python", "jars", "variants",
-        )
-    )  # fmt: skip
-    return Lock(
-        runtime=top.get("runtime").text(),
-        inputs=_pairs(top.get("inputs")),
-        snapshot=top.get("snapshot").text(),
-        components=_pairs(top.get("components")),
-        omitted=tuple(_omission(place) for place in top.get("omitted").each()),
-        os=_artifacts(top.get("os")),
-        build_depends=_artifacts(top.get("build-depends")),
-        python=_artifacts(top.get("python")),
-        jars=_artifacts(top.get("jars")),
-        variants=tuple(_variant(name, place) for name, place in top.get("variants").items()),
-    )
-
-
-def _pairs(place: Place) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value.text()) for key, value in place.items())
-
-
-def _omission(place: Place) -> Omission:
-    place.keys(("component", "artifact", "why"))
-    return Omission(**{key: value.text() for key, value in place.items()})
-
-
-def _artifacts(place: Place) -> tuple[Artifact, ...]:
-    return tuple(_artifact(item) for item in place.each())
-
-
-def _artifact(place: Place) -> Artifact:
-    place.keys(("kind", "name", "version", "filename", "size", "sha256", "origin"))
-    sha256 = place.get("sha256").text()
-    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
-        raise place.get("sha256").fail("not a sha256 in lower-case hex")
-    filename = place.get("filename").text()
-    if "/" in filename or filename in (".", ".."):
-        raise place.get("filename").fail("a file name must not contain a directory")
-    if place.get("size").integer() < 0:
-        raise place.get("size").fail("a size cannot be negative")
-    return Artifact(
-        kind=place.get("kind").choice(KINDS),
-        name=place.get("name").text(),
-        version=place.get("version").text(),
-        filename=filename,
-        size=place.get("size").integer(),
-        sha256=sha256,
-        origin=place.get("origin").text(),
-    )
-
-
-def _variant(name: str, place: Place) -> Variant:
-    place.keys(("python", "native"), ("dummy-packages", "components", "host-contract"))
-    dummy_packages, components = place.maybe("dummy-packages"), place.maybe("components")
-    asked = place.maybe("host-contract")
-    return Variant(
-        name=name,
-        python=_artifacts(place.get("python")),
-        native=tuple(_native(item) for item in place.get("native").each()),
-        dummy_packages=tuple(_dummy_package(item) for item in dummy_packages.each())
-        if dummy_packages
-        else (),
-        components=_pairs(components) if components else (),
-        contract=contract(asked) if asked else None,
-    )
-
-
-def _dummy_package(place: Place) -> DummyPackage:
-    place.keys(("name", "version", "by"))
-    return DummyPackage(**{key: value.text() for key, value in place.items()})
-
-
-def _native(place: Place) -> NativeWheel:
-    place.keys(
-        (
-            "name", "version", "key", "python", "sdist", "link-against", "requirements",
-            "environment", "patches", "base", "build-depends",
-        ),
-        ("build-depends-unpacked", "prepare"),
-    )  # fmt: skip
-    unpacked, prepare = place.maybe("build-depends-unpacked"), place.maybe("prepare")
-    wheel = NativeWheel(
-        name=place.get("name").text(),
-        version=place.get("version").text(),
-        python=place.get("python").text(),
-        sdist=_artifact(place.get("sdist")),
-        link_against=_artifacts(place.get("link-against")),
-        requirements=_artifacts(place.get("requirements")),
-        environment=_pairs(place.get("environment")),
-        patches=tuple(_file(patch) for patch in place.get("patches").each()),
-        base=place.get("base").text(),
-        build_depends=place.get("build-depends").text(),
-        build_depends_unpacked=_artifacts(unpacked) if unpacked else (),
-        prepare=_file(prepare) if prepare else None,
-    )
-    if place.get("key").text() != wheel.key:
-        raise place.get("key").fail(
-            "the recipe key does not follow from the recipe",
-            why="the lock was edited by hand",
-            hint="write it anew with `mlruntime lock`",
-        )
-    return wheel
-
-
-def _file(place: Place) -> tuple[str, str]:
-    place.keys(("name", "sha256"))
-    return place.get("name").text(), place.get("sha256").text()

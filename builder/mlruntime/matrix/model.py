@@ -8,21 +8,24 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal, get_args
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-EVIDENCE: Final = ("documented", "built", "single-node", "cluster")
-ORIGINS: Final = ("pypi", "debian", "maven")
-VARIANTS: Final = ("cpu", "gpu")
-PINS: Final = ("exact", "prefix", "free")
+Evidence = Literal["documented", "built", "single-node", "cluster"]
+Origin = Literal["pypi", "debian", "maven"]
+VariantName = Literal["cpu", "gpu"]
+Pin = Literal["exact", "prefix", "free"]
+
+EVIDENCE: Final = get_args(Evidence)
+ORIGINS: Final = get_args(Origin)
+VARIANTS: Final = get_args(VariantName)
 ANY: Final = "*"
 MEASURED: Final = "measured: "
 # What `matrix explore` writes; a rule with such a source leaves its evidence to it.
 EXPLORED: Final = "explored: "
 
-NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PLACEHOLDER: Final = re.compile(r"\{([a-z0-9-]+)(?:\.(major|minor))?\}")
 
 

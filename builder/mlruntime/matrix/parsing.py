@@ -10,11 +10,11 @@ from dataclasses import replace
 from packaging.version import InvalidVersion, Version
 
 from mlruntime.documents.reading import Place, did_you_mean, read_yaml
+from mlruntime.documents.schema import checked
+from mlruntime.matrix.document import ArtifactForm, ComponentForm, MatrixForm
 from mlruntime.matrix.model import (
     MEASURED,
-    NAME,
     ORIGINS,
-    PINS,
     PLACEHOLDER,
     VARIANTS,
     ArtifactTemplate,
@@ -40,12 +40,13 @@ __all__ = [
 def parse_matrix(text: str, *, file: str) -> Matrix:
     """Read ``matrix.yaml``; raise ``InvalidDefinition`` with the place of the first mistake."""
     top = read_yaml(text, file=file)
-    top.keys(("components", "preference", "rules"), former={"edges": "rules"})
-    components = _components(top.get("components"))
+    form = checked(MatrixForm, top)
+    components = _components(form.components, top.get("components"))
     reader = RuleReader(components)
     rules: dict[str, Rule] = {}
-    for index, place in enumerate(top.get("rules").each()):
-        rule = reader.rule(place, index)
+    for index, rule_form in enumerate(form.rules):
+        place = top.get("rules").at(index)
+        rule = reader.rule(rule_form, place, index)
         if rule.id in rules:
             raise place.get("id").fail(
                 f"rule {rule.id!r} is there twice", why=f"rules[{rules[rule.id].index}] has it too"
@@ -58,94 +59,83 @@ def parse_matrix(text: str, *, file: str) -> Matrix:
     )
 
 
-def _components(place: Place) -> dict[str, Component]:
-    found: dict[str, Component] = {}
-    parts: list[tuple[str, Place]] = []
-    for name, item in place.items():
-        if not NAME.fullmatch(name):
-            raise item.fail(f"{name!r} is not a component name", hint="lower case, digits, '-'")
-        found[name] = _component(name, item)
-        if found[name].part_of:
-            parts.append((name, item))
-    for name, item in parts:
-        part = found[name]
-        whole = found.get(part.part_of or "")
+def _components(forms: Mapping[str, ComponentForm], place: Place) -> dict[str, Component]:
+    found = {name: _component(name, form, place.get(name)) for name, form in forms.items()}
+    for name, part in list(found.items()):
+        if part.part_of is None:
+            continue
+        whole = found.get(part.part_of)
         if whole is None or whole.part_of:
             options = (n for n, c in found.items() if not c.part_of)
-            raise item.get("part-of").fail(
-                f"unknown component {part.part_of!r}", hint=did_you_mean(str(part.part_of), options)
+            raise (
+                place.get(name)
+                .get("part-of")
+                .fail(
+                    f"unknown component {part.part_of!r}", hint=did_you_mean(part.part_of, options)
+                )
             )
         found[name] = replace(part, releases=whole.releases, spellings=whole.spellings)
     _check_templates(place, found)
     return found
 
 
-def _component(name: str, place: Place) -> Component:
-    optional = ("releases", "artifacts", "on-request", "part-of", "variants")
-    place.keys(("title", "summary"), optional)
-    part_of, releases = place.maybe("part-of"), place.maybe("releases")
-    if (part_of is None) == (releases is None):
+def _component(name: str, form: ComponentForm, place: Place) -> Component:
+    if (form.part_of is None) == (form.releases is None):
         raise place.fail("a component has either 'releases' or 'part-of'")
-    on_request, artifacts = place.maybe("on-request"), place.maybe("artifacts")
-    variants = _variants(place)
+    variants = tuple(form.variants or VARIANTS)
     return Component(
         name=name,
-        title=place.get("title").text(),
-        summary=place.get("summary").text(),
-        artifacts=tuple(_artifact(a, variants) for a in artifacts.each()) if artifacts else (),
-        releases=_releases(releases) if releases else (),
-        on_request=on_request.boolean() if on_request else False,
-        part_of=part_of.text() if part_of else None,
-        spellings=_spellings(releases) if releases else (),
+        title=form.title,
+        summary=form.summary,
+        artifacts=tuple(
+            _artifact(artifact, place.get("artifacts").at(index), variants)
+            for index, artifact in enumerate(form.artifacts or ())
+        ),
+        releases=_releases(place.get("releases")) if form.releases else (),
+        on_request=bool(form.on_request),
+        part_of=form.part_of,
+        spellings=tuple(r for r in form.releases or () if r != str(Version(r))),
         variants=variants,
     )
 
 
 def _releases(place: Place) -> tuple[Version, ...]:
     seen: set[Version] = set()
-    for item in place.each():
+    for text in place.value:
         try:
-            version = Version(item.text())
+            version = Version(text)
         except InvalidVersion:
-            raise item.fail(f"{item.value!r} is not a version") from None
+            raise _item(place, text).fail(f"{text!r} is not a version") from None
         if version in seen:
-            raise item.fail(f"release {version} is there twice")
+            raise _item(place, text).fail(f"release {version} is there twice")
         seen.add(version)
-    if not seen:
-        raise place.fail("a component without releases can never be chosen")
     return release_order(seen)
 
 
-def _spellings(place: Place) -> tuple[str, ...]:
-    return tuple(text for text in place.texts() if text != str(Version(text)))
+def _item(place: Place, value: str) -> Place:
+    """Return the place of the last item of a list that has this value."""
+    return [item for item in place.each() if item.value == value][-1]
 
 
-def _variants(place: Place) -> tuple[str, ...]:
-    found = place.maybe("variants")
-    return tuple(variant.choice(VARIANTS) for variant in found.each()) if found else VARIANTS
-
-
-def _artifact(place: Place, component: tuple[str, ...]) -> ArtifactTemplate:
-    """Read one artifact of a component that is part of these variants."""
-    place.keys(("origin", "name"), ("variants", "provides", "extras", "pin"))
-    provides, extras, pin = place.maybe("provides"), place.maybe("extras"), place.maybe("pin")
-    origin = place.get("origin").choice(ORIGINS)
-    name = place.get("name").text()
-    if provides and (origin != "pypi" or PLACEHOLDER.search(name)):
-        raise provides.fail("only a package of PyPI, named in full, can stand for another one")
-    for given in (extras, pin):
-        if given and origin != "pypi":
-            raise given.fail("only packages of PyPI have extras, or versions of their own")
-    variants = tuple(v for v in _variants(place) if v in component)
+def _artifact(form: ArtifactForm, place: Place, component: tuple[str, ...]) -> ArtifactTemplate:
+    """Return one artifact of a component that is part of these variants."""
+    if form.provides and (form.origin != "pypi" or PLACEHOLDER.search(form.name)):
+        raise place.get("provides").fail(
+            "only a package of PyPI, named in full, can stand for another one"
+        )
+    for key in ("extras", "pin"):
+        if getattr(form, key) and form.origin != "pypi":
+            raise place.get(key).fail("only packages of PyPI have extras, or versions of their own")
+    variants = tuple(v for v in form.variants or VARIANTS if v in component)
     if not variants:
         raise place.get("variants").fail("its component is in none of these variants")
     return ArtifactTemplate(
-        origin=origin,
-        name=name,
+        origin=form.origin,
+        name=form.name,
         variants=variants,
-        provides=provides.texts() if provides else (),
-        extras=extras.texts() if extras else (),
-        pin=pin.choice(PINS) if pin else "exact",
+        provides=tuple(form.provides or ()),
+        extras=tuple(form.extras or ()),
+        pin=form.pin or "exact",
     )
 
 

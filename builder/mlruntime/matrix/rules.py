@@ -7,12 +7,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from mlruntime.documents.reading import Place, did_you_mean
+from mlruntime.matrix.document import RuleForm, Terms
 from mlruntime.matrix.model import (
     ANY,
-    EVIDENCE,
-    EXPLORED,
-    MEASURED,
-    NAME,
     PLACEHOLDER,
     Component,
     Implication,
@@ -37,54 +34,51 @@ class RuleReader:
         self._components = components
         self._masks: dict[tuple[str, str], int] = {}
 
-    def rule(self, place: Place, index: int) -> Rule:
-        """Read the rule at ``place``, the ``index``-th of the file."""
-        place.keys(("id", "says", "when", "evidence", "source", "date"), ("requires", "conflicts"))
-        if place.maybe("requires") is None and place.maybe("conflicts") is None:
+    def rule(self, form: RuleForm, place: Place, index: int) -> Rule:
+        """Return the rule at ``place``, the ``index``-th of the file."""
+        if form.requires is None and form.conflicts is None:
             raise place.fail("a rule needs 'requires' or 'conflicts'")
-        when = self._terms(place.get("when"))
-        requires = self._terms(place.maybe("requires"))
-        conflicts = self._terms(place.maybe("conflicts"))
-        if not when:
-            raise place.get("when").fail("expected at least one component")
+        when = self._terms(form.when, place, "when")
+        requires = self._terms(form.requires or {}, place, "requires")
+        conflicts = self._terms(form.conflicts or {}, place, "conflicts")
         implications = [
             *self._implications(place, "requires", when, requires),
             *self._implications(place, "conflicts", when, conflicts),
         ]
         return Rule(
-            id=_rule_id(place.get("id")),
+            id=form.id,
             index=index,
-            says=place.get("says").text(),
+            says=form.says,
             when=when,
             requires=requires,
             conflicts=conflicts,
-            evidence=place.get("evidence").choice(EVIDENCE),
-            source=_source(place.get("source")),
-            date=_date(place.get("date")),
+            evidence=form.evidence,
+            source=form.source,
+            date=_date(form.date, place),
             implications=tuple(implications),
         )
 
-    def _terms(self, place: Place | None) -> tuple[Term, ...]:
+    def _terms(self, forms: Terms, place: Place, key: str) -> tuple[Term, ...]:
         terms = []
-        for name, item in place.items() if place else ():
-            known_component(item, name, self._components)
-            texts = item.texts() if isinstance(item.value, list) else (item.text(),)
-            if not texts:
-                raise item.fail("expected at least one specifier")
-            terms.append(Term(component=name, alternatives=texts))
+        for name, texts in forms.items():
+            if name not in self._components:
+                known_component(place.get(key).get(name), name, self._components)
+            alternatives = tuple(texts) if isinstance(texts, list) else (texts,)
+            terms.append(Term(component=name, alternatives=alternatives))
         return tuple(terms)
 
     def _implications(
         self, place: Place, key: str, when: tuple[Term, ...], then: tuple[Term, ...]
     ) -> list[Implication]:
-        conditions = [(t.component, self._mask(place.get("when"), t, {})) for t in when]
+        if not then:
+            return []
+        conditions = [(t.component, self._mask(place, "when", t, {})) for t in when]
         found = []
         for term in then:
-            spot = place.get(key)
-            source = self._refers_to(spot.get(term.component), term, when)
+            source = self._refers_to(place, key, term, when)
             some = 0
             for narrowed, versions in self._cases(source, conditions):
-                mask = self._mask(spot, term, versions, may_be_empty=bool(versions))
+                mask = self._mask(place, key, term, versions, may_be_empty=bool(versions))
                 some |= mask
                 component = self._components[term.component]
                 if key == "conflicts":
@@ -94,12 +88,15 @@ class RuleReader:
                     Implication(when=narrowed, component=term.component, mask=mask, absent=absent)
                 )
             if not some:
-                raise _matches_nothing(spot.get(term.component), term)
+                raise _matches_nothing(place.get(key), term)
         return found
 
-    def _refers_to(self, place: Place, term: Term, when: tuple[Term, ...]) -> str | None:
+    def _refers_to(self, rule: Place, key: str, term: Term, when: tuple[Term, ...]) -> str | None:
         """Return the component whose version the specifier quotes; it must be in ``when``."""
         names = {m[1] for text in term.alternatives for m in PLACEHOLDER.finditer(text)}
+        if not names:
+            return None
+        place = rule.get(key).get(term.component)
         known = {t.component for t in when}
         for name in sorted(names - known):
             raise place.fail(f"{{{name}}} is not in 'when'", hint=did_you_mean(name, known))
@@ -125,7 +122,8 @@ class RuleReader:
 
     def _mask(
         self,
-        place: Place,
+        rule: Place,
+        key: str,
         term: Term,
         versions: Mapping[str, Version],
         *,
@@ -134,21 +132,21 @@ class RuleReader:
         mask = 0
         for text in term.alternatives:
             filled = fill(text, versions) if versions else text
-            key = (term.component, filled)
-            if key not in self._masks:
-                spot = place.get(term.component)
-                self._masks[key] = mask_of(
+            known = (term.component, filled)
+            if known not in self._masks:
+                spot = rule.get(key).get(term.component)
+                self._masks[known] = mask_of(
                     self._components[term.component].releases, (parse_specifier(filled, spot),)
                 )
-            found = self._masks[key]
+            found = self._masks[known]
             if not found and not may_be_empty:
-                raise _matches_nothing(place.get(term.component), term)
+                raise _matches_nothing(rule.get(key), term)
             mask |= found
         return mask
 
 
 def _matches_nothing(place: Place, term: Term) -> Exception:
-    return place.fail(
+    return place.get(term.component).fail(
         f"{term.text} matches no release of {term.component}",
         hint="add the release, or correct the specifier",
     )
@@ -170,24 +168,10 @@ def parse_specifier(text: str, place: Place) -> SpecifierSet:
         ) from None
 
 
-def _rule_id(place: Place) -> str:
-    if not NAME.fullmatch(place.text().replace(".", "-")):
-        raise place.fail(f"{place.value!r} is not a rule id", hint="lower case, digits, '-', '.'")
-    return place.text()
-
-
-def _source(place: Place) -> str:
-    text = place.text()
-    if not text.startswith(("https://", "http://", "pkg:", MEASURED, EXPLORED)):
-        raise place.fail(
-            f"{text!r} is not a source",
-            hint=f"a URL, a package URL (pkg:pypi/NAME@VERSION), or '{MEASURED}' and what was done",
-        )
-    return text
-
-
-def _date(place: Place) -> str:
+def _date(text: str, place: Place) -> str:
     try:
-        return date.fromisoformat(place.text()).isoformat()
+        return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise place.fail(f"{place.value!r} is not a date", hint="for example 2026-11-22") from None
+        raise place.get("date").fail(
+            f"{text!r} is not a date", hint="for example 2026-11-22"
+        ) from None

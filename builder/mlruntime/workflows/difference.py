@@ -7,7 +7,8 @@ from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.errors import CommandFailed, InvalidLock, UsageError
 from mlruntime.host.command import require, run
 from mlruntime.image.difference import Difference, Named, Side, difference, parse_named
-from mlruntime.lock.model import Lock, parse_lock
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
 from mlruntime.workflows.inputs import read_lock
 from mlruntime.workflows.planning import planned_image

@@ -5,7 +5,8 @@ from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
 from mlruntime.errors import InvalidLock
 from mlruntime.image.stack import Stack, parse_stack
-from mlruntime.lock.model import Lock, parse_lock
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
 from mlruntime.locking.staleness import input_digests, refuse_stale
 from mlruntime.matrix.parsing import Matrix, parse_matrix
 

@@ -1,15 +1,63 @@
 """``images/NAME/recipe.yaml``: how a package that has no wheel is built. Core: no I/O."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from mlruntime.documents.reading import Place, did_you_mean, read_yaml
-from mlruntime.matrix.model import VARIANTS
+from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.schema import Form, Text, checked, described
+from mlruntime.matrix.model import VariantName
+
+VariableName = Annotated[
+    str, described("the name of an environment variable", "^[A-Za-z_][A-Za-z0-9_]*$", "LDFLAGS")
+]
+
+
+class PatchedForm(Form, frozen=True):
+    """A release that exists here only."""
+
+    of: Text
+    patches: list[Text]
+
+
+class UnpackedForm(Form, frozen=True):
+    """A Debian package whose files a build uses without installing it."""
+
+    package: Text
+    release: Text
+    area: Text
+
+
+class VaryingForm(Form, frozen=True):
+    """What a recipe has, and what a variant may add to it."""
+
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "against": "link-against",
+        "toolchain": "build-depends",
+        "unpacked": "build-depends-unpacked",
+    }
+
+    link_against: list[Text] | None = None
+    requirements: list[Text] | None = None
+    environment: dict[VariableName, Text] | None = None
+    patched: dict[str, PatchedForm] | None = None
+    build_depends_unpacked: list[UnpackedForm] | None = None
+    prepare: Text | None = None
+
+
+class RecipeForm(VaryingForm, frozen=True, kw_only=True):
+    """How a package that has no wheel is built."""
+
+    name: Text
+    build_depends: list[Text] | None = None
+    requires_dist: list[Text] | None = None
+    requires_dist_of: dict[str, list[Text]] | None = None
+    variants: dict[VariantName, VaryingForm] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,69 +167,54 @@ class Recipe:
 def parse_recipe(text: str, *, file: str) -> Recipe:
     """Read a recipe; anything unknown or malformed raises ``InvalidDefinition`` with its place."""
     top = read_yaml(text, file=file)
-    optional = ("build-depends", "requires-dist", "requires-dist-of", "variants")
-    top.keys(("name",), (*_VARYING, *optional), former=_FORMER)
-    name = top.get("name").text()
-    if canonicalize_name(name) != name:
+    form = checked(RecipeForm, top)
+    if canonicalize_name(form.name) != form.name:
         raise top.get("name").fail(
-            f"{name!r} is not a normalised package name", hint=f"write {canonicalize_name(name)!r}"
+            f"{form.name!r} is not a normalised package name",
+            hint=f"write {canonicalize_name(form.name)!r}",
         )
-    common = _varying(name, top)
+    common = _varying(form.name, form, top)
     return replace(
         common,
-        build_depends=_texts(top, "build-depends"),
-        requires_dist=_requirements(top, "requires-dist"),
-        requires_dist_of=_requires_of(top.maybe("requires-dist-of")),
-        variants=_variants(common, top.maybe("variants")),
+        build_depends=tuple(form.build_depends or ()),
+        requires_dist=_requirements(form.requires_dist, top, "requires-dist"),
+        requires_dist_of=_requires_of(form.requires_dist_of or {}, top),
+        variants=_variants(common, form.variants or {}, top),
     )
 
 
-_VARYING = (
-    "link-against",
-    "requirements",
-    "environment",
-    "patched",
-    "build-depends-unpacked",
-    "prepare",
-)
-
-_FORMER = {
-    "against": "link-against",
-    "toolchain": "build-depends",
-    "unpacked": "build-depends-unpacked",
-}
-
-
-def _varying(name: str, place: Place) -> Recipe:
-    """Read the keys that a recipe has in common and that a variant may add to."""
-    environment, unpacked = place.maybe("environment"), place.maybe("build-depends-unpacked")
-    prepare = place.maybe("prepare")
+def _varying(name: str, form: VaryingForm, place: Place) -> Recipe:
+    """Return what a recipe has in common and what a variant may add to."""
     return Recipe(
         name=name,
-        link_against=_texts(place, "link-against"),
-        requirements=_requirements(place, "requirements"),
+        link_against=tuple(form.link_against or ()),
+        requirements=_requirements(form.requirements, place, "requirements"),
         build_depends=(),
         requires_dist=(),
-        environment=_environment(environment) if environment else (),
-        patched=_patched(place),
-        build_depends_unpacked=tuple(_unpacked(item) for item in unpacked.each())
-        if unpacked
-        else (),
-        prepare=_beside(prepare, "a script") if prepare else "",
+        environment=tuple(sorted((form.environment or {}).items())),
+        patched=tuple(
+            _release(version, release, place.get("patched").get(version))
+            for version, release in (form.patched or {}).items()
+        ),
+        build_depends_unpacked=tuple(
+            UnpackedPackage(package=one.package, release=one.release, area=one.area)
+            for one in form.build_depends_unpacked or ()
+        ),
+        prepare=_beside(form.prepare, place.get("prepare"), "a script") if form.prepare else "",
     )
 
 
-def _variants(common: Recipe, place: Place | None) -> tuple[tuple[str, Recipe], ...]:
+def _variants(
+    common: Recipe, forms: Mapping[VariantName, VaryingForm], top: Place
+) -> tuple[tuple[str, Recipe], ...]:
     found = []
-    for variant, item in place.items() if place else ():
-        if variant not in VARIANTS:
-            raise item.fail(f"unknown variant {variant!r}", hint=did_you_mean(variant, VARIANTS))
-        item.keys((), _VARYING, former=_FORMER)
-        own = _varying(common.name, item)
+    for variant, form in forms.items():
+        place = top.get("variants").get(variant)
+        own = _varying(common.name, form, place)
         known = {release.version: release.of for release in common.patched}
         for release in own.patched:
             if known.get(release.version) != release.of:
-                raise item.get("patched").fail(
+                raise place.get("patched").fail(
                     f"{release.version} is no patched release of this recipe",
                     hint=f"those there are: {', '.join(known) or 'none'}",
                 )
@@ -189,77 +222,59 @@ def _variants(common: Recipe, place: Place | None) -> tuple[tuple[str, Recipe], 
     return tuple(found)
 
 
-def _unpacked(place: Place) -> UnpackedPackage:
-    place.keys(("package", "release", "area"))
-    return UnpackedPackage(**{key: value.text() for key, value in place.items()})
-
-
-def _beside(place: Place, kind: str) -> str:
-    if "/" in place.text() or place.text().startswith("."):
+def _beside(name: str, place: Place, kind: str) -> str:
+    if "/" in name or name.startswith("."):
         raise place.fail(f"{kind} is a file beside the recipe", hint="its name, no directory")
-    return place.text()
+    return name
 
 
-def _texts(top: Place, key: str) -> tuple[str, ...]:
-    place = top.maybe(key)
-    return place.texts() if place else ()
-
-
-def _requirements(top: Place, key: str) -> tuple[str, ...]:
-    place = top.maybe(key)
-    return tuple(_requirement(item) for item in place.each()) if place else ()
-
-
-def _requires_of(place: Place | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _requires_of(
+    forms: Mapping[str, list[str]], top: Place
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found = []
-    for specifier, item in place.items() if place else ():
+    for specifier, requirements in forms.items():
+        place = top.get("requires-dist-of")
         try:
             SpecifierSet(specifier)
         except InvalidSpecifier:
-            raise item.fail(f"{specifier!r} does not specify versions") from None
-        found.append((specifier, tuple(_requirement(one) for one in item.each())))
+            raise place.get(specifier).fail(f"{specifier!r} does not specify versions") from None
+        found.append((specifier, _requirements(requirements, place, specifier)))
     return tuple(found)
 
 
-def _requirement(place: Place) -> str:
+def _requirements(texts: list[str] | None, place: Place, key: str) -> tuple[str, ...]:
+    return tuple(
+        _requirement(text, place.get(key).at(index)) for index, text in enumerate(texts or ())
+    )
+
+
+def _requirement(text: str, place: Place) -> str:
     try:
-        requirement = Requirement(place.text())
+        requirement = Requirement(text)
     except InvalidRequirement as error:
         why = str(error).splitlines()[0]
-        raise place.fail(f"{place.value!r} is not a requirement", why=why) from None
+        raise place.fail(f"{text!r} is not a requirement", why=why) from None
     if requirement.url:
         raise place.fail("a requirement must not name an address", hint="name and versions only")
     return str(requirement)
 
 
-def _environment(place: Place) -> tuple[tuple[str, str], ...]:
-    for name, value in place.items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise value.fail(f"{name!r} cannot be an environment variable's name")
-    return tuple(sorted((name, value.text()) for name, value in place.items()))
-
-
-def _patched(top: Place) -> tuple[PatchedRelease, ...]:
-    place = top.maybe("patched")
-    return tuple(_release(name, item) for name, item in place.items()) if place else ()
-
-
-def _release(version: str, place: Place) -> PatchedRelease:
-    place.keys(("of", "patches"))
-    of = place.get("of").text()
+def _release(version: str, form: PatchedForm, place: Place) -> PatchedRelease:
     try:
-        parsed, base = Version(version), Version(of)
+        parsed, base = Version(version), Version(form.of)
     except InvalidVersion as error:
         raise place.fail(str(error)) from None
     if not parsed.local or parsed.public != str(base):
         raise place.fail(
-            f"{version} is not a patched release of {of}", hint=f"a local label: {of}+mlr.1"
+            f"{version} is not a patched release of {form.of}",
+            hint=f"a local label: {form.of}+mlr.1",
         )
     patches = place.get("patches")
-    if not patches.texts():
+    if not form.patches:
         raise patches.fail("a patched release without patches is the published one")
-    return PatchedRelease(version=version, of=of, patches=_patches(patches))
-
-
-def _patches(place: Place) -> tuple[str, ...]:
-    return tuple(_beside(item, "a patch") for item in place.each())
+    names = enumerate(form.patches)
+    return PatchedRelease(
+        version=version,
+        of=form.of,
+        patches=tuple(_beside(name, patches.at(index), "a patch") for index, name in names),
+    )
