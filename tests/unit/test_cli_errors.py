@@ -4,6 +4,7 @@ The words are in ``tests/golden/errors``; ``MLRUNTIME_GOLDEN=write`` writes them
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 from mlruntime import cli
 from mlruntime.cli import main
+from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import read_json, read_yaml
+from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.engine import Engine
 from mlruntime.engine.values import ImageInfo
 from mlruntime.errors import InvalidDefinition, StorageError
@@ -24,6 +27,7 @@ from mlruntime.host import command
 from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
 from mlruntime.locking.staleness import input_digests
 from mlruntime.workflows.build import created
+from mlruntime.workflows.inputs import lock_request
 from mlruntime.workflows.locking import write_if_changed
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +125,9 @@ def lock(root: Path) -> Lock:
     )
     return Lock(
         runtime="0.1-ml",
-        inputs=input_digests(root, "0.1-ml"),
+        inputs=input_digests(
+            lock_request(Definitions(root), "0.1-ml"), load_recipes(root / "images")
+        ),
         snapshot="2026-11-20T00:00:00Z",
         components=(("debian", "12"), ("python", "3.11"), ("spark", "3.5.8")),
         omitted=(),
@@ -173,6 +179,10 @@ def folder(name: str) -> Callable[[Path], object]:
     return change
 
 
+def no_images(root: Path) -> None:
+    shutil.rmtree(root / "images")
+
+
 CHECK, RESOLVE = ("matrix", "check"), ("resolve", "0.1-ml")
 BUILD, STALE = ("build", "0.1-ml"), ("lock", "0.1-ml", "--check")
 Y, R, L, C = "matrix.yaml", "runtimes/0.1-ml/runtime.yaml", "images/layers.yaml", LOCKED
@@ -198,6 +208,7 @@ CASES = {
         Bad("an unknown component", 4, CHECK, swap(Y, "{python: ", "{pyton: ")),
         Bad("not a specifier", 4, CHECK, swap(Y, ">=3.11", "at least 3.11")),
         Bad("a rule without a source", 4, CHECK, swap(Y, SOURCE, "")),
+        Bad("a date in the future", 4, CHECK, swap(Y, "date: 2026-11-20", "date: 2999-01-01")),
         Bad("unusable everywhere", 4, CHECK, swap(Y, ">=3.11", ">=3.12")),
     ],
     "runtime": [
@@ -210,6 +221,7 @@ CASES = {
         Bad("an unknown component", 4, RESOLVE, swap(R, "spark:", "sprak:")),
         Bad("not a specifier", 4, RESOLVE, swap(R, "==3.5.*", "3.5 or so")),
         Bad("not a moment", 4, RESOLVE, swap(R, "2026-11-20T00:00:00Z", "yesterday")),
+        Bad("a snapshot in the future", 4, ("lock", "0.1-ml"), swap(R, "2026-11-20", "2999-01-01")),
         Bad("the name of another", 4, RESOLVE, swap(R, "0.1-ml", "0.2-ml")),
         Bad("no such release", 3, RESOLVE, swap(R, "==3.5.*", "==3.6.*")),
     ],
@@ -218,6 +230,8 @@ CASES = {
         Bad("not UTF-8", 4, BUILD, whole(L, LATIN)),
         Bad("missing", 4, BUILD, gone(L)),
         Bad("a directory", 4, BUILD, folder(L)),
+        Bad("no images", 4, BUILD, no_images),
+        Bad("no images, locking", 4, ("lock", "0.1-ml"), no_images),
         Bad("an unknown key", 4, BUILD, swap(L, "files: settings}", "file: settings}")),
         Bad("an unknown source", 4, BUILD, swap(L, "source: files", "source: file")),
         Bad("text for a list", 4, BUILD, swap(L, "[tini]", "tini")),
@@ -250,10 +264,11 @@ CASES = {
         Bad("a recipe by hand", 4, BUILD, swap(C, 'base": "sha256:1', 'base": "sha256:2')),
         Bad("the lock of another", 4, BUILD, swap(C, '"0.1-ml"', '"0.2-ml"')),
         Bad("without Python", 4, BUILD, swap(C, '  "python": "3.11",\n', "")),
-        Bad("stale matrix", 4, BUILD, swap(Y, ">=3.11", ">=3.10")),
+        Bad("stale matrix", 4, BUILD, swap(Y, '["3.5.8"]', '["3.5.8", "3.5.9"]')),
+        Bad("stale recipe", 4, BUILD, swap(P, "1+a", "1+b")),
         Bad("stale everything", 4, STALE, lambda root: [
-            swap(Y, ">=3.11", ">=3.10")(root),
-            swap(R, "summary: x", "summary: y")(root),
+            swap(R, "debian: \"*\"", "debian: \"==12\"")(root),
+            swap(R, "2026-11-20", "2026-11-21")(root),
             swap(P, "1+a", "1+b")(root),
             swap(C, '"spark": "3.5.8"', '"spark": "3.5.7"')(root),
         ]),
@@ -267,6 +282,7 @@ CASES = {
         Bad("a setting that is none", 2, ("resolve", "0.1-ml", "--set", "spark==x y")),
         Bad("a setting of nothing", 2, ("resolve", "0.1-ml", "--set", "sprak==3")),
         Bad("--registry without --check", 2, ("lock", "0.1-ml", "--registry")),
+        Bad("a setting twice", 2, (*RESOLVE, "--set", "spark==3.5.8", "--set", "Spark==3")),
         Bad("an unknown cluster", 2, ("validate", "0.1-ml", "--cluster", "k9s")),
     ],
 }  # fmt: skip
@@ -402,10 +418,10 @@ def test_validate_refuses_a_stale_lock_as_build_does(
 ) -> None:
     digest = lock(root).digest
     monkeypatch.setattr(Engine, "connect", lambda: Engines({"io.mlruntime.lock.digest": digest}))
-    swap(Y, ">=3.11", ">=3.10")(root)
+    swap(Y, '["3.5.8"]', '["3.5.8", "3.5.9"]')(root)
     code, err = told(("validate", "0.1-ml"), root, capsys)
     assert code == 4
-    assert "the lock is stale\n  why: matrix.yaml has changed since" in err
+    assert "the lock is stale\n  why: spark 3.5.8 locked, 3.5.9 resolved" in err
     assert told(("build", "0.1-ml"), root, capsys) == (code, err)
 
 

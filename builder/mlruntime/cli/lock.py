@@ -1,5 +1,6 @@
 """``mlruntime lock``."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +11,10 @@ from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.lock.model import Artifact, Lock
-from mlruntime.locking.request import LockRequest
+from mlruntime.locking.request import LockRequest, refuse_future
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.inputs import read_lock
-from mlruntime.workflows.locking import lock_request, make_lock, stale, write_if_changed
+from mlruntime.workflows.inputs import lock_request, read_lock
+from mlruntime.workflows.locking import make_lock, reasons_to_lock, write_if_changed
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +50,7 @@ def lock(
         return
     if registry:
         raise UsageError("--registry goes with --check")
+    refuse_future(request, datetime.now(UTC))
     made = make_lock(definitions, request, host, tuple(omit_unavailable or ()))
     written = write_if_changed(path, made.to_json())
     result = summary(made) | {"file": definitions.shown(path), "written": written}
@@ -61,7 +63,7 @@ def _check(
     runtime = request.runtime
     shown = definitions.shown(definitions.lock_path(runtime))
     locked = read_lock(definitions, runtime)
-    why = stale(definitions, locked, request, host)
+    why = reasons_to_lock(definitions, locked, request, host)
     result = {"runtime": runtime, "file": shown, "digest": locked.digest, "stale": list(why)}
     if as_json or not why:
         emit(result, f"{shown} is up to date", as_json)

@@ -1,6 +1,7 @@
 """``mlruntime matrix``."""
 
 import sys
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ from mlruntime.documents.tables import (
     plain,
 )
 from mlruntime.errors import InvalidDefinition, UsageError
-from mlruntime.matrix.soundness import Contradiction, contradictions
+from mlruntime.matrix.soundness import Contradiction, contradictions, dated_later
 from mlruntime.matrix.tables import (
     component_list,
     matrix_json,
@@ -46,6 +47,12 @@ def check(
 ) -> None:
     """Read matrix.yaml strictly, and prove that every release can be used in some combination."""
     matrix = read_matrix(Definitions(ctx.obj.root))
+    if later := dated_later(matrix, datetime.now(UTC).date()):
+        raise InvalidDefinition(
+            f"{later[0].date} is in the future",
+            where=f"matrix.yaml: rules[{later[0].index}].date",
+            hint="write the day on which this was last looked up or measured",
+        )
     found = contradictions(matrix)
     summary = {
         "ok": not found,

@@ -39,9 +39,21 @@ class Definitions:
         """Return a path as messages name it: relative to the root."""
         return path.relative_to(self.root).as_posix()
 
+    def images_folder(self) -> Path:
+        """Return ``images/``; ``InvalidDefinition`` when there is none."""
+        folder = self.root / "images"
+        if not folder.is_dir():
+            raise InvalidDefinition(
+                "images/ is missing",
+                where=str(self.root),
+                why="it has the layers of every image, and the recipes of native wheels",
+                hint="copy it from mlruntime's repository, or name another folder with --root",
+            )
+        return folder
+
     def image_files(self) -> dict[str, bytes]:
         """Return every file below ``images/`` by its path there."""
-        folder = self.root / "images"
+        folder = self.images_folder()
         return {
             path.relative_to(folder).as_posix(): read_bytes(path, self.shown(path))
             for path in sorted(folder.rglob("*"))
@@ -50,7 +62,7 @@ class Definitions:
 
     def stack_text(self) -> str:
         """Return the text of ``images/layers.yaml``."""
-        return read_text(self.root / "images" / "layers.yaml", "images/layers.yaml")
+        return read_text(self.images_folder() / "layers.yaml", "images/layers.yaml")
 
 
 def read_bytes(path: Path, shown: str, error: type[MlruntimeError] = InvalidDefinition) -> bytes:

@@ -18,7 +18,7 @@ from mlruntime.lock.contract import Promise, PromiseForm, promise
 from mlruntime.matrix.model import VariantName
 from mlruntime.matrix.rules import parse_specifier
 
-_SETTING: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*)\s*(.*?)\s*")
+_SETTING: Final = re.compile(r"\s*([A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(.*?)\s*")
 
 
 RuntimeId = Annotated[str, described("a runtime id", r"^[a-z0-9]+([.-][a-z0-9]+)*$", "6.0-ml")]
@@ -64,16 +64,20 @@ class RuntimeDefinition:
     def with_settings(self, settings: Iterable[str]) -> "RuntimeDefinition":
         """Return this runtime with request lines replaced or added: ``tensorflow==2.16.2``.
 
-        A malformed setting is a ``UsageError``.
+        Names are normalised as PEP 503 has it, so ``tf_keras`` is tf-keras. A malformed setting,
+        and two for one component, are ``UsageError``s.
         """
-        request = dict(self.request)
+        request, given = dict(self.request), set()
         for setting in settings:
             found = _SETTING.fullmatch(setting)
             spot = Place(setting, file="--set", error=UsageError)
             if found is None:
                 raise spot.fail(f"{setting!r} is not a request", hint="COMPONENT==VERSION")
-            name = found[1].lower()
-            request[name] = parse_specifier(found[2] or "*", spot)
+            name = canonicalize_name(found[1])
+            if name in given:
+                raise spot.fail(f"{name} is set twice", hint="give one: --set 'NAME>=3.5,<4'")
+            given.add(name)
+            request[name] = parse_specifier(found[3] or "*", spot)
         return replace(self, request=tuple(request.items()))
 
     def must_fit(self, runtime: str, components: Iterable[str], *, file: str) -> None:

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from mlruntime.definitions.files import Definitions
 from mlruntime.definitions.runtime import RuntimeDefinition
 from mlruntime.documents.reading import canonical_json, did_you_mean
-from mlruntime.ecosystems.native.inputs import load_recipes
+from mlruntime.ecosystems.native.inputs import LoadedRecipe, load_recipes
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.explore.combinations import Combination
 from mlruntime.explore.sweep import Built, Resolved, Say
@@ -20,7 +20,7 @@ from mlruntime.lock.model import Lock
 from mlruntime.locking.assembly import Archive, assemble
 from mlruntime.locking.registries import HostRegistries
 from mlruntime.locking.request import LockRequest, ask
-from mlruntime.locking.staleness import input_digests
+from mlruntime.locking.staleness import input_digests, recipes_digest
 from mlruntime.matrix.model import Matrix
 from mlruntime.resolve.resolution import resolve
 from mlruntime.validation.catalog import CHECKS
@@ -86,11 +86,8 @@ class HostStages:
             )
 
     @cached_property
-    def _images(self) -> str:
-        return dict(self._inputs())["images"]
-
-    def _inputs(self) -> tuple[tuple[str, str], ...]:
-        return input_digests(self.definitions.root, self.base.runtime)
+    def _recipes(self) -> dict[str, LoadedRecipe]:
+        return load_recipes(self.definitions.images_folder())
 
     @cached_property
     def _registries(self) -> SharedRegistries:
@@ -120,7 +117,7 @@ class HostStages:
             "debian": asked.debian,
             "snapshot": asked.snapshot,
             "variants": asked.variants,
-            "images": self._images,
+            "recipes": recipes_digest(self._recipes),
             "omit": sorted(self.trial.omit),
             "only": sorted(self.trial.only),
             "workers": self.trial.workers,
@@ -130,10 +127,11 @@ class HostStages:
 
     def lock(self, combination: Combination, say: Say) -> Lock:
         """Ask the registries."""
+        request = self._asked(combination)
         return assemble(
-            self._asked(combination),
-            inputs=self._inputs(),
-            recipes=load_recipes(self.definitions.root / "images"),
+            request,
+            inputs=input_digests(request, self._recipes),
+            recipes=self._recipes,
             registries=self._registries,
             omit=self.trial.omit,
             say=say,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from packaging.utils import canonicalize_name
 
@@ -86,6 +87,20 @@ class LockRequest:
             self,
             versions=tuple((name, v) for name, v in self.versions if name not in gone),
             wanted=tuple(w for w in self.wanted if w.component not in gone),
+        )
+
+
+def refuse_future(request: LockRequest, now: datetime) -> None:
+    """Raise ``InvalidDefinition`` for a snapshot after ``now``: what is uploaded until then counts.
+
+    Two locks of one definition would differ.
+    """
+    if datetime.fromisoformat(request.snapshot) > now:
+        raise InvalidDefinition(
+            f"{request.snapshot} is in the future",
+            where=f"runtimes/{request.runtime}/runtime.yaml: snapshot",
+            why="packages that are uploaded until then would change the lock",
+            hint="write a moment that has passed, for example 2026-11-20T00:00:00Z",
         )
 
 

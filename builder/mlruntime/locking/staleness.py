@@ -1,68 +1,66 @@
-"""Does a lock still follow from what made it? Only ``input_digests`` reads files."""
+"""Does a lock still follow from what made it? Core: no I/O."""
 
 import hashlib
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
 
-from mlruntime.definitions.files import read_bytes, read_text
-from mlruntime.ecosystems.native.recipe import parse_recipe
+from mlruntime.documents.reading import canonical_json
+from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.model import Artifact, Lock
+from mlruntime.locking.request import LockRequest
 
-INPUTS = {
-    "matrix": "matrix.yaml",
-    "runtime": "runtime.yaml",
-    "images": "a recipe, patch or script under images/",
-}
+_REQUEST = "what runtime.yaml and matrix.yaml ask for has changed since"
+_RECIPES = "a recipe, patch or script under images/ has changed since"
 
 
-def input_digests(root: Path, runtime: str) -> tuple[tuple[str, str], ...]:
-    """Return the digests of everything hand-written that a lock follows from."""
-    images = hashlib.sha256()
-    for recipe in sorted((root / "images").glob("*/recipe.yaml")):
-        shown = recipe.relative_to(root).as_posix()
-        files = parse_recipe(read_text(recipe, shown), file=shown).files
-        for path in sorted((recipe, *(recipe.parent / name for name in files))):
-            if path.is_file():
-                name, content = path.relative_to(root / "images").as_posix(), path.read_bytes()
-                images.update(f"{name}\0{len(content)}\0".encode() + content)
-    yaml = f"runtimes/{runtime}/runtime.yaml"
-    return (
-        ("matrix", _digest(facts(read_text(root / "matrix.yaml", "matrix.yaml")).encode())),
-        ("runtime", _digest(read_bytes(root / yaml, yaml))),
-        ("images", f"sha256:{images.hexdigest()}"),
-    )
+def input_digests(
+    request: LockRequest, recipes: Mapping[str, LoadedRecipe]
+) -> tuple[tuple[str, str], ...]:
+    """Return the digests of everything hand-written that a lock follows from.
 
-
-# What a rule says of itself stands on lines of their own, four columns in; there, no component
-# has such keys.
-_TOLD: Final = re.compile(r"\s*(#.*)?|    (says|evidence|source|date): \S.*")
-
-
-def facts(text: str) -> str:
-    """Return what of ``matrix.yaml`` a lock can depend on, by lines: which is quick.
-
-    Comments go, and what a rule says about how it is known: new evidence for an old rule must
-    not make locks stale. What is written in another form than ours stays in.
+    It is the *result* of resolving that counts: a release, a rule or a comment more in
+    ``matrix.yaml`` does not make a lock stale unless something else is asked for by it.
     """
-    return "\n".join(line for line in text.splitlines() if not _TOLD.fullmatch(line))
+    return (("request", _digest(asdict(request))), ("recipes", recipes_digest(recipes)))
 
 
-def stale_inputs(lock: Lock, digests: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+def recipes_digest(recipes: Mapping[str, LoadedRecipe]) -> str:
+    """Return the digest of what recipes say, and of the files they use."""
+    return _digest({name: asdict(recipe) for name, recipe in recipes.items()})
+
+
+def _digest(value: Any) -> str:
+    return f"sha256:{hashlib.sha256(canonical_json(_said(value)).encode()).hexdigest()}"
+
+
+def _said(value: Any) -> Any:
+    """Return a value less what it leaves empty: a field more must not make locks stale."""
+    if isinstance(value, Mapping):
+        return {key: _said(inner) for key, inner in value.items() if inner not in ((), "", None)}
+    return [_said(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def stale_inputs(lock: Lock, digests: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Return a sentence for each input that has changed since the lock was written."""
-    locked = dict(lock.inputs)
-    return tuple(
-        f"{INPUTS.get(name, name)} has changed since"
-        for name, digest in digests
-        if locked.get(name) != digest
-    )
+    locked, said = dict(lock.inputs), {"request": _REQUEST, "recipes": _RECIPES}
+    return tuple(said[name] for name, digest in digests if locked.get(name) != digest)
 
 
-def refuse_stale(lock: Lock, digests: tuple[tuple[str, str], ...], *, file: str) -> None:
+def stale(lock: Lock, request: LockRequest, recipes: Mapping[str, LoadedRecipe]) -> tuple[str, ...]:
+    """Return a sentence for each reason why a lock does not follow from its inputs any more."""
+    versions = stale_versions(lock, request.present)
+    inputs = stale_inputs(lock, input_digests(request, recipes))
+    # Whoever is told which version has changed need not be told that something has.
+    return (*versions, *(said for said in inputs if said != _REQUEST or not versions))
+
+
+def refuse_stale(
+    lock: Lock, request: LockRequest, recipes: Mapping[str, LoadedRecipe], *, file: str
+) -> None:
     """Raise ``InvalidLock`` unless the lock follows from these inputs."""
-    if changes := stale_inputs(lock, digests):
+    if changes := stale(lock, request, recipes):
         raise InvalidLock(
             "the lock is stale",
             where=file,
@@ -122,7 +120,3 @@ def _files(lock: Lock) -> dict[tuple[str, str], Artifact]:
             )
             groups[f"{variant.name}/{wheel.name}"] = build
     return {(where, a.name): a for where, group in groups.items() for a in group}
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

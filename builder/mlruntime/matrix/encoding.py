@@ -4,8 +4,8 @@ Each component is a variable; bit ``i`` of its domain stands for ``releases[i]``
 after the last release for "left out". Each consequence of a rule is one clause.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from packaging.specifiers import SpecifierSet
@@ -19,11 +19,15 @@ ANY_VERSION: Final = "any version"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestLine:
-    """One line of a request: the component is wanted, in one of the releases of ``mask``."""
+    """One line of a request: the component is wanted, in one of the releases of ``mask``.
+
+    ``spell`` returns a release of it as the matrix spells it.
+    """
 
     component: str
     specifier: SpecifierSet
     mask: int
+    spell: Callable[[Version], str] = field(default=str, compare=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -67,9 +71,12 @@ class Encoding:
 
     def line(self, component: str, specifier: SpecifierSet) -> RequestLine:
         """Return a request line for a component of the matrix."""
-        releases = self.matrix.components[component].releases
+        known = self.matrix.components[component]
         return RequestLine(
-            component=component, specifier=specifier, mask=mask_of(releases, (specifier,))
+            component=component,
+            specifier=specifier,
+            mask=mask_of(known.releases, (specifier,)),
+            spell=known.spell,
         )
 
     def solve(

@@ -1,6 +1,7 @@
 """Is the matrix sound as a whole? What only solving can tell. Core: no I/O."""
 
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -39,6 +40,12 @@ class Contradiction:
     def why(self) -> str:
         """Return the rules to blame."""
         return "; ".join(f"{rule.id}: {rule.says}" for rule in self.rules)
+
+
+def dated_later(matrix: Matrix, today: date) -> tuple[Rule, ...]:
+    """Return the rules with a date after ``today``, less a day for those who live further east."""
+    latest = (today + timedelta(days=1)).isoformat()
+    return tuple(rule for rule in matrix.rules if rule.date > latest)
 
 
 def contradictions(matrix: Matrix) -> tuple[Contradiction, ...]:

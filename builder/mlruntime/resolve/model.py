@@ -1,6 +1,7 @@
 """What resolving gives: versions with reasons, or a conflict."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from packaging.version import Version
 
@@ -15,7 +16,8 @@ class Reason:
     ``asked`` is the request's specifier, or ``None`` when the component was drawn in by the
     rules ``needed_by``. ``newest`` is the newest release there is, ``newest_asked`` the newest
     that the request allows; ``bounded_by`` are the rules that between them exclude every release
-    which the request allows and which is preferred to the chosen one.
+    which the request allows and which is preferred to the chosen one. ``spell`` returns a release
+    as the matrix spells it.
     """
 
     component: str
@@ -25,6 +27,7 @@ class Reason:
     newest_asked: Version
     needed_by: tuple[Rule, ...]
     bounded_by: tuple[Rule, ...]
+    spell: Callable[[Version], str] = field(default=str, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

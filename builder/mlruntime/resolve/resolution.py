@@ -150,6 +150,7 @@ def _reasons(
             newest_asked=component.releases[(allowed & -allowed).bit_length() - 1],
             needed_by=() if line else _needed_by(matrix, name, chosen),
             bounded_by=_bounded_by(matrix, name, allowed & chosen[name] - 1, chosen, limits),
+            spell=component.spell,
         )
 
 

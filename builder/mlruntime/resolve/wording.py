@@ -40,7 +40,7 @@ def _changes(conflict: Conflict) -> Iterable[str]:
 
 def _change(change: Iterable[Replacement]) -> str:
     return ", and ".join(
-        f"{r.line.component}=={r.version} instead of {r.line.text}"
+        f"{r.line.component}=={r.line.spell(r.version)} instead of {r.line.text}"
         if r.version is not None
         else f"leave {r.line.component} out"
         for r in change
@@ -60,7 +60,7 @@ def conflict_json(conflict: Conflict) -> dict[str, Any]:
                 {
                     "component": r.line.component,
                     "instead_of": str(r.line.specifier),
-                    "version": str(r.version) if r.version is not None else None,
+                    "version": r.line.spell(r.version) if r.version is not None else None,
                 }
                 for r in change
             ]
@@ -83,24 +83,26 @@ def reason_text(reason: Reason) -> str:
     if not reason.bounded_by:
         return text + "; the newest of these"
     ids = ", ".join(rule.id for rule in reason.bounded_by)
-    return text + f"; the newest that fits: {reason.newest_asked} is ruled out by {ids}"
+    return (
+        text + f"; the newest that fits: {reason.spell(reason.newest_asked)} is ruled out by {ids}"
+    )
 
 
 def resolution_rows(resolution: Resolution) -> list[tuple[str, str, str]]:
     """Return component, version and reason of each choice."""
-    return [(r.component, str(r.version), reason_text(r)) for r in resolution.reasons]
+    return [(r.component, r.spell(r.version), reason_text(r)) for r in resolution.reasons]
 
 
 def resolution_json(resolution: Resolution) -> dict[str, Any]:
     """Return a resolution's JSON form."""
     return {
-        "versions": {name: str(version) for name, version in resolution.versions},
+        "versions": {r.component: r.spell(r.version) for r in resolution.reasons},
         "components": [
             {
                 "component": r.component,
-                "version": str(r.version),
+                "version": r.spell(r.version),
                 "asked": r.asked,
-                "newest": str(r.newest),
+                "newest": r.spell(r.newest),
                 "needed_by": [rule.id for rule in r.needed_by],
                 "bounded_by": [rule.id for rule in r.bounded_by],
                 "reason": reason_text(r),

@@ -3,12 +3,15 @@
 from mlruntime import __version__
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
+from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.errors import InvalidLock
 from mlruntime.image.stack import Stack, parse_stack
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
-from mlruntime.locking.staleness import input_digests, refuse_stale
+from mlruntime.locking.request import LockRequest, ask
+from mlruntime.locking.staleness import refuse_stale
 from mlruntime.matrix.parsing import Matrix, parse_matrix
+from mlruntime.resolve.resolution import resolve
 
 
 def read_matrix(definitions: Definitions) -> Matrix:
@@ -24,6 +27,13 @@ def read_runtime(definitions: Definitions, runtime: str, matrix: Matrix) -> Runt
     definition = parse_runtime(read_text(path, file), file=file)
     definition.must_fit(runtime, matrix.components, file=file)
     return definition
+
+
+def lock_request(definitions: Definitions, runtime: str) -> LockRequest:
+    """Resolve a runtime and return what has to be locked for it."""
+    matrix = read_matrix(definitions)
+    definition = read_runtime(definitions, runtime, matrix)
+    return ask(matrix, definition, resolve(matrix, definition.request))
 
 
 def read_stack(definitions: Definitions) -> Stack:
@@ -52,5 +62,6 @@ def fresh_lock(definitions: Definitions, runtime: str) -> Lock:
             where=f"{shown}: runtime",
             hint=f"write it anew with `mlruntime lock {runtime}`",
         )
-    refuse_stale(lock, input_digests(definitions.root, runtime), file=shown)
+    recipes = load_recipes(definitions.images_folder())
+    refuse_stale(lock, lock_request(definitions, runtime), recipes, file=shown)
     return lock

@@ -6,44 +6,35 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.lock.model import Lock
 from mlruntime.locking.assembly import assemble
-from mlruntime.locking.request import LockRequest, ask
-from mlruntime.locking.staleness import input_digests, stale_artifacts, stale_inputs, stale_versions
-from mlruntime.resolve.resolution import resolve
+from mlruntime.locking.request import LockRequest
+from mlruntime.locking.staleness import input_digests, stale, stale_artifacts
 from mlruntime.store.store import full_disk, write_whole
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.inputs import read_matrix, read_runtime
 
 _INSTEAD = "lock in a folder of yours, with --root"
-
-
-def lock_request(definitions: Definitions, runtime: str) -> LockRequest:
-    """Resolve a runtime and return what has to be locked for it."""
-    matrix = read_matrix(definitions)
-    definition = read_runtime(definitions, runtime, matrix)
-    return ask(matrix, definition, resolve(matrix, definition.request))
 
 
 def make_lock(
     definitions: Definitions, request: LockRequest, host: Host, omit: tuple[str, ...] = ()
 ) -> Lock:
     """Ask the registries; components in ``omit`` may be left out if a registry lacks them."""
+    recipes = load_recipes(definitions.images_folder())
     with host.registries() as registries:
         return assemble(
             request,
-            inputs=input_digests(definitions.root, request.runtime),
-            recipes=load_recipes(definitions.root / "images"),
+            inputs=input_digests(request, recipes),
+            recipes=recipes,
             registries=registries,
             omit=omit,
             say=host.say,
         )
 
 
-def stale(
+def reasons_to_lock(
     definitions: Definitions, lock: Lock, request: LockRequest, host: Host | None = None
 ) -> tuple[str, ...]:
     """Return a sentence for each reason why the lock is stale; with a host, ask registries too."""
-    found = stale_inputs(lock, input_digests(definitions.root, request.runtime))
-    found += stale_versions(lock, request.present)
+    found = stale(lock, request, load_recipes(definitions.images_folder()))
     if host is not None:
         omit = tuple(omission.component for omission in lock.omitted)
         found += stale_artifacts(lock, make_lock(definitions, request, host, omit))
