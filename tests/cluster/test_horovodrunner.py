@@ -34,6 +34,7 @@ pytestmark = pytest.mark.cluster
 SETTINGS = {
     **{name: value.replace(" ", "_") for name, value in AUTHENTICATION.items()},
     "spark.executor.memory": "1g",
+    "spark.driver.maxResultSize": "4m",
     # A worker that was cut off is to be noticed by the library, not by Spark.
     "spark.network.timeout": "300s",
 }
@@ -245,6 +246,10 @@ def test_a_hundred_megabytes_of_output(spark: Driver) -> None:
     assert spark.result(job) == "print"
     sizes = spark.result(spark.run("logs"))
     assert sizes["rank-0.log"] == sizes["rank-1.log"] == 100 << 20
+
+
+def test_a_result_over_sparks_limit_arrives(spark: Driver) -> None:
+    assert spark.result(spark.run("large_result", size=20 << 20))
 
 
 def test_a_large_closure_leaves_nothing_behind(spark: Driver) -> None:

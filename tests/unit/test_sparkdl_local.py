@@ -1,5 +1,6 @@
 """Whole runs on this host, in real processes: everything but the frameworks and Spark."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -54,6 +55,21 @@ def test_rank_0s_value_comes_back(run: Callable[..., Any]) -> None:
     rank, size, pid = run(where_am_i(), np=-3)
     assert (rank, size) == (0, 3)
     assert pid != os.getpid()
+
+
+def test_a_result_that_spark_would_not_take_comes_all_the_same(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = load("_runner")
+    terms = runner._terms
+    limited = lambda *words: dataclasses.replace(terms(*words), result_limit=1000)  # noqa: E731
+    monkeypatch.setattr(runner, "_terms", limited)
+
+    def returning(size: int) -> Callable[[], bytes]:
+        return lambda: os.environ["HOROVOD_RANK"].encode() * size
+
+    assert run(returning(5 << 20)) == b"0" * (5 << 20)
+    assert run(returning(10)) == b"0" * 10
 
 
 def test_every_rank_starts_from_nothing(run: Callable[..., Any]) -> None:

@@ -65,10 +65,14 @@ class Terms:
     environment: Mapping[str, str]
     preload: tuple[str, ...]
     keep_warm: float
+    # Bytes: a larger result of rank 0 goes to the driver on its own connection. None: none does.
+    result_limit: int | None = None
 
 
 def attend(invitation: Invitation, seat: Seat, terms: Terms, payload: bytes) -> bytes | None:
     """Take part in the run; return rank 0's pickled result, or ``None`` for everything else.
+
+    It is empty when it has gone to the driver on the connection.
 
     How the rank ended is told to the driver by then, so nothing is raised for it.
     """
@@ -197,9 +201,13 @@ class _Attendant:
         for part in process.timeline_parts():
             self.control.send(Kind.TIMELINE, part)
         over = {"status": status, "result": self.result is not None}
-        self.control.send(Kind.OVER, json.dumps(over).encode())
         if self.placement.rank != 0:
             self.result = None
+        limit = self.terms.result_limit
+        if self.result is not None and limit is not None and len(self.result) > limit:
+            self.control.send(Kind.RESULT, self.result)
+            self.result = b""
+        self.control.send(Kind.OVER, json.dumps(over).encode())
 
     def _instructions(self, place: dict[str, Any]) -> dict[str, Any]:
         placement = self.placement

@@ -1,6 +1,7 @@
 """Ranks as the tasks of one Spark barrier stage."""
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import threading
@@ -26,6 +27,8 @@ _FIRST_EXECUTOR_SECONDS = 60.0
 _NEXT_EXECUTOR_SECONDS = 5.0
 _SETTLE_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
+# Between Python and Spark a length has 31 bits.
+_LARGEST_RESULT = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +74,9 @@ class SparkTasks:
     """The ranks' tasks as a barrier job, which runs in a thread so that it can be watched."""
 
     def __init__(self, context: SparkContext, payload: bytes, terms: Terms) -> None:
-        self._context, self._payload, self._terms = context, payload, terms
         conf = context.getConf()
+        self._context, self._payload = context, payload
+        self._terms = dataclasses.replace(terms, result_limit=_result_limit(context))
         self.host = conf.get("spark.driver.host") or "localhost"
         bind = conf.get("spark.driver.bindAddress")
         self.addresses: Sequence[str] = [self.host] if bind is None else [bind, self.host]
@@ -181,6 +185,18 @@ class SparkTasks:
                 )
             time.sleep(_LOOK_SECONDS)
         return np
+
+
+def _result_limit(context: SparkContext) -> int:
+    """Return how large a result may be to go by Spark, which ends a job that returns too much.
+
+    Half of its limit: Spark counts what all tasks return, with what it adds itself.
+    """
+    value = context.getConf().get("spark.driver.maxResultSize", "1g")
+    jvm = context._jvm
+    assert jvm is not None
+    limit = int(jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes(value))
+    return min(limit // 2, _LARGEST_RESULT) if limit > 0 else _LARGEST_RESULT
 
 
 def told(error: BaseException) -> BaseException:

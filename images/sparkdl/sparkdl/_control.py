@@ -63,6 +63,7 @@ class Member:
     rank: int = -1
     state: str = "R"
     stopped: float | None = None
+    result: bytes = b""
     standing: Standing = field(default_factory=Standing)
     over: Mapping[str, Any] | None = None
     gone: bool = False
@@ -233,6 +234,8 @@ class Control:
             listener.metrics(member.rank, json.loads(body))
         elif kind == Kind.STANDING:
             member.standing = Standing.from_dict(json.loads(body))
+        elif kind == Kind.RESULT:
+            member.result = body
         elif kind == Kind.WEIGHTS:
             self.events.put(Weights(member=member, data=body))
         elif kind == Kind.SAVE:

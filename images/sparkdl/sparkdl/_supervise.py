@@ -48,6 +48,8 @@ class Launcher(Protocol):
     def result(self) -> bytes | None:
         """Return rank 0's pickled result if all tasks have ended, ``None`` while they run.
 
+        It is empty when the rank's task has sent it by itself.
+
         Raises what Spark says when it ended them.
         """
 
@@ -170,7 +172,9 @@ class _Attempt:
             result = self.launcher.result() if self._all_over() else None
             if result is not None:
                 self._last_remarks()
-                return result
+                return result or next(
+                    m.result for m in self.control.members.values() if m.rank == 0
+                )
             if not self._all_over():
                 self._spark_ended()
             self._check_time()

@@ -50,7 +50,7 @@ class Kind:
     STANDING = b"P"  # JSON: where main is, and for how long it has not moved
     WEIGHTS = b"C"  # JSON: hashes of a model's weights, to be compared
     FAILED = b"F"  # JSON: main raised; answered with HEARD
-    # From a rank to its task.
+    # From a rank to its task, and on to the driver where Spark would not take it.
     RESULT = b"R"
     # From the driver to a task, and on to its rank.
     GO = b"G"  # JSON: the rank's place

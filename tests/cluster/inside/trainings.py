@@ -143,6 +143,14 @@ def large(size: int) -> Any:
     return {"right": answer == (size, table[:8].hex()), "seconds": time.time() - began}
 
 
+def large_result(size: int) -> bool:
+    """Have rank 0 return more than Spark lets a job return."""
+    from sparkdl import HorovodRunner
+
+    table = HorovodRunner(np=2).run(lambda: bytes(range(256)) * (size // 256))
+    return bool(table == bytes(range(256)) * (size // 256))
+
+
 def many(count: int, keep_logs: int) -> Any:
     """Run again and again; return how long each took, and what this process holds after some."""
     import threading
