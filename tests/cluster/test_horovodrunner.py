@@ -35,6 +35,7 @@ SETTINGS = {
     **{name: value.replace(" ", "_") for name, value in AUTHENTICATION.items()},
     "spark.executor.memory": "1g",
     "spark.driver.maxResultSize": "4m",
+    "spark.executor.instances": "2",
     # A worker that was cut off is to be noticed by the library, not by Spark.
     "spark.network.timeout": "300s",
 }
@@ -272,6 +273,24 @@ def test_too_many_ranks_are_told_at_once(spark: Driver) -> None:
     # Two seconds, but 20 for an application that is new, whose executors are still coming; Spark
     # by itself takes minutes.
     assert outcome["seconds"] < 30
+
+
+@pytest.mark.every_line
+def test_promised_executors_are_waited_for(spark: Driver) -> None:
+    spark.result(spark.run("age", seconds=61))  # not a new application any more
+    lost = spark.cluster.worker_hosts[0]
+    with closing(docker.from_env()) as engine:
+        engine.api.kill(lost)
+        spark.result(spark.run("await_slots", count=2))
+        outcome = spark.outcome(spark.run("place", 4, options={"executor_timeout": 3}))
+        assert outcome["error"] == "NotEnoughSlots"
+        assert "After 3 s 1 of 2 executors have come" in outcome["text"]
+        job = spark.run("place", 4)
+        time.sleep(6)
+        engine.api.start(lost)
+    assert len(spark.result(job)["everyone"]) == 4
+    words = "HorovodRunner: 2 of 4 task slots so far, and 1 of 2 executors"
+    assert any(line.startswith(words) for line in spark.lines)
 
 
 def test_two_runs_side_by_side(spark: Driver) -> None:

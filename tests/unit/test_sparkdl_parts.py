@@ -160,6 +160,32 @@ def test_an_interface_that_is_not_there_is_told_with_those_that_are() -> None:
         choose("eth99", "a", ["a"])
 
 
+def test_a_name_that_does_not_resolve_is_told() -> None:
+    with pytest.raises(ConnectionError, match=r"the name 'nowhere\.invalid' does not resolve on "):
+        load("_network").address_of("nowhere.invalid")
+    assert load("_network").address_of("127.0.0.1") == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", "2001:db8::7"])
+def test_a_host_without_ipv4_is_told(host: str) -> None:
+    network = load("_network")
+    with pytest.raises(ConnectionError, match="has IPv6 addresses only"):
+        network.address_of(host)
+    with pytest.raises(errors.UnsuitableCluster, match=r"IPv6 addresses only.*spark\.driver\.host"):
+        network.require_ipv4(host)
+    network.require_ipv4("127.0.0.1")
+    network.require_ipv4("nowhere.invalid")  # executors may know it
+
+
+def test_nccl_is_given_the_exact_interface() -> None:
+    rank = load("_rank")
+    (place,) = load("_ranks").place(["a"])
+    words = {"address": "a", "port": 1, "interface": "eth1"}
+    assert rank.environment(place, **words, given={})["NCCL_SOCKET_IFNAME"] == "=eth1"
+    given = {"NCCL_SOCKET_IFNAME": "ib"}
+    assert rank.environment(place, **words, given=given)["NCCL_SOCKET_IFNAME"] == "ib"
+
+
 def test_the_interface_is_found_by_its_address() -> None:
     network = load("_network")
     assert network.interface_with("127.0.0.1") == "lo"

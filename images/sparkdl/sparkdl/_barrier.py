@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from py4j.protocol import Py4JJavaError
@@ -19,13 +19,8 @@ from sparkdl._control import Invitation, Member
 from sparkdl._errors import HorovodRunnerError, NotEnoughSlots, RunCancelled, spark_reason
 from sparkdl._logs import RunLogs
 from sparkdl._options import RunOptions
+from sparkdl._slots import slots
 
-# Executors of a new application are still registering; those of an old one are as many as
-# they will be, give or take one that is being replaced.
-_NEW_APPLICATION_SECONDS = 20.0
-_FIRST_EXECUTOR_SECONDS = 60.0
-_NEXT_EXECUTOR_SECONDS = 5.0
-_SETTLE_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
 # Between Python and Spark a length has 31 bits.
 _LARGEST_RESULT = 1 << 30
@@ -146,6 +141,18 @@ class SparkTasks:
                         return True
         return False
 
+    def why_waiting(self, np: int) -> str:
+        """Say why Spark may not have started the tasks yet."""
+        with contextlib.suppress(Exception):
+            if (found := slots(self._context)) < np:
+                return f"executors were lost since, {found} slots are left"
+            tracker = self._context._jsc.sc().statusTracker()
+            others = {*tracker.getActiveJobIds()} - {*tracker.getJobIdsForTag(self._tag)}
+            if others:
+                jobs = "another job" if len(others) == 1 else f"{len(others)} other jobs"
+                return f"{jobs} of this application may hold them"
+        return "Spark has not started the tasks yet"
+
     def remember(self, members: Sequence[Member]) -> None:
         """Have the next run start where these have left the frameworks loaded."""
         places = [(str(one.about["executor"]), one.host) for one in members]
@@ -209,53 +216,3 @@ def told(error: BaseException) -> BaseException:
             f"the Spark job that the ranks ran in was ended: {spark_reason(message)}"
         )
     return HorovodRunnerError(f"Spark ended the ranks' job: {spark_reason(message)}")
-
-
-def slots(context: SparkContext) -> int:
-    """Return how many tasks the executors that are registered now can run at once."""
-    scala = context._jsc.sc()
-    profile = scala.resourceProfileManager().defaultResourceProfile()
-    return int(scala.maxNumConcurrentTasks(profile))
-
-
-def require_slots(context: SparkContext, np: int, say: Callable[[str], None] = print) -> int:
-    """Return the number of slots, or raise ``NotEnoughSlots`` within seconds if under ``np``.
-
-    Only a new application is given longer, and told so: nobody can know how many of its
-    executors are still on their way.
-    """
-    born = context.startTime / 1000
-    began = grown = time.time()
-    most = said = 0
-    while (found := slots(context)) < np:
-        now = time.time()
-        if found > most:
-            most, grown = found, now
-        new = _NEW_APPLICATION_SECONDS if most else _FIRST_EXECUTOR_SECONDS
-        deadline = max(began + _SETTLE_SECONDS, born + new)
-        if most and now < born + _FIRST_EXECUTOR_SECONDS:
-            deadline = max(deadline, grown + _NEXT_EXECUTOR_SECONDS)
-        if now >= deadline:
-            raise NotEnoughSlots(_too_few(context, np, found))
-        if not said and now >= began + _SETTLE_SECONDS:
-            said = 1
-            say(
-                f"HorovodRunner: {found} of {np} task slots so far; executors of this new "
-                f"application may still be coming: waiting up to {deadline - now:.0f} s"
-            )
-        time.sleep(_LOOK_SECONDS)
-    return found
-
-
-def _too_few(context: SparkContext, np: int, found: int) -> str:
-    """Say what ranks lack, and what can be done about it."""
-    if context.getConf().get("spark.task.resource.gpu.amount"):
-        return (
-            f"np={np}, but the cluster has {found} task slots with a GPU: every rank needs a GPU "
-            "of its own. Lower np, or give the application more executors with GPUs; the workers' "
-            "logs say which GPUs they have found."
-        )
-    return (
-        f"np={np}, but the cluster has {found} task slots: every rank needs one at the same time. "
-        "Lower np, or give the application more executors or cores."
-    )

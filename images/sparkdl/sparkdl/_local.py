@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Sequence
 
-from sparkdl import _attend
+from sparkdl import _attend, _cores
 from sparkdl._attend import Seat, Terms
 from sparkdl._control import Invitation, Member
 from sparkdl._logs import RunLogs
@@ -30,7 +30,7 @@ class LocalTasks:
 
     def start(self, invitation: Invitation, np: int) -> None:
         """Start one thread per rank."""
-        cores = max(1, len(os.sched_getaffinity(0)) // np)
+        cores = max(1, _cores.available() // np)
         for number in range(np):
             seat = Seat(
                 partition=number,
@@ -65,6 +65,10 @@ class LocalTasks:
     def launched(self) -> bool:
         """Threads have no slots to wait for."""
         return True
+
+    def why_waiting(self, np: int) -> str:
+        """Nothing is waited for."""
+        return ""
 
     def remember(self, members: Sequence[Member]) -> None:
         """All ranks are made in the same place."""

@@ -7,13 +7,51 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
+from sparkdl._errors import UnsuitableCluster
+
 _SIOCGIFCONF = 0x8912
 _ENTRY = 40  # of struct ifreq on 64-bit Linux: 16 bytes of name, then a sockaddr_in
 
 
 def address_of(host: str) -> str:
-    """Return the IPv4 address of a host name (Horovod's rendezvous speaks IPv4)."""
-    return socket.gethostbyname(host)
+    """Return the IPv4 address of a host name (Horovod's rendezvous speaks IPv4).
+
+    Raises ``ConnectionError`` with the name when there is none.
+    """
+    try:
+        return socket.gethostbyname(host)
+    except OSError as error:
+        here = socket.gethostname()
+        if ipv6_only(host):
+            raise ConnectionError(f"on {here}: {_ipv6(host)}") from None
+        raise ConnectionError(
+            f"the name {host!r} does not resolve on {here} ({error.strerror or error}). All hosts "
+            "of a run must find each other: add the name to the DNS or to /etc/hosts, or have "
+            "Spark use addresses (spark.driver.host for the driver, SPARK_LOCAL_HOSTNAME for a "
+            "worker)"
+        ) from None
+
+
+def ipv6_only(host: str) -> bool:
+    """Return whether a name or an address leads to IPv6 addresses and to no others."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None)
+    except OSError:
+        return False
+    return {family for family, *_ in found} == {socket.AF_INET6}
+
+
+def require_ipv4(host: str) -> None:
+    """Raise ``UnsuitableCluster`` when the driver has no IPv4 address for ranks to come to."""
+    if ipv6_only(host):
+        raise UnsuitableCluster(_ipv6(host))
+
+
+def _ipv6(host: str) -> str:
+    return (
+        f"{host!r} has IPv6 addresses only, and Horovod's ranks find each other over IPv4. Give "
+        "the hosts IPv4 addresses too, and set spark.driver.host to the driver's"
+    )
 
 
 def interface_for(own_host: str, hosts: Sequence[str]) -> str:

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 class RunOptions:
     """Options of ``HorovodRunner(np=…).options(…)``; without that call these defaults hold.
 
+    Starting
+        ``executor_timeout``: seconds to wait for executors that ``spark.executor.instances``
+        promises and that are not there yet.
+
     Surviving
         ``max_restarts``: how often a run is started again after a rank's process, executor or
         machine was lost, or a rank hung; never after ``main`` itself raised.
@@ -50,6 +54,7 @@ class RunOptions:
         executor for the next run; 0: none waits.
     """
 
+    executor_timeout: float = 300.0
     max_restarts: int = 0
     elastic: bool = False
     min_np: int = 1
@@ -105,6 +110,7 @@ class RunOptions:
 _VISIBLE_GPUS = ("own", "host")
 _NONE = type(None)
 _KINDS: dict[str, tuple[type, ...]] = {
+    "executor_timeout": (int, float),
     "max_restarts": (int,),
     "elastic": (bool,),
     "min_np": (int,),
@@ -127,6 +133,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "keep_warm": (int, float),
 }
 _LEAST = {
+    "executor_timeout": 0,
     "max_restarts": 0,
     "min_np": 1,
     "slot_timeout": 0,

@@ -14,7 +14,7 @@ from typing import Any
 
 import cloudpickle
 
-from sparkdl import _session, _weights
+from sparkdl import _host, _session, _weights
 from sparkdl._errors import Failure
 from sparkdl._ranks import Placement
 from sparkdl._standing import Lookout
@@ -92,6 +92,11 @@ def serve(descriptor: int, timeline: int, before_end: Callable[[], None]) -> Non
             _weights.after_every_fit(_session.require().compare)
     status = 0
     try:
+        if place["checkpoints"] is not None:
+            _host.require_checkpoints(place["checkpoints"], writes=placement.rank == 0)
+        first_with_gpu = place["gpus"] and placement.local_rank == 0
+        if first_with_gpu and (remark := _host.small_shared_memory(placement.local_size)):
+            _session.require().say(remark)
         own = place["own"] if place["gpus"] else None
         if own is not None:
             _use_gpu(own, alone=len(place["gpus"]) == 1)

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from sparkdl import _stall
@@ -59,6 +60,9 @@ class Launcher(Protocol):
     def launched(self) -> bool:
         """Return whether Spark has started any of the tasks, as far as it is known."""
 
+    def why_waiting(self, np: int) -> str:
+        """Say why tasks may not have been started yet."""
+
     def remember(self, members: Sequence[Member]) -> None:
         """Prefer, for the next run, where these have been."""
 
@@ -89,14 +93,20 @@ def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> b
         logs.event(str(error))
         note = f"{logs.where()[:1].upper()}{logs.where()[1:]}."
         if (left := logs.checkpoint_left()) is not None:
-            note += f" Go on from the last checkpoint with options(resume_from={str(left)!r})."
+            note += f" Go on from the last checkpoint with {_resuming(left)}."
         error.args = (f"{error.args[0]}\n\n{note}",)
         raise
     except KeyboardInterrupt:
         logs.event("interrupted")
+        if (left := logs.checkpoint_left()) is not None:
+            logs.tell(f"interrupted; go on from the last checkpoint: {_resuming(left)}")
         raise
     finally:
         logs.close()
+
+
+def _resuming(left: Path) -> str:
+    return f"options(resume_from={str(left)!r})"
 
 
 def _attempts(launcher: Launcher, np: int, options: RunOptions, logs: RunLogs) -> bytes:
@@ -354,8 +364,8 @@ class _Attempt:
             elif not self.said_waiting and now - self.began > _WAITING_SECONDS:
                 self.said_waiting = True
                 self.logs.tell(
-                    f"waiting for {self.np} free task slots at once; other jobs of this "
-                    "application may hold them"
+                    f"waiting for {self.np} free task slots at once; "
+                    f"{self.launcher.why_waiting(self.np)}"
                 )
         elif now - since > options.start_timeout:
             missing = sorted(set(range(self.np)) - self.control.members.keys())

@@ -246,10 +246,10 @@ def cancel() -> None:
 def await_slots(count: int, seconds: float = 90) -> float:
     """Wait until the application has so many task slots."""
     from pyspark import SparkContext
-    from sparkdl import _barrier
+    from sparkdl import _slots
 
     began = time.time()
-    while (found := _barrier.slots(SparkContext.getOrCreate())) != count:
+    while (found := _slots.slots(SparkContext.getOrCreate())) != count:
         if time.time() - began > seconds:
             raise TimeoutError(f"{found} slots after {seconds} s")
         time.sleep(0.1)
