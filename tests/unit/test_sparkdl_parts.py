@@ -356,6 +356,26 @@ def test_progress_has_a_bar_when_the_end_is_known() -> None:
     assert load("_progress").metrics_line(0, progress) is None
 
 
+class Vector(list[float]):
+    """As numpy has it."""
+
+    def tolist(self) -> list[float]:
+        return list(self)
+
+    def __float__(self) -> float:
+        raise TypeError("only one-element arrays can be converted to scalars")
+
+
+def test_a_metric_may_be_a_vector() -> None:
+    progress = load("_progress")
+    assert progress.plain(Vector([0.5, float("nan")])) == [0.5, "nan"]
+    assert progress.plain("0.25") == 0.25
+    assert progress.plain(object).startswith("<class")
+    logs = {"f1": progress.plain(Vector([0.5, 0.123456])), "loss": 1}
+    line = progress.metrics_line(0, {**METRICS, "logs": logs})
+    assert line == "[0] epoch 2/5 (1.2 s): f1 [0.5 0.1235], loss 1"
+
+
 @given(
     st.fixed_dictionaries(
         {
@@ -364,7 +384,11 @@ def test_progress_has_a_bar_when_the_end_is_known() -> None:
             "epochs": st.none() | st.integers(1, 99),
             "batch": st.integers(1, 99),
             "batches": st.none() | st.integers(1, 50),
-            "logs": st.dictionaries(st.text(max_size=5), st.floats() | st.just("nan"), max_size=3),
+            "logs": st.dictionaries(
+                st.text(max_size=5),
+                st.floats() | st.just("nan") | st.lists(st.floats()),
+                max_size=3,
+            ),
         }
     )
 )

@@ -19,7 +19,7 @@ from typing import Any
 from sparkdl import _process, _rank, _wire
 from sparkdl._control import BEAT_SECONDS, Invitation
 from sparkdl._errors import Failure
-from sparkdl._network import address_of, choose_interface
+from sparkdl._network import address_of, choose_interface, resolves
 from sparkdl._process import RankProcess
 from sparkdl._ranks import Placement
 from sparkdl._rendezvous import address as rendezvous_address
@@ -89,6 +89,7 @@ def attend(invitation: Invitation, seat: Seat, terms: Terms, payload: bytes) -> 
         "partition": seat.partition,
         "host": seat.host,
         "hostname": socket.gethostname(),
+        "resolves": resolves(socket.gethostname()),
         "gpus": list(seat.gpus),
         "stage": seat.stage,
         "executor": seat.executor,

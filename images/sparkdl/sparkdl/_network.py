@@ -32,6 +32,14 @@ def address_of(host: str) -> str:
         ) from None
 
 
+def resolves(host: str) -> bool:
+    """Return whether a name leads to any address."""
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False
+
+
 def ipv6_only(host: str) -> bool:
     """Return whether a name or an address leads to IPv6 addresses and to no others."""
     try:

@@ -1,8 +1,10 @@
 """What a ``LogCallback`` reports, as a line to read."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
+Plain: TypeAlias = "float | str | list[Plain]"
 _BAR = 24
 
 
@@ -31,6 +33,19 @@ def progress_line(rank: int, metrics: Mapping[str, Any]) -> str | None:
     return f"[{rank}] {_epoch(metrics)}{bar} {_of(done, total)} {_values(metrics['logs'])}".rstrip()
 
 
+def plain(value: Any) -> Plain:
+    """Return a metric's value as JSON has it: one that is a vector becomes a list."""
+    value = value.numpy() if hasattr(value, "numpy") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return number if math.isfinite(number) else str(number)
+
+
 def _epoch(metrics: Mapping[str, Any]) -> str:
     return f"epoch {_of(metrics['epoch'], metrics.get('epochs'))}"
 
@@ -39,8 +54,11 @@ def _of(number: int, total: int | None) -> str:
     return f"{number}/{total}" if total else str(number)
 
 
-def _values(logs: Mapping[str, float | str]) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, int | float) else f"{name} {value}"
-        for name, value in logs.items()
-    )
+def _values(logs: Mapping[str, Plain]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in logs.items())
+
+
+def _short(value: Plain) -> str:
+    if isinstance(value, list):
+        return f"[{' '.join(map(_short, value))}]"
+    return f"{value:.4g}" if isinstance(value, int | float) else value

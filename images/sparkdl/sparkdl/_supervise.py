@@ -3,6 +3,7 @@
 import json
 import queue
 import secrets
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -107,6 +108,18 @@ def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> b
 
 def _resuming(left: Path) -> str:
     return f"options(resume_from={str(left)!r})"
+
+
+def _hint(member: Member) -> str:
+    """Say what may have killed a rank, where its host shows it."""
+    crashed = member.over is not None and member.over["status"] == -signal.SIGSEGV
+    if not crashed or member.about.get("resolves", True):
+        return ""
+    name = member.about["hostname"]
+    return (
+        f". The host's own name, {name}, does not resolve there, which Horovod may not survive: add "
+        "it to /etc/hosts"
+    )
 
 
 def _attempts(launcher: Launcher, np: int, options: RunOptions, logs: RunLogs) -> bytes:
@@ -286,7 +299,7 @@ class _Attempt:
         if member.over is not None:
             if member.over["result"] or any(one.rank == member.rank for one in self.failures):
                 return
-            raise self._lost(member, how_it_ended(member.over["status"]))
+            raise self._lost(member, how_it_ended(member.over["status"]) + _hint(member))
         if self.verdict is None or self.verdict[1].rank is None:
             error = self._lost(
                 member, "was cut off: its Python worker, executor or machine is gone"

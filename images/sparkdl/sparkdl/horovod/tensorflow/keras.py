@@ -6,7 +6,6 @@ protocol of all three.
 """
 
 import importlib.util
-import math
 import os
 import sys
 import time
@@ -14,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparkdl import _session
-from sparkdl._progress import metrics_line
+from sparkdl._progress import metrics_line, plain
 from sparkdl.horovod import checkpoint
 
 __all__ = ["CheckpointCallback", "LogCallback"]
@@ -95,7 +94,7 @@ class LogCallback(_Callback):
             "epoch": self._epoch,
             "epochs": (self.params or {}).get("epochs"),
             **more,
-            "logs": {name: _number(value) for name, value in (logs or {}).items()},
+            "logs": {name: plain(value) for name, value in (logs or {}).items()},
         }
         session = _session.current()
         if session is not None:
@@ -168,8 +167,3 @@ def _set_optimizer(model: Any, values: list[Any]) -> None:
 
 def _array(variable: Any) -> Any:
     return variable.numpy() if hasattr(variable, "numpy") else variable
-
-
-def _number(value: Any) -> float | str:
-    number = float(value)
-    return number if math.isfinite(number) else str(number)
