@@ -117,8 +117,8 @@ def _hint(member: Member) -> str:
         return ""
     name = member.about["hostname"]
     return (
-        f". The host's own name, {name}, does not resolve there, which Horovod may not survive: add "
-        "it to /etc/hosts"
+        f". The host's own name, {name}, does not resolve there, which Horovod may not survive: "
+        "add it to /etc/hosts"
     )
 
 
