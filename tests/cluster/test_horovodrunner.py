@@ -173,6 +173,24 @@ def test_a_cut_network(spark: Driver, undisturbed: Any) -> None:
     assert_equal(spark, job, undisturbed)
 
 
+def test_a_host_that_freezes_while_a_checkpoint_is_on_its_way(spark: Driver) -> None:
+    checkpoint = "/home/ml/large-checkpoint"
+    spark.result(spark.run("keep", path=checkpoint, size=64 << 20))
+    options = {"rank_timeout": 6, "resume_from": checkpoint}
+    job = spark.run("fetch", 2, options=options, name="fetch")
+    note = spark.await_note("fetch", 1)
+    with closing(docker.from_env()) as engine:
+        engine.api.pause(note["host"])
+        began = time.monotonic()
+        outcome = spark.outcome(job)
+        seconds = time.monotonic() - began
+        engine.api.unpause(note["host"])
+    assert outcome["error"] == "RankLost"
+    assert "gave no sign of life for 6 s" in outcome["text"]
+    assert seconds < 25
+    spark.await_no_ranks()
+
+
 @pytest.mark.every_line
 def test_with_fewer_slots_if_allowed(spark: Driver) -> None:
     job, note = disturbed(spark, "fewer", np=4, elastic=True, slot_timeout=3, min_np=2)

@@ -182,7 +182,6 @@ def test_an_address_of_another_machine_is_told() -> None:
     ],
 )
 def test_each_rank_is_told_its_gpus(visible: str, seen: dict[int, Any]) -> None:
-    supervise = load("_supervise")
     told: dict[int, Any] = {}
 
     class Port:
@@ -190,7 +189,7 @@ def test_each_rank_is_told_its_gpus(visible: str, seen: dict[int, Any]) -> None:
             told[member.partition] = json.loads(body)
 
     options = load("_options").RunOptions(visible_gpus=visible)
-    attempt = supervise._Attempt(None, 3, options, Logs(), 0)
+    attempt = load("_attempt").Attempt(None, 3, options, Logs(), 0)
     attempt.control = port = Port()
     port.members = {  # type: ignore[attr-defined]
         number: control.Member(partition=number, about={"host": host, "gpus": [gpu]}, channel=None)

@@ -108,6 +108,18 @@ def wait(name: str) -> None:
     time.sleep(600)
 
 
+def fetch(name: str) -> None:
+    """Get the last checkpoint from the driver again and again."""
+    from sparkdl.horovod import checkpoint
+
+    folder = Path("/shared") / name
+    folder.mkdir(exist_ok=True)
+    note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+    (folder / os.environ["HOROVOD_RANK"]).write_text(note)
+    while True:
+        checkpoint.latest()
+
+
 def misbehave(how: str) -> Any:
     """End in one of the ways in which a main can end."""
     if how == "raise" and os.environ["HOROVOD_RANK"] == "1":
@@ -149,6 +161,13 @@ def large_result(size: int) -> bool:
 
     table = HorovodRunner(np=2).run(lambda: bytes(range(256)) * (size // 256))
     return bool(table == bytes(range(256)) * (size // 256))
+
+
+def keep(path: str, size: int) -> None:
+    """Write a large checkpoint that a run can be resumed from."""
+    import pickle
+
+    Path(path).write_bytes(pickle.dumps(bytes(size)))
 
 
 def many(count: int, keep_logs: int) -> Any:
@@ -258,20 +277,20 @@ def await_slots(count: int, seconds: float = 90) -> float:
 
 def listening() -> list[str]:
     """Run something that looks at which of the driver's ports are open, and on what address."""
-    from sparkdl import HorovodRunner, _supervise
+    from sparkdl import HorovodRunner, _attempt
 
     seen: list[str] = []
-    place = _supervise._Attempt._place
+    place = _attempt.Attempt._place
 
     def looking(self: Any) -> None:
         seen.append(self.control._server.getsockname()[0])
         place(self)
 
-    _supervise._Attempt._place = looking
+    _attempt.Attempt._place = looking
     try:
         HorovodRunner(np=1).run(lambda: None)
     finally:
-        _supervise._Attempt._place = place
+        _attempt.Attempt._place = place
     return seen
 
 
