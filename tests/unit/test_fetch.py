@@ -6,13 +6,14 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from mlruntime.errors import ArtifactNotFound, HashMismatch, StorageError, Unavailable
-from mlruntime.fetch.downloads import Fetcher, project_files
+from mlruntime.fetch.downloads import Fetcher
+from mlruntime.fetch.indexes import project_files
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import DebianSource, Sources
 from mlruntime.lock.model import Artifact
@@ -311,7 +312,8 @@ def test_many_at_once(store: Store, registry: Registry) -> None:
         for n, content in enumerate(files)
     ]
     for n, content in enumerate(files):
-        link = f'<a href="../../files/p{n}-1-py3-none-any.whl#sha256=00">x</a>'
+        sha256 = hashlib.sha256(content).hexdigest()
+        link = f'<a href="../../files/p{n}-1-py3-none-any.whl#sha256={sha256}">x</a>'
         registry.pages[f"/simple/p{n}/"] = (
             "text/html",
             link.replace(">x<", f">p{n}-1-py3-none-any.whl<"),
@@ -319,6 +321,33 @@ def test_many_at_once(store: Store, registry: Registry) -> None:
         registry.pages[f"/files/p{n}-1-py3-none-any.whl"] = ("", content.decode())
     found = Fetcher(store, sources(index=f"{registry.url}/simple/")).fetch_all(wheels)
     assert [found[w.sha256].read_bytes() for w in wheels] == files
+
+
+def listed(registry: Registry, content: bytes, sha256: str | None, at: str) -> str:
+    """Have one more index, with a wheel by the name of ``package``'s; return its address."""
+    mark = f"#sha256={sha256}" if sha256 else ""
+    link = f'<a href="../../files/p-1-py3-none-any.whl{mark}">p-1-py3-none-any.whl</a>'
+    registry.pages[f"/{at}/simple/p/"] = ("text/html", link)
+    registry.pages[f"/{at}/files/p-1-py3-none-any.whl"] = ("", content.decode())
+    return f"{registry.url}/{at}/simple/"
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with hashes", "without"])
+def test_the_next_index_that_has_the_locked_bytes_is_used(
+    store: Store, registry: Registry, told: bool
+) -> None:
+    right, other = b"right " * 10, b"other " * 10
+    package = replace(deb(right, "p-1-py3-none-any.whl"), kind="wheel", name="p", origin="pypi")
+    hashes = [hashlib.sha256(content).hexdigest() if told else None for content in (other, right)]
+    first = listed(registry, other, hashes[0], "first")
+    second = listed(registry, right, hashes[1], "second")
+    both = Sources(indexes=(first, second), maven="", debian=())
+    assert Fetcher(store, both).fetch(package).read_bytes() == right
+    taken = [path for path, _ in registry.asked if path.endswith(".whl")]
+    assert ("/first/files/p-1-py3-none-any.whl" in taken) != told
+    alone = replace(both, indexes=(first,))
+    with pytest.raises(HashMismatch, match="is not the file that was locked"):
+        Fetcher(Store(store.root / "again"), alone).fetch(package)
 
 
 def test_a_json_index_is_understood_and_a_missing_project_is_empty(registry: Registry) -> None:
@@ -330,7 +359,8 @@ def test_a_json_index_is_understood_and_a_missing_project_is_empty(registry: Reg
     )
     asked = sources(index=f"{registry.url}/simple/")
     with Web(asked) as web:
-        assert project_files(asked, web, "p") == {"p-1.tar.gz": [f"{registry.url}/f/p-1.tar.gz"]}
+        (file,) = project_files(asked, web, "p")["p-1.tar.gz"]
+        assert file.url == f"{registry.url}/f/p-1.tar.gz"
         assert project_files(asked, web, "q") == {}
 
 

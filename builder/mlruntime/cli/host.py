@@ -31,7 +31,12 @@ def this_host(context: Context) -> Host:
         sources = host_sources(context.ca_bundle)
         with store.scratch() as scratch, Web(sources) as web:
             yield HostRegistries(
-                sources=sources, web=web, store=store, scratch=scratch, environ=os.environ
+                sources=sources,
+                web=web,
+                store=store,
+                scratch=scratch,
+                environ=os.environ,
+                tell=lambda line: say(f"warning: {line}"),
             )
 
     return Host(

@@ -13,7 +13,8 @@ from pypi_simple import DistributionPackage
 
 from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.errors import MlruntimeError, Unavailable
-from mlruntime.fetch.downloads import maven_url, project_packages
+from mlruntime.fetch.downloads import maven_url
+from mlruntime.fetch.indexes import project_listings
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.matrix.model import PLACEHOLDER, ArtifactTemplate, Component, Matrix
@@ -70,7 +71,8 @@ class Registries:
     def _pypi(self, matrix: Matrix, artifact: ArtifactTemplate) -> tuple[Release, ...]:
         files: dict[Version, list[DistributionPackage]] = {}
         for name in alternatives(artifact.name, matrix):
-            for file in project_packages(self._sources, self._web, canonicalize_name(name)):
+            listings = project_listings(self._sources, self._web, canonicalize_name(name))
+            for file in (file for listing in listings for file in listing.files):
                 version = _version(file.version or "")
                 if version is None or file.is_yanked:
                     continue

@@ -4,15 +4,15 @@ A download continues where a killed one stopped, is tried again when the registr
 enters the store only when its bytes have the locked hash.
 """
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mlruntime.errors import ArtifactNotFound, HashMismatch, MlruntimeError, Unavailable
+from mlruntime.fetch.indexes import project_files
 from mlruntime.fetch.web import Web, held
 from mlruntime.host.settings import DEBIAN_HINT, Sources, without_secrets
 from mlruntime.host.tasks import TaskGroup
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 AT_ONCE = 4
 # A download that is told to stop has nothing to put away: what it had is on the disk.
 _GRACE_SECONDS = 1.0
-_SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 
 
 class Progress(Protocol):
@@ -132,22 +131,20 @@ class Fetcher:
             except HashMismatch:
                 grown(-kept)
                 kept = 0
+        other: HashMismatch | None = None
         for url in locate.urls(artifact):
-            if not web.download(url, partial, grown=grown, size=artifact.size):
-                continue
-            try:
-                return self._store.adopt_blob(partial, artifact.sha256)
-            except HashMismatch as error:
-                grown(-artifact.size)
-                if not kept:
-                    raise _lies(artifact, url, error) from None
             # What an earlier run had left may be the rotten part: once more, from the start.
-            if web.download(url, partial, grown=grown, size=artifact.size):
+            for _ in range(2 if kept else 1):
+                if not web.download(url, partial, grown=grown, size=artifact.size):
+                    break
                 try:
                     return self._store.adopt_blob(partial, artifact.sha256)
                 except HashMismatch as error:
-                    raise _lies(artifact, url, error) from None
-        raise _not_found(artifact)
+                    grown(-artifact.size)
+                    other = other or _lies(artifact, url, error)
+            kept = 0
+        # Another registry may have had the right file under this name; none had.
+        raise other or _not_found(artifact)
 
 
 class _Locator:
@@ -156,7 +153,7 @@ class _Locator:
     def __init__(self, sources: Sources, web: Web) -> None:
         self._sources = sources
         self._web = web
-        self._pages: dict[str, dict[str, list[str]]] = {}
+        self._pages: dict[str, dict[str, list[DistributionPackage]]] = {}
         self._guard = threading.Lock()
 
     def urls(self, artifact: Artifact) -> tuple[str, ...]:
@@ -173,44 +170,33 @@ class _Locator:
                 maven_url(self._sources.maven, artifact.name, artifact.version, artifact.filename),
             )
         if scheme == "pypi":
-            return tuple(self._page(artifact.name).get(artifact.filename, ()))
+            return _by_hash(artifact, self._page(artifact.name).get(artifact.filename, []))
         raise MlruntimeError(f"{artifact.filename} has an origin nobody knows: {artifact.origin}")
 
-    def _page(self, project: str) -> dict[str, list[str]]:
+    def _page(self, project: str) -> "dict[str, list[DistributionPackage]]":
         with self._guard:
             if project not in self._pages:
                 self._pages[project] = project_files(self._sources, self._web, project)
             return self._pages[project]
 
 
-def project_files(sources: Sources, web: Web, project: str) -> dict[str, list[str]]:
-    """Return the addresses of a project's files by name, from every index that has them."""
-    files: dict[str, list[str]] = {}
-    for package in project_packages(sources, web, project):
-        files.setdefault(package.filename, []).append(package.url)
-    return files
+def _by_hash(artifact: Artifact, files: "list[DistributionPackage]") -> tuple[str, ...]:
+    """Return the addresses of a file by this name, those that promise the locked hash first.
 
-
-def project_packages(sources: Sources, web: Web, project: str) -> "Iterator[DistributionPackage]":
-    """Yield a project's files, with what the indexes tell about them; none when no one has it."""
-    for index in sources.indexes:
-        answer = web.text(f"{index}{project}/", accept=_SIMPLE)
-        if answer is None:
-            continue
-        url, kind, text = answer
-        # Half a second to import; a build that has nothing to fetch does without.
-        from pypi_simple import ProjectPage
-
-        try:
-            if "json" in kind:
-                page = ProjectPage.from_json_data(json.loads(text), base_url=url)
-            else:
-                page = ProjectPage.from_html(project, text, base_url=url)
-        except ValueError as error:
-            raise Unavailable(
-                f"{without_secrets(url)} is not a package index", why=str(error)
-            ) from None
-        yield from page.packages
+    Raises ``HashMismatch`` when every index has other bytes under this name.
+    """
+    told = [(file.digests.get("sha256"), file) for file in files]
+    right = [file.url for sha256, file in told if sha256 == artifact.sha256]
+    unknown = [file.url for sha256, file in told if sha256 is None]
+    if files and not right and not unknown:
+        raise HashMismatch(
+            f"{artifact.filename} is not the file that was locked",
+            where=", ".join(without_secrets(file.url) for file in files),
+            why=f"the lock has sha256 {artifact.sha256}, the index {told[0][0]}",
+            hint="set the index that it was locked from, or lock anew if the file was replaced"
+            " rightly",
+        )
+    return (*right, *unknown)
 
 
 def maven_url(repository: str, name: str, version: str, filename: str) -> str:

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -30,12 +30,13 @@ def run(
     cwd: Path | None = None,
     stdin: str | None = None,
     timeout: float | None = None,
+    heard: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Run a tool to its end and return its stdout as text.
 
-    Raises ``CommandFailed`` with the last lines of its stderr when it exits other than 0 or takes
-    longer than ``timeout`` seconds. Neither the child nor what it
-    started is left running, whatever happens: they get SIGTERM, then SIGKILL.
+    ``heard`` gets its stderr, however it ends by itself. Raises ``CommandFailed`` with the last
+    lines of that when it exits other than 0 or takes longer than ``timeout`` seconds. Neither the
+    child nor what it started is left running, whatever happens: they get SIGTERM, then SIGKILL.
     """
     words = [str(word) for word in argv]
     try:
@@ -62,6 +63,7 @@ def run(
         except BaseException:
             _end(child)
             raise
+    heard(err)
     if child.returncode != 0:
         tail = "\n       ".join(err.strip().splitlines()[-12:])
         raise CommandFailed(

@@ -1,6 +1,6 @@
 """The ecosystems as this host reaches them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from mlruntime.store.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostRegistries:
-    """``scratch`` is an empty directory for one run; the caller opens ``web`` and closes it."""
+    """``scratch`` is an empty directory for one run; the caller opens ``web`` and closes it.
+
+    ``tell`` hears, a line at a time, what a user should know about what was found.
+    """
 
     sources: Sources
     web: Web
     store: Store
     scratch: Path
     environ: Mapping[str, str]
+    tell: Callable[[str], None] = lambda _: None
 
     def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
         """Return a Debian release, or some areas of it, read from the host's archives now."""
@@ -32,10 +36,12 @@ class HostRegistries:
         """Return uv for one target and moment."""
         return Resolver(
             sources=self.sources,
+            web=self.web,
             target=target,
             snapshot=snapshot,
             scratch=self.scratch,
             environ=self.environ,
+            tell=self.tell,
         )
 
     def repository(self) -> Repository:

@@ -1,10 +1,9 @@
 """Python packages: exactly one file each, resolved by uv without ever running an sdist."""
 
 import json
-import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,14 @@ from packaging.pylock import (
     PylockSelectError,
     PylockValidationError,
 )
+from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import canonicalize_name
 
-from mlruntime.errors import (
-    ArtifactNotFound,
-    CommandFailed,
-    InvalidDefinition,
-    NoCompatibleVersions,
-    Unavailable,
-)
+from mlruntime.ecosystems.pypi.explanation import explained, warnings
+from mlruntime.errors import CommandFailed, InvalidDefinition, Unavailable
+from mlruntime.fetch.indexes import Listing, project_listings
+from mlruntime.fetch.web import Web
 from mlruntime.host.command import run
 from mlruntime.host.settings import Sources
 from mlruntime.lock.model import Artifact
@@ -100,14 +98,18 @@ class Resolver:
     """uv, pointed at one target and one moment.
 
     ``snapshot`` is the moment after which uploads do not exist; ``scratch`` a directory for the
-    files that uv is fed with; ``environ`` the caller's environment.
+    files that uv is fed with; ``environ`` the caller's environment. ``web`` asks the indexes
+    when uv finds nothing; ``tell`` hears what a user should know of the answer (a release that
+    is yanked, an extra that does not exist), a line at a time.
     """
 
     sources: Sources
+    web: Web
     target: Target
     snapshot: str
     scratch: Path
     environ: Mapping[str, str]
+    tell: Callable[[str], None] = lambda _: None
 
     def compile(
         self,
@@ -118,8 +120,9 @@ class Resolver:
     ) -> tuple[Artifact, ...]:
         """Return the closure of ``requirements``: wheels, and sdists of what is built here.
 
-        Raises ``NoCompatibleVersions`` with uv's explanation, ``ArtifactNotFound`` for a name no
-        index knows, ``InvalidDefinition`` for a package that has no wheel and no recipe.
+        Raises ``NoCompatibleVersions`` with uv's explanation, ``ArtifactNotFound`` for a name of
+        ``requirements`` that no index lists, ``InvalidDefinition`` for a package that has no wheel
+        and no recipe, ``Unavailable`` for whatever else an index lacks.
         """
         wanted, static = sorted(requirements), tuple(static)
         if not wanted:
@@ -148,7 +151,7 @@ class Resolver:
         *extra, default = self.sources.indexes
         words: list[str | Path] = [
             uv.find_uv_bin(), "pip", "compile", requirements, "--constraints", limits,
-            "--format", "pylock.toml", "--no-header", "--quiet", "--no-sources",
+            "--format", "pylock.toml", "--no-header", "--no-progress", "--no-sources",
             "--config-file", config, "--python", sys.executable, "--no-python-downloads",
             "--python-version", self.target.python,
             "--python-platform",
@@ -159,10 +162,18 @@ class Resolver:
         words += [word for index in extra for word in ("--index", index)]
         built = [entry.name for entry in static if entry.built]
         words += [word for name in built for word in ("--no-binary", name)]
+        said: list[str] = []
         try:
-            return run(words, env=self._environ(), timeout=600)
+            answer = run(words, env=self._environ(), timeout=600, heard=said.append)
         except CommandFailed as error:
-            raise _explained(error.why or "") from None
+            names = frozenset(canonicalize_name(Requirement(line).name) for line in wanted)
+            raise explained(error.why or "", names, self.snapshot, self._listings) from None
+        for warning in warnings("".join(said), self._listings):
+            self.tell(warning)
+        return answer
+
+    def _listings(self, name: str) -> tuple[Listing, ...]:
+        return tuple(project_listings(self.sources, self.web, name))
 
     def _environ(self) -> dict[str, str]:
         kept = {
@@ -202,24 +213,3 @@ def _artifact(name: str, version: str, file: object) -> Artifact:
         sha256=sha256,
         origin="pypi",
     )
-
-
-def _explained(said: str) -> Exception:
-    """Return the error that uv's last words amount to."""
-    if match := re.search(r"Because (\S+?)(==\S+)? has no usable wheels", said):
-        return InvalidDefinition(
-            f"{match[1]}{match[2] or ''} has no wheel for the target and no recipe to build one",
-            why=said,
-            hint=f"write images/{match[1]}/recipe.yaml",
-        )
-    absent = re.search(r"Because (\S+) was not found in the package registry", said)
-    absent = absent or re.search(r"Because there (?:is|are) no versions? of (\S+)", said)
-    if absent:
-        return ArtifactNotFound(
-            f"the package index does not have {absent[1]}",
-            why=said,
-            hint="check the name, the snapshot in runtime.yaml and which index is set",
-        )
-    if "No solution found" in said:
-        return NoCompatibleVersions("the Python packages do not fit together", why=said)
-    return Unavailable("uv could not resolve the Python packages", why=said)
