@@ -19,6 +19,7 @@ from mlruntime.documents.tables import (
 )
 from mlruntime.explore.evidence import evidence_page
 from mlruntime.explore.state import evidence_records
+from mlruntime.host.settings import table as settings_table
 from mlruntime.matrix.model import VARIANTS, Component
 from mlruntime.matrix.parsing import Matrix
 from mlruntime.matrix.tables import (
@@ -55,6 +56,7 @@ def parts() -> dict[tuple[str, str], str]:
         ("docs/matrix.md", "components"): markdown(component_list(matrix)),
         ("docs/evidence.md", "evidence"): evidence_page(evidence_records(CHECKOUT)),
         ("docs/validation.md", "checks"): markdown(checks()),
+        ("docs/host-settings.md", "settings"): settings_table.markdown().rstrip("\n"),
     }
 
 

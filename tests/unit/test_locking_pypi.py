@@ -18,10 +18,13 @@ from mlruntime.errors import (
 )
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
+from mlruntime.host.settings.network import Network
+from mlruntime.host.settings.proxies import Proxies, environment
 from packaging.tags import Tag
 
 TARGET = Target(python="3.11.2", glibc=(2, 36))
 SHA = "a" * 64
+PROXIED = Network(proxies=Proxies(environment=environment({"https_proxy": "http://proxy"})))
 
 
 def wheel(filename: str, size: str = "size = 5,") -> str:
@@ -81,7 +84,7 @@ def resolver(tmp_path: Path) -> Iterator[Resolver]:
     )
     with Web(sources) as web:
         yield Resolver(
-            sources=replace(sources, ca_bundle=Path("/ca.pem")),
+            sources=replace(sources, ca_bundle=Path("/ca.pem"), network=PROXIED),
             web=web,
             target=TARGET,
             snapshot="2026-11-20T00:00:00Z",
@@ -182,8 +185,8 @@ def test_uv_gets_the_host_s_indexes_and_none_of_its_other_settings(
     uv: Uv, resolver: Resolver
 ) -> None:
     resolver.compile(["b", "a==1"], constraints=["c==2"])
-    assert uv.after("--default-index") == [f"{resolver.scratch.as_uri()}/index/"]
-    assert uv.after("--index") == [f"{resolver.scratch.as_uri()}/extra/"]
+    assert uv.after("--default-index") == [f"index1={resolver.scratch.as_uri()}/index/"]
+    assert uv.after("--index") == [f"index0={resolver.scratch.as_uri()}/extra/"]
     assert uv.after("--exclude-newer") == ["2026-11-20T00:00:00Z"]
     assert uv.after("--python-platform") == ["x86_64-manylinux_2_36"]
     assert uv.after("--python-version") == ["3.11.2"]

@@ -197,7 +197,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
     [
         ("docker", {"engine.connection", "engine.container", "engine.sdk"}),
         ("subprocess", {"host.command"}),
-        ("httpx", {"fetch.web"}),
+        ("httpx", {"fetch.routes", "fetch.web"}),
         ("fcntl", {"store.store"}),
         ("pynvml", {"host.nvml"}),
     ],

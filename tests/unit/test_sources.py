@@ -58,7 +58,7 @@ def test_indexes_from_the_environment(
 
 
 def test_indexes_from_files_uv_before_pip(host: Path) -> None:
-    write(host / "etc/pip.conf", "[global]\nindex-url = http://pip/simple\ncert = /x\n")
+    write(host / "etc/pip.conf", "[global]\nindex-url = http://pip/simple\n")
     assert found(host).indexes == ("http://pip/simple/",)
     write(
         host / "home/.config/uv/uv.toml",

@@ -17,7 +17,7 @@ from mlruntime.host.gpus import (
     HostGpus,
     NoGpus,
 )
-from mlruntime.host.settings import DEBIAN_HINT, Sources, without_secrets
+from mlruntime.host.settings import DEBIAN_HINT, Found, Sources, without_secrets
 
 # What building and validating 6.0-ml fills, downloads, layers and the engine's copy, with room.
 DISK_BYTES: Final = 12 << 30
@@ -135,6 +135,18 @@ def registries(sources: Callable[[], Sources]) -> tuple[Finding, ...]:
             found=", ".join(debian) or "no archive is configured",
             hint=None if debian else DEBIAN_HINT,
         ),
+        *(_setting(setting) for setting in found.settings()),
+    )
+
+
+def _setting(found: Found) -> Finding:
+    """Show a setting of the host that was read, and whether it works."""
+    return Finding(
+        name="setting",
+        status="ok" if found.works else "missing",
+        found=f"{found.setting}: {found.value}",
+        needed=found.needed,
+        hint=found.hint,
     )
 
 

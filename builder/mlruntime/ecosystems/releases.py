@@ -1,6 +1,7 @@
 """What the registries of this host offer of each component."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,12 @@ from mlruntime.fetch.downloads import maven_url
 from mlruntime.fetch.indexes import project_listings
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources, without_secrets
+from mlruntime.host.tasks import TaskGroup
 from mlruntime.matrix.model import PLACEHOLDER, ArtifactTemplate, Component, Matrix
 from mlruntime.matrix.news import Answer, Offer, Release, alternatives
 
+# As many registries' answers are waited for at a time.
+_AT_ONCE: Final = 8
 # What an image can have: anything, or Linux with glibc on amd64.
 _PLATFORM: Final = re.compile(r"any|(many)?linux\w*_x86_64")
 
@@ -43,22 +47,31 @@ class Registries:
         self._scratch = scratch
         self._archive = archive
         self._names: dict[str, frozenset[str] | str] = {}
+        self._guard = threading.Lock()
 
     def answers(self, matrix: Matrix) -> Iterator[Answer]:
         """Yield an answer for every component with artifacts; a registry's failure is one too.
 
         Artifacts with versions of their own tell nothing of a component's.
         """
-        for component in matrix.components.values():
-            artifacts = [a for a in component.artifacts if a.pin != "free"]
-            if not artifacts:
-                continue
-            try:
-                offers = [self._offer(matrix, component, a) for a in artifacts]
-                yield Answer(component=component.name, offers=tuple(offers))
-            except MlruntimeError as error:
-                why = error.what + (f": {error.why.splitlines()[0]}" if error.why else "")
-                yield Answer(component=component.name, error=why)
+        with TaskGroup(_AT_ONCE, self._web.stop.set, name="news") as crew:
+            jobs = [
+                crew.submit(self._answer, matrix, component, artifacts)
+                for component in matrix.components.values()
+                if (artifacts := [a for a in component.artifacts if a.pin != "free"])
+            ]
+            for job in jobs:
+                yield job.result()
+
+    def _answer(
+        self, matrix: Matrix, component: Component, artifacts: list[ArtifactTemplate]
+    ) -> Answer:
+        try:
+            offers = [self._offer(matrix, component, a) for a in artifacts]
+            return Answer(component=component.name, offers=tuple(offers))
+        except MlruntimeError as error:
+            why = error.what + (f": {error.why.splitlines()[0]}" if error.why else "")
+            return Answer(component=component.name, error=why)
 
     def _offer(self, matrix: Matrix, component: Component, artifact: ArtifactTemplate) -> Offer:
         what = f"{artifact.origin}:{artifact.name}"
@@ -87,7 +100,7 @@ class Registries:
         found: set[Version] = set()
         for name in alternatives(template, matrix):
             url = maven_url(self._sources.maven, name, "", "").rstrip("/") + "/maven-metadata.xml"
-            answer = self._web.text(url)
+            answer = self._web.text(url, part="maven")
             if answer is not None:
                 found |= set(_published(answer[2], url))
         if not found:
@@ -111,14 +124,15 @@ class Registries:
 
     def _packages(self, release: str) -> frozenset[str] | str:
         """Return the names of all packages of a Debian release, or why it cannot be read."""
-        if release not in self._names:
-            root = self._scratch / f"debian-{release}"
-            root.mkdir(parents=True)
-            try:
-                self._names[release] = self._archive(self._sources, release, root).names
-            except MlruntimeError as error:
-                self._names[release] = error.what
-        return self._names[release]
+        with self._guard:  # apt reads a release once, whoever asks
+            if release not in self._names:
+                root = self._scratch / f"debian-{release}"
+                root.mkdir(parents=True)
+                try:
+                    self._names[release] = self._archive(self._sources, release, root).names
+                except MlruntimeError as error:
+                    self._names[release] = error.what
+            return self._names[release]
 
 
 def _named(template: str, component: str) -> str:

@@ -7,7 +7,7 @@ enters the store only when its bytes have the locked hash.
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -132,10 +132,11 @@ class Fetcher:
                 grown(-kept)
                 kept = 0
         other: HashMismatch | None = None
+        part = artifact.origin.partition(":")[0]
         for url in locate.urls(artifact):
             # What an earlier run had left may be the rotten part: once more, from the start.
             for _ in range(2 if kept else 1):
-                if not web.download(url, partial, grown=grown, size=artifact.size):
+                if not web.download(url, partial, grown=grown, size=artifact.size, part=part):
                     break
                 try:
                     return self._store.adopt_blob(partial, artifact.sha256)
@@ -153,7 +154,7 @@ class _Locator:
     def __init__(self, sources: Sources, web: Web) -> None:
         self._sources = sources
         self._web = web
-        self._pages: dict[str, dict[str, list[DistributionPackage]]] = {}
+        self._pages: dict[str, Future[dict[str, list[DistributionPackage]]]] = {}
         self._guard = threading.Lock()
 
     def urls(self, artifact: Artifact) -> tuple[str, ...]:
@@ -174,10 +175,16 @@ class _Locator:
         raise MlruntimeError(f"{artifact.filename} has an origin nobody knows: {artifact.origin}")
 
     def _page(self, project: str) -> "dict[str, list[DistributionPackage]]":
+        """Return a project's files; whoever asks first looks them up, and nobody else waits."""
         with self._guard:
-            if project not in self._pages:
-                self._pages[project] = project_files(self._sources, self._web, project)
-            return self._pages[project]
+            first = project not in self._pages
+            page = self._pages.setdefault(project, Future())
+        if first:
+            try:
+                page.set_result(project_files(self._sources, self._web, project))
+            except BaseException as error:
+                page.set_exception(error)
+        return page.result()
 
 
 def _by_hash(artifact: Artifact, files: "list[DistributionPackage]") -> tuple[str, ...]:
@@ -216,7 +223,8 @@ def _lies(artifact: Artifact, url: str, error: HashMismatch) -> HashMismatch:
 
 def _not_found(artifact: Artifact) -> ArtifactNotFound:
     hints = {
-        "debian": "the archive has moved on to a newer version: re-lock with `mlruntime lock`",
+        "debian": "the archive has moved on to a newer version: re-lock with `mlruntime lock`,"
+        " or set MLRUNTIME_DEBIAN_SNAPSHOT to a snapshot of the archive from the time of the lock",
         "maven": "set MLRUNTIME_MAVEN_REPOSITORY to a repository that has it",
         "pypi": "the index does not carry this file any more, or it is not the index it was locked"
         " from: re-lock, or set UV_DEFAULT_INDEX",

@@ -29,7 +29,7 @@ def project_listings(sources: Sources, web: Web, project: str) -> Iterator[Listi
     Only an index that answers "not found" is passed over: a refusal raises ``Unavailable``.
     """
     for index in sources.indexes:
-        answer = web.text(f"{index}{project}/", accept=_SIMPLE)
+        answer = web.text(f"{index}{project}/", accept=_SIMPLE, part="pypi")
         if answer is None:
             continue
         url, kind, text = answer

@@ -2,28 +2,37 @@
 
 import re
 import shutil
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from mlruntime.errors import Unavailable, UsageError
-from mlruntime.host.settings import Sources, without_secrets
+from mlruntime.errors import Unavailable
+from mlruntime.fetch.routes import Routes
+from mlruntime.host.settings import Sources, redacted, without_secrets
 from mlruntime.store.store import full_disk
 
-TIMEOUT = httpx.Timeout(60.0, connect=20.0)
+# How long a server may be silent, unless the host's settings say something else.
+_SILENCE: Final = 60.0
+_CONNECT: Final = 20.0
+# A server that asks us to come back later than this is not waited for.
+_PATIENCE: Final = 120.0
 T = TypeVar("T")
 
 
 class _StumbleError(Exception):
-    """The registry could not answer just now; another try may do."""
+    """The registry could not answer just now; another try may do, after ``pause`` seconds."""
+
+    def __init__(self, said: str, pause: float | None = None) -> None:
+        super().__init__(said)
+        self.pause = pause
 
 
 class _StoppedError(Exception):
@@ -33,7 +42,9 @@ class _StoppedError(Exception):
 class Web:
     """HTTP with retries, and ``file:`` addresses, for every module that reads a registry.
 
-    ``pauses`` are the seconds to wait before the second, third, … try. Use as a context manager.
+    ``pauses`` are the seconds to wait before the second, third, … try, unless the server says how
+    long with ``Retry-After``. ``part``, wherever it is asked for, is the ecosystem: its client may
+    have settings of its own. Use as a context manager.
     """
 
     def __init__(
@@ -45,8 +56,13 @@ class Web:
     ) -> None:
         self._pauses = pauses
         self._sleep = sleep
+        silence = sources.network.timeout or _SILENCE
+        self._routes = Routes(sources)
         self._client = httpx.Client(
-            verify=_tls(sources.ca_bundle), timeout=TIMEOUT, follow_redirects=True, trust_env=True
+            transport=self._routes,
+            timeout=httpx.Timeout(silence, connect=max(_CONNECT, silence / 3)),
+            follow_redirects=True,
+            trust_env=False,
         )
         self.stop = threading.Event()
 
@@ -56,22 +72,32 @@ class Web:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def text(self, url: str, *, accept: str = "*/*") -> tuple[str, str, str] | None:
+    def text(
+        self, url: str, *, accept: str = "*/*", part: str | None = None
+    ) -> tuple[str, str, str] | None:
         """Return a small document as (final URL, content type, text); ``None`` if not there."""
         if (path := _local(url)) is not None:
             return (url, "", path.read_text(encoding="utf-8")) if path.is_file() else None
 
         def get() -> tuple[str, str, str] | None:
-            with _stumbling():
-                answer = self._client.get(url, headers={"Accept": accept})
-            if _absent(answer, url):
+            with self._stumbling(url, part):
+                answer = self._client.get(
+                    url, headers={"Accept": accept}, extensions={"part": part}
+                )
+            if self._absent(answer, url, part):
                 return None
             return str(answer.url), answer.headers.get("Content-Type", ""), answer.text
 
         return self._again(get, url)
 
     def download(
-        self, url: str, target: Path, *, grown: Callable[[int], None], size: int | None
+        self,
+        url: str,
+        target: Path,
+        *,
+        grown: Callable[[int], None],
+        size: int | None,
+        part: str | None = None,
     ) -> bool:
         """Fill ``target`` from ``url``, going on after the bytes it already has.
 
@@ -86,20 +112,26 @@ class Web:
                 shutil.copyfile(path, target)
             grown(held(target))
             return True
-        return self._again(lambda: self._stream(url, target, grown, size), url)
+        return self._again(lambda: self._stream(url, target, grown, size, part), url)
 
     def _stream(
-        self, url: str, target: Path, grown: Callable[[int], None], size: int | None
+        self,
+        url: str,
+        target: Path,
+        grown: Callable[[int], None],
+        size: int | None,
+        part: str | None,
     ) -> bool:
         have = held(target)
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        with _stumbling(), self._client.stream("GET", url, headers=headers) as answer:
+        asked = self._client.stream("GET", url, headers=headers, extensions={"part": part})
+        with self._stumbling(url, part), asked as answer:
             useless = have and not _continues(answer, have)
             if answer.status_code == 416 or (answer.status_code == 206 and useless):
                 target.unlink(missing_ok=True)
                 grown(-have)
                 raise _StumbleError("it would not send the rest of the file")
-            if _absent(answer, url):
+            if self._absent(answer, url, part):
                 return False
             if useless:
                 grown(-have)
@@ -117,6 +149,53 @@ class Web:
                     raise _StumbleError("the connection was cut")
         return True
 
+    @contextmanager
+    def _stumbling(self, url: str, part: str | None) -> Iterator[None]:
+        """Turn a network having a bad day into ``_StumbleError``; certificates are not retried."""
+        try:
+            yield
+        except httpx.TransportError as error:
+            said = redacted(str(error)) or type(error).__name__
+            if "CERTIFICATE_VERIFY_FAILED" in said:
+                raise Unavailable(
+                    "a registry's certificate is not trusted",
+                    where=without_secrets(url),
+                    why=said,
+                    hint="name your proxy's CA with --ca-bundle or SSL_CERT_FILE",
+                ) from None
+            proxy = self._routes.proxy(url, part)
+            if proxy is not None:
+                said += f", through the proxy {proxy}"
+            if isinstance(error, httpx.ProxyError) and re.match(r"40[37]\b", said):
+                raise Unavailable(
+                    "the proxy refuses us",
+                    where=without_secrets(url),
+                    why=said,
+                    hint="put a user name and password into that setting, or leave the host out"
+                    " with NO_PROXY",
+                ) from None
+            raise _StumbleError(said) from None
+
+    def _absent(self, answer: httpx.Response, url: str, part: str | None) -> bool:
+        """Return whether the registry has no such file; raise for every other refusal."""
+        status = answer.status_code
+        if status in (404, 410):
+            return True
+        if status >= 500 or status in (408, 429):
+            raise _StumbleError(f"HTTP status {status}", _later(answer, url))
+        if status in (401, 407):
+            login = self._routes.login(str(answer.url), part)
+            given = f"the login of {login.setting}" if login else "no login"
+            raise Unavailable(
+                f"{without_secrets(str(answer.url))} asks for a login that it accepts",
+                why=f"HTTP status {status}, with {given}",
+                hint="`mlruntime doctor` shows which logins are known;"
+                " docs/host-settings.md says where they are read",
+            )
+        if status >= 400:
+            raise Unavailable(f"{without_secrets(url)} was refused", why=f"HTTP status {status}")
+        return False
+
     def _again(self, attempt: Callable[[], T], url: str) -> T:
         for pause in (*self._pauses, None):
             try:
@@ -129,52 +208,28 @@ class Web:
                         hint="check the network, the proxy and the registry, then run it again:"
                         " what was downloaded is kept",
                     ) from None
-                self._sleep(pause)
+                self._sleep(pause if error.pause is None else max(pause, error.pause))
         raise AssertionError("unreachable")
 
 
-@lru_cache
-def _tls(ca_bundle: Path | None) -> ssl.SSLContext:
-    if ca_bundle:
+def _later(answer: httpx.Response, url: str) -> float | None:
+    """Return how many seconds the server asks us to wait; raise when that is too long."""
+    said = answer.headers.get("Retry-After", "").strip()
+    if said.isdigit():
+        seconds = float(said)
+    else:
         try:
-            return ssl.create_default_context(cafile=str(ca_bundle))
-        except OSError as error:  # an SSLError is one
-            raise UsageError(
-                "the CA bundle holds no certificates we can read",
-                where=str(ca_bundle),
-                why=error.strerror or str(error),
-                hint="name a PEM file with --ca-bundle or SSL_CERT_FILE",
-            ) from None
-    context = httpx.create_ssl_context(trust_env=False)
-    context.load_default_certs()
-    return context
-
-
-@contextmanager
-def _stumbling() -> Iterator[None]:
-    """Turn a network having a bad day into ``_StumbleError``; certificates are never retried."""
-    try:
-        yield
-    except httpx.TransportError as error:
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise Unavailable(
-                "a registry's certificate is not trusted",
-                why=str(error),
-                hint="name your proxy's CA with --ca-bundle or SSL_CERT_FILE",
-            ) from None
-        raise _StumbleError(str(error) or type(error).__name__) from None
-
-
-def _absent(answer: httpx.Response, url: str) -> bool:
-    """Return whether the registry has no such file; raise for every other refusal."""
-    status = answer.status_code
-    if status in (404, 410):
-        return True
-    if status >= 500 or status in (408, 429):
-        raise _StumbleError(f"HTTP status {status}")
-    if status >= 400:
-        raise Unavailable(f"{without_secrets(url)} was refused", why=f"HTTP status {status}")
-    return False
+            moment = parsedate_to_datetime(said)
+        except ValueError:
+            return None
+        seconds = max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    if seconds > _PATIENCE:
+        raise Unavailable(
+            f"{without_secrets(url)} asks us to come back later",
+            why=f"HTTP status {answer.status_code}, in {seconds:.0f} s (Retry-After)",
+            hint="run it again then: what was downloaded is kept",
+        )
+    return seconds
 
 
 def _continues(answer: httpx.Response, have: int) -> bool:

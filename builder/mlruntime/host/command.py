@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.errors import CommandFailed, Unavailable
+from mlruntime.host.secrets import redacted
 
 # How long a tool may take to end when it is told to.
 _GRACE_SECONDS: Final = 5.0
@@ -34,9 +35,10 @@ def run(
 ) -> str:
     """Run a tool to its end and return its stdout as text.
 
-    ``heard`` gets its stderr, however it ends by itself. Raises ``CommandFailed`` with the last
-    lines of that when it exits other than 0 or takes longer than ``timeout`` seconds. Neither the
-    child nor what it started is left running, whatever happens: they get SIGTERM, then SIGKILL.
+    ``heard`` gets its stderr, however it ends by itself; passwords in addresses are taken out.
+    Raises ``CommandFailed`` with the last lines of that when it exits other than 0 or takes
+    longer than ``timeout`` seconds. Neither the child nor what it started is left running,
+    whatever happens: they get SIGTERM, then SIGKILL.
     """
     words = [str(word) for word in argv]
     try:
@@ -63,6 +65,7 @@ def run(
         except BaseException:
             _end(child)
             raise
+    err = redacted(err)
     heard(err)
     if child.returncode != 0:
         tail = "\n       ".join(err.strip().splitlines()[-12:])

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from debian.deb822 import Packages
 from debian.debian_support import NativeVersion
 
+from mlruntime.ecosystems.debian.reach import apt_environ, apt_lines, apt_logins
 from mlruntime.errors import ArtifactNotFound, CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.host.command import require, run
 from mlruntime.host.settings import DEBIAN_HINT, Sources, suite_part
@@ -63,6 +64,7 @@ class Archive:
         if not sources.debian:
             raise Unavailable("no Debian archive is configured on this host", hint=DEBIAN_HINT)
         self._config = root / "apt.conf"
+        self._environ = apt_environ(sources)
         _lay_out(root, sources, self._codename, areas, self._config)
         try:
             self._apt("update", "-o", "APT::Update::Error-Mode=any")
@@ -70,7 +72,7 @@ class Archive:
             raise Unavailable(
                 f"the archive of Debian {self._codename} could not be read",
                 why=error.why,
-                hint=DEBIAN_HINT,
+                hint=_hint(error.why or "", sources),
             ) from None
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._base: set[str] = set()
@@ -146,7 +148,7 @@ class Archive:
 
     def _apt(self, *words: str) -> str:
         path = "/usr/sbin:/usr/bin:/sbin:/bin"
-        env = {"APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8", "PATH": path}
+        env = {"APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8", "PATH": path} | self._environ
         return run(["apt-get", *words], env=env, timeout=900)
 
 
@@ -162,11 +164,32 @@ def _printed(text: str) -> Iterator[tuple[str, str]]:
             yield name, version.replace("%3a", ":")
 
 
+def _hint(why: str, sources: Sources) -> str:
+    """Return what to try, by what apt said."""
+    files = ", ".join(sorted({source.setting for source in sources.debian if source.setting}))
+    where = f" in {files}" if files else ""
+    if "is expired" in why:
+        return (
+            f"an archive of the past, a snapshot say, needs `Check-Valid-Until: no`{where};"
+            " a mirror that is behind needs mending"
+        )
+    if re.search(r"\b401\b", why):
+        return f"put a login for the archive into /etc/apt/auth.conf.d/ or ~/.netrc ({files})"
+    if re.search(r"\b407\b", why):
+        return "put the proxy's user name and password into the setting that names it"
+    if "ertificate" in why:
+        return "name your proxy's CA with --ca-bundle or SSL_CERT_FILE"
+    if "NO_PUBKEY" in why or "not signed" in why:
+        return f"name the archive's keyring with `Signed-By:`{where}"
+    return DEBIAN_HINT
+
+
 def _lay_out(
     root: Path, sources: Sources, codename: str, areas: tuple[str, ...], config: Path
 ) -> None:
     for directory in ("state/lists/partial", "cache/archives/partial", "sources", "none"):
         (root / directory).mkdir(parents=True)
+    root.chmod(0o700)  # passwords for archives and proxies are in these files
     (root / "status").touch()
     entries = (source.entry(codename, areas) for source in sources.debian)
     (root / "sources/archives.sources").write_text("\n".join(entries), encoding="utf-8")
@@ -188,10 +211,12 @@ def _lay_out(
         "Dir::Etc::sourceparts": root / "sources",
         "Dir::Etc::preferences": "/dev/null",
         "Dir::Etc::preferencesparts": root / "none",
+        "Dir::Etc::netrc": root / "auth.conf",
+        "Dir::Etc::netrcparts": root / "none",
     }
     lines = [f'{key} "{value}";' for key, value in settings.items()]
-    if sources.ca_bundle:
-        lines.append(f'Acquire::https::CAInfo "{sources.ca_bundle}";')
+    lines += apt_lines(sources, root)
+    (root / "auth.conf").write_text(apt_logins(sources), encoding="utf-8")
     config.write_text("\n".join((*_reach(), *lines)) + "\n", encoding="utf-8")
 
 

@@ -46,7 +46,7 @@ class Repository:
         url = maven_url(self.url, name, version, filename)
         with self.store.scratch() as scratch:
             path = scratch / filename
-            if not self.web.download(url, path, grown=lambda _: None, size=None):
+            if not self.web.download(url, path, grown=lambda _: None, size=None, part="maven"):
                 raise _absent(name, version, filename)
             self._verify(path, url)
             size, sha256 = path.stat().st_size, file_sha256(path)
@@ -64,7 +64,7 @@ class Repository:
     def _verify(self, path: Path, url: str) -> None:
         """Compare with the strongest checksum file the repository has beside the jar."""
         for kind in ("sha512", "sha256", "sha1"):
-            answer = self.web.text(f"{url}.{kind}")
+            answer = self.web.text(f"{url}.{kind}", part="maven")
             if answer is None:
                 continue
             told = answer[2].split()[0].lower() if answer[2].split() else ""
@@ -83,7 +83,7 @@ class Repository:
         group, _, artifact = name.partition(":")
         filename = f"{artifact}-{version}.pom"
         url = maven_url(self.url, name, version, filename)
-        answer = self.web.text(url)
+        answer = self.web.text(url, part="maven")
         if answer is None:
             raise _absent(name, version, filename)
         try:

@@ -21,6 +21,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name
 
 from mlruntime.ecosystems.pypi.explanation import explained, warnings
+from mlruntime.ecosystems.pypi.reach import uv_environ, uv_words
 from mlruntime.errors import CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.fetch.indexes import Listing, project_listings
 from mlruntime.fetch.web import Web
@@ -28,8 +29,6 @@ from mlruntime.host.command import run
 from mlruntime.host.settings import Sources
 from mlruntime.lock.model import Artifact
 
-# What of the caller's uv settings may reach uv: how it connects, never what it chooses.
-_KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_KEYRING_PROVIDER", "UV_INSECURE_HOST", "UV_OFFLINE")
 _MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 # The newest glibc that uv has a name for: a newer one runs all that is made for this one.
 _UV_GLIBC = (2, 40)
@@ -148,7 +147,7 @@ class Resolver:
         requirements.write_text("\n".join(wanted) + "\n", encoding="utf-8")
         limits.write_text("\n".join(constraints) + "\n", encoding="utf-8")
         config.write_text("\n".join(_stanza(entry) for entry in static), encoding="utf-8")
-        *extra, default = self.sources.indexes
+        *extra, default = uv_words(self.sources)
         words: list[str | Path] = [
             uv.find_uv_bin(), "pip", "compile", requirements, "--constraints", limits,
             "--format", "pylock.toml", "--no-header", "--no-progress", "--no-sources",
@@ -164,7 +163,8 @@ class Resolver:
         words += [word for name in built for word in ("--no-binary", name)]
         said: list[str] = []
         try:
-            answer = run(words, env=self._environ(), timeout=600, heard=said.append)
+            environ = uv_environ(self.environ, self.sources)
+            answer = run(words, env=environ, timeout=600, heard=said.append)
         except CommandFailed as error:
             names = frozenset(canonicalize_name(Requirement(line).name) for line in wanted)
             raise explained(error.why or "", names, self.snapshot, self._listings) from None
@@ -174,16 +174,6 @@ class Resolver:
 
     def _listings(self, name: str) -> tuple[Listing, ...]:
         return tuple(project_listings(self.sources, self.web, name))
-
-    def _environ(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in self.environ.items()
-            if not name.startswith(("UV_", "PIP_")) or name in _KEPT
-        }
-        if self.sources.ca_bundle:
-            kept["SSL_CERT_FILE"] = str(self.sources.ca_bundle)
-        return kept | {"UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
 
 
 def _stanza(entry: Static) -> str:

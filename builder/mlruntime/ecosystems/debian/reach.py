@@ -1,0 +1,74 @@
+"""How apt is told to reach archives: the host's settings, in files that only we can read."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlruntime.host.settings import Sources
+
+
+def apt_lines(sources: Sources, root: Path) -> list[str]:
+    """Return lines of apt's configuration: proxies, certificates, time limits.
+
+    ``root`` is where a bundle is written when authorities are in directories. Raises
+    ``Unavailable`` when a setting names a proxy that nothing can go through.
+    """
+    network, settings = sources.network, {}
+    for scheme in ("http", "https"):
+        if (proxy := network.proxies.named(scheme, "debian")) is not None:
+            settings[f"Acquire::{scheme}::Proxy"] = proxy.usable().url
+    for source in sources.debian:
+        split = urlsplit(source.uri)
+        if split.scheme not in ("http", "https") or not split.hostname:
+            continue
+        proxy = network.proxies.of(source.uri, "debian")
+        settings[f"Acquire::{split.scheme}::Proxy::{split.hostname}"] = (
+            proxy.url if proxy else "DIRECT"
+        )
+        if not network.verified(split.hostname, split.port or 443):
+            settings[f"Acquire::https::{split.hostname}::Verify-Peer"] = "false"
+            settings[f"Acquire::https::{split.hostname}::Verify-Host"] = "false"
+    if (bundle := _bundle(sources, root)) is not None:
+        settings["Acquire::https::CAInfo"] = str(bundle)
+    if network.client_certificate:
+        settings["Acquire::https::SslCert"] = str(network.client_certificate)
+        settings["Acquire::https::SslKey"] = str(network.client_certificate)
+    if network.timeout:
+        for scheme in ("http", "https"):
+            settings[f"Acquire::{scheme}::Timeout"] = f"{network.timeout:.0f}"
+    return [f'{key} "{value}";' for key, value in settings.items()]
+
+
+def apt_logins(sources: Sources) -> str:
+    """Return the logins of the archives in the form of apt_auth.conf(5)."""
+    lines = []
+    for uri in dict.fromkeys(source.uri for source in sources.debian):
+        login = sources.network.credentials.of(uri, "debian")
+        if login is not None and login.user and not any(c.isspace() for c in login.user):
+            lines.append(f"machine {uri}/ login {login.user} password {login.password or ''}")
+    return "\n".join(lines) + "\n"
+
+
+def apt_environ(sources: Sources) -> dict[str, str]:
+    """Return the variables that apt gets: which hosts a redirect reaches without a proxy."""
+    entries = sources.network.proxies.exceptions("debian")
+    return {"no_proxy": ",".join(entries)} if entries else {}
+
+
+def _bundle(sources: Sources, root: Path) -> Path | None:
+    directories = sources.network.ca_directories
+    if not directories:
+        return sources.ca_bundle
+    files = [sources.ca_bundle] if sources.ca_bundle else []
+    files += [path for folder in directories for path in sorted(folder.iterdir())]
+    pems = {text for path in files if (text := _pem(path))}
+    bundle = root / "authorities.pem"
+    bundle.write_text("\n".join(sorted(pems)), encoding="utf-8")
+    return bundle
+
+
+def _pem(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if "BEGIN CERTIFICATE" in text or "BEGIN TRUSTED CERTIFICATE" in text else ""

@@ -1,0 +1,139 @@
+"""The way to a server: through which proxy, trusting whom, and as whom.
+
+Decided for each request anew, so that a redirect to another host gets what is that host's.
+"""
+
+import ssl
+import threading
+from base64 import b64encode
+from functools import lru_cache
+from pathlib import Path
+
+import httpx
+
+from mlruntime.errors import UsageError
+from mlruntime.host.settings import Sources
+from mlruntime.host.settings.credentials import Login
+from mlruntime.host.settings.proxies import Proxy
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Routes(httpx.BaseTransport):
+    """Takes each request the way that the host's settings say; safe to use from many threads.
+
+    The extension ``part`` of a request is the ecosystem that it is for.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._made: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
+        self._guard = threading.Lock()
+        # What cannot be used is told before anything has been asked.
+        tls(sources.ca_bundle, sources.network.ca_directories)
+
+    def proxy(self, url: str, part: str | None) -> Proxy | None:
+        """Return the proxy that an address is reached through."""
+        return self._sources.network.proxies.of(url, part)
+
+    def login(self, url: str, part: str | None) -> Login | None:
+        """Return who we are there, with the password that a keyring has if nobody else has."""
+        network = self._sources.network
+        found = network.credentials.of(url, part)
+        if found is None or found.password is not None or found.headers:
+            return found
+        password = network.keyring(url, found.user)
+        if password is None:
+            password = network.keyring(found.host, found.user)
+        return Login(
+            host=found.host, setting=found.setting, user=found.user, password=password or ""
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; see ``httpx.BaseTransport``."""
+        url, part = str(request.url), request.extensions.get("part")
+        if "Authorization" not in request.headers and (login := self.login(url, part)):
+            for name, value in login.headers or (("Authorization", _basic(login)),):
+                request.headers[name] = value
+        return self._transport(request.url, self.proxy(url, part)).handle_request(request)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in self._made.values():
+            transport.close()
+
+    def _transport(self, url: httpx.URL, proxy: Proxy | None) -> httpx.HTTPTransport:
+        network = self._sources.network
+        verified = network.verified(url.host, url.port or _PORTS.get(url.scheme, 0))
+        key = (proxy.url if proxy else None, verified)
+        with self._guard:
+            if key not in self._made:
+                trust = tls(self._sources.ca_bundle, network.ca_directories) if verified else _any()
+                if network.client_certificate:
+                    _show(trust, network.client_certificate)
+                self._made[key] = httpx.HTTPTransport(verify=trust, proxy=_through(proxy, trust))
+            return self._made[key]
+
+
+def _through(proxy: Proxy | None, trust: ssl.SSLContext) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    return httpx.Proxy(proxy.url, ssl_context=trust if proxy.url.startswith("https:") else None)
+
+
+def _basic(login: Login) -> str:
+    return "Basic " + b64encode(f"{login.user}:{login.password or ''}".encode()).decode()
+
+
+@lru_cache
+def tls(bundle: Path | None, directories: tuple[Path, ...] = ()) -> ssl.SSLContext:
+    """Return a context that trusts a bundle and directories, or the system when there are none."""
+    if bundle is None and not directories:
+        context = httpx.create_ssl_context(trust_env=False)
+        context.load_default_certs()
+        return context
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if bundle:
+            context.load_verify_locations(cafile=str(bundle))
+    except OSError as error:  # an SSLError is one
+        raise UsageError(
+            "the CA bundle holds no certificates we can read",
+            where=str(bundle),
+            why=error.strerror or str(error),
+            hint="name a PEM file with --ca-bundle or SSL_CERT_FILE",
+        ) from None
+    for directory in directories:
+        _trust_all(context, directory)
+    return context
+
+
+def _trust_all(context: ssl.SSLContext, directory: Path) -> None:
+    """Trust a directory: by its hashed names, and where it has none, by reading its files."""
+    context.load_verify_locations(capath=str(directory))
+    if any(path.suffix in (".0", ".1") for path in directory.iterdir()):
+        return
+    for path in sorted(directory.iterdir()):
+        try:
+            context.load_verify_locations(cafile=str(path))
+        except OSError:  # a README, a key
+            continue
+
+
+def _any() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _show(context: ssl.SSLContext, certificate: Path) -> None:
+    try:
+        context.load_cert_chain(str(certificate))
+    except OSError as error:
+        raise UsageError(
+            "the client certificate cannot be used",
+            where=str(certificate),
+            why=error.strerror or str(error),
+            hint="SSL_CLIENT_CERT names a PEM file with a certificate and its key",
+        ) from None

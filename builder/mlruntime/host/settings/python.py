@@ -1,0 +1,257 @@
+"""What uv and pip are configured to use: indexes, and how they are reached."""
+
+import configparser
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mlruntime.errors import Unavailable
+from mlruntime.host.secrets import without_secrets
+from mlruntime.host.settings.credentials import Login, of_url, of_variables
+from mlruntime.host.settings.network import Found
+from mlruntime.host.settings.proxies import ProxyRules, proxy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PythonSettings:
+    """The indexes, the default one last, and what uv's and pip's settings say of the network.
+
+    ``cert`` and ``client_cert`` are (setting, path); ``keyring`` is the setting that asks for it.
+    """
+
+    indexes: tuple[str, ...]
+    logins: tuple[Login, ...] = ()
+    rules: ProxyRules = field(default_factory=ProxyRules)
+    insecure: tuple[str, ...] = ()
+    timeout: float | None = None
+    cert: tuple[tuple[str, str], ...] = ()
+    client_cert: tuple[tuple[str, str], ...] = ()
+    keyring: str | None = None
+    found: tuple[Found, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Index:
+    url: str
+    setting: str
+    name: str = ""
+    login: tuple[str, str | None] | None = None
+
+
+def python_settings(environ: Mapping[str, str], home: Path, etc: Path) -> PythonSettings:
+    """Read uv's and pip's variables and files; uv's go before pip's, variables before files."""
+    uv, uv_file = _uv_file(environ, home, etc)
+    pip, pip_file = _pip_files(environ, home, etc)
+    indexes = _indexes(environ, uv, uv_file, pip, pip_file)
+    bare: dict[str, str] = {}
+    logins: list[Login] = []
+    for index in indexes:
+        url, own = of_url(index.url.rstrip("/") + "/", index.setting, "pypi")
+        bare.setdefault(url, index.setting)
+        named = of_variables(environ, index.name, url, "pypi") if index.name else ()
+        # A user's name alone in the URL or the file: the variables may have the password.
+        logins += [*named, *own]
+    found = [Found(setting=where, value=without_secrets(url)) for url, where in bare.items()]
+    picked = _Picked(environ, uv, uv_file, pip, pip_file)
+    network = _network(picked)
+    return replace(
+        network, indexes=tuple(bare), logins=tuple(logins), found=(*found, *network.found)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """Looks a setting up: variables, then uv's file, then pip's."""
+
+    environ: Mapping[str, str]
+    uv: Mapping[str, Any]
+    uv_file: str
+    pip: Mapping[str, str]
+    pip_file: str
+
+    def of(
+        self, variables: tuple[str, ...], uv: str = "", pip: str = ""
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield (setting, value) of all that are set, the one that counts first."""
+        for name in variables:
+            if self.environ.get(name):
+                yield name, self.environ[name]
+        if uv and self.uv.get(uv):
+            yield f"{uv} in {self.uv_file}", self.uv[uv]
+        if pip and self.pip.get(pip):
+            yield f"{pip} in {self.pip_file}", self.pip[pip]
+
+
+def _network(picked: _Picked) -> PythonSettings:
+    found: list[Found] = []
+    schemes = []
+    for scheme in ("http", "https"):
+        for setting, value in picked.of(
+            (f"UV_{scheme.upper()}_PROXY", "PIP_PROXY"), f"{scheme}-proxy", "proxy"
+        ):
+            schemes.append((scheme, proxy(value, setting)))
+            break
+    for setting, value in (*picked.of(("UV_NO_PROXY",), "no-proxy"),):
+        found.append(Found(setting=setting, value=_joined(value)))
+    exceptions = [_words(value) for _, value in picked.of(("UV_NO_PROXY",), "no-proxy")][:1]
+    insecure = [
+        (setting, _words(value))
+        for setting, value in picked.of(
+            ("UV_INSECURE_HOST", "PIP_TRUSTED_HOST"), "allow-insecure-host", "trusted-host"
+        )
+    ]
+    found += [
+        Found(setting=setting, value=f"{' '.join(hosts)}: certificates are not checked")
+        for setting, hosts in insecure
+    ]
+    timeout = None
+    limits = ("UV_HTTP_TIMEOUT", "UV_REQUEST_TIMEOUT", "HTTP_TIMEOUT", "PIP_TIMEOUT",
+              "PIP_DEFAULT_TIMEOUT")  # fmt: skip
+    for setting, value in picked.of(limits, "", "timeout"):
+        try:
+            timeout = float(value)
+        except ValueError:
+            found.append(
+                Found(setting=setting, value=str(value), works=False, hint="give it in seconds")
+            )
+            continue
+        found.append(Found(setting=setting, value=f"{value} s"))
+        break
+    keyring = next(
+        (
+            setting
+            for setting, value in picked.of(
+                ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER"),
+                "keyring-provider",
+                "keyring-provider",
+            )
+            if value in ("subprocess", "import")
+        ),
+        None,
+    )
+    return PythonSettings(
+        indexes=(),
+        rules=ProxyRules(
+            schemes=tuple(schemes), exceptions=tuple(w for words in exceptions for w in words)
+        ),
+        insecure=tuple(host for _, hosts in insecure for host in hosts),
+        timeout=timeout,
+        cert=tuple(picked.of((), "", "cert")),
+        client_cert=tuple(picked.of(("SSL_CLIENT_CERT", "PIP_CLIENT_CERT"), "", "client-cert")),
+        keyring=keyring,
+        found=tuple(found),
+    )
+
+
+def _words(value: Any) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else re.split(r"[,\s]+", value)
+
+
+def _joined(value: Any) -> str:
+    return " ".join(_words(value))
+
+
+def _indexes(
+    environ: Mapping[str, str], uv: Mapping[str, Any], uv_file: str, pip: Mapping[str, str],
+    pip_file: str,
+) -> list[_Index]:  # fmt: skip
+    """Return the extra indexes, then the default one; uv's settings go before pip's."""
+    default: _Index | None = None
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        if environ.get(name):
+            default = default or _named(environ[name], name)
+    extra = [
+        _named(word, name)
+        for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL")
+        for word in environ.get(name, "").split()
+    ]
+    if default is None:
+        own = uv | uv.get("pip", {})
+        if own.get("index-url"):
+            default = _Index(url=own["index-url"], setting=uv_file)
+        extra += [_Index(url=url, setting=uv_file) for url in own.get("extra-index-url", [])]
+        for index in own.get("index", []):
+            entry = _Index(url=index["url"], setting=uv_file, name=index.get("name", ""))
+            if index.get("default"):
+                default = default or entry
+            elif not index.get("explicit"):
+                extra.append(entry)
+    if default is None and environ.get("PIP_INDEX_URL"):
+        default = _Index(url=environ["PIP_INDEX_URL"], setting="PIP_INDEX_URL")
+    extra += [
+        _Index(url=url, setting="PIP_EXTRA_INDEX_URL")
+        for url in environ.get("PIP_EXTRA_INDEX_URL", "").split()
+    ]
+    if default is None:
+        if pip.get("index-url"):
+            default = _Index(url=pip["index-url"], setting=pip_file)
+        extra += [_Index(url=u, setting=pip_file) for u in pip.get("extra-index-url", "").split()]
+    if default is None:
+        from pypi_simple import PYPI_SIMPLE_ENDPOINT  # half a second to import
+
+        default = _Index(url=PYPI_SIMPLE_ENDPOINT, setting="the default index")
+    return [*extra, default]
+
+
+def _named(text: str, setting: str) -> _Index:
+    """Take the name off that uv allows before an index's address (``name=https://…``)."""
+    if match := re.match(r"([A-Za-z0-9_.-]+)=(?=https?://|file:)", text):
+        return _Index(url=text[match.end() :], setting=setting, name=match[1])
+    return _Index(url=text, setting=setting)
+
+
+def _uv_file(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[dict[str, Any], str]:
+    """Return uv's settings, the user's before the system's, and where the first are from."""
+    if environ.get("UV_NO_CONFIG"):
+        return {}, ""
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    files = [config / "uv/uv.toml", etc / "uv/uv.toml"]
+    if environ.get("UV_CONFIG_FILE"):
+        files = [Path(environ["UV_CONFIG_FILE"])]
+    merged: dict[str, Any] = {}
+    where = ""
+    for path in files:
+        if not path.is_file():
+            continue
+        try:
+            settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Unavailable(
+                "uv's settings cannot be read", where=str(path), why=str(error)
+            ) from None
+        where = where or str(path)
+        for key, value in settings.items():
+            if isinstance(value, list):
+                merged[key] = [*merged.get(key, []), *value]
+            else:
+                merged.setdefault(key, value)
+    return merged, where
+
+
+def _pip_files(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[dict[str, str], str]:
+    """Return pip's settings (those of ``install`` before the ``global`` ones), and their file."""
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    files = [
+        etc / "pip.conf",
+        etc / "xdg/pip/pip.conf",
+        home / ".pip/pip.conf",
+        config / "pip/pip.conf",
+    ]
+    if environ.get("PIP_CONFIG_FILE"):
+        files.append(Path(environ["PIP_CONFIG_FILE"]))
+    there = [path for path in files if path.is_file()]
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(there, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise Unavailable("pip's settings cannot be read", why=str(error)) from None
+    settings = {
+        key.replace("_", "-"): value
+        for section in ("global", "install")
+        if parser.has_section(section)
+        for key, value in parser.items(section)
+    }
+    return settings, str(there[-1]) if there else ""

@@ -1,0 +1,227 @@
+"""Where this host's own clients get packages, and how they reach it: read once, for every part.
+
+A lock names no host. What pip, uv, apt and Maven are configured to use on this host is what we
+use; where nothing is configured, the default is the one that the client libraries carry.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from mlruntime.errors import CommandFailed, UsageError
+from mlruntime.host.command import run
+from mlruntime.host.secrets import without_secrets
+from mlruntime.host.settings.apt import AptSettings, apt_settings, mentions
+from mlruntime.host.settings.certificates import authorities
+from mlruntime.host.settings.credentials import Credentials, Login, of_apt, of_netrc, of_url, of_uv
+from mlruntime.host.settings.debian import DebianSource, debian_sources, suite_part
+from mlruntime.host.settings.maven import maven_settings
+from mlruntime.host.settings.network import Found, Network
+from mlruntime.host.settings.proxies import Proxies, Proxy, environment
+from mlruntime.host.settings.python import PythonSettings, python_settings
+
+_KEYRING_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """The registries of one host; no address here has a user name or a password in it.
+
+    ``indexes`` are PEP 503 indexes, the default one last; ``maven`` is a repository in Maven's
+    layout (``https:`` or ``file:``); ``debian`` may be empty on a host without apt.
+    ``snapshots`` are archives asked last, for packages that mirrors have dropped. ``network``
+    says how all are reached; ``found`` which settings were read, and ``apt`` asks apt for its own.
+    """
+
+    indexes: tuple[str, ...]
+    maven: str
+    debian: tuple[DebianSource, ...]
+    ca_bundle: Path | None = None
+    snapshots: tuple[str, ...] = ()
+    network: Network = field(default_factory=Network)
+    found: tuple[Found, ...] = ()
+    apt: Callable[[], AptSettings] = AptSettings
+
+    def settings(self) -> tuple[Found, ...]:
+        """Return every setting of this host that was read, apt's own too."""
+        apt = self.apt()
+        own = (found for found in map(_proxy_found, apt.rules.proxies))
+        return tuple(dict.fromkeys((*self.found, *own, *apt.found)))
+
+    def debian_uris(self, suite: str) -> tuple[str, ...]:
+        """Return the archives that may hold a file of a suite, the likeliest first."""
+        part = suite_part(suite)
+        ranked = sorted(self.debian, key=lambda source: source.part != part)
+        return tuple(dict.fromkeys((*(source.uri for source in ranked), *self.snapshots)))
+
+
+def discover(
+    environ: Mapping[str, str],
+    *,
+    home: Path,
+    etc: Path = Path("/etc"),
+    ca_bundle: Path | None = None,
+    apt_config: Callable[[], str] = lambda: run(["apt-config", "dump"]),
+) -> Sources:
+    """Read the host's client configuration.
+
+    ``ca_bundle`` (from the command line) goes before the environment's variables;
+    ``apt_config`` prints apt's own, and is asked only where that says anything. Raises
+    ``UsageError`` when a file that was named is not there.
+    """
+    python = python_settings(environ, home, etc)
+    maven = maven_settings(environ, home, etc)
+    debian = tuple(debian_sources(environ, etc))
+    past = [of_url(uri, "MLRUNTIME_DEBIAN_SNAPSHOT", "debian") for uri in _snapshots(environ)]
+    snapshots = tuple(uri.rstrip("/") for uri, _ in past)
+    trust = authorities(environ, ca_bundle, python.cert)
+    apt = cache(lambda: _apt(debian, etc, apt_config))
+    proxies = Proxies(
+        environment=environment(environ),
+        parts=(("pypi", python.rules), ("maven", maven.rules)),
+        later=(("debian", lambda: apt().rules),),
+    )
+    netrc, netrc_trouble = of_netrc(environ, home)
+    stored, store_trouble = of_uv(environ, home)
+    auth = (etc / "apt/auth.conf", *sorted((etc / "apt/auth.conf.d").glob("*.conf")))
+    logins = (
+        *python.logins,
+        *maven.logins,
+        *(login for source in debian for login in source.login),
+        *(login for _, logins in past for login in logins),
+        *of_apt(path for path in auth if path.is_file()),
+        *netrc,
+        *stored,
+    )
+    network = Network(
+        proxies=proxies,
+        credentials=Credentials(logins=logins, keyring=python.keyring),
+        ca_directories=trust.directories,
+        insecure=python.insecure,
+        client_certificate=_client_certificate(python),
+        timeout=python.timeout,
+        keyring=_keyring(environ) if python.keyring else lambda _url, _user: None,
+    )
+    found = [
+        *_proxies_found(proxies),
+        *_trust_found(trust.setting, trust.bundle, trust.directories),
+        *_client_found(python),
+        *python.found,
+        *maven.found,
+        *_debian_found(debian),
+        *(Found(setting="MLRUNTIME_DEBIAN_SNAPSHOT", value=without_secrets(u)) for u in snapshots),
+        *_logins_found(logins),
+        *map(_unreadable, filter(None, (netrc_trouble, store_trouble))),
+    ]
+    if python.keyring:
+        found.append(Found(setting=python.keyring, value="passwords are asked of `keyring`"))
+    return Sources(
+        indexes=python.indexes,
+        maven=maven.url,
+        debian=debian,
+        ca_bundle=trust.bundle,
+        snapshots=snapshots,
+        network=network,
+        found=tuple(dict.fromkeys(found)),
+        apt=apt,
+    )
+
+
+def _snapshots(environ: Mapping[str, str]) -> list[str]:
+    words = environ.get("MLRUNTIME_DEBIAN_SNAPSHOT", "").split()
+    for word in words:
+        if urlsplit(word).scheme not in ("http", "https", "file"):
+            raise UsageError(
+                f"MLRUNTIME_DEBIAN_SNAPSHOT names no archive: {without_secrets(word)}",
+                hint="give the address that has pool/, with the time: http://…/20261120T000000Z",
+            )
+    return words
+
+
+def _apt(debian: tuple[DebianSource, ...], etc: Path, apt_config: Callable[[], str]) -> AptSettings:
+    remote = any(urlsplit(source.uri).scheme in ("http", "https") for source in debian)
+    if not remote or not mentions(etc):
+        return AptSettings()
+    try:
+        return apt_settings(apt_config())
+    except CommandFailed:  # a host that has the files and not the program
+        return AptSettings()
+
+
+def _client_certificate(python: PythonSettings) -> Path | None:
+    for setting, value in python.client_cert:
+        if not Path(value).is_file():
+            raise UsageError(f"{setting} names a file that is not there: {value}")
+        return Path(value)
+    return None
+
+
+def _keyring(environ: Mapping[str, str]) -> Callable[[str, str], str | None]:
+    """Return what asks the ``keyring`` program, each question once in a run."""
+
+    @cache
+    def ask(url: str, user: str) -> str | None:
+        try:
+            said = run(["keyring", "get", url, user], env=dict(environ), timeout=_KEYRING_SECONDS)
+        except CommandFailed:  # it has no such entry, or is not installed
+            return None
+        return said.rstrip("\n") or None
+
+    return ask
+
+
+def _proxy_found(proxy: Proxy) -> Found:
+    why = proxy.trouble
+    return Found(
+        setting=proxy.setting,
+        value=without_secrets(proxy.url) + (f": {why}" if why else ""),
+        works=not why,
+        needed=bool(why),
+        hint="use http://, https://, socks5:// or socks5h://" if why else None,
+    )
+
+
+def _proxies_found(proxies: Proxies) -> list[Found]:
+    found: list[Found] = []
+    for rules in (proxies.environment, *(rules for _, rules in proxies.parts)):
+        found += map(_proxy_found, rules.proxies)
+    exceptions = proxies.environment.exceptions
+    if exceptions:
+        found.append(Found(setting="NO_PROXY", value=",".join(exceptions)))
+    return found
+
+
+def _trust_found(
+    setting: str | None, bundle: Path | None, directories: tuple[Path, ...]
+) -> list[Found]:
+    found = [Found(setting=setting, value=str(bundle))] if setting and bundle else []
+    return found + [Found(setting="SSL_CERT_DIR", value=str(path)) for path in directories]
+
+
+def _client_found(python: PythonSettings) -> list[Found]:
+    return [Found(setting=setting, value=value) for setting, value in python.client_cert[:1]]
+
+
+def _debian_found(debian: tuple[DebianSource, ...]) -> list[Found]:
+    found = []
+    for source in debian:
+        told = ", ".join(f"{name}: {value}" for name, value in source.options)
+        value = without_secrets(source.uri) + (f" ({told})" if told else "")
+        found.append(Found(setting=source.setting or "Debian archive", value=value))
+    return found
+
+
+def _unreadable(trouble: str) -> Found:
+    hint = "mend the file; until then it has no logins"
+    return Found(setting="logins", value=trouble, works=False, hint=hint)
+
+
+def _logins_found(logins: tuple[Login, ...]) -> list[Found]:
+    found = []
+    for login in logins:
+        place = (login.host or "any host") + (f":{login.port}" if login.port else "")
+        found.append(Found(setting=login.setting, value=f"a login for {place}{login.path}"))
+    return found
