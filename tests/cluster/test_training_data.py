@@ -1,5 +1,6 @@
 """``sparkdl.data`` and ``sparkdl.estimator`` on a cluster, and the documentation's programs."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -84,10 +85,48 @@ def test_unsuitable_data_are_told(rows: dict[str, Any]) -> None:
         "missing": "the DataFrame has no column 'd'",
         "not shared": "/tmp is not shared: ",
         "no such directory": "/nowhere/at/all",
+        "no rows": "the DataFrame has no rows",
+        "none to validate with": "no row of 3 is left to validate with: validation=1e-09 held none",
+        "none to train on": "no row of 1 is left to train on: 'v' is true in all of them",
+        "pandas": "a Spark DataFrame is needed, not pandas.DataFrame: make one with spark.create",
     }
     assert said.keys() == begins.keys()
     for name, text in begins.items():
         assert said[name].startswith(text), said[name]
+
+
+def test_numbers_that_float32_cannot_tell_apart_are_told(rows: dict[str, Any]) -> None:
+    found = rows["narrowing"]
+    seconds = [float(1_700_000_000 + i) for i in range(100)]
+    assert found["as they are"] == {"values": seconds, "type": "float64", "said": []}
+    assert found["seconds"].startswith(
+        "column 'c' has numbers from 1700000000 to 1700000099, which float32 rounds by up to 64. "
+    )
+    assert found["seconds"].endswith("or keep them as they are with float_dtype='float64'.")
+    assert found["hours"]["type"] == "float32"
+    (said,) = found["hours"]["said"]
+    assert "rounds by up to 64: neighbouring whole numbers become one. " in said
+    assert found["second of two"].startswith("column 'c', position 1, has numbers from ")
+    assert found["infinite"].startswith("column 'c' has 1e+300, which float32 cannot hold: ")
+    assert found["to nothing"].startswith("column 'c' has numbers from 1e-50 to 2e-50, which")
+    # What was infinite before, or is a little off as every decimal is, is nobody's fault.
+    assert found["infinite before"] == {"values": [1.0, math.inf], "type": "float32", "said": []}
+    assert found["tenths"] == {"values": [0.10000000149011612] * 2, "type": "float32", "said": []}
+    assert found["long"] == {"values": [2**60, 2**60 + 1], "type": "int64", "said": []}
+
+
+def test_what_the_error_advises_gives_the_right_numbers(rows: dict[str, Any]) -> None:
+    assert rows["advice"] == {
+        "date'2020-02-01'": [31],
+        "timestamp'2020-01-02 00:00:01'": [86401],
+        "timestamp_ntz'2020-01-02 00:00:01'": [86401],
+        "cast(1.25 as decimal(30, 2))": [1.25],
+        "cast(16777217 as decimal(12, 0))": [16777217],
+        "interval '1 02:00:01.5' day to second": [93601],
+        "interval '1-2' year to month": [14],
+        "array(date'2020-01-03', date'2020-01-02')": [[2, 1]],
+        "array(array(date'2020-01-03'))": [[[2]]],
+    }
 
 
 @pytest.fixture(scope="module")

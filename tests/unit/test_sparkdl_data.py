@@ -207,3 +207,65 @@ def test_files_that_will_not_do_are_told(tmp_path: Path) -> None:
         shard_files([tmp_path / "a", tmp_path / "a"], 0, 2)
     with pytest.raises(ValueError, match="rank 3"):
         shard_files(tmp_path, 3, 2)
+
+
+# types that hold fewer numbers than Spark's
+
+
+def column(**more: Any) -> Any:
+    return load("_columns").Column(
+        **{"name": "t", "dtype": "float32", "narrowed": "float32"} | more
+    )
+
+
+def judged(reports: list[list[float]], **more: Any) -> None:
+    load("_narrow").judged([column(**more)], reports, "keep them")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "loses"),
+    [
+        ("float64", "float32", True),
+        ("int64", "float32", True),
+        ("int32", "float32", True),
+        ("int64", "float64", True),
+        ("int64", "int32", True),
+        ("float32", "int64", True),
+        ("int32", "float64", False),
+        ("int16", "float32", False),
+        ("bool", "float32", False),
+        ("float32", "float64", False),
+        ("int64", "int64", False),
+    ],
+)
+def test_types_that_hold_fewer_numbers_are_known(source: str, target: str, loses: bool) -> None:
+    assert load("_columns").narrows(source, target) is loses
+
+
+@pytest.mark.filterwarnings("error")
+def test_ranges_of_all_files_are_judged_together() -> None:
+    error = load("_errors").DataError
+    # Each file alone would do: its numbers are all the same.
+    with pytest.raises(error, match=r"^column 't' has numbers from 1700000000 to 1700000100,"):
+        judged([[1.7e9, 1.7e9, 0.0], [1.7e9 + 100, 1.7e9 + 100, 28.0]])
+    # Each file alone would not, but together they are far apart.
+    judged([[0.0, 1e-7, 1e-9], [1e3, 1e3, 3e-5]])
+    judged([])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_position_is_judged_by_itself() -> None:
+    fine, blurred = [0.0, 1.0, 3e-8], [1e9, 1e9 + 1, 32.0]
+    with pytest.raises(load("_errors").DataError, match="column 't', position 1, has numbers from"):
+        judged([[*fine, *blurred]], shape=(2,))
+    judged([[*fine, *fine]], shape=(2,))
+
+
+def test_whole_numbers_that_become_one_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="by up to 2: neighbouring whole numbers become one"):
+        judged([[0.0, 5e7, 2.0]])
+
+
+def test_what_is_no_spark_frame_is_told() -> None:
+    with pytest.raises(load("_errors").DataError, match=r"needed, not builtins\.list: make one"):
+        load("_columns").require_spark([1])

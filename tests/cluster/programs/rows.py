@@ -3,9 +3,13 @@
 import collections
 import itertools
 import json
+import re
 import sys
+import warnings
 from pathlib import Path
 
+import pandas as pd
+from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 from sparkdl import HorovodRunner
@@ -142,13 +146,84 @@ def refusals(spark):
     ask("missing", of("int", 1), columns=["d"])
     ask("not shared", of("int", 1), directory="/tmp")
     ask("no such directory", of("int", 1), directory="/nowhere/at/all")
+    ask("no rows", of("int", 1).limit(0))
+    ask("none to validate with", of("int", 1, 2, 3), validation=1e-9)
+    ask("none to train on", of("int", 1).withColumn("v", f.lit(True)), validation="v")
+    ask("pandas", pd.DataFrame({"c": [1]}))
     said["left behind"] = [path.name for path in Path("/tmp").glob("sparkdl-*")]
     return said
 
 
+def read_back(frame, **options):
+    """Return what the files have of the only column, in order, and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with shard_dataframe(frame, "c", **options) as data:
+            shard = data.shard(0, 1, batch_size=1000, shuffle=False, last="keep")
+            values = [value for batch in shard.batches(0) for value in batch["c"].tolist()]
+    said = [str(one.message) for one in caught if "column 'c'" in str(one.message)]
+    return {"values": sorted(values), "type": data.columns[0].dtype, "said": said}
+
+
+def narrowing(spark):
+    """Return what becomes of numbers that float32 rounds, and of advice that is followed."""
+    seconds = spark.range(100).select((f.col("id") + 1_700_000_000).cast("double").alias("c"))
+    hours = spark.range(100).select((f.col("id") * 3600 + 1_700_000_000).cast("double").alias("c"))
+    pair = spark.range(4).select(f.rand(1).alias("a"), (f.col("id") + 2.0**40).alias("b"))
+    frames = {
+        "seconds": seconds,
+        "hours": hours,
+        "second of two": VectorAssembler(inputCols=["a", "b"], outputCol="c").transform(pair),
+        "infinite": spark.range(1).select(f.lit(1e300).alias("c")),
+        "infinite before": spark.range(2)
+        .select(f.expr("1d / id").alias("c"))
+        .na.fill(float("inf")),
+        "to nothing": spark.range(1, 3).select((f.col("id") * 1e-50).alias("c")),
+        "tenths": spark.range(2).select(f.lit(0.1).alias("c")),
+        "long": spark.range(2).select((f.col("id") + 2**60).alias("c")),
+    }
+    found = {"as they are": read_back(seconds, float_dtype="float64")}
+    for name, frame in frames.items():
+        try:
+            found[name] = read_back(frame)
+        except DataError as error:
+            found[name] = str(error)
+    return found
+
+
+def advice(spark):
+    """Return what comes of doing what the error says, for each type that is no number."""
+    literals = [
+        "date'2020-02-01'",
+        "timestamp'2020-01-02 00:00:01'",
+        "timestamp_ntz'2020-01-02 00:00:01'",
+        "cast(1.25 as decimal(30, 2))",
+        "cast(16777217 as decimal(12, 0))",
+        "interval '1 02:00:01.5' day to second",
+        "interval '1-2' year to month",
+        "array(date'2020-01-03', date'2020-01-02')",
+        "array(array(date'2020-01-03'))",
+    ]
+    found = {}
+    for literal in literals:
+        frame = spark.range(1).select(f.expr(literal).alias("c"))
+        try:
+            found[literal] = read_back(frame)
+        except DataError as error:
+            (expression,) = re.findall(r'f\.expr\("(.+?)"\)', str(error))
+            found[literal] = read_back(frame.select(f.expr(expression).alias("c")))["values"]
+    return found
+
+
 def main():
     spark = SparkSession.builder.getOrCreate()
-    parts = {"properties": properties, "memory": memory, "refusals": refusals}
+    parts = {
+        "properties": properties,
+        "memory": memory,
+        "refusals": refusals,
+        "narrowing": narrowing,
+        "advice": advice,
+    }
     chosen = sys.argv[1:] or parts  # by name, to look at one alone
     print("RESULT", json.dumps({name: parts[name](spark) for name in chosen}))
     sys.stdout.flush()

@@ -2,23 +2,22 @@
 
 import atexit
 import contextlib
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sparkdl.data._columns import Column, as_arrays, described, is_wide
+from sparkdl.data import _place
+from sparkdl.data._columns import Column, as_arrays, described, is_wide, require_spark
 from sparkdl.data._errors import DataError
 from sparkdl.data._even import share
+from sparkdl.data._narrow import judged
 from sparkdl.data._shard import BUFFER_BYTES, Shard
-from sparkdl.data._write import HOW_TO_SHARE, REPORT, Writer, columns_from, file_system
+from sparkdl.data._write import REPORT, Writer, columns_from
 
 CHUNK_BYTES = 1 << 20
 _FLOATS = (None, "float32", "float64")
-_SETTING = "spark.sparkdl.sharedDirectory"
 _SPLIT = "__sparkdl_held"
 _ROWS_AT_ONCE = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _WIDE_ROWS = 256
@@ -87,7 +86,7 @@ class ShardedData:
 
     def delete(self) -> None:
         """Delete the files; does nothing when they are gone."""
-        _delete(self.directory)
+        _place.delete(self.directory)
         atexit.unregister(self.delete)
 
     def __enter__(self) -> Self:
@@ -104,7 +103,7 @@ class ShardedData:
 
 def shard_dataframe(
     frame: Any,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     *,
     directory: str | None = None,
     validation: float | str = 0.0,
@@ -116,41 +115,69 @@ def shard_dataframe(
 
     Columns are numbers, arrays of numbers of one length, or ML vectors; anything else, and any
     null, is a ``DataError``. ``columns`` are all of the frame's unless given. Floating-point
-    columns become ``float_dtype``; ``None`` leaves them as they are.
+    columns become ``float_dtype``; ``None`` leaves them as they are. Numbers that are infinite
+    in that type, or that it can hardly tell apart, are a ``DataError`` too.
 
     ``directory`` is one that the driver and every executor see under the same path (NFS, a
     volume); without it the setting ``spark.sparkdl.sharedDirectory`` counts, and with a local
     master the machine's own temporary directory. A new directory is made in it.
 
     ``validation`` holds rows back: a share of all rows (0.2), drawn with ``seed``, or the name
-    of a boolean column.
+    of a boolean column. Either part without rows is a ``DataError``.
 
     The frame is evaluated once. Its rows are written by the executors in chunks of
     ``chunk_bytes``: neither the driver nor an executor ever holds a whole partition.
     """
     if float_dtype not in _FLOATS:
         raise ValueError(f"float_dtype is 'float32', 'float64' or None, not {float_dtype!r}")
+    require_spark(frame)
+    if columns is None:
+        columns = _all_but(frame.columns, validation)
+    names = [columns] if isinstance(columns, str) else list(columns)
+    return written(
+        frame,
+        described(frame.schema, names, float_dtype),
+        directory=directory,
+        validation=validation,
+        seed=seed,
+        chunk_bytes=chunk_bytes,
+        instead="keep them as they are with float_dtype='float64'",
+    )
+
+
+def written(
+    frame: Any,
+    columns: Sequence[Column],
+    *,
+    directory: str | None,
+    validation: float | str,
+    seed: int,
+    chunk_bytes: int = CHUNK_BYTES,
+    instead: str,
+) -> ShardedData:
+    """Write ``columns`` of a Spark DataFrame; ``instead`` says how not to make them narrower."""
     spark = frame.sparkSession
-    names = list(columns) if columns is not None else _all_but(frame.columns, validation)
-    found = described(frame.schema, names, float_dtype)
+    names = [column.name for column in columns]
     # By position: a name with a dot in it is more than mapInArrow can take.
     selected = [one.alias(f"c{i}") for i, one in enumerate(as_arrays(frame, names))]
     split = _split_flag(frame, validation, seed)
-    target = f"{_shared(spark, directory)}/sparkdl-{uuid.uuid4().hex}"
+    target = f"{_place.shared(spark, directory)}/sparkdl-{uuid.uuid4().hex}"
     writer = Writer(
         directory=target,
-        columns=tuple(found),
+        columns=tuple(columns),
         chunk_bytes=chunk_bytes,
         split=None if split is None else _SPLIT,
     )
-    _make(target)
+    _place.make(target)
     try:
         chosen = frame.select(*selected, *([] if split is None else [split]))
         with _narrow_batches(spark, frame, names):
             reports = chosen.mapInArrow(writer, REPORT).collect()
-        data = _gathered(target, found, reports)
+        data = _gathered(target, columns, reports)
+        _require_rows(data, validation)
+        judged(data.columns, [report.ranges for report in reports], instead)
     except BaseException:
-        _delete(target)
+        _place.delete(target)
         raise
     atexit.register(data.delete)
     return data
@@ -197,43 +224,13 @@ def _split_flag(frame: Any, validation: float | str, seed: int) -> Any:
     return (f.rand(seed) < validation).alias(_SPLIT) if validation else None
 
 
-def _shared(spark: Any, directory: str | None) -> str:
-    """Return the directory to write into."""
-    chosen = directory or spark.conf.get(_SETTING, None)
-    if chosen:
-        if "://" not in chosen and not chosen.startswith(("/", "file:/")):
-            raise DataError(f"the shared directory {chosen!r} must be an absolute path or a URI")
-        return chosen.rstrip("/")
-    master = spark.conf.get("spark.master", "")
-    if master.split("[")[0] == "local":
-        return tempfile.gettempdir()
-    raise DataError(f"no directory was given for the data to be written to. {HOW_TO_SHARE}")
-
-
-def _make(directory: str) -> None:
-    files, path = file_system(directory)
-    if files.type_name == "local":
-        try:
-            Path(path).mkdir(mode=0o700)  # it is the user's data
-        except OSError as error:
-            raise DataError(f"{path} cannot be made on the driver: {error.strerror}") from None
-    else:
-        files.create_dir(path)
-
-
-def _delete(directory: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        files, path = file_system(directory)
-        files.delete_dir(path)
-
-
-def _gathered(directory: str, asked: list[Column], reports: list[Any]) -> ShardedData:
+def _gathered(directory: str, asked: Sequence[Column], reports: list[Any]) -> ShardedData:
     """Return the data that all tasks' reports add up to."""
     for report in reports:
         if report.error:
             raise DataError(report.error)
     reports.sort(key=lambda report: report.name)
-    _require_seen(directory, reports)
+    _place.require_seen(directory, reports)
     columns: tuple[Column, ...] = tuple(asked)
     for position, report in enumerate(reports):
         own = columns_from(report.columns)
@@ -260,18 +257,25 @@ def _gathered(directory: str, asked: list[Column], reports: list[Any]) -> Sharde
     return ShardedData(directory=directory, columns=columns, files=whole.files, validation=held)
 
 
-def _require_seen(directory: str, reports: list[Any]) -> None:
-    """Raise unless this machine sees every file: if it does not, ranks will not either."""
-    from pyarrow import fs
-
-    files, path = file_system(directory)
-    seen = {Path(info.path).name for info in files.get_file_info(fs.FileSelector(path))}
-    for report in reports:
-        if report.name not in seen:
-            raise DataError(
-                f"{Path(path).parent} is not shared: {report.host} wrote {report.name} there, and "
-                f"the driver does not see it. {HOW_TO_SHARE}"
-            )
+def _require_rows(data: ShardedData, validation: float | str) -> None:
+    """Raise unless there are rows to train on, and to validate with where that was asked for."""
+    held = 0 if data.validation is None else data.validation.rows
+    if not data.rows + held:
+        raise DataError("the DataFrame has no rows")
+    if validation and not data.rows:
+        why = (
+            f"{validation!r} is true in all of them"
+            if isinstance(validation, str)
+            else f"validation={validation} held all of them back"
+        )
+        raise DataError(f"no row of {held} is left to train on: {why}")
+    if validation and not held:
+        why = (
+            f"{validation!r} is true in none of them"
+            if isinstance(validation, str)
+            else f"validation={validation} held none of them back"
+        )
+        raise DataError(f"no row of {data.rows} is left to validate with: {why}")
 
 
 def _row_bytes(columns: Iterable[Column]) -> int:

@@ -11,13 +11,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sparkdl.data._columns import Column
+from sparkdl.data._narrow import UnfitError, joined, noted
 
 HOW_TO_SHARE = (
     "Name a directory that all machines share with directory=… or with the setting "
     "spark.sparkdl.sharedDirectory."
 )
 # What a task reports, a row per file; or a single row with an error.
-REPORT = "held boolean, name string, counts array<int>, columns string, host string, error string"
+REPORT = (
+    "held boolean, name string, counts array<int>, columns string, ranges array<double>, "
+    "host string, error string"
+)
 
 
 class _UnsuitableError(Exception):
@@ -31,6 +35,7 @@ class _Output:
     name: str
     held: bool
     columns: list[Column]
+    ranges: list[Any]
     sink: Any
     writer: Any
     chunk_rows: int
@@ -83,7 +88,7 @@ class Writer:
                     self._add(outputs, held, rows)
             for output in outputs.values():
                 output.close()
-        except _UnsuitableError as error:
+        except (_UnsuitableError, UnfitError) as error:
             yield _report([{"error": str(error)}])
             return
         yield _report([_row(output) for output in outputs.values()])
@@ -109,11 +114,13 @@ class Writer:
             _fixed(rows.column(i), column, known)
             for i, (column, known) in enumerate(zip(self.columns, shapes, strict=True))
         ]
-        columns = [column for _, column in done]
-        batch = pa.RecordBatch.from_arrays([a for a, _ in done], [c.name for c in columns])
+        columns = [column for _, column, _ in done]
+        batch = pa.RecordBatch.from_arrays([a for a, _, _ in done], [c.name for c in columns])
         if output is None:
             output = outputs[held] = self._open(held, columns, batch.schema)
         output.add(batch)
+        ranges = zip(output.ranges, (own for _, _, own in done), strict=True)
+        output.ranges = [joined(one, other) for one, other in ranges]
 
     def _open(self, held: bool, columns: list[Column], schema: Any) -> _Output:
         import pyarrow as pa
@@ -137,6 +144,7 @@ class Writer:
             name=name,
             held=held,
             columns=columns,
+            ranges=[None] * len(columns),
             sink=sink,
             writer=pa.ipc.new_file(sink, schema, options=options),
             chunk_rows=max(1, self.chunk_bytes // row_bytes),
@@ -153,8 +161,8 @@ def file_system(directory: str) -> tuple[Any, str]:
     return found, path
 
 
-def _fixed(array: Any, column: Column, known: Column | None) -> tuple[Any, Column]:
-    """Return rows as an Arrow array of fixed width, and the column with its shape.
+def _fixed(array: Any, column: Column, known: Column | None) -> tuple[Any, Column, Any]:
+    """Return rows as an Arrow array of fixed width, the column with its shape, and its ranges.
 
     ``known`` has the shape that earlier rows had.
     """
@@ -169,15 +177,20 @@ def _fixed(array: Any, column: Column, known: Column | None) -> tuple[Any, Colum
         _require_no_nulls(values, column.name)
     if known is not None and tuple(shape) != known.shape:
         raise _UnsuitableError(_ragged(column.name, known.shape, tuple(shape)))
-    numbers = values.cast(pa.bool_() if column.dtype == "bool" else _arrow_type(column.dtype))
     found = replace(column, shape=tuple(shape))
-    return (pa.FixedSizeListArray.from_arrays(numbers, found.width) if shape else numbers), found
+    ranges = None
+    if column.narrowed is not None:
+        ranges = noted(values.to_numpy(zero_copy_only=False), found)
+    # What is lost has been looked at.
+    numbers = values.cast(_arrow_type(column.dtype), safe=False)
+    whole = pa.FixedSizeListArray.from_arrays(numbers, found.width) if shape else numbers
+    return whole, found, ranges
 
 
 def _arrow_type(dtype: str) -> Any:
     import pyarrow as pa
 
-    return pa.from_numpy_dtype(dtype)
+    return pa.bool_() if dtype == "bool" else pa.from_numpy_dtype(dtype)
 
 
 def _require_no_nulls(array: Any, name: str) -> None:
@@ -215,6 +228,7 @@ def _row(output: _Output) -> dict[str, Any]:
         "name": output.name,
         "counts": output.counts,
         "columns": json.dumps([asdict(column) for column in output.columns]),
+        "ranges": [x for one in output.ranges if one is not None for x in one.ravel().tolist()],
     }
 
 
@@ -227,6 +241,7 @@ def _report(rows: list[dict[str, Any]]) -> Any:
             ("name", pa.string()),
             ("counts", pa.list_(pa.int32())),
             ("columns", pa.string()),
+            ("ranges", pa.list_(pa.float64())),
             ("host", pa.string()),
             ("error", pa.string()),
         ]
