@@ -21,7 +21,7 @@ from mlruntime.cli.context import Context, find_root
 from mlruntime.errors import MlruntimeError
 
 # In the order `--help` lists them.
-VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate", "diff")
+VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate", "diff", "store")
 INTERRUPTED = 130
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mlruntime.errors import HashMismatch, StorageError
+from mlruntime.errors import HashMismatch, StorageError, Unavailable
 
 CHUNK = 1 << 20
 
@@ -129,6 +129,32 @@ class Store:
         with _held(path):
             yield
 
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold the store against being pruned, together with every other process that does."""
+        with _held(self._everything(), fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the store against everybody; ``Unavailable`` while another process uses it."""
+        try:
+            with _held(self._everything(), fcntl.LOCK_EX | fcntl.LOCK_NB):
+                yield
+        except BlockingIOError:
+            raise Unavailable(
+                "the store is in use",
+                where=str(self.root),
+                why="another process builds, locks or exports with it",
+                hint="try again when that has ended",
+            ) from None
+
+    def _everything(self) -> Path:
+        path = _made(self.root / "locks") / "store"
+        with full_disk(path.parent):
+            path.touch()
+        return path
+
 
 def _made(directory: Path) -> Path:
     with full_disk(directory):
@@ -137,11 +163,14 @@ def _made(directory: Path) -> Path:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold the file lock of a file or directory, waiting for whoever has it."""
+def _held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the file lock of a file or directory, waiting for whoever has it.
+
+    With ``LOCK_NB`` in ``how`` nobody is waited for: ``BlockingIOError``.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)

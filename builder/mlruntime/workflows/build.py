@@ -12,6 +12,7 @@ from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.workflows.host import Host, Say
 from mlruntime.workflows.planning import planned_image
+from mlruntime.workflows.uses import remember
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,14 +50,16 @@ def build_locked(
         record=record,
     )
     sent: int | None = None
-    try:
-        image = build_image(plan, lock, context, reference=reference, created=made)
-        if into_engine:
-            host.say("loading the image into the engine")
-            sent = load(image, host.store, host.engine())
-            remember_manifest(image, host.store)
-    finally:
-        context.clear()
+    with host.store.shared():
+        try:
+            image = build_image(plan, lock, context, reference=reference, created=made)
+            if into_engine:
+                host.say("loading the image into the engine")
+                sent = load(image, host.store, host.engine())
+                remember_manifest(image, host.store)
+        finally:
+            context.clear()
+        remember(host.store, plan, lock, image)
     return Built(plan=plan, image=image, sent=sent)
 
 

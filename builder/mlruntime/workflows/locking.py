@@ -19,7 +19,7 @@ def make_lock(
 ) -> Lock:
     """Ask the registries; components in ``omit`` may be left out if a registry lacks them."""
     recipes = load_recipes(definitions.images_folder())
-    with host.registries() as registries:
+    with host.store.shared(), host.registries() as registries:
         return assemble(
             request,
             inputs=input_digests(request, recipes),
