@@ -5,11 +5,15 @@ says something else. A part stands between ``<!-- NAME -->`` and ``<!-- /NAME --
 """
 
 import ast
+import inspect
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import typer
+from mlruntime.cli import application
 from mlruntime.definitions.files import Definitions
 from mlruntime.definitions.runtime import RuntimeDefinition
 from mlruntime.documents.tables import (
@@ -48,9 +52,10 @@ def parts() -> dict[tuple[str, str], str]:
     runtime = read_runtime(DEFINITIONS, RUNTIME, matrix)
     return {
         ("README.md", "contents"): markdown(contents(matrix)),
-        ("README.md", "matrix"): titled(overview(matrix)),
-        ("README.md", "resolution"): fenced(resolution(matrix, runtime)),
-        ("README.md", "conflict"): fenced(conflict(matrix, runtime)),
+        ("docs/compatibility.md", "matrix"): titled(overview(matrix)),
+        ("docs/resolving.md", "resolution"): fenced(resolution(matrix, runtime)),
+        ("docs/resolving.md", "conflict"): fenced(conflict(matrix, runtime)),
+        ("docs/cli.md", "verbs"): "\n\n".join(verbs()),
         ("docs/architecture.md", "rooms"): markdown(rooms()),
         ("docs/architecture.md", "imports"): imports(),
         ("docs/matrix.md", "components"): markdown(component_list(matrix)),
@@ -114,6 +119,32 @@ def checks() -> Table:
     rows = [(f"`{IMAGE_CHECK}`", IMAGE_SUMMARY, "-")]
     rows += [(f"`{check.name}`", check.summary, str(check.timeout)) for check in CHECKS]
     return Table(title="", columns=("check", "what it proves", "limit, s"), rows=tuple(rows))
+
+
+def verbs() -> Iterator[str]:
+    """Yield a section for each verb: its help, its arguments and options."""
+    yield from _verbs(typer.main.get_command(application()), "mlruntime")
+
+
+def _verbs(command: Any, path: str) -> Iterator[str]:
+    below = getattr(command, "commands", {})
+    for name in below:
+        yield from _verbs(below[name], f"{path} {name}")
+    if not below:
+        rows = tuple(_parameter(p) for p in command.params if p.name != "help")
+        table = markdown(Table(title="", columns=("parameter", "what it is"), rows=rows))
+        told = " ".join(inspect.cleandoc(command.help or "").split())
+        yield f"### {path}\n\n{told}\n\n{table}"
+
+
+def _parameter(parameter: Any) -> tuple[str, str]:
+    """Return one argument or option, and its help with the default."""
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.metavar or parameter.name.upper()}`", str(parameter.help or "")
+    names = ", ".join(f"`{name}`" for name in parameter.opts)
+    default = parameter.default
+    shown = "" if default in (None, False, ()) else f" (default: {default})"
+    return names, f"{parameter.help or ''}{shown}"
 
 
 def room_names() -> list[str]:

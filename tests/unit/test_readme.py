@@ -110,7 +110,7 @@ def test_every_dev_command_exists(name: str) -> None:
 
 
 def test_every_exit_code_is_in_the_table() -> None:
-    rows = re.findall(r"^\| (\d+) \| .+ \|$", page("README.md"), re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \| .+ \|$", page("docs/cli.md"), re.MULTILINE)
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     codes = {c.exit_code for c in classes if issubclass(c, errors.MlruntimeError)}
     assert {int(row) for row in rows} == codes | {0, 2, INTERRUPTED}
