@@ -44,6 +44,7 @@ class Server:
     password: tuple[str, str] | None = None
     statuses: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -86,6 +87,7 @@ class Server:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         given = handler.headers.get("Authorization")
+        self.headers.append(dict(handler.headers))
         self.asked.append((handler.path, given))
         if self.statuses:
             status, headers = self.statuses.pop(0)

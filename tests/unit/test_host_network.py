@@ -207,9 +207,9 @@ def test_a_keyring_is_asked(
     machine: Machine, index: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.password = ("user", SECRET)
-    program = machine.write(
-        "bin/keyring", f'#!/bin/sh\n[ "$1 $3" = "get user" ] && echo {SECRET}\n'
-    )
+    asked = f"get {index.url}/simple/ user"
+    text = f'#!/bin/sh\n[ "$*" = "{asked}" ] && echo {SECRET}\n'
+    program = machine.write("bin/keyring", text)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     url = index.url.replace("://", "://user@")
@@ -238,9 +238,10 @@ def test_a_proxy_is_used_by_the_lock_and_by_downloads(
         assert set(relay.seen) == {f"127.0.0.1:{index.port}"}
         assert len(relay.seen) >= 3
         environ[variable] = f"{scheme}me:wrong@{relay.address}"
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Unavailable, match="the proxy refuses us") as caught:
             machine.fetch(THE_WHEEL, **environ)
         assert "407" in str(caught.value)
+        assert variable in str(caught.value)
         assert "wrong" not in str(caught.value)
     assert SECRET not in str(machine.sources(**environ).settings())
 
@@ -291,6 +292,15 @@ def test_a_part_s_own_proxy_is_its_own(machine: Machine, index: Server) -> None:
         assert relay.seen
         proxies = machine.sources(**environ).network.proxies
         assert proxies.of(index.url, "maven") is None
+
+
+def test_offline_means_that_no_index_is_asked(machine: Machine, index: Server) -> None:
+    environ = {"UV_DEFAULT_INDEX": f"{index.url}/simple", "UV_OFFLINE": "1"}
+    for attempt in (lambda: machine.lock(**environ), lambda: machine.fetch(THE_WHEEL, **environ)):
+        with pytest.raises(Unavailable, match="UV_OFFLINE forbids"):
+            attempt()
+    assert index.asked == []
+    assert machine.both(**environ | {"UV_OFFLINE": "0"}) == THING
 
 
 # certificates
@@ -551,6 +561,21 @@ JAR = Artifact(
 )
 
 
+def test_java_s_own_proxies(machine: Machine) -> None:
+    with serving(Server()) as server, relaying(Relay("http")) as relay:
+        server.put("/maven/g/a/1/a-1.jar", THING)
+        options = f"-Xmx1g -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort={relay.port}"
+        environ = {"MLRUNTIME_MAVEN_REPOSITORY": f"{server.url}/maven"}
+        assert machine.fetch(JAR, **environ, MAVEN_OPTS=options) == THING
+        assert relay.seen == [f"127.0.0.1:{server.port}"]
+        options += " -Dhttp.nonProxyHosts=localhost|127.*"
+        assert machine.fetch(JAR, **environ, JAVA_TOOL_OPTIONS=options) == THING
+        assert len(relay.seen) == 1
+    store = "-Djavax.net.ssl.trustStore=/corp.jks"
+    (found,) = [f for f in machine.sources(MAVEN_OPTS=store).settings() if not f.works]
+    assert (found.setting, "/corp.jks" in found.value) == ("MAVEN_OPTS", True)
+
+
 def test_maven_s_settings(machine: Machine) -> None:
     with serving(Server(password=("user", SECRET))) as server, relaying(Relay("http")) as relay:
         server.put("/maven/g/a/1/a-1.jar", THING)
@@ -565,6 +590,19 @@ def test_maven_s_settings(machine: Machine) -> None:
         assert relay.seen == [f"127.0.0.1:{server.port}"]
         settings(login, port=9, direct="localhost|127.*")
         assert machine.fetch(JAR, CORP=SECRET) == THING
+        header = (
+            "<configuration><httpHeaders><property><name>Private-Token</name>"
+            f"<value>{SECRET}</value></property></httpHeaders></configuration>"
+        )
+        settings(header, port=9, direct="127.*|localhost")
+        with serving(Server(files=server.files)) as other:
+            place = f"http://localhost:{other.port}/maven/g/a/1/a-1.jar"
+            server.statuses = [(302, {"Location": place})]
+            assert machine.fetch(JAR) == THING
+            assert [h.get("Private-Token") for h in (*server.headers[-1:], *other.headers)] == [
+                SECRET,
+                None,
+            ]
         settings("<username>user</username><password>{COQLCE6DU6GtcS5P=}</password>")
         (found,) = [f for f in machine.sources().settings() if not f.works]
         assert "encrypted" in found.value

@@ -1,12 +1,13 @@
 """Every row of docs/host-settings.md is set on a host of its own, and found there."""
 
-import ast
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlruntime.doctor.findings import registries
+from mlruntime.errors import UsageError
 from mlruntime.host.command import run
 from mlruntime.host.secrets import redacted, without_secrets
 from mlruntime.host.settings import discover
@@ -46,6 +47,8 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
     ),
     "UV_KEYRING_PROVIDER": ({"PIP_KEYRING_PROVIDER": "subprocess"}, {}),
+    "UV_OFFLINE": ({"UV_OFFLINE": "1"}, {}),
+    "MAVEN_OPTS": ({"MAVEN_OPTS": "-Xmx1g -Dhttps.proxyHost=p -Dhttps.proxyPort=1"}, {}),
     "UV_INSECURE_HOST": ({"UV_INSECURE_HOST": "h:8443"}, {}),
     "UV_HTTP_TIMEOUT": ({"UV_HTTP_TIMEOUT": "7"}, {}),
     "uv.toml": ({}, {"home/.config/uv/uv.toml": 'index-url = "https://u:hunter2@i/simple"\n'}),
@@ -122,12 +125,8 @@ def test_logins_that_cannot_be_read_are_told(tmp_path: Path, file: str, text: st
 
 def test_every_row_has_an_example_and_a_test_that_is_there() -> None:
     assert set(EXAMPLES) == {first(row.setting) for row in ROWS}
-    there = {
-        node.name
-        for path in Path(__file__).parent.glob("test_*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
-    }
+    texts = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
+    there = {name for text in texts for name in re.findall(r"^def (test_\w+)\(", text, re.M)}
     assert {row.test for row in ROWS} <= there
 
 
@@ -189,6 +188,17 @@ def test_passwords_are_taken_out_of_text() -> None:
     )
     assert redacted("Authorization: Basic dTpw") == "Authorization: Basic ***"
     assert redacted("mail me@example.org") == "mail me@example.org"
+
+
+@pytest.mark.parametrize(
+    "variable", ["UV_DEFAULT_INDEX", "MLRUNTIME_MAVEN_REPOSITORY", "MLRUNTIME_DEBIAN_SNAPSHOT"]
+)
+def test_what_is_no_address_is_told_with_its_setting(tmp_path: Path, variable: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"{variable} names something that is no address"
+    ) as caught:
+        discover({variable: "http://u:hunter2@h:port/x"}, home=tmp_path, etc=tmp_path)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.starts

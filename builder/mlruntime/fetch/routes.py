@@ -6,13 +6,14 @@ Decided for each request anew, so that a redirect to another host gets what is t
 import ssl
 import threading
 from base64 import b64encode
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import httpx
 
-from mlruntime.errors import UsageError
-from mlruntime.host.settings import Sources
+from mlruntime.errors import Unavailable, UsageError
+from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.host.settings.credentials import Login
 from mlruntime.host.settings.proxies import Proxy
 
@@ -42,20 +43,31 @@ class Routes(httpx.BaseTransport):
         found = network.credentials.of(url, part)
         if found is None or found.password is not None or found.headers:
             return found
-        password = network.keyring(url, found.user)
-        if password is None:
-            password = network.keyring(found.host, found.user)
-        return Login(
-            host=found.host, setting=found.setting, user=found.user, password=password or ""
-        )
+        asked = (network.keyring(service, found.user) for service in found.services)
+        return replace(found, password=next(filter(None, asked), ""))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; see ``httpx.BaseTransport``."""
         url, part = str(request.url), request.extensions.get("part")
+        if part == "pypi" and (offline := self._sources.network.offline):
+            raise Unavailable(
+                f"{offline} forbids to ask the package index",
+                where=without_secrets(url),
+                hint="unset it, or point UV_DEFAULT_INDEX at an index on this disk (file:///…)",
+            )
+        transport = self._transport(request.url, self.proxy(url, part))
         if "Authorization" not in request.headers and (login := self.login(url, part)):
-            for name, value in login.headers or (("Authorization", _basic(login)),):
-                request.headers[name] = value
-        return self._transport(request.url, self.proxy(url, part)).handle_request(request)
+            # A copy: what a login adds must not go along to where a redirect leads.
+            headers = request.headers.copy()
+            headers.update(login.headers or (("Authorization", _basic(login)),))
+            request = httpx.Request(
+                request.method,
+                request.url,
+                headers=headers,
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        return transport.handle_request(request)
 
     def close(self) -> None:
         """Close all connections."""
@@ -92,10 +104,11 @@ def tls(bundle: Path | None, directories: tuple[Path, ...] = ()) -> ssl.SSLConte
         context = httpx.create_ssl_context(trust_env=False)
         context.load_default_certs()
         return context
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        if bundle:
-            context.load_verify_locations(cafile=str(bundle))
+        context = ssl.create_default_context(
+            cafile=str(bundle) if bundle else None,
+            capath=str(directories[0]) if directories else None,
+        )
     except OSError as error:  # an SSLError is one
         raise UsageError(
             "the CA bundle holds no certificates we can read",

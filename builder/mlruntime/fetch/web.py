@@ -154,7 +154,7 @@ class Web:
         """Turn a network having a bad day into ``_StumbleError``; certificates are not retried."""
         try:
             yield
-        except httpx.TransportError as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             said = redacted(str(error)) or type(error).__name__
             if "CERTIFICATE_VERIFY_FAILED" in said:
                 raise Unavailable(
@@ -167,13 +167,7 @@ class Web:
             if proxy is not None:
                 said += f", through the proxy {proxy}"
             if isinstance(error, httpx.ProxyError) and re.match(r"40[37]\b", said):
-                raise Unavailable(
-                    "the proxy refuses us",
-                    where=without_secrets(url),
-                    why=said,
-                    hint="put a user name and password into that setting, or leave the host out"
-                    " with NO_PROXY",
-                ) from None
+                raise _proxy_refuses(url, said) from None
             raise _StumbleError(said) from None
 
     def _absent(self, answer: httpx.Response, url: str, part: str | None) -> bool:
@@ -183,7 +177,9 @@ class Web:
             return True
         if status >= 500 or status in (408, 429):
             raise _StumbleError(f"HTTP status {status}", _later(answer, url))
-        if status in (401, 407):
+        if status == 407:
+            raise _proxy_refuses(url, f"HTTP status 407, by {self._routes.proxy(url, part)}")
+        if status == 401:
             login = self._routes.login(str(answer.url), part)
             given = f"the login of {login.setting}" if login else "no login"
             raise Unavailable(
@@ -210,6 +206,15 @@ class Web:
                     ) from None
                 self._sleep(pause if error.pause is None else max(pause, error.pause))
         raise AssertionError("unreachable")
+
+
+def _proxy_refuses(url: str, why: str) -> Unavailable:
+    return Unavailable(
+        "the proxy refuses us",
+        where=without_secrets(url),
+        why=why,
+        hint="put a user name and password into that setting, or leave the host out with NO_PROXY",
+    )
 
 
 def _later(answer: httpx.Response, url: str) -> float | None:

@@ -4,7 +4,7 @@ import re
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-_IN_URL: Final = re.compile(r"(?<=://)[^\s/@'\"<>]+@")
+_IN_URL: Final = re.compile(r"(?<=://)[^\s/'\"<>]+@")
 _HEADER: Final = re.compile(r"(?i)(authorization:?\s*(?:basic|bearer)\s+)\S+")
 
 

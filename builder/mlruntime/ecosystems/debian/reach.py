@@ -1,9 +1,11 @@
 """How apt is told to reach archives: the host's settings, in files that only we can read."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlruntime.host.settings import Sources
+from mlruntime.host.settings.proxies import Proxy
 
 
 def apt_lines(sources: Sources, root: Path) -> list[str]:
@@ -15,14 +17,14 @@ def apt_lines(sources: Sources, root: Path) -> list[str]:
     network, settings = sources.network, {}
     for scheme in ("http", "https"):
         if (proxy := network.proxies.named(scheme, "debian")) is not None:
-            settings[f"Acquire::{scheme}::Proxy"] = proxy.usable().url
+            settings[f"Acquire::{scheme}::Proxy"] = _address(proxy.usable())
     for source in sources.debian:
         split = urlsplit(source.uri)
         if split.scheme not in ("http", "https") or not split.hostname:
             continue
         proxy = network.proxies.of(source.uri, "debian")
         settings[f"Acquire::{split.scheme}::Proxy::{split.hostname}"] = (
-            proxy.url if proxy else "DIRECT"
+            _address(proxy) if proxy else "DIRECT"
         )
         if not network.verified(split.hostname, split.port or 443):
             settings[f"Acquire::https::{split.hostname}::Verify-Peer"] = "false"
@@ -34,8 +36,13 @@ def apt_lines(sources: Sources, root: Path) -> list[str]:
         settings["Acquire::https::SslKey"] = str(network.client_certificate)
     if network.timeout:
         for scheme in ("http", "https"):
-            settings[f"Acquire::{scheme}::Timeout"] = f"{network.timeout:.0f}"
+            settings[f"Acquire::{scheme}::Timeout"] = str(max(1, round(network.timeout)))
     return [f'{key} "{value}";' for key, value in settings.items()]
+
+
+def _address(proxy: Proxy) -> str:
+    """Return a proxy as apt has it: of the SOCKS kinds it knows one."""
+    return re.sub("^socks5:", "socks5h:", proxy.url)
 
 
 def apt_logins(sources: Sources) -> str:

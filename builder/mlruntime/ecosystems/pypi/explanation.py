@@ -42,6 +42,12 @@ def explained(said: str, wanted: frozenset[str], snapshot: str, look: Look) -> M
     ``look`` returns what the indexes list of a name. ``ArtifactNotFound`` means, and only means,
     that no index lists a name that is in ``wanted``.
     """
+    if "network was disabled" in said:
+        return Unavailable(
+            "UV_OFFLINE forbids to ask the package index, and uv's cache does not have all of it",
+            why=said,
+            hint="unset it, or point UV_DEFAULT_INDEX at an index on this disk (file:///…)",
+        )
     if match := _NO_WHEEL.search(said):
         return InvalidDefinition(
             f"{match[1]}{match[2] or ''} has no wheel for the target and no recipe to build one",

@@ -91,7 +91,7 @@ def _trust(sources: Sources) -> dict[str, str]:
     if network.insecure:
         found["UV_INSECURE_HOST"] = " ".join(network.insecure)
     if network.timeout:
-        found["UV_HTTP_TIMEOUT"] = f"{network.timeout:.0f}"
+        found["UV_HTTP_TIMEOUT"] = str(max(1, round(network.timeout)))
     return found
 
 

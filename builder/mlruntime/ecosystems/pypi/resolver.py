@@ -149,7 +149,7 @@ class Resolver:
         config.write_text("\n".join(_stanza(entry) for entry in static), encoding="utf-8")
         *extra, default = uv_words(self.sources)
         words: list[str | Path] = [
-            uv.find_uv_bin(), "pip", "compile", requirements, "--constraints", limits,
+            uv.find_uv_bin(), "pip", "compile", requirements,
             "--format", "pylock.toml", "--no-header", "--no-progress", "--no-sources",
             "--config-file", config, "--python", sys.executable, "--no-python-downloads",
             "--python-version", self.target.python,
@@ -158,6 +158,8 @@ class Resolver:
             "--exclude-newer", self.snapshot, "--only-binary", ":all:",
             "--default-index", default,
         ]  # fmt: skip
+        if constraints:
+            words += ["--constraints", limits]
         words += [word for index in extra for word in ("--index", index)]
         built = [entry.name for entry in static if entry.built]
         words += [word for name in built for word in ("--no-binary", name)]

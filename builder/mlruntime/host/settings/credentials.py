@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from mlruntime.host.secrets import taken_apart
+from mlruntime.errors import UsageError
+from mlruntime.host.secrets import taken_apart, without_secrets
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -33,6 +34,13 @@ class Login:
     whole: bool = False
     part: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Return the names under which a keyring may have the password, as uv asks for them."""
+        usual = self.port in (None, _PORTS.get(self.scheme or ""))
+        place = self.host if usual else f"{self.host}:{self.port}"
+        return (f"{self.scheme or 'https'}://{place}{self.path}", place)
 
     def rank(self, url: str, part: str | None) -> int | None:
         """Return how well it fits an address, ``None`` when it does not."""
@@ -77,6 +85,12 @@ class Credentials:
 def of_url(url: str, setting: str, part: str) -> tuple[str, tuple[Login, ...]]:
     """Return an address without its user name and password, and the login they are."""
     bare, user, password = taken_apart(url)
+    try:
+        _ = urlsplit(bare).port
+    except ValueError as error:
+        raise UsageError(
+            f"{setting} names something that is no address: {without_secrets(url)}", why=str(error)
+        ) from None
     if not user and password is None:
         return bare, ()
     return bare, (_at(bare, setting, user, password, part),)

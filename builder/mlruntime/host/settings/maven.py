@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
@@ -13,9 +14,10 @@ from mlruntime.errors import Unavailable, UsageError
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.credentials import Login, of_url
 from mlruntime.host.settings.network import Found
-from mlruntime.host.settings.proxies import Proxy, ProxyRules
+from mlruntime.host.settings.proxies import Proxy, ProxyRules, proxy
 
-_SERVER_HINT = "write the password as ${env.NAME}, or put it into ~/.netrc"
+_PROPERTY: Final = re.compile(r"-D((?:https?|javax\.net\.ssl)\.\w+)=['\"]?([^\s'\"]+)")
+_SERVER_HINT: Final = "write the password as ${env.NAME}, or put it into ~/.netrc"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,14 +48,43 @@ def maven_settings(environ: Mapping[str, str], home: Path, etc: Path) -> MavenSe
         )
     url = url.rstrip("/")
     servers = [entry for path, top in tops for entry in _server(top, name or "central", url, path)]
-    rules = [_proxies(top, path) for path, top in tops]
+    rules = [*(_proxies(top, path) for path, top in tops), *map(_java, _options(environ))]
     shown = Found(setting=setting or "Maven's default", value=without_secrets(url))
     return MavenSettings(
         url=url,
         logins=(*own, *(login for login, _ in servers if login)),
         rules=next((r for r in rules if r.schemes), ProxyRules()),
-        found=(shown, *(note for _, note in servers)),
+        found=(shown, *(note for _, note in servers), *_java_found(environ)),
     )
+
+
+def _options(environ: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the system properties that Java is given, by variable."""
+    for variable in ("MAVEN_OPTS", "JAVA_TOOL_OPTIONS"):
+        given = dict(_PROPERTY.findall(environ.get(variable, "")))
+        if given:
+            yield variable, given
+
+
+def _java(options: tuple[str, dict[str, str]]) -> ProxyRules:
+    """Return the proxies that Java's own properties name."""
+    variable, given = options
+    schemes = [
+        (scheme, proxy(f"{given[f'{scheme}.proxyHost']}:{given.get(f'{scheme}.proxyPort', port)}",
+                       f"{variable} ({scheme}.proxyHost)"))
+        for scheme, port in (("http", "80"), ("https", "443"))
+        if given.get(f"{scheme}.proxyHost")
+    ]  # fmt: skip
+    words = given.get("http.nonProxyHosts", "").split("|")
+    return ProxyRules(schemes=tuple(schemes), exceptions=tuple(word for word in words if word))
+
+
+def _java_found(environ: Mapping[str, str]) -> Iterator[Found]:
+    for variable, given in _options(environ):
+        if store := given.get("javax.net.ssl.trustStore"):
+            hint = "name the authorities as PEM with --ca-bundle or SSL_CERT_FILE too"
+            value = f"{store}: a key store of Java's is not read"
+            yield Found(setting=variable, value=value, works=False, hint=hint)
 
 
 def _parsed(path: Path, environ: Mapping[str, str]) -> ElementTree.Element:

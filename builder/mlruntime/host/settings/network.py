@@ -28,8 +28,9 @@ class Network:
 
     ``ca_directories`` are trusted beside the CA bundle; ``insecure`` are hosts, perhaps with a
     port, whose certificates are not checked; ``client_certificate`` is a PEM file with a key.
-    ``timeout`` is how long a server may be silent, in seconds. ``keyring`` asks the ``keyring``
-    program for the password of (URL, user).
+    ``timeout`` is how long a server may be silent, in seconds. ``offline`` is the setting that
+    forbids indexes to be asked, if there is one. ``keyring`` asks the ``keyring`` program for the
+    password of (service, user).
     """
 
     proxies: Proxies = field(default_factory=Proxies)
@@ -38,6 +39,7 @@ class Network:
     insecure: tuple[str, ...] = ()
     client_certificate: Path | None = None
     timeout: float | None = None
+    offline: str | None = None
     keyring: Callable[[str, str], str | None] = lambda _url, _user: None
 
     def verified(self, host: str, port: int) -> bool:

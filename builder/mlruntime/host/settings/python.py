@@ -19,7 +19,8 @@ from mlruntime.host.settings.proxies import ProxyRules, proxy
 class PythonSettings:
     """The indexes, the default one last, and what uv's and pip's settings say of the network.
 
-    ``cert`` and ``client_cert`` are (setting, path); ``keyring`` is the setting that asks for it.
+    ``cert`` and ``client_cert`` are (setting, path); ``keyring`` is the setting that asks for it,
+    ``offline`` the one that forbids indexes to be asked.
     """
 
     indexes: tuple[str, ...]
@@ -30,6 +31,7 @@ class PythonSettings:
     cert: tuple[tuple[str, str], ...] = ()
     client_cert: tuple[tuple[str, str], ...] = ()
     keyring: str | None = None
+    offline: str | None = None
     found: tuple[Found, ...] = ()
 
 
@@ -132,6 +134,11 @@ def _network(picked: _Picked) -> PythonSettings:
         ),
         None,
     )
+    offline = next(
+        (setting for setting, value in picked.of(("UV_OFFLINE",), "offline") if _on(value)), None
+    )
+    if offline:
+        found.append(Found(setting=offline, value="no package index is asked"))
     return PythonSettings(
         indexes=(),
         rules=ProxyRules(
@@ -142,8 +149,13 @@ def _network(picked: _Picked) -> PythonSettings:
         cert=tuple(picked.of((), "", "cert")),
         client_cert=tuple(picked.of(("SSL_CLIENT_CERT", "PIP_CLIENT_CERT"), "", "client-cert")),
         keyring=keyring,
+        offline=offline,
         found=tuple(found),
     )
+
+
+def _on(value: Any) -> bool:
+    return str(value).strip().lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def _words(value: Any) -> list[str]:

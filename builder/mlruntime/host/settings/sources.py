@@ -4,6 +4,7 @@ A lock names no host. What pip, uv, apt and Maven are configured to use on this 
 use; where nothing is configured, the default is the one that the client libraries carry.
 """
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -103,6 +104,7 @@ def discover(
         insecure=python.insecure,
         client_certificate=_client_certificate(python),
         timeout=python.timeout,
+        offline=python.offline,
         keyring=_keyring(environ) if python.keyring else lambda _url, _user: None,
     )
     found = [
@@ -117,7 +119,7 @@ def discover(
         *map(_unreadable, filter(None, (netrc_trouble, store_trouble))),
     ]
     if python.keyring:
-        found.append(Found(setting=python.keyring, value="passwords are asked of `keyring`"))
+        found.append(_keyring_found(python.keyring, environ))
     return Sources(
         indexes=python.indexes,
         maven=maven.url,
@@ -157,6 +159,13 @@ def _client_certificate(python: PythonSettings) -> Path | None:
             raise UsageError(f"{setting} names a file that is not there: {value}")
         return Path(value)
     return None
+
+
+def _keyring_found(setting: str, environ: Mapping[str, str]) -> Found:
+    if shutil.which("keyring", path=environ.get("PATH")) is None:
+        value, hint = "`keyring` is not installed", "install it, or unset this"
+        return Found(setting=setting, value=value, works=False, hint=hint)
+    return Found(setting=setting, value="passwords are asked of `keyring`")
 
 
 def _keyring(environ: Mapping[str, str]) -> Callable[[str, str], str | None]:

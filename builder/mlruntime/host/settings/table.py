@@ -94,6 +94,13 @@ ROWS: Final = (
         parts=("PyPI",),
     ),
     Row(
+        setting="`UV_OFFLINE`",
+        client="uv",
+        does="no package index is asked; what is in the store is used",
+        test="test_offline_means_that_no_index_is_asked",
+        parts=("PyPI",),
+    ),
+    Row(
         setting="`UV_INSECURE_HOST`, `PIP_TRUSTED_HOST`",
         client="uv, pip",
         does="hosts whose certificates are not checked",
@@ -141,6 +148,13 @@ ROWS: Final = (
         does="mirrors, the repository `central` of an active profile, servers (password or HTTP"
         " headers, `${env.NAME}`), proxies with `nonProxyHosts`",
         test="test_maven_s_settings",
+        parts=("Maven",),
+    ),
+    Row(
+        setting="`MAVEN_OPTS`, `JAVA_TOOL_OPTIONS`",
+        client="Maven, Java",
+        does="`-Dhttps.proxyHost`, `-Dhttps.proxyPort`, the same of `http`, `-Dhttp.nonProxyHosts`",
+        test="test_java_s_own_proxies",
         parts=("Maven",),
     ),
     Row(
