@@ -68,8 +68,12 @@ def test_indexes_from_files_uv_before_pip(host: Path) -> None:
     assert found(host).indexes == ("http://extra/", "http://uv/")
 
 
-def test_broken_settings_name_their_file(host: Path) -> None:
-    write(host / "home/.config/uv/uv.toml", "[[index")
+@pytest.mark.parametrize(
+    "text",
+    ["[[index", 'index = "x"', "[[index]]\nname = 1", "extra-index-url = 3", 'pip = "x"'],
+)
+def test_broken_settings_name_their_file(host: Path, text: str) -> None:
+    write(host / "home/.config/uv/uv.toml", text)
     with pytest.raises(Unavailable, match="uv's settings cannot be read") as caught:
         found(host)
     assert "uv.toml" in str(caught.value)
@@ -143,6 +147,27 @@ def test_the_likeliest_archive_comes_first(host: Path) -> None:
     sources = found(host)
     assert sources.debian_uris("bookworm") == ("http://a", "http://b")
     assert sources.debian_uris("trixie-security") == ("http://b", "http://a")
+
+
+def test_what_apt_takes_is_taken(host: Path) -> None:
+    write(host / "etc/mirrors.list", "http://one/debian\tpriority:1\n# no\nhttp://two/debian\n")
+    write(
+        host / "etc/apt/sources.list.d/debian.sources",
+        f"Types: deb\nURIs: mirror+file:{host}/etc/mirrors.list\nSuites: bookworm\n"
+        "Components: main\nTrusted: true\nCheck-Valid-Until: no\nSnapshot: 20261120T000000Z\n"
+        "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n\n"
+        "Types: deb\nEnabled: false\nURIs: http://off/debian\nSuites: bookworm\n"
+        "Components: main\n\n"
+        "Types: deb\nURIs: http://arm/debian\nSuites: bookworm\nComponents: main\n"
+        "Architectures: arm64\n",
+    )
+    one, two = found(host).debian
+    assert (one.uri, two.uri) == ("http://one/debian", "http://two/debian")
+    assert one.trusted
+    assert one.options == (("Check-Valid-Until", "no"), ("Snapshot", "20261120T000000Z"))
+    entry = one.entry("bookworm")
+    assert "Signed-By: \n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n" in entry
+    assert "Check-Valid-Until: no\n" in entry
 
 
 def test_a_host_that_is_not_debian_uses_what_it_is_given(host: Path) -> None:

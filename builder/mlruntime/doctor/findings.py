@@ -126,7 +126,7 @@ def registries(sources: Callable[[], Sources]) -> tuple[Finding, ...]:
         return (Finding(name="registries", status="missing", found=_told(error), hint=error.hint),)
     debian = sorted({without_secrets(source.uri) for source in found.debian})
     return (
-        certificates(found.ca_bundle),
+        certificates(found.ca_bundle, found.network.ca_directories),
         Finding(name="pypi", status="ok", found=", ".join(map(without_secrets, found.indexes))),
         Finding(name="maven", status="ok", found=without_secrets(found.maven)),
         Finding(
@@ -150,7 +150,7 @@ def _setting(found: Found) -> Finding:
     )
 
 
-def certificates(bundle: Path | None) -> Finding:
+def certificates(bundle: Path | None, directories: tuple[Path, ...] = ()) -> Finding:
     """Look at the CA bundle: can it be read, and how many certificates does it hold."""
     try:
         context = ssl.create_default_context(cafile=str(bundle) if bundle else None)
@@ -162,8 +162,11 @@ def certificates(bundle: Path | None) -> Finding:
             hint="name a PEM file with --ca-bundle or SSL_CERT_FILE",
         )
     count = context.cert_store_stats()["x509_ca"]
+    if bundle is None and directories:
+        return Finding(name="certificates", status="ok", found=", ".join(map(str, directories)))
     where = str(bundle) if bundle else "the system's"
-    return Finding(name="certificates", status="ok", found=f"{where}, {count} authorities")
+    more = "".join(f", and those in {path}" for path in directories)
+    return Finding(name="certificates", status="ok", found=f"{where}, {count} authorities{more}")
 
 
 def nvidia(host: HostGpus | NoGpus) -> tuple[Finding, ...]:

@@ -31,7 +31,7 @@ class Routes(httpx.BaseTransport):
         self._made: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
         self._guard = threading.Lock()
         # What cannot be used is told before anything has been asked.
-        tls(sources.ca_bundle, sources.network.ca_directories)
+        self._trust()
 
     def proxy(self, url: str, part: str | None) -> Proxy | None:
         """Return the proxy that an address is reached through."""
@@ -74,15 +74,17 @@ class Routes(httpx.BaseTransport):
         for transport in self._made.values():
             transport.close()
 
+    def _trust(self) -> ssl.SSLContext:
+        network = self._sources.network
+        return tls(self._sources.ca_bundle, network.ca_directories, network.client_certificate)
+
     def _transport(self, url: httpx.URL, proxy: Proxy | None) -> httpx.HTTPTransport:
         network = self._sources.network
         verified = network.verified(url.host, url.port or _PORTS.get(url.scheme, 0))
         key = (proxy.url if proxy else None, verified)
         with self._guard:
             if key not in self._made:
-                trust = tls(self._sources.ca_bundle, network.ca_directories) if verified else _any()
-                if network.client_certificate:
-                    _show(trust, network.client_certificate)
+                trust = self._trust() if verified else _any(network.client_certificate)
                 self._made[key] = httpx.HTTPTransport(verify=trust, proxy=_through(proxy, trust))
             return self._made[key]
 
@@ -98,12 +100,17 @@ def _basic(login: Login) -> str:
 
 
 @lru_cache
-def tls(bundle: Path | None, directories: tuple[Path, ...] = ()) -> ssl.SSLContext:
-    """Return a context that trusts a bundle and directories, or the system when there are none."""
+def tls(
+    bundle: Path | None, directories: tuple[Path, ...] = (), certificate: Path | None = None
+) -> ssl.SSLContext:
+    """Return a context that trusts a bundle and directories, or the system when there are none.
+
+    ``certificate`` is what this host shows of itself.
+    """
     if bundle is None and not directories:
         context = httpx.create_ssl_context(trust_env=False)
         context.load_default_certs()
-        return context
+        return _showing(context, certificate)
     try:
         context = ssl.create_default_context(
             cafile=str(bundle) if bundle else None,
@@ -118,29 +125,35 @@ def tls(bundle: Path | None, directories: tuple[Path, ...] = ()) -> ssl.SSLConte
         ) from None
     for directory in directories:
         _trust_all(context, directory)
-    return context
+    return _showing(context, certificate)
 
 
 def _trust_all(context: ssl.SSLContext, directory: Path) -> None:
     """Trust a directory: by its hashed names, and where it has none, by reading its files."""
     context.load_verify_locations(capath=str(directory))
-    if any(path.suffix in (".0", ".1") for path in directory.iterdir()):
+    try:
+        files = sorted(directory.iterdir())
+    except OSError:  # OpenSSL passes over what it may not read, too
         return
-    for path in sorted(directory.iterdir()):
+    if any(path.suffix in (".0", ".1") for path in files):
+        return
+    for path in files:
         try:
             context.load_verify_locations(cafile=str(path))
         except OSError:  # a README, a key
             continue
 
 
-def _any() -> ssl.SSLContext:
+def _any(certificate: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context
+    return _showing(context, certificate)
 
 
-def _show(context: ssl.SSLContext, certificate: Path) -> None:
+def _showing(context: ssl.SSLContext, certificate: Path | None) -> ssl.SSLContext:
+    if certificate is None:
+        return context
     try:
         context.load_cert_chain(str(certificate))
     except OSError as error:
@@ -150,3 +163,4 @@ def _show(context: ssl.SSLContext, certificate: Path) -> None:
             why=error.strerror or str(error),
             hint="SSL_CLIENT_CERT names a PEM file with a certificate and its key",
         ) from None
+    return context

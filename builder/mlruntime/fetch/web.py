@@ -60,7 +60,7 @@ class Web:
         self._routes = Routes(sources)
         self._client = httpx.Client(
             transport=self._routes,
-            timeout=httpx.Timeout(silence, connect=max(_CONNECT, silence / 3)),
+            timeout=httpx.Timeout(silence, connect=max(min(_CONNECT, silence), silence / 3)),
             follow_redirects=True,
             trust_env=False,
         )

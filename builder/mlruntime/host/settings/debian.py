@@ -1,5 +1,6 @@
 """Which Debian archives apt is configured to use, and everything it is told about them."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -96,11 +97,20 @@ def debian_sources(environ: Mapping[str, str], etc: Path) -> Iterator[DebianSour
         yield from _file(path, codename)
 
 
+def unreadable(etc: Path) -> Iterator[Path]:
+    """Yield the files of apt that name archives and that this user may not read."""
+    for path in sorted((etc / "apt/sources.list.d").glob("*")):
+        if path.suffix in (".list", ".sources") and not os.access(path, os.R_OK):
+            yield path
+
+
 def _file(path: Path, codename: str | None) -> Iterator[DebianSource]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text, so it names no Debian archives") from None
+    except PermissionError:  # a vendor's, with a password in it; `unreadable` tells of it
+        return
     one_line = path.suffix == ".list" or path.name == "sources.list"
     yield from (_one_line if one_line else _deb822)(text, codename, str(path))
 

@@ -12,7 +12,7 @@ from mlruntime.errors import Unavailable
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.credentials import Login, of_url, of_variables
 from mlruntime.host.settings.network import Found
-from mlruntime.host.settings.proxies import ProxyRules, proxy
+from mlruntime.host.settings.proxies import Proxy, ProxyRules, proxy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,6 @@ class _Index:
     url: str
     setting: str
     name: str = ""
-    login: tuple[str, str | None] | None = None
 
 
 def python_settings(environ: Mapping[str, str], home: Path, etc: Path) -> PythonSettings:
@@ -88,70 +87,66 @@ class _Picked:
 
 
 def _network(picked: _Picked) -> PythonSettings:
-    found: list[Found] = []
-    schemes = []
-    for scheme in ("http", "https"):
-        for setting, value in picked.of(
-            (f"UV_{scheme.upper()}_PROXY", "PIP_PROXY"), f"{scheme}-proxy", "proxy"
-        ):
-            schemes.append((scheme, proxy(value, setting)))
-            break
-    for setting, value in (*picked.of(("UV_NO_PROXY",), "no-proxy"),):
-        found.append(Found(setting=setting, value=_joined(value)))
-    exceptions = [_words(value) for _, value in picked.of(("UV_NO_PROXY",), "no-proxy")][:1]
-    insecure = [
-        (setting, _words(value))
-        for setting, value in picked.of(
-            ("UV_INSECURE_HOST", "PIP_TRUSTED_HOST"), "allow-insecure-host", "trusted-host"
-        )
-    ]
-    found += [
-        Found(setting=setting, value=f"{' '.join(hosts)}: certificates are not checked")
-        for setting, hosts in insecure
-    ]
-    timeout = None
-    limits = ("UV_HTTP_TIMEOUT", "UV_REQUEST_TIMEOUT", "HTTP_TIMEOUT", "PIP_TIMEOUT",
-              "PIP_DEFAULT_TIMEOUT")  # fmt: skip
-    for setting, value in picked.of(limits, "", "timeout"):
-        try:
-            timeout = float(value)
-        except ValueError:
-            found.append(
-                Found(setting=setting, value=str(value), works=False, hint="give it in seconds")
-            )
-            continue
-        found.append(Found(setting=setting, value=f"{value} s"))
-        break
-    keyring = next(
-        (
-            setting
-            for setting, value in picked.of(
-                ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER"),
-                "keyring-provider",
-                "keyring-provider",
-            )
-            if value in ("subprocess", "import")
-        ),
-        None,
+    exceptions = list(picked.of(("UV_NO_PROXY",), "no-proxy"))[:1]
+    insecure = list(
+        picked.of(("UV_INSECURE_HOST", "PIP_TRUSTED_HOST"), "allow-insecure-host", "trusted-host")
     )
+    timeout, limits = _time_limit(picked)
     offline = next(
         (setting for setting, value in picked.of(("UV_OFFLINE",), "offline") if _on(value)), None
     )
-    if offline:
-        found.append(Found(setting=offline, value="no package index is asked"))
     return PythonSettings(
         indexes=(),
         rules=ProxyRules(
-            schemes=tuple(schemes), exceptions=tuple(w for words in exceptions for w in words)
+            schemes=tuple(_proxies(picked)),
+            exceptions=tuple(word for _, value in exceptions for word in _words(value)),
         ),
-        insecure=tuple(host for _, hosts in insecure for host in hosts),
+        insecure=tuple(host for _, value in insecure for host in _words(value)),
         timeout=timeout,
         cert=tuple(picked.of((), "", "cert")),
         client_cert=tuple(picked.of(("SSL_CLIENT_CERT", "PIP_CLIENT_CERT"), "", "client-cert")),
-        keyring=keyring,
+        keyring=_keyring(picked),
         offline=offline,
-        found=tuple(found),
+        found=(
+            *(Found(setting=setting, value=" ".join(_words(v))) for setting, v in exceptions),
+            *(
+                Found(setting=s, value=f"{' '.join(_words(v))}: certificates are not checked")
+                for s, v in insecure
+            ),
+            *limits,
+            *([Found(setting=offline, value="no package index is asked")] if offline else []),
+        ),
     )
+
+
+def _proxies(picked: _Picked) -> Iterator[tuple[str, Proxy]]:
+    for scheme in ("http", "https"):
+        named = picked.of((f"UV_{scheme.upper()}_PROXY", "PIP_PROXY"), f"{scheme}-proxy", "proxy")
+        for setting, value in named:
+            yield scheme, proxy(str(value), setting)
+            break
+
+
+def _time_limit(picked: _Picked) -> tuple[float | None, list[Found]]:
+    variables = ("UV_HTTP_TIMEOUT", "UV_REQUEST_TIMEOUT", "HTTP_TIMEOUT", "PIP_TIMEOUT")
+    found: list[Found] = []
+    for setting, value in picked.of((*variables, "PIP_DEFAULT_TIMEOUT"), "", "timeout"):
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0
+        if seconds > 0:
+            return seconds, [*found, Found(setting=setting, value=f"{value} s")]
+        hint = "give it in seconds"
+        found.append(Found(setting=setting, value=str(value), works=False, hint=hint))
+    return None, found
+
+
+def _keyring(picked: _Picked) -> str | None:
+    """Return the setting that has passwords asked of ``keyring``, if there is one."""
+    name = "keyring-provider"
+    named = picked.of(("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER"), name, name)
+    return next((setting for setting, value in named if value in ("subprocess", "import")), None)
 
 
 def _on(value: Any) -> bool:
@@ -160,10 +155,6 @@ def _on(value: Any) -> bool:
 
 def _words(value: Any) -> list[str]:
     return [str(v) for v in value] if isinstance(value, list) else re.split(r"[,\s]+", value)
-
-
-def _joined(value: Any) -> str:
-    return " ".join(_words(value))
 
 
 def _indexes(
@@ -181,16 +172,8 @@ def _indexes(
         for word in environ.get(name, "").split()
     ]
     if default is None:
-        own = uv | uv.get("pip", {})
-        if own.get("index-url"):
-            default = _Index(url=own["index-url"], setting=uv_file)
-        extra += [_Index(url=url, setting=uv_file) for url in own.get("extra-index-url", [])]
-        for index in own.get("index", []):
-            entry = _Index(url=index["url"], setting=uv_file, name=index.get("name", ""))
-            if index.get("default"):
-                default = default or entry
-            elif not index.get("explicit"):
-                extra.append(entry)
+        default, found = _uv_indexes(uv, uv_file)
+        extra += found
     if default is None and environ.get("PIP_INDEX_URL"):
         default = _Index(url=environ["PIP_INDEX_URL"], setting="PIP_INDEX_URL")
     extra += [
@@ -206,6 +189,29 @@ def _indexes(
 
         default = _Index(url=PYPI_SIMPLE_ENDPOINT, setting="the default index")
     return [*extra, default]
+
+
+def _uv_indexes(uv: Mapping[str, Any], file: str) -> tuple[_Index | None, list[_Index]]:
+    """Return the default index of uv's file, if it has one, and the extra ones."""
+    default, extra = None, []
+    try:
+        own = {**uv, **uv.get("pip", {})}
+        if own.get("index-url"):
+            default = _Index(url=str(own["index-url"]), setting=file)
+        extra += [_Index(url=str(url), setting=file) for url in own.get("extra-index-url", [])]
+        for index in own.get("index", []):
+            entry = _Index(url=str(index["url"]), setting=file, name=index.get("name", ""))
+            if index.get("default"):
+                default = default or entry
+            elif not index.get("explicit"):
+                extra.append(entry)
+    except (AttributeError, KeyError, TypeError):
+        raise Unavailable(
+            "uv's settings cannot be read",
+            where=file,
+            why="its indexes are not written as uv has them",
+        ) from None
+    return default, extra
 
 
 def _named(text: str, setting: str) -> _Index:
@@ -230,7 +236,7 @@ def _uv_file(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[dict[st
             continue
         try:
             settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise Unavailable(
                 "uv's settings cannot be read", where=str(path), why=str(error)
             ) from None
@@ -258,7 +264,7 @@ def _pip_files(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[dict[
     parser = configparser.RawConfigParser()
     try:
         parser.read(there, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
         raise Unavailable("pip's settings cannot be read", why=str(error)) from None
     settings = {
         key.replace("_", "-"): value

@@ -18,7 +18,7 @@ from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.apt import AptSettings, apt_settings, mentions
 from mlruntime.host.settings.certificates import authorities
 from mlruntime.host.settings.credentials import Credentials, Login, of_apt, of_netrc, of_url, of_uv
-from mlruntime.host.settings.debian import DebianSource, debian_sources, suite_part
+from mlruntime.host.settings.debian import DebianSource, debian_sources, suite_part, unreadable
 from mlruntime.host.settings.maven import maven_settings
 from mlruntime.host.settings.network import Found, Network
 from mlruntime.host.settings.proxies import Proxies, Proxy, environment
@@ -117,6 +117,10 @@ def discover(
         *(Found(setting="MLRUNTIME_DEBIAN_SNAPSHOT", value=without_secrets(u)) for u in snapshots),
         *_logins_found(logins),
         *map(_unreadable, filter(None, (netrc_trouble, store_trouble))),
+        *(
+            Found(setting=str(path), value="this user may not read it", works=False)
+            for path in unreadable(etc)
+        ),
     ]
     if python.keyring:
         found.append(_keyring_found(python.keyring, environ))
