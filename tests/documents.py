@@ -6,6 +6,7 @@ says something else. A part stands between ``<!-- NAME -->`` and ``<!-- /NAME --
 
 import ast
 import inspect
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,15 +16,20 @@ from typing import Any
 import typer
 from mlruntime.cli import application
 from mlruntime.definitions.files import Definitions
-from mlruntime.definitions.runtime import RuntimeDefinition
+from mlruntime.definitions.runtime import RuntimeDefinition, RuntimeForm
+from mlruntime.documents.schema import json_schema
 from mlruntime.documents.tables import (
     Table,
     markdown,
     plain,
 )
+from mlruntime.ecosystems.native.recipe import RecipeForm
 from mlruntime.explore.evidence import evidence_page
 from mlruntime.explore.state import evidence_records
 from mlruntime.host.settings import table as settings_table
+from mlruntime.image.stack import StackForm
+from mlruntime.lock.document import LockForm
+from mlruntime.matrix.document import MatrixForm
 from mlruntime.matrix.model import VARIANTS, Component
 from mlruntime.matrix.parsing import Matrix
 from mlruntime.matrix.tables import (
@@ -34,12 +40,20 @@ from mlruntime.resolve.resolution import NoSolution, resolve
 from mlruntime.resolve.wording import conflict_text, resolution_rows
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.session import IMAGE_CHECK
-from mlruntime.workflows.inputs import read_lock, read_matrix, read_runtime
+from mlruntime.workflows.inputs import read_matrix, read_runtime
+from mlruntime.workflows.locked import read_lock
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGE = CHECKOUT / "builder" / "mlruntime"
 DEFINITIONS = Definitions(CHECKOUT)
 RUNTIME = "6.0-ml"
+FORMS = {
+    "matrix": (MatrixForm, "matrix.yaml"),
+    "runtime": (RuntimeForm, "runtimes/ID/runtime.yaml"),
+    "layers": (StackForm, "images/layers.yaml"),
+    "recipe": (RecipeForm, "images/NAME/recipe.yaml"),
+    "lock": (LockForm, "runtimes/ID/lock.json"),
+}
 # The request whose refusal the README explains.
 REFUSED = "tensorflow==2.16.2"
 # It has no entry in the catalog: no program in the image answers it.
@@ -218,6 +232,19 @@ def main() -> None:
         if count != 1:
             raise ValueError(f"{page} has {count} parts called {name}")
         path.write_text(new, encoding="utf-8")
+    for name, text in schemas().items():
+        (CHECKOUT / name).write_text(text, encoding="utf-8")
+
+
+def schemas() -> dict[str, str]:
+    """Return the JSON Schema of each kind of document by path: editors check and complete by it."""
+    return {
+        f"schemas/{name}.schema.json": json.dumps(
+            json_schema(form, title=title), indent=1, ensure_ascii=False
+        )
+        + "\n"
+        for name, (form, title) in FORMS.items()
+    }
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import compose, compose_gpu, horovodrunner, resolving
+from tests.benchmarks import compose, compose_gpu, horovodrunner, resolving, start
 from tests.benchmarks.figures import Figures
 
 BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "resolve": resolving.measure,
+    "start": start.measure,
     "compose": compose.measure,
     "compose-gpu": compose_gpu.measure,
     "horovodrunner": horovodrunner.measure,

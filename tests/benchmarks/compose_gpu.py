@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlruntime.definitions.files import Definitions
 from mlruntime.store.store import Store
-from mlruntime.workflows.inputs import fresh_lock
+from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.stores import store_root
 

@@ -27,7 +27,7 @@ from mlruntime.host import command
 from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
 from mlruntime.locking.staleness import input_digests
 from mlruntime.workflows.build import created
-from mlruntime.workflows.inputs import lock_request
+from mlruntime.workflows.locked import lock_request
 from mlruntime.workflows.locking import write_if_changed
 
 ROOT = Path(__file__).parents[2]

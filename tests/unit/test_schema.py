@@ -17,7 +17,10 @@ from mlruntime.image.stack import StackForm
 from mlruntime.lock.document import LockForm
 from mlruntime.matrix.document import MatrixForm
 
+from tests.documents import schemas
+
 ROOT = Path(__file__).parents[2]
+SCHEMAS = schemas()
 FILES = {
     "matrix.yaml": MatrixForm,
     "images/layers.yaml": StackForm,
@@ -122,3 +125,29 @@ def test_only_booleans_null_and_whole_numbers_convert() -> None:
         "a": "2.10", "b": "2026-11-01", "c": "1e3", "d": 12, "e": False, "f": None, "g": "12",
         "<<": "h",
     }  # fmt: skip
+
+
+# Schemas, for editors
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_schemas_in_the_repository_are_up_to_date(name: str) -> None:
+    found = (ROOT / name).read_text(encoding="utf-8")
+    assert found == SCHEMAS[name], "run `python -m tests.documents`"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".yaml")])
+def test_every_file_names_its_schema(name: str) -> None:
+    path = ROOT / name
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    before, _, schema = first.partition("$schema=")
+    assert before == "# yaml-language-server: "
+    named = json.loads((path.parent / schema).read_text(encoding="utf-8"))
+    kind = FILES[name].__name__
+    assert named["$ref"] == f"#/$defs/{kind}"
+    # What is refused here is no place for an editor to be silent about.
+    assert all(
+        part["additionalProperties"] is False
+        for part in named["$defs"].values()
+        if part.get("properties")
+    )

@@ -7,7 +7,7 @@ import pytest
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.locking.staleness import input_digests, stale
-from mlruntime.workflows.inputs import lock_request, read_lock
+from mlruntime.workflows.locked import lock_request, read_lock
 
 from tests.unit.test_cli_errors import root, swap
 

@@ -3,9 +3,7 @@
 import os
 import signal
 import sys
-import tempfile
 import threading
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -117,6 +115,9 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _bug(error: Exception) -> int:
+    import tempfile
+    import traceback
+
     what = f"mlruntime: a bug of ours: {type(error).__name__}: {error}"
     try:
         with tempfile.NamedTemporaryFile(

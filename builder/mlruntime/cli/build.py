@@ -14,7 +14,7 @@ from mlruntime.image.image import Image, refuse_output, write_layout
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.workflows.build import build_locked, reference
-from mlruntime.workflows.inputs import fresh_lock
+from mlruntime.workflows.locked import fresh_lock
 
 
 def register(app: typer.Typer) -> None:

@@ -24,7 +24,7 @@ from mlruntime.host.gpus import (
 from mlruntime.host.nvml import read_gpus
 from mlruntime.image.layout import is_layout, read_labels
 from mlruntime.lock.contract import HostContract, contract_of_labels, parse_contract
-from mlruntime.workflows.inputs import read_lock
+from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.stores import host_sources, store_root
 
 

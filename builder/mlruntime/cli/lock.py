@@ -13,7 +13,7 @@ from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.lock.model import Artifact, Lock
 from mlruntime.locking.request import LockRequest, refuse_future
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.inputs import lock_request, read_lock
+from mlruntime.workflows.locked import lock_request, read_lock
 from mlruntime.workflows.locking import make_lock, reasons_to_lock, write_if_changed
 
 

@@ -1,33 +1,19 @@
 """``mlruntime matrix``."""
 
-import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as RichTable
 
 from mlruntime.cli.explore import explore
 from mlruntime.cli.outdated import outdated
 from mlruntime.cli.output import emit
+from mlruntime.cli.tables import show_tables
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
-from mlruntime.documents.tables import (
-    Table,
-    markdown,
-    plain,
-)
 from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.matrix.soundness import Contradiction, contradictions, dated_later
-from mlruntime.matrix.tables import (
-    component_list,
-    matrix_json,
-    overview,
-    release_list,
-    rule_list,
-)
+from mlruntime.matrix.tables import component_list, matrix_json, overview, release_list, rule_list
 from mlruntime.workflows.inputs import read_matrix
 
 
@@ -104,30 +90,3 @@ def show(
         tables = [component_list(matrix), *overview(matrix)]
         tables += [rule_list(matrix)] if rules else []
     show_tables(tables, as_markdown=as_markdown)
-
-
-def show_tables(tables: list[Table], *, as_markdown: bool = False) -> None:
-    """Print tables: for reading on a terminal, aligned text elsewhere."""
-    if as_markdown:
-        emit(None, "\n\n".join(f"### {t.title}\n\n{markdown(t)}" for t in tables), as_json=False)
-    elif sys.stdout.isatty():
-        console = Console()
-        for table in tables:
-            console.print(_rich(table))
-    else:
-        emit(None, "\n\n".join(plain(table) for table in tables), as_json=False)
-
-
-def _rich(table: Table) -> RichTable:
-    drawn = RichTable(
-        title=table.title,
-        title_justify="left",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for column in table.columns:
-        drawn.add_column(column, overflow="fold", min_width=len(column))
-    for row in table.rows:
-        drawn.add_row(*row)
-    return drawn

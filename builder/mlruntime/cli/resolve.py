@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli.matrix import show_tables
 from mlruntime.cli.output import emit
+from mlruntime.cli.tables import show_tables
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import (
     Table,

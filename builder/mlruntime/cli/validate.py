@@ -25,7 +25,7 @@ from mlruntime.validation.expectation import selected
 from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.gpus import supply
-from mlruntime.workflows.inputs import fresh_lock, libraries, read_lock
+from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
 from mlruntime.workflows.stores import store_root
 
 STILL_SECONDS = 5.0

@@ -29,7 +29,7 @@ from mlruntime.validation.runner import Observer
 from mlruntime.validation.session import Subject, planned, validate
 from mlruntime.workflows.build import build_locked
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.inputs import libraries
+from mlruntime.workflows.locked import libraries
 
 _REFERENCE: Final = "mlruntime/explore"
 _TAG: Final = 128  # the longest tag an image can have (OCI distribution specification)

@@ -10,7 +10,7 @@ from mlruntime.image.difference import Difference, Named, Side, difference, pars
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
-from mlruntime.workflows.inputs import read_lock
+from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.planning import planned_image
 
 

@@ -12,7 +12,7 @@ from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.errors import UsageError
 from mlruntime.image.plan import Plan, Tools, plan
 from mlruntime.lock.model import Lock
-from mlruntime.workflows.inputs import read_stack
+from mlruntime.workflows.locked import read_stack
 
 TOOLS: Final = Tools(
     unpacking=debian.RECIPE,

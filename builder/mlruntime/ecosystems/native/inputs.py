@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -11,10 +11,12 @@ from packaging.utils import canonicalize_name
 
 from mlruntime.definitions.files import read_text
 from mlruntime.ecosystems.native.recipe import Recipe, parse_recipe
-from mlruntime.ecosystems.pypi.resolver import Static
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.model import Artifact, NativeWheel, set_digest
 from mlruntime.store.store import file_sha256
+
+if TYPE_CHECKING:
+    from mlruntime.ecosystems.pypi.resolver import Static
 
 
 class Compiler(Protocol):
@@ -25,7 +27,7 @@ class Compiler(Protocol):
         requirements: tuple[str, ...],
         *,
         constraints: tuple[str, ...] = (),
-        static: tuple[Static, ...] = (),
+        static: tuple["Static", ...] = (),
     ) -> tuple[Artifact, ...]:
         """Return the closure, sorted by name."""
 

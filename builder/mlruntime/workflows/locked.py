@@ -1,0 +1,51 @@
+"""A runtime's lock and its layers as values, and whether the lock is still the right one."""
+
+from mlruntime import __version__
+from mlruntime.definitions.files import Definitions
+from mlruntime.ecosystems.native.inputs import load_recipes
+from mlruntime.errors import InvalidLock
+from mlruntime.image.stack import Stack, parse_stack
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
+from mlruntime.locking.request import LockRequest, ask
+from mlruntime.locking.staleness import refuse_stale
+from mlruntime.resolve.resolution import resolve
+from mlruntime.workflows.inputs import read_matrix, read_runtime
+
+
+def lock_request(definitions: Definitions, runtime: str) -> LockRequest:
+    """Resolve a runtime and return what has to be locked for it."""
+    matrix = read_matrix(definitions)
+    definition = read_runtime(definitions, runtime, matrix)
+    return ask(matrix, definition, resolve(matrix, definition.request))
+
+
+def read_stack(definitions: Definitions) -> Stack:
+    """Return the layers of an image."""
+    return parse_stack(definitions.stack_text(), file="images/layers.yaml")
+
+
+def libraries(definitions: Definitions) -> dict[str, str]:
+    """Return our own Python distributions in an image; each has the builder's version."""
+    return {layer.library: __version__ for layer in read_stack(definitions).layers if layer.library}
+
+
+def read_lock(definitions: Definitions, runtime: str) -> Lock:
+    """Return a runtime's lock as it is, stale or not."""
+    shown = definitions.shown(definitions.lock_path(runtime))
+    return parse_lock(definitions.lock_text(runtime), file=shown)
+
+
+def fresh_lock(definitions: Definitions, runtime: str) -> Lock:
+    """Return a runtime's lock; ``InvalidLock`` when it does not follow from its inputs any more."""
+    lock = read_lock(definitions, runtime)
+    shown = definitions.shown(definitions.lock_path(runtime))
+    if lock.runtime != runtime:
+        raise InvalidLock(
+            f"this is the lock of {lock.runtime}",
+            where=f"{shown}: runtime",
+            hint=f"write it anew with `mlruntime lock {runtime}`",
+        )
+    recipes = load_recipes(definitions.images_folder())
+    refuse_stale(lock, lock_request(definitions, runtime), recipes, file=shown)
+    return lock
