@@ -25,7 +25,7 @@ from mlruntime.engine import Engine
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
-from mlruntime.workflows import inputs
+from mlruntime.workflows import locked
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.stores import fetcher, store_root
 
@@ -97,7 +97,7 @@ class Runtime:
 
 
 def read_lock(root: Path, runtime: str = RUNTIME) -> Lock:
-    return inputs.read_lock(Definitions(root), runtime)
+    return locked.read_lock(Definitions(root), runtime)
 
 
 def plan_of(root: Path, runtime: str = RUNTIME, variant: str = "cpu") -> Plan:
