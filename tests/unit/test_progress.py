@@ -3,7 +3,6 @@
 import io
 
 import pytest
-from mlruntime.cli import progress as module
 from mlruntime.cli.progress import EVERY, Bars, Lines, downloads
 from rich.console import Console
 from rich.progress import Progress
@@ -44,6 +43,6 @@ def test_bars_only_on_a_terminal(
     def console(**_: object) -> Console:
         return Console(file=io.StringIO(), force_terminal=terminal)
 
-    monkeypatch.setattr(module, "Console", console)
+    monkeypatch.setattr("rich.console.Console", console)
     with downloads(lambda _: None) as shown:
         assert isinstance(shown, kind)

@@ -1,11 +1,11 @@
 """The command line: the only place that prints, and the only one that exits."""
 
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from mlruntime import __version__
+from mlruntime.cli import logs, output
 from mlruntime.cli.context import Context, find_root
 from mlruntime.errors import MlruntimeError
 
@@ -54,11 +55,22 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
         ca_bundle: Annotated[
             Path | None, typer.Option(metavar="FILE", help="certificates every download trusts")
         ] = None,
+        verbose: Annotated[
+            int,
+            typer.Option(
+                "-v", "--verbose", count=True, help="say more about what is done; -vv: everything"
+            ),
+        ] = 0,
+        quiet: Annotated[
+            bool, typer.Option("-q", "--quiet", help="only results and errors, no progress")
+        ] = False,
         version: Annotated[
             bool, typer.Option("--version", is_eager=True, callback=_version)
         ] = False,
     ) -> None:
+        logs.show(verbose=verbose, quiet=quiet)
         ctx.obj = Context(root=find_root(root, Path.cwd()), ca_bundle=ca_bundle)
+        logging.getLogger(__name__).info("definitions in %s", ctx.obj.root)
 
     for verb in [verb for verb in VERBS if verb in words] or VERBS:
         import_module(f"mlruntime.cli.{verb}").register(app)
@@ -75,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             prog_name="mlruntime",
             standalone_mode=False,
         )
-        sys.stdout.flush()
+        output.flush()
     except TyperException as error:
         _usage(error)
         return 2
@@ -85,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mlruntime: {error}", file=sys.stderr)
         return error.exit_code
     except (BrokenPipeError, SystemExit):  # the argument parser makes the one of the other
-        _deaf()
+        output.discard()
         return INTERRUPTED
     except Exception as error:
         return _bug(error)
@@ -101,12 +113,6 @@ def _usage(error: TyperException) -> None:
         show()
     else:
         print(f"mlruntime: {error}", file=sys.stderr)
-
-
-def _deaf() -> None:
-    """Write the rest of stdout to nowhere: whoever read it (``| head``) has gone."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

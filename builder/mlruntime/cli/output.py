@@ -1,15 +1,50 @@
 """Results on stdout, progress on stderr."""
 
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from mlruntime.cli.logs import is_quiet
+from mlruntime.errors import Unavailable
 
 
 def emit(value: Any, text: str, as_json: bool) -> None:
     """Print a verb's result: ``value`` as JSON when asked for, else ``text``."""
-    print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+    with writable():
+        print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
+
+
+def flush() -> None:
+    """Write what is still in stdout's buffer."""
+    with writable():
+        sys.stdout.flush()
+
+
+@contextmanager
+def writable() -> Iterator[None]:
+    """Raise ``Unavailable`` where stdout cannot be written: a full disk, say."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        discard()
+        raise Unavailable(
+            "stdout cannot be written", why=problem.strerror, hint="the result is not complete"
+        ) from None
+
+
+def discard() -> None:
+    """Write the rest of stdout to nowhere: whoever read it (``| head``) has gone."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(line: str) -> None:
-    """Print a line about progress."""
+    """Print a line about progress, unless ``--quiet`` was given."""
+    if is_quiet():
+        return
     print(f"mlruntime: {line}", file=sys.stderr, flush=True)

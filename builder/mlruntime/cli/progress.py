@@ -4,18 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TransferSpeedColumn,
-)
+from mlruntime.cli.logs import is_quiet
 
-from mlruntime.fetch.downloads import Progress as Downloads
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from mlruntime.fetch.downloads import Progress as Downloads
 
 EVERY = 5.0
 
@@ -54,7 +50,7 @@ class Lines:
 class Bars:
     """One bar for each file under way, on a terminal."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: "Progress") -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
@@ -73,8 +69,20 @@ class Bars:
 
 
 @contextmanager
-def downloads(say: Callable[[str], None]) -> Iterator[Downloads]:
+def downloads(say: Callable[[str], None]) -> Iterator["Downloads"]:
     """Yield the ``Progress`` that suits stderr: bars on a terminal, else lines through ``say``."""
+    if is_quiet():
+        yield Lines(say, time.monotonic)
+        return
+    from rich.console import Console  # for terminals: nothing that a start should wait for
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines(say, time.monotonic)

@@ -1,6 +1,8 @@
 """Running host tools. The only module that starts subprocesses."""
 
+import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from typing import Final
 from mlruntime.errors import CommandFailed, Unavailable
 from mlruntime.host.secrets import redacted
 
+_LOG: Final = logging.getLogger(__name__)
 # How long a tool may take to end when it is told to.
 _GRACE_SECONDS: Final = 5.0
 
@@ -67,6 +70,7 @@ def run(
             raise
     err = redacted(err)
     heard(err)
+    _LOG.debug("%s: exit %d", shlex.join(words), child.returncode)
     if child.returncode != 0:
         tail = "\n       ".join(err.strip().splitlines()[-12:])
         raise CommandFailed(

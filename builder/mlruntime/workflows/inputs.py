@@ -1,14 +1,21 @@
 """A runtime's definition as values: the matrix and ``runtime.yaml``, read and parsed."""
 
+import logging
+from typing import Final
+
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
 from mlruntime.matrix.parsing import Matrix, parse_matrix
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 def read_matrix(definitions: Definitions) -> Matrix:
     """Return the matrix."""
     text = read_text(definitions.root / "matrix.yaml", "matrix.yaml")
-    return parse_matrix(text, file="matrix.yaml")
+    matrix = parse_matrix(text, file="matrix.yaml")
+    _LOG.debug("%d components, %d rules", len(matrix.components), len(matrix.rules))
+    return matrix
 
 
 def read_runtime(definitions: Definitions, runtime: str, matrix: Matrix) -> RuntimeDefinition:

@@ -1,5 +1,8 @@
 """A runtime's lock and its layers as values, and whether the lock is still the right one."""
 
+import logging
+from typing import Final
+
 from mlruntime import __version__
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native.inputs import load_recipes
@@ -11,6 +14,8 @@ from mlruntime.locking.request import LockRequest, ask
 from mlruntime.locking.staleness import refuse_stale
 from mlruntime.resolve.resolution import resolve
 from mlruntime.workflows.inputs import read_matrix, read_runtime
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 def lock_request(definitions: Definitions, runtime: str) -> LockRequest:
@@ -47,5 +52,6 @@ def fresh_lock(definitions: Definitions, runtime: str) -> Lock:
             hint=f"write it anew with `mlruntime lock {runtime}`",
         )
     recipes = load_recipes(definitions.images_folder())
+    _LOG.debug("%s: is it stale? resolving again", shown)
     refuse_stale(lock, lock_request(definitions, runtime), recipes, file=shown)
     return lock
