@@ -22,7 +22,7 @@ from mlruntime.lock.document import FileName, parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store, file_sha256, full_disk, link_or_copy
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.inputs import read_lock
+from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.uses import artifacts_of, native_of
 
 FORMAT: Final = 1

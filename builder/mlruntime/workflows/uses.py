@@ -14,7 +14,7 @@ from mlruntime.image.plan import Plan, interpreter_digest
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
 from mlruntime.store.contents import BLOB, USES
 from mlruntime.store.store import Store
-from mlruntime.workflows.inputs import read_lock
+from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.planning import planned_image
 
 _LAYERS: Final = "layers"
