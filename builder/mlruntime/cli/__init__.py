@@ -116,7 +116,7 @@ def _usage(error: TyperException) -> None:
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # The same way out as Ctrl-C, so that everything that cleans up does.
+    # Ends like Ctrl-C, so that all clean-up code runs.
     raise KeyboardInterrupt
 
 
@@ -144,7 +144,7 @@ def run() -> NoReturn:
             signal.signal(number, _terminated)
     code = main()
     if threading.active_count() > 1:
-        # A stalled connection, say: what had to be put away has been, so do not wait for it.
+        # For example a stalled connection. All clean-up is done, so do not wait for it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

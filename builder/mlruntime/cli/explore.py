@@ -61,7 +61,7 @@ def explore(
 
     It can be stopped at any time, and goes on from its state folder.
     """
-    # The engine and all stages: nothing that `matrix show` should wait for.
+    # Imported here so that `matrix show` does not wait for the engine and the stages.
     from mlruntime.cli.exploring import Wishes, run
     from mlruntime.explore.stages import Trial
 

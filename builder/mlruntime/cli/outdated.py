@@ -24,7 +24,7 @@ def outdated(
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Show what upstream has released since, as a change to matrix.yaml that a person can apply."""
-    # The registries' clients: nothing that `matrix show` should wait for.
+    # Imported here so that `matrix show` does not wait for the registries' clients.
     from mlruntime.ecosystems.releases import Registries
     from mlruntime.fetch.web import Web
     from mlruntime.matrix.news import propose

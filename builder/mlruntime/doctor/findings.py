@@ -19,9 +19,9 @@ from mlruntime.host.gpus import (
 )
 from mlruntime.host.settings import DEBIAN_HINT, Found, Sources, without_secrets
 
-# What building and validating 6.0-ml fills, downloads, layers and the engine's copy, with room.
+# Disk that building and validating 6.0-ml takes: downloads, layers, the engine's copy.
 DISK_BYTES: Final = 12 << 30
-# Two workers of 2 GiB, a driver, the daemons.
+# Two workers of 2 GiB each, a driver, and the daemons.
 MEMORY_BYTES: Final = 7 << 30
 
 Status = Literal["ok", "missing", "not-run"]

@@ -56,7 +56,7 @@ def judge(contract: HostContract, host: HostGpus | NoGpus) -> Judgement:
         return Judgement(verdicts=(driver, _NO_DEVICE))
     judged = [(device, _device(contract, host, device)) for device in host.devices]
     if not driver.able:
-        # Of the devices only what a newer driver would not mend.
+        # A newer driver would not help these devices either.
         refused = tuple(verdict for _, verdict in judged if not verdict.able)
         return Judgement(verdicts=(driver, *refused))
     able = tuple(device for device, verdict in judged if verdict.able)

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import yaml
 
-# PyYAML without libyaml, built from source, say: the same values, slower.
+# For example a PyYAML that was built without libyaml: the same values, but slower.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _UNDER_WAY: Final = object()
 _NOT_TEXT: Final = frozenset(f"{_TAG}{name}" for name in ("bool", "int", "null"))
-# What YAML 1.2 allows nowhere, quoted or not.
+# Characters that YAML 1.2 allows nowhere, not even in quotes.
 _CONTROL: Final = re.compile(
     r"[^\x09\x0A\x0D\x20-\x7E\x85\xA0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]"
 )

@@ -15,7 +15,7 @@ from mlruntime.errors import (
 from mlruntime.resolve.resolution import NoSolution
 
 LAST_LINES: Final = 20
-# What compilers, patch and the kernel say, in order: the first cause that fits is the one.
+# Messages of compilers, patch and the kernel, in order: the first that matches is the cause.
 _SIGNS: Final = (
     (
         "out of memory",
@@ -42,7 +42,7 @@ _KINDS: Final = (
     (ArtifactNotFound, "not in the registry"),
     (HashMismatch, "another file than was locked"),
 )
-# What gcc says above the line that matters says nothing by itself.
+# Lines that gcc prints before the error and that mean nothing alone.
 _NOISE: Final = re.compile(r"^\s*(subprocess\.CalledProcessError|Traceback|File \"|raise |note:)")
 
 

@@ -14,7 +14,7 @@ from mlruntime.explore.record import LEVELS, Record
 from mlruntime.matrix.editing import with_rule
 from mlruntime.matrix.model import EVIDENCE, EXPLORED, Implication, Matrix, Rule
 
-# What a rule may claim for a level; what was not even built proves nothing.
+# The evidence that each level gives a rule; a combination that was not built gives none.
 _EVIDENCE: Final[Mapping[str | None, str]] = {"built": "built", "cluster": "cluster"}
 Cell = Callable[[Record], str]
 _BESIDE: Final = ("tensorflow", "keras", "horovod", "spark", "python", "java", "debian", "numpy")

@@ -33,9 +33,9 @@ from mlruntime.lock.model import Lock
 from mlruntime.store.store import full_disk
 from mlruntime.validation.report import Report
 
-# What a combination is taken to need before one has gone all the way, in seconds.
+# Seconds that a combination is expected to take, as long as none has finished.
 FIRST_GUESS: Final = 300.0
-# These are about a combination. Anything else is about this host, and ends the sweep.
+# Errors of one combination. Any other error is about this host and ends the sweep.
 _ITS_OWN: Final = (
     NoCompatibleVersions, ArtifactNotFound, CommandFailed, HashMismatch, InvalidDefinition
 )  # fmt: skip
@@ -214,7 +214,7 @@ class Sweep:
             if record.ended(self._limits.goal):
                 return record
             stage, begin = "build", self._clock()
-            # What was built before is in the store; the engine may have it no more.
+            # An image built earlier is in the store, but perhaps no longer in the engine.
             built = self._stages.build(combination, lock, log, log.record)
         except (StorageError, Damaged):
             raise

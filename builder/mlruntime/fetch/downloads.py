@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
 
 AT_ONCE = 4
-# A download that is told to stop has nothing to put away: what it had is on the disk.
+# A download that is stopped has nothing to clean up: what it received is on disk.
 _GRACE_SECONDS = 1.0
 
 
@@ -134,7 +134,7 @@ class Fetcher:
         other: HashMismatch | None = None
         part = artifact.origin.partition(":")[0]
         for url in locate.urls(artifact):
-            # What an earlier run had left may be the rotten part: once more, from the start.
+            # The part that an earlier run left may be damaged: download again from the start.
             for _ in range(2 if kept else 1):
                 if not web.download(url, partial, grown=grown, size=artifact.size, part=part):
                     break

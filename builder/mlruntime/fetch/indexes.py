@@ -33,7 +33,7 @@ def project_listings(sources: Sources, web: Web, project: str) -> Iterator[Listi
         if answer is None:
             continue
         url, kind, text = answer
-        # Half a second to import; a build that has nothing to fetch does without.
+        # Imported late: it takes half a second, and a build that downloads nothing does without.
         from pypi_simple import ProjectPage
 
         try:

@@ -136,7 +136,7 @@ class Web:
             if useless:
                 grown(-have)
             with full_disk(target.parent), target.open("wb" if useless else "ab") as sink:
-                # Unbuffered: what came before a cut must be there for the next try.
+                # Unbuffered, so that everything received before a cut is on disk for the next try.
                 for chunk in answer.iter_raw():
                     if self.stop.is_set():
                         raise _StoppedError
@@ -144,7 +144,7 @@ class Web:
                     grown(len(chunk))
                     if size is not None and sink.tell() > size:
                         return True
-                # Without a length nothing but the size tells a cut connection from the end.
+                # Without a Content-Length, only the expected size tells of a cut connection.
                 if "Content-Length" not in answer.headers and sink.tell() < (size or 0):
                     raise _StumbleError("the connection was cut")
         return True

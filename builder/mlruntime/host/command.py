@@ -15,7 +15,7 @@ from mlruntime.errors import CommandFailed, Unavailable
 from mlruntime.host.secrets import redacted
 
 _LOG: Final = logging.getLogger(__name__)
-# How long a tool may take to end when it is told to.
+# Seconds a tool gets to end after SIGTERM.
 _GRACE_SECONDS: Final = 5.0
 
 
@@ -54,7 +54,7 @@ def run(
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            # Ctrl-C reaches us alone, and ``_end`` reaches all of its children.
+            # So that Ctrl-C reaches only us, and ``_end`` reaches all children of the tool.
             process_group=0,
         )
     except OSError as error:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
-# How long what was told to stop may take to put its things away (a container, a process).
+# Seconds that running jobs get to clean up (a container, a process) after they were told to stop.
 GRACE_SECONDS: Final = 10.0
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,5 +66,5 @@ class TaskGroup:
             return
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._abort()
-        # To `wait`, what was cancelled before it began is not over.
+        # `wait` does not count a job as done that was cancelled before it began.
         wait([job for job in self._jobs if not job.cancelled()], timeout=self._grace)

@@ -16,9 +16,9 @@ from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import InvalidDefinition, MlruntimeError
 
 PREFIX: Final = "io.mlruntime.host"
-# Where an image has it as a file.
+# The path of this file in an image.
 PATH: Final = "opt/ml/host-contract.json"
-# Plain ones: no "9.0a".
+# Only plain capabilities such as "9.0", not "9.0a".
 Capability = Annotated[str, described("a compute capability", r"^[1-9][0-9]*\.[0-9]$", '"8.0"')]
 
 

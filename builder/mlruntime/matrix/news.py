@@ -247,7 +247,7 @@ def pythons_of(release: Release, known: Iterable[Version]) -> tuple[Version, ...
     return tuple(
         python
         for python in sorted(known)
-        # Metadata speak of patch releases (>=3.9.2); a late one stands for the minor.
+        # Metadata name patch releases (>=3.9.2); a late patch release stands for the minor.
         if asked.contains(f"{python}.99", prereleases=True)
         and (release.pythons is None or str(python) in release.pythons)
     )

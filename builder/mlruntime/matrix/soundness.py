@@ -54,7 +54,7 @@ def contradictions(matrix: Matrix) -> tuple[Contradiction, ...]:
     found: dict[tuple[str, frozenset[int]], list[Version]] = {}
     for name, component in matrix.components.items():
         for release in component.releases:
-            # Exactly this one: == lets 0.28.1+mlr.1 pass for 0.28.1.
+            # === because == accepts 0.28.1+mlr.1 for 0.28.1.
             line = encoding.line(name, SpecifierSet(f"==={release}"))
             if encoding.solve([line]).values is None:
                 _, rules = minimal_core(encoding, [line])

@@ -119,7 +119,7 @@ class _Search:
                 found = self._decide(trial, depth + 1)
                 if found is not None:
                     return found
-            # Values that no clause tells apart fail alike.
+            # Values that no clause distinguishes fail in the same way.
             open_values &= ~self._alike(variable, value)
             if not open_values:
                 break
