@@ -88,21 +88,25 @@ class Lookout:
         # The main thread of a process has the number of the process.
         main, mine = os.getpid(), threading.get_native_id()
         last: tuple[int, ...] = ()
-        looked = since = time.monotonic()
-        used, told, still = 0.0, 0.0, False
+        looked = since = told = time.monotonic()
+        still, before = False, (0.0, 0.0)
         while True:
             time.sleep(_LOOK_SECONDS)
             now, found = time.monotonic(), _activity(main)
             late, looked = now - looked > _LATE_SECONDS, now
             moved = found != last or not found or late
             if moved:
-                last, since, used = found, now, self._used(main, mine)
-            if not moved or still or now - told > _TELL_SECONDS:
-                busy = 0.0 if moved else max(0.0, self._used(main, mine) - used) / (now - since)
-                with contextlib.suppress(OSError):
-                    seen = standing(self._frame(), still=now - since, busy=busy)
-                    self._report(seen.to_dict())
-                told, still = now, not moved
+                last, since = found, now
+                if not still and now - told <= _TELL_SECONDS:
+                    continue  # the usual case, which costs next to nothing
+            busy = 1.0  # until it is known
+            if not moved and not still:
+                before = now, self._used(main, mine)
+            elif not moved:
+                busy = max(0.0, self._used(main, mine) - before[1]) / (now - before[0])
+            told, still = now, not moved
+            with contextlib.suppress(OSError):
+                self._report(standing(self._frame(), still=now - since, busy=busy).to_dict())
 
     def _frame(self) -> FrameType | None:
         return sys._current_frames().get(self._main.ident or 0)
