@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from mlruntime.ecosystems.debian.archive import Archive
+from mlruntime.ecosystems.debian.reach import advice
 from mlruntime.ecosystems.pypi.reach import uv_environ, uv_words
 from mlruntime.ecosystems.pypi.resolver import Resolver, Target
 from mlruntime.errors import HashMismatch, MlruntimeError, Unavailable, UsageError
@@ -471,6 +472,9 @@ def test_apt_gets_logins_and_proxies(machine: Machine) -> None:
         assert packages(machine, **environ, http_proxy=relay.address) == [found]
         assert machine.fetch(found, **environ, http_proxy=relay.address) == THING
         assert set(relay.seen) == {f"127.0.0.1:{server.port}"}
+        behind = machine.sources(**environ, http_proxy=DEAD)
+        hint = advice("Could not connect to 127.0.0.1:9", behind)
+        assert f"the proxy http://{DEAD} (from http_proxy)" in hint
         direct = {"http_proxy": DEAD, "no_proxy": "127.0.0.0/8"}
         assert packages(machine, **environ, **direct) == [found]
         machine.write("etc/apt/auth.conf.d/ours.conf", "")

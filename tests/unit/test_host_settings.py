@@ -2,12 +2,17 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mlruntime.doctor.findings import registries
-from mlruntime.errors import UsageError
+from mlruntime.ecosystems.debian.reach import apt_lines, apt_logins
+from mlruntime.ecosystems.pypi.reach import uv_environ
+from mlruntime.errors import MlruntimeError, UsageError
 from mlruntime.host.command import run
 from mlruntime.host.secrets import redacted, without_secrets
 from mlruntime.host.settings import discover
@@ -199,6 +204,104 @@ def test_what_is_no_address_is_told_with_its_setting(tmp_path: Path, variable: s
     ) as caught:
         discover({variable: "http://u:hunter2@h:port/x"}, home=tmp_path, etc=tmp_path)
     assert "hunter2" not in str(caught.value)
+
+
+VARIABLES = (
+    "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "SSL_CERT_FILE", "PIP_CERT", "NETRC",
+    "UV_DEFAULT_INDEX", "UV_INDEX", "PIP_EXTRA_INDEX_URL", "UV_KEYRING_PROVIDER", "MAVEN_OPTS",
+    "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_OFFLINE", "PIP_PROXY", "MLRUNTIME_DEBIAN_SNAPSHOT",
+    "MLRUNTIME_MAVEN_REPOSITORY",
+)  # fmt: skip
+FILES = (
+    "home/.netrc", "home/.config/uv/uv.toml", "home/.config/pip/pip.conf", "home/.m2/settings.xml",
+    "etc/apt/sources.list", "etc/apt/sources.list.d/a.sources", "etc/apt/auth.conf",
+    "etc/apt/apt.conf", "home/.local/share/uv/credentials/credentials.toml",
+)  # fmt: skip
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "http://",
+            "socks5://",
+            "file:",
+            "mirror+file:/x",
+            "u:p@",
+            "[::1]",
+            "[",
+            "]",
+            ":",
+            "80",
+            "99999",
+            "h",
+            "/x",
+            "@",
+            "%",
+            " ",
+            "\n",
+            "=",
+            '"a"',
+            "{",
+            "}",
+            "*",
+            "/8",
+            "10.0.0.0",
+            "nan",
+            "-1",
+            "1",
+            "name=",
+            "[[index]]\n",
+            "[pip]\n",
+            "[global]\n",
+            "index-url = ",
+            "url = ",
+            "[[credential]]\n",
+            "service = ",
+            "<settings>",
+            "<mirror>",
+            "<url>",
+            "</url>",
+            "default ",
+            "machine ",
+            "login ",
+            "password ",
+            "Types: deb\n",
+            "URIs: ",
+            "Suites: bookworm\n",
+            "Components: main\n",
+            "deb ",
+            "bookworm main",
+            "-Dhttps.proxyHost=",
+            "Acquire",
+            "\udce9",
+        ]
+    ),
+    max_size=9,
+).map("".join)
+
+
+@given(
+    environ=st.dictionaries(st.sampled_from(VARIABLES), WORDS, max_size=4),
+    files=st.dictionaries(st.sampled_from(FILES), WORDS, max_size=4),
+    dump=WORDS,
+)
+@settings(max_examples=60)
+def test_whatever_is_set_is_read_or_refused(
+    environ: dict[str, str], files: dict[str, str], dump: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for path, text in ({f"etc/{n}": t for n, t in ETC.items()} | files).items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(text.encode(errors="surrogateescape"))
+        try:
+            sources = discover(
+                environ, home=root / "home", etc=root / "etc", apt_config=lambda: dump
+            )
+            sources.settings()
+            apt_logins(sources)
+            uv_environ(environ, sources)
+            apt_lines(sources, root)
+        except MlruntimeError as error:
+            assert error.exit_code in (2, 6)
 
 
 @pytest.mark.starts

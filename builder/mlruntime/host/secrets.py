@@ -10,7 +10,10 @@ _HEADER: Final = re.compile(r"(?i)(authorization:?\s*(?:basic|bearer)\s+)\S+")
 
 def without_secrets(url: str) -> str:
     """Return a URL as it may be shown: no user name, password or query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address, but it may have a password
+        return redacted(re.split(r"[?#]", url)[0])
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -20,7 +23,10 @@ def redacted(text: str) -> str:
 
 
 def taken_apart(url: str) -> tuple[str, str, str | None]:
-    """Return a URL without its user name and password, and those two, decoded."""
+    """Return a URL without its user name and password, and those two, decoded.
+
+    Raises ``ValueError`` for what is no URL.
+    """
     parts = urlsplit(url)
     given, at, place = parts.netloc.rpartition("@")
     if not at:

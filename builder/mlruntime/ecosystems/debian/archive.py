@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from debian.deb822 import Packages
 from debian.debian_support import NativeVersion
 
-from mlruntime.ecosystems.debian.reach import apt_environ, apt_lines, apt_logins
+from mlruntime.ecosystems.debian.reach import advice, apt_environ, apt_lines, apt_logins
 from mlruntime.errors import ArtifactNotFound, CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.host.command import require, run
 from mlruntime.host.settings import DEBIAN_HINT, Sources, suite_part
@@ -72,7 +72,7 @@ class Archive:
             raise Unavailable(
                 f"the archive of Debian {self._codename} could not be read",
                 why=error.why,
-                hint=_hint(error.why or "", sources),
+                hint=advice(error.why or "", sources),
             ) from None
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._base: set[str] = set()
@@ -162,26 +162,6 @@ def _printed(text: str) -> Iterator[tuple[str, str]]:
         if match := _URI.match(line):
             name, version, _ = match[1].split("_")
             yield name, version.replace("%3a", ":")
-
-
-def _hint(why: str, sources: Sources) -> str:
-    """Return what to try, by what apt said."""
-    files = ", ".join(sorted({source.setting for source in sources.debian if source.setting}))
-    where = f" in {files}" if files else ""
-    if "is expired" in why:
-        return (
-            f"an archive of the past, a snapshot say, needs `Check-Valid-Until: no`{where};"
-            " a mirror that is behind needs mending"
-        )
-    if re.search(r"\b401\b", why):
-        return f"put a login for the archive into /etc/apt/auth.conf.d/ or ~/.netrc ({files})"
-    if re.search(r"\b407\b", why):
-        return "put the proxy's user name and password into the setting that names it"
-    if "ertificate" in why:
-        return "name your proxy's CA with --ca-bundle or SSL_CERT_FILE"
-    if "NO_PUBKEY" in why or "not signed" in why:
-        return f"name the archive's keyring with `Signed-By:`{where}"
-    return DEBIAN_HINT
 
 
 def _lay_out(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlruntime.host.settings import Sources
+from mlruntime.host.settings import DEBIAN_HINT, Sources
 from mlruntime.host.settings.proxies import Proxy
 
 
@@ -38,6 +38,29 @@ def apt_lines(sources: Sources, root: Path) -> list[str]:
         for scheme in ("http", "https"):
             settings[f"Acquire::{scheme}::Timeout"] = str(max(1, round(network.timeout)))
     return [f'{key} "{value}";' for key, value in settings.items()]
+
+
+def advice(why: str, sources: Sources) -> str:
+    """Return what to try when apt could not read the archives, by what it said."""
+    files = ", ".join(sorted({source.setting for source in sources.debian if source.setting}))
+    where = f" in {files}" if files else ""
+    if "is expired" in why:
+        return (
+            f"an archive of the past, a snapshot say, needs `Check-Valid-Until: no`{where};"
+            " a mirror that is behind needs mending"
+        )
+    if re.search(r"\b401\b", why):
+        return f"put a login for the archive into /etc/apt/auth.conf.d/ or ~/.netrc ({files})"
+    if re.search(r"\b407\b", why):
+        return "put the proxy's user name and password into the setting that names it"
+    if "ertificate" in why:
+        return "name your proxy's CA with --ca-bundle or SSL_CERT_FILE"
+    proxies = {sources.network.proxies.of(source.uri, "debian") for source in sources.debian}
+    if "onnect" in why and (named := sorted(str(proxy) for proxy in proxies if proxy)):
+        return f"check the proxy {', '.join(named)}, or leave the archives out with NO_PROXY"
+    if "NO_PUBKEY" in why or "not signed" in why:
+        return f"name the archive's keyring with `Signed-By:`{where}"
+    return DEBIAN_HINT
 
 
 def _address(proxy: Proxy) -> str:

@@ -84,8 +84,8 @@ class Credentials:
 
 def of_url(url: str, setting: str, part: str) -> tuple[str, tuple[Login, ...]]:
     """Return an address without its user name and password, and the login they are."""
-    bare, user, password = taken_apart(url)
     try:
+        bare, user, password = taken_apart(url)
         _ = urlsplit(bare).port
     except ValueError as error:
         raise UsageError(

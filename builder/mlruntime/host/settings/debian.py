@@ -116,7 +116,8 @@ def _file(path: Path, codename: str | None) -> Iterator[DebianSource]:
 
 
 def _os_release(path: Path) -> dict[str, str]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines = text.splitlines()
     pairs = (line.split("=", 1) for line in lines if "=" in line)
     return {key: value.strip().strip("\"'") for key, value in pairs}
 
@@ -199,5 +200,7 @@ def _mirrors(uri: str) -> list[str]:
     path = Path(unquote(split.path))
     if not path.is_file():
         raise UsageError(f"apt's list of mirrors is not there: {path}")
-    lines = (line.partition("#")[0].split() for line in path.read_text().splitlines())
+    lines = (
+        line.partition("#")[0].split() for line in path.read_text(errors="replace").splitlines()
+    )
     return [words[0] for words in lines if words]

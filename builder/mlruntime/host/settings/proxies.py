@@ -40,10 +40,10 @@ class Proxy:
     @property
     def trouble(self) -> str | None:
         """Return why no connection can be made through it; ``None`` when one can."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in _SCHEMES:
-            return f"proxies of the kind {parts.scheme!r} are not supported"
         try:
+            parts = urlsplit(self.url)
+            if parts.scheme not in _SCHEMES:
+                return f"proxies of the kind {parts.scheme!r} are not supported"
             if parts.hostname and parts.port != 0:
                 return None
         except ValueError as error:

@@ -1,6 +1,7 @@
 """What uv and pip are configured to use: indexes, and how they are reached."""
 
 import configparser
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -135,7 +136,7 @@ def _time_limit(picked: _Picked) -> tuple[float | None, list[Found]]:
             seconds = float(value)
         except ValueError:
             seconds = 0
-        if seconds > 0:
+        if 0 < seconds < math.inf:
             return seconds, [*found, Found(setting=setting, value=f"{value} s")]
         hint = "give it in seconds"
         found.append(Found(setting=setting, value=str(value), works=False, hint=hint))
