@@ -1,5 +1,6 @@
 """Horovod's collectives between ranks on different workers, with sums known beforehand."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -199,6 +200,32 @@ def _same_weights(
 def keras(cluster: Cluster, proof: Proof) -> None:
     """Keras through Horovod: ranks that begin apart and see other data end with one model."""
     _same_weights(cluster, proof, "keras")
+
+
+def _trained_by_own_step() -> dict[str, Any]:
+    """Let a ``train_step`` apply its gradients itself; return the weights and their digest."""
+    import horovod.tensorflow.keras as hvd
+
+    x, y = training.data()
+    x, y = x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()]
+    model = training.own_step(training.model([one + hvd.rank() for one in training.start()]))
+    model.compile(hvd.DistributedOptimizer(training.keras().optimizers.SGD(training.RATE)))
+    begin = hvd.callbacks.BroadcastGlobalVariablesCallback(0)
+    model.fit(
+        x, y, batch_size=len(x), epochs=training.STEPS, shuffle=False, verbose=0, callbacks=[begin]
+    )
+    weights = list(model.get_weights())
+    digest = hashlib.sha256(b"".join(one.tobytes() for one in weights)).hexdigest()
+    return {"weights": weights, "digest": digest}
+
+
+def train_step(cluster: Cluster, proof: Proof) -> None:
+    """``apply_gradients`` in a ``train_step`` reduces: all ranks end as the whole batch does."""
+    answers = _answers(cluster, proof, _trained_by_own_step)
+    for rank, answer in enumerate(answers):
+        proof.equal(f"digest.rank {rank}", answer["digest"], answers[0]["digest"])
+    for number, want in enumerate(training.by_hand()):
+        proof.close(f"weights.{number}", answers[0]["weights"][number], want, within=1e-5)
 
 
 def legacy_keras(cluster: Cluster, proof: Proof) -> None:
