@@ -1,7 +1,7 @@
 """The patched Horovod in the image: every feature on two ranks, compared by numbers.
 
 What a rank computes is compared with the other ranks and with one process that sees the whole
-batch. Costs about two minutes a runtime on two cores, the image apart.
+batch. Costs about three minutes a runtime on two cores, the image apart.
 """
 
 import json
@@ -48,7 +48,7 @@ def on_two_ranks(engine: Engine, image: str, **environment: str) -> list[dict[st
 
 @pytest.mark.engine
 @pytest.mark.cluster
-@pytest.mark.parametrize("legacy", [False, True], ids=["keras3", "tf-keras"])
+@pytest.mark.parametrize("legacy", [False, True], ids=["keras", "tf-keras"])
 def test_every_feature_on_two_ranks(engine: Engine, image: tuple[str, Lock], legacy: bool) -> None:
     reference, lock = image
     if legacy and "tf-keras" not in dict(lock.components):

@@ -58,6 +58,22 @@ def metrics_are_averaged(api: Any) -> None:
 
 
 @check(both=True)
+def evaluation_is_averaged(api: Any) -> None:
+    """``evaluate`` returns the means over the ranks; what it returns later is not changed."""
+    problem, model = data(), dense(api)
+    model.compile(distributed(api, api.keras.optimizers.SGD(0.0)), "mse", metrics=["mae"])
+    average = api.hvd.callbacks.MetricAverageCallback()
+    predicted = model.predict(problem.x, verbose=0)
+    wanted = [np.mean((predicted - problem.y) ** 2), np.mean(abs(predicted - problem.y))]
+    found = model.evaluate(*problem.mine, verbose=0, callbacks=[average])
+    ranks.close("a list", found, wanted)
+    found = model.evaluate(*problem.mine, verbose=0, callbacks=[average], return_dict=True)
+    ranks.close("a dict", [found["loss"], found["mae"]], wanted)
+    alone = ranks.everywhere(model.evaluate(*problem.mine, verbose=0))
+    assert abs(alone[0] - alone[-1]).max() > 1e-6, "it goes on averaging"
+
+
+@check(both=True)
 def learning_rate_schedule(api: Any) -> None:
     model = dense(api)
     model.compile(distributed(api, api.keras.optimizers.SGD(0.4)), "mse")

@@ -37,7 +37,7 @@ def commit_restore_and_sync(api: Any) -> None:
     assert state.epoch == 0
 
 
-@check(legacy=False)
+@check()
 def an_optimizer_that_has_not_begun(api: Any) -> None:
     """Its slots are part of the first commit; and so restoring undoes a first epoch."""
     problem, model, again = data(), dense(api), dense(api)
@@ -51,7 +51,7 @@ def an_optimizer_that_has_not_begun(api: Any) -> None:
     ranks.trained_alike("undone", model, again, within=0)
 
 
-@check(legacy=False)
+@check()
 def waiting_gradients_are_forgotten(api: Any) -> None:
     """A reset in the middle of an accumulation leaves no rank ahead of the others."""
     problem, model, again = data(), dense(api), dense(api)

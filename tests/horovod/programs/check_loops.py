@@ -53,7 +53,7 @@ def tape_with_a_local_layer(api: Any) -> None:
     ranks.close("shared", gradients[0], ranks.everywhere(plain[0]).mean(axis=0))
 
 
-@check(legacy=False)
+@check()
 def optimizer_in_an_own_loop(api: Any) -> None:
     """``apply_gradients`` reduces, inside a function and outside, and with accumulation."""
     for compiled, passes in ((False, 1), (True, 1), (True, 2)):
@@ -77,7 +77,7 @@ def optimizer_in_an_own_loop(api: Any) -> None:
         ranks.trained_alike(f"function {compiled}, passes {passes}", model, alone)
 
 
-@check(legacy=False)
+@check()
 def compiled_by_xla(api: Any) -> None:
     """The forward and backward pass may be; a reduction inside is refused in words."""
     problem, model, alone = data(), dense(api), dense(api)
@@ -119,17 +119,28 @@ def variables_are_broadcast(api: Any) -> None:
 @check()
 def batch_statistics_of_all_ranks(api: Any) -> None:
     """``SyncBatchNormalization`` normalises by the whole batch, and its gradients follow."""
-    problem = data()
-    size = hvd.size() * ranks.PER_RANK
-    mine, whole = (tf.constant(x) for x in (problem.mine[0][: ranks.PER_RANK], problem.x[:size]))
+    _normalised(api, [ranks.PER_RANK] * hvd.size())
+
+
+@check()
+def batch_statistics_by_rows(api: Any) -> None:
+    """The last batch of an epoch may be smaller on one rank: its rows count, not its mean."""
+    _normalised(api, [ranks.PER_RANK + 3 * rank for rank in range(hvd.size())])
+
+
+def _normalised(api: Any, rows: list[int]) -> None:
+    first = sum(rows[: hvd.rank()])
+    part = slice(first, first + rows[hvd.rank()])
+    inputs = data(steps=2).x[: sum(rows)]
+    mine, whole = tf.constant(inputs[part]), tf.constant(inputs)
     ours, alone = hvd.SyncBatchNormalization(), api.keras.layers.BatchNormalization()
     with tf.GradientTape() as tape, tf.GradientTape() as tape_alone:
         tape.watch(mine)
         tape_alone.watch(whole)
         found, wanted = ours(mine, training=True), alone(whole, training=True)
         cubes, cubes_alone = tf.reduce_sum(found**3), tf.reduce_sum(wanted**3)
-    part = slice(hvd.rank() * ranks.PER_RANK, (hvd.rank() + 1) * ranks.PER_RANK)
     ranks.close("outputs", found, wanted[part], within=1e-4)
     ranks.close("moving mean", ours.moving_mean, alone.moving_mean)
+    ranks.close("moving variance", ours.moving_variance, alone.moving_variance)
     slope, slope_alone = tape.gradient(cubes, mine), tape_alone.gradient(cubes_alone, whole)
     ranks.close("gradients", slope, slope_alone[part], within=1e-3)

@@ -4,6 +4,7 @@ Every number is compared twice: between the ranks, and with one process that see
 batch. Stock Horovod under Keras 3 passes neither, and raises nothing.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
 
-LEGACY = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
+LEGACY = not str(getattr(tf.keras, "__version__", "2")).startswith("3")  # Keras 2 or tf-keras
 STEPS, PER_RANK, FEATURES, WORDS = 4, 4, 5, 9
 CHECKS: list["Check"] = []
 
@@ -34,7 +35,7 @@ class Check:
 
 
 def check(*, both: bool = False, legacy: bool = True) -> Callable[[Any], Any]:
-    """Register a check; ``legacy`` says whether it also means something for tf-keras."""
+    """Register a check; ``legacy`` says whether it also means something for Keras 2."""
 
     def register(function: Any) -> Any:
         if legacy or not LEGACY:
@@ -49,7 +50,7 @@ def apis() -> list[Any]:
     import horovod.keras
     import horovod.tensorflow.keras
 
-    if LEGACY:
+    if os.environ.get("TF_USE_LEGACY_KERAS") == "1":
         import tf_keras as keras
     else:
         import keras
@@ -141,10 +142,12 @@ def everywhere(values: Any) -> Any:
 
 
 def same_on_all(what: str, values: Any) -> None:
-    """Fail unless every rank has exactly these numbers."""
-    rows = everywhere(values)
-    apart = np.abs(rows - rows[0]).max()
-    assert apart == 0, f"{what}: the ranks are {apart} apart"
+    """Fail unless every rank has exactly these numbers, bit for bit."""
+    digests = hvd.allgather_object(hashlib.sha256(np.ascontiguousarray(values)).hexdigest())
+    if len(set(digests)) > 1:
+        rows = everywhere(values)
+        apart = np.abs(rows - rows[0]).max()
+        raise AssertionError(f"{what}: the ranks are {apart} apart")
 
 
 def close(what: str, found: Any, wanted: Any, within: float = 1e-5) -> None:
@@ -157,6 +160,13 @@ def trained_alike(what: str, model: Any, alone: Any, within: float = 1e-5) -> No
     """Fail unless ranks agree with one another and with one process; and something was learnt."""
     same_on_all(what, flat(model))
     close(what, flat(model), flat(alone), within)
+
+
+def scaling(api: Any) -> Any:
+    """Return the LossScaleOptimizer of this Keras."""
+    if LEGACY:
+        return api.keras.mixed_precision.LossScaleOptimizer
+    return api.keras.optimizers.LossScaleOptimizer
 
 
 def distributed(api: Any, optimizer: Any, **options: Any) -> Any:

@@ -11,6 +11,8 @@ import check_loops  # noqa: F401
 import check_optimizer  # noqa: F401
 import check_precision  # noqa: F401
 import check_saving  # noqa: F401
+import check_steps  # noqa: F401
+import check_types  # noqa: F401
 import ranks
 
 if __name__ == "__main__":
