@@ -375,8 +375,11 @@ def test_what_requires_it_has_a_say_in_its_version(world: World) -> None:
     assert world.pypi.asked[0][1] == ("tensorflow==2.15.1",)
 
 
-def test_a_dummy_package_that_nobody_requires_is_none(world: World) -> None:
-    assert locked(world, STANDING_IN) == locked(world)
+def test_a_dummy_package_is_there_for_what_users_install(world: World) -> None:
+    """Nothing in the lock requires it, but tensorflow-hub, say, would bring TensorFlow itself."""
+    lock = locked(world, STANDING_IN)
+    assert [one.name for one in lock.variant("cpu").dummy_packages] == ["tensorflow"]
+    assert lock.variant("cpu").python == locked(world).variant("cpu").python
 
 
 def test_a_recipe_without_build_depends_needs_only_the_system(world: World) -> None:

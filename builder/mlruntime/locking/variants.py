@@ -50,7 +50,7 @@ class PythonSide:
 
         A package that another one stands for is resolved like any, so that what requires it has a
         say in its version, with nothing but that other one as its requirement; then it is left
-        out.
+        out. Its dummy package is there even if nothing requires it: what users install may.
         """
         wanted = self.asked.of("pypi", name)
         # What a registry is asked for: a patched release is not there, its sdist is.
@@ -81,7 +81,7 @@ class PythonSide:
             name=name,
             python=packages,
             native=tuple(self._native(name, a, packages) for a in found if a.kind == "sdist"),
-            dummy_packages=tuple(provided[a.name] for a in found if a.name in provided),
+            dummy_packages=tuple(provided[other] for other in sorted(provided)),
             components=self.asked.own(name),
             contract=dict(self.asked.contracts).get(name),
         )
