@@ -212,6 +212,7 @@ def test_nothing_of_the_engine_is_among_the_changes(tmp_path: Path) -> None:
             {
                 "etc/": b"",
                 "etc/hosts": b"127.0.0.1",
+                "etc/machine-id": b"0f343b0931126a20f133d67c2b018a3b",
                 "etc/passwd": b"root",
                 "run/": b"",
                 "tmp/": b"",

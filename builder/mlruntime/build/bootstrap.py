@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mlruntime.build.secrets import refuse_secrets
 from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.debian import dpkg
 from mlruntime.ecosystems.debian import packages as debian
@@ -67,6 +68,8 @@ done < {_MOUNT}/notes/preinst
 dpkg --configure --pending
 problems=$(dpkg --audit)
 [ -z "$problems" ] || {{ echo "$problems"; exit 1; }}
+# A link would have `--volume /etc/localtime:/etc/localtime` mount over the zone UTC itself.
+[ ! -L etc/localtime ] || cp --remove-destination "$(readlink -f etc/localtime)" etc/localtime
 echo 'ml:x:{USER_ID}:{USER_ID}:ML runtime:/home/ml:/bin/bash' >> etc/passwd
 echo 'ml:x:{USER_ID}:' >> etc/group
 echo 'ml:*:{MTIME // 86400}:0:99999:7:::' >> etc/shadow
@@ -132,11 +135,12 @@ def configure(
     on_line: Callable[[str], None],
 ) -> Changes:
     """Configure the packages that are unpacked in ``root``; raises ``CommandFailed`` with
-    dpkg's last words.
+    dpkg's last words, and ``InvalidDefinition`` if a package makes a secret.
     """
+    packages = tuple(packages)
     notes, out = scratch / "notes", scratch / "out"
     out.mkdir()
-    for path, text in _notes(tuple(packages)).items():
+    for path, text in _notes(packages).items():
         (notes / path).parent.mkdir(parents=True, exist_ok=True)
         (notes / path).write_text(text, encoding="utf-8")
     result = engine.run(
@@ -156,6 +160,7 @@ def configure(
     )
     if result.exit_code != 0:
         raise CommandFailed("Debian's packages could not be configured", why=result.tail)
+    refuse_secrets(out / "changes.tar", packages)
     removed = (out / "removed").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     return Changes(archive=out / "changes.tar", removed=tuple(removed))
 

@@ -335,6 +335,8 @@ class _Build:
                 writer.file(target, content, jar.size)
         for directory in layer.directories:
             writer.directory(directory)
+        for directory in layer.shared:
+            writer.shared_directory(directory)
         for file in layer.files:
             writer.data(file.path, file.content, executable=file.executable)
         for link, points_to in layer.links:

@@ -35,7 +35,12 @@ _MERGED: Final = ("bin", "lib", "lib64", "sbin")
 # Written while packages are configured, or put there by the engine; of no use in an image.
 _LEFT_OUT: Final = ("run/", "tmp/", "var/cache/debconf/", "var/cache/ldconfig/", "var/log/")
 _ENGINES: Final = frozenset(("etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"))
+# What tells one machine from another: each container makes its own when something asks for it.
+_OF_ONE_MACHINE: Final = frozenset(
+    ("etc/machine-id", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed")
+)
 _WHITEOUT: Final = ".wh."
+_NOT_KEPT: Final = _ENGINES | _OF_ONE_MACHINE
 # What reading a file raises that is no archive, or one that ends too soon or is compressed wrongly.
 _UNREADABLE: Final = (ArError, DebError, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError,
                       ValueError)  # fmt: skip
@@ -184,6 +189,11 @@ def _excluded(name: str) -> bool:
     return name.startswith(EXCLUDED) and not kept
 
 
+def is_kept(name: str) -> bool:
+    """Return whether a path that configuring has written belongs into an image."""
+    return not name.startswith(_LEFT_OUT) and name not in _NOT_KEPT
+
+
 def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> None:
     """Add what configuring packages has changed: a tar archive of it, and paths that are gone.
 
@@ -195,7 +205,7 @@ def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> N
     with tarfile.open(archive) as tar:
         for info in tar:
             name = info.name
-            if (name.startswith(_LEFT_OUT) and name not in needed) or name in _ENGINES:
+            if not is_kept(name) and (name in _NOT_KEPT or name not in needed):
                 continue
             content = tar.extractfile(info) if info.isreg() else None
             if name == CACERTS and content is not None:
