@@ -212,10 +212,19 @@ def test_horovod_as_published(saboteur: Saboteur, store: Store) -> None:
 def test_no_native_blas(saboteur: Saboteur) -> None:
     folder = "usr/lib/x86_64-linux-gnu"
     gone = File(path=f"{folder}/.wh.openblas-serial", content=b"")
-    image = saboteur.image("blas", with_files(saboteur.runtime.plan, "no-blas", gone))
-    report = saboteur.validate(image.config.digest, "mllib.blas", "mllib.linear")
+    # On the same cluster: a zone that Java still knows, and the image's Spark defaults.
+    zone = File(path="usr/share/zoneinfo/US/.wh.Pacific", content=b"")
+    image = saboteur.image("blas", with_files(saboteur.runtime.plan, "no-blas", gone, zone))
+    report = saboteur.validate(
+        image.config.digest,
+        "mllib.blas",
+        "mllib.linear",
+        "image",
+        environment={"SPARK_CONF_DIR": "/tmp"},
+    )
     found = failed(report)
-    assert set(found) == {"mllib.blas"}, "\n".join(found.values())
+    assert set(found) == {"mllib.blas", "image.zones", "image.defaults"}, "\n".join(found.values())
+    assert "20:00:00" in found["image.zones"]
 
 
 def test_one_worker_on_another_image(saboteur: Saboteur) -> None:

@@ -10,6 +10,7 @@ from mlruntime.validation.catalog import CHECKS
 PROGRAMS = Path(catalog.__file__).parent / "programs"
 FAMILIES = [
     "identity",
+    "image",
     "static",
     "spark",
     "barrier",

@@ -48,6 +48,8 @@ _CUDA = ("cuda",)
 CHECKS: tuple[CheckSpec, ...] = (
     _check("identity.nodes", "same image, Python, Java and locked packages on every node", 60),
     _check("identity.pip", "pip check is clean and pip list is the lock on every node", 60),
+    _check("image.defaults", "the image's Spark defaults are in force in every JVM", 40),
+    _check("image.zones", "an old zone name means the same to Spark and to Python", 30),
     _check(
         "static.libraries", "every library that is needed is there, and there once", 120, "plain"
     ),
