@@ -157,10 +157,11 @@ def _laid_out(plan: Plan, lock: Lock, warm: Store, context: Path, wheels: list[s
             os.link(_blob(warm, jar.sha256), context / "jars" / Path(target).name)
         for file in layer.files:
             folder = "library" if layer.name == "sparkdl" else "rootfs"
-            if layer.name in ("settings", "sparkdl", "contract"):
+            if layer.name in ("settings", "sparkdl", "contract", "constraints"):
                 path = file.path.partition("site-packages/")[2] or file.path
                 (context / folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (context / folder / path).write_bytes(file.content)
+                (context / folder / path).chmod(0o755 if file.executable else 0o644)
     text = dockerfile(plan, lock, template, wheels)
     (context / "Dockerfile").write_text(text, encoding="utf-8")
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.engine
 # What the matrix declares to differ; everything else is shared, by digest.
 OWN = {
     "cudnn", "cublas", "cusolver", "cusparse", "cufft", "nccl", "cuda", "tensorflow", "horovod",
-    "contract",
+    "contract", "constraints",
 }  # fmt: skip
 LIST = "import tensorflow as tf; print('GPUs:', len(tf.config.list_physical_devices('GPU')))"
 STUBS = {"LD_LIBRARY_PATH": "/stubs", "STUB_NVML_GPUS": "A,8.0,40960;B,8.0,40960"}

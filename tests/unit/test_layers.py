@@ -90,6 +90,7 @@ def test_owners_modes_and_times_follow_one_rule() -> None:
     writer.data("opt/ml/bin/x", b"#!", executable=True)
     writer.symlink("opt/spark", "/opt/ml")
     writer.directory("home/ml")
+    writer.shared_directory("opt/ml/work")
     writer.finish()
     found = members(target.getvalue())
     assert all(info.mtime == MTIME for info in found.values())
@@ -101,8 +102,10 @@ def test_owners_modes_and_times_follow_one_rule() -> None:
         "opt/spark": (0, 0),
         "home": (0, 0),
         "home/ml": (1000, 1000),
+        "opt/ml/work": (1000, 0),
     }
     assert found["opt/ml/bin/x"].mode == 0o755
+    assert found["opt/ml/work"].mode == 0o775
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../b"])

@@ -309,3 +309,19 @@ def test_the_shipped_stack_is_sound() -> None:
     text = (Path(__file__).parents[2] / "images" / "layers.yaml").read_text()
     stack = parse_stack(text, file="images/layers.yaml")
     assert [layer.name for layer in stack.layers][:4] == ["interpreter", "os", "java", "configured"]
+
+
+def test_a_shared_directory_is_in_the_key_and_a_template_knows_what_is_locked() -> None:
+    old = "    files: environment\n"
+    stack = STACK.replace(old, f"{old}    shared: [home/ml]\n")
+    files = FILES | {
+        "layers.yaml": stack.encode(),
+        "rootfs/environment/pins.j2": b"{% for name, version in locked %}{{ name }}={{ version }} "
+        b"{% endfor %}",
+    }
+    first, second = planned(lock()), planned(lock(), FILES | {"layers.yaml": stack.encode()})
+    assert changed(first, second) == {"environment"}
+    layer = next(la for la in planned(lock(), files).layers if la.name == "environment")
+    assert layer.shared == ("home/ml",)
+    pins = next(file for file in layer.files if file.path == "pins")
+    assert pins.content == b"horovod=0.28.1 numpy=1 six=1 tensorflow-cpu=1 "

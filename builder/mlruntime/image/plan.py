@@ -52,6 +52,7 @@ class PlannedLayer:
     files: tuple[File, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     directories: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     linked: str = ""
 
 
@@ -285,7 +286,8 @@ class _Planner:
             )
         links = tuple((self._render(a), self._render(b)) for a, b in layer.links)
         directories = tuple(self._render(path) for path in layer.directories)
-        return self._literal(layer.name, tuple(found), links, directories)
+        shared = tuple(self._render(path) for path in layer.shared)
+        return self._literal(layer.name, tuple(found), links, directories, shared)
 
     def _library(self, layer: StackLayer) -> PlannedLayer:
         folder = f"{layer.library}/"
@@ -308,8 +310,11 @@ class _Planner:
         files: tuple[File, ...],
         links: tuple[tuple[str, str], ...],
         directories: tuple[str, ...],
+        shared: tuple[str, ...] = (),
     ) -> PlannedLayer:
         content = [_file_digests(files), [list(link) for link in links], list(directories)]
+        if shared:
+            content.append(list(shared))
         return PlannedLayer(
             name=name,
             source="files",
@@ -317,6 +322,7 @@ class _Planner:
             files=files,
             links=links,
             directories=directories,
+            shared=shared,
         )
 
     def _render(self, text: str) -> str:

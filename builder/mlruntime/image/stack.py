@@ -35,6 +35,7 @@ class FilesLayer(LayerForm, frozen=True, tag="files"):
     files: Text
     links: dict[str, Text] | None = None
     directories: list[Text] | None = None
+    shared: list[Text] | None = None
     executable: list[Text] | None = None
 
 
@@ -93,7 +94,8 @@ class StackLayer:
     ``source`` says where its content comes from: Debian or Python ``packages`` by name or pattern,
     ``*`` being all that no other layer of that source names; what is ``configured`` in the Debian
     packages below; the variant's host contract, as a file; a folder of ``images/rootfs`` with
-    symbolic ``links`` and empty ``directories``; the locked jars, put ``into`` a directory; or a
+    symbolic ``links`` and empty ``directories``, some of them ``shared`` with every user of the
+    group root; the locked jars, put ``into`` a directory; or a
     ``library`` of ``images/``. Shared libraries of Python packages, in directories like
     ``linked`` (a pattern below site-packages), get symbolic links where the dynamic linker looks
     by itself. Strings may be Jinja2 templates.
@@ -104,6 +106,7 @@ class StackLayer:
     files: str = ""
     links: tuple[tuple[str, str], ...] = ()
     directories: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     executable: tuple[str, ...] = ()
     into: str = ""
     library: str = ""

@@ -17,7 +17,8 @@ def variables(lock: Lock, variant: str) -> dict[str, Any]:
     """Return what a template may use.
 
     ``runtime``, ``variant``, ``site_packages``, and for each component (dashes become
-    underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version.
+    underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version. ``locked`` are the Python
+    packages of the variant, sorted: (name, version).
     """
     known: dict[str, Any] = {"runtime": lock.runtime, "variant": variant}
     for name, version in lock.components_of(variant):
@@ -30,6 +31,14 @@ def variables(lock: Lock, variant: str) -> dict[str, Any]:
     if "python" not in known:
         raise InvalidLock(f"the lock of {lock.runtime} has no component python")
     known["site_packages"] = site_packages(known["python"]["minor"])
+    own = lock.variant(variant)
+    known["locked"] = sorted(
+        [
+            *((wheel.name, wheel.version) for wheel in (*lock.python, *own.python)),
+            *((wheel.name, wheel.version) for wheel in own.native),
+            *((one.name, one.version) for one in own.dummy_packages),
+        ]
+    )
     return known
 
 

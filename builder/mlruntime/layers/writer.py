@@ -31,7 +31,9 @@ class LayerWriter:
 
     Paths are relative to the image's root, without a leading slash. Parent directories are
     written on their own, once, before their first child; what lies below ``/opt/ml`` and
-    ``/home/ml`` belongs to the image's user (uid and gid 1000), everything else to root.
+    ``/home/ml`` belongs to the image's user (uid and gid 1000), everything else to root. A shared
+    directory's group is root, and may write: that is how a user id that is given to a container
+    (OpenShift's, `docker run --user`) gets in.
     """
 
     def __init__(self, target: BinaryIO) -> None:
@@ -47,6 +49,10 @@ class LayerWriter:
         if path in self._seen or path in ("", "."):
             return
         self._entry(path, tarfile.DIRTYPE, mode=mode)
+
+    def shared_directory(self, path: str) -> None:
+        """Add a directory that is the image user's and open to the group root."""
+        self._entry(path, tarfile.DIRTYPE, mode=0o775, group=0)
 
     def file(self, path: str, content: BinaryIO, size: int, *, executable: bool = False) -> None:
         """Add a regular file of exactly ``size`` bytes, read in blocks."""
@@ -106,7 +112,16 @@ class LayerWriter:
     def _pad(self, size: int) -> None:
         self._out.write(bytes(-size % tarfile.BLOCKSIZE))
 
-    def _entry(self, path: str, kind: bytes, *, mode: int, size: int = 0, link: str = "") -> None:
+    def _entry(
+        self,
+        path: str,
+        kind: bytes,
+        *,
+        mode: int,
+        size: int = 0,
+        link: str = "",
+        group: int | None = None,
+    ) -> None:
         if path.startswith("/") or ".." in path.split("/"):
             raise ValueError(f"{path}: not a path inside an image")
         if path in self._seen:
@@ -116,6 +131,8 @@ class LayerWriter:
         info.type, info.mode, info.size, info.linkname = kind, mode, size, link
         if path in OWNED or path.startswith(_BELOW_OWNED):
             info.uid = info.gid = USER_ID
+        if group is not None:
+            info.gid = group
         self._seen.add(path)
         self._header(info)
 
