@@ -12,6 +12,7 @@ from mlruntime.errors import (
     ArtifactNotFound,
     InvalidDefinition,
     NoCompatibleVersions,
+    Unavailable,
     UsageError,
 )
 from mlruntime.lock.document import parse_lock
@@ -483,6 +484,17 @@ def test_what_is_there_in_a_version_of_its_own_is_not_left_out(world: World) -> 
     asked = replace(ASKED, variants=("gpu",))
     assert locked(world, asked, omit=["nccl"]).omitted == ()
     assert ("nvidia-nccl==2.16.*",) in [requirements for requirements, _ in world.pypi.asked]
+
+
+def test_an_index_that_cannot_tell_is_no_reason_to_leave_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undated(*_: object, **__: object) -> tuple[Artifact, ...]:
+        raise Unavailable("the index gives no upload times")
+
+    monkeypatch.setattr(world.pypi, "compile", undated)
+    with pytest.raises(Unavailable, match="gives no upload times"):
+        locked(world, omit=["graphframes"])
 
 
 def test_an_omitted_component_is_not_stale_for_being_left_out(world: World) -> None:
