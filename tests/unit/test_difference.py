@@ -263,3 +263,33 @@ def test_the_lock_of_a_git_revision(capsys: pytest.CaptureFixture[str], tmp_path
     ]
     assert main(["--root", str(root), "diff", "6.0-ml@nowhere", "6.0-ml"]) == 2
     assert "git has no runtimes/6.0-ml/lock.json in revision 'nowhere'" in capsys.readouterr().err
+
+    # Today's layers name a package that the lock of then has not; that one had its own.
+    layers = root / "images" / "layers.yaml"
+    layers.write_text(layers.read_text().replace("libc6,", "libc6, nothing-like-that,"))
+    assert main(["--root", str(root), "diff", "6.0-ml@HEAD", "6.0-ml@HEAD"]) == 0
+    assert main(["--root", str(root), "diff", "6.0-ml@HEAD", "6.0-ml"]) == 4
+    assert "nothing-like-that" in capsys.readouterr().err
+
+    path.write_text(text.replace('"format": 2', '"format": 1'), encoding="utf-8")
+    command.run([*git, "commit", "-qam", "old"])
+    assert main(["--root", str(root), "diff", "6.0-ml@HEAD", "6.0-ml@HEAD~1"]) == 4
+    assert capsys.readouterr().err == (
+        "mlruntime: HEAD: runtimes/6.0-ml/lock.json: format: lock format 1 is that of an older"
+        " mlruntime; this one reads format 2\n"
+        "  try: another release of mlruntime may have written this revision: use that one for it\n"
+    )
+
+
+@pytest.mark.starts
+def test_a_folder_that_git_does_not_trust_or_know(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "matrix.yaml", tmp_path)
+    words = ["--root", str(tmp_path), "diff", "6.0-ml@HEAD", "6.0-ml@HEAD"]
+    assert main(words) == 2
+    assert f"{tmp_path} is not in a git repository" in capsys.readouterr().err
+    command.run(["git", "-C", str(tmp_path), "init", "-q"])
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to try this
+    assert main(words) == 2
+    assert f"git config --global --add safe.directory {tmp_path}" in capsys.readouterr().err

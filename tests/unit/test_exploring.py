@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlruntime.definitions.files import Definitions
 from mlruntime.errors import (
     ArtifactNotFound,
     CommandFailed,
@@ -31,7 +32,10 @@ from mlruntime.explore.evidence import (
     is_evidence,
     with_findings,
 )
+from mlruntime.explore.publishing import write_evidence
 from mlruntime.explore.record import LEVELS, STAGES, Record, parse_record
+from mlruntime.explore.state import StateFolder
+from mlruntime.explore.sweep import Outcome
 from mlruntime.matrix.parsing import Matrix, parse_matrix
 from mlruntime.resolve.resolution import NoSolution, resolve
 from mlruntime.validation.report import CheckResult, Host, Report, Status
@@ -488,3 +492,31 @@ def test_the_table_of_evidence() -> None:
         GOLDEN.write_text(text, encoding="utf-8")
     assert text == GOLDEN.read_text(encoding="utf-8")
     assert evidence_page(list(reversed(records))) + "\n" == text
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "a\n<!-- evidence -->\nold\nmore that a person wrote\n",
+        "a\n<!-- /evidence -->\n<!-- evidence -->\nmore\n",
+        "a\n",
+        "<!-- evidence --><!-- /evidence -->\n<!-- evidence --><!-- /evidence -->\n",
+    ],
+)
+def test_a_page_whose_markers_are_not_clear_is_left_alone(tmp_path: Path, page: str) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "matrix.yaml").write_text(MATRIX, encoding="utf-8")
+    path = tmp_path / "docs" / "evidence.md"
+    path.write_text(page, encoding="utf-8")
+    nothing = Outcome(records=(), left=(), why=None)
+    state = StateFolder(tmp_path / "state")
+    with pytest.raises(InvalidDefinition, match="are not there once each, in this order"):
+        write_evidence(Definitions(tmp_path), state, nothing)
+    assert path.read_text(encoding="utf-8") == page
+
+    path.write_text("a\n<!-- evidence -->\nold\n<!-- /evidence -->\nmore\n", encoding="utf-8")
+    assert write_evidence(Definitions(tmp_path), state, nothing) == ("docs/evidence.md",)
+    kept = path.read_text(encoding="utf-8")
+    assert kept.startswith("a\n<!-- evidence -->\n")
+    assert kept.endswith("\n<!-- /evidence -->\nmore\n")
+    assert "old" not in kept

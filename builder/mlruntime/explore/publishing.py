@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.errors import InvalidDefinition
 from mlruntime.explore.evidence import (
     evidence_file,
     evidence_json,
@@ -27,6 +28,8 @@ def write_evidence(
 ) -> tuple[str, ...]:
     """Write the records, the rules they prove and the page; return the files that changed."""
     root, files = definitions.root, []
+    page = read_text(root / PAGE, PAGE) if (root / PAGE).is_file() else None
+    before, after = _around(page) if page is not None else ("", "")
     for record in outcome.records:
         if is_evidence(record):
             report = state.text(record.name, "report") if record.checks else None
@@ -38,13 +41,23 @@ def write_evidence(
     facts = read_text(root / "matrix.yaml", "matrix.yaml")
     changed = with_findings(facts, findings(parse_matrix(facts, file="matrix.yaml"), records))
     files += _replaced(root, "matrix.yaml", facts, changed)
-    if (root / PAGE).is_file():
-        old = read_text(root / PAGE, PAGE)
-        before, _, rest = old.partition(BEGIN)
-        _, _, after = rest.partition(END)
+    if page is not None:
         new = f"{before}{BEGIN}\n{evidence_page(records)}\n{END}{after}"
-        files += _replaced(root, PAGE, old, new)
+        files += _replaced(root, PAGE, page, new)
     return tuple(files)
+
+
+def _around(page: str) -> tuple[str, str]:
+    """Return what is before and after the evidence in its page; raises unless that is clear."""
+    if (page.count(BEGIN), page.count(END)) != (1, 1) or page.index(BEGIN) > page.index(END):
+        raise InvalidDefinition(
+            f"{BEGIN} and {END} are not there once each, in this order",
+            where=PAGE,
+            why="what is between them is written anew, and the rest must stay",
+            hint="put them back and run this again: what has been found is kept",
+        )
+    before, _, rest = page.partition(BEGIN)
+    return before, rest.partition(END)[2]
 
 
 def _replaced(root: Path, file: str, old: str, new: str) -> list[str]:

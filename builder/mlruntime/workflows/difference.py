@@ -1,12 +1,15 @@
 """What is on each side of a ``diff``: a locked image, named in one of several ways."""
 
+import os
+import tarfile
 from pathlib import Path
 
 from mlruntime.build.stage import cached_layer
 from mlruntime.definitions.files import Definitions, read_text
-from mlruntime.errors import CommandFailed, InvalidLock, UsageError
+from mlruntime.errors import CommandFailed, InvalidDefinition, InvalidLock, UsageError
 from mlruntime.host.command import require, run
 from mlruntime.image.difference import Difference, Named, Side, difference, parse_named
+from mlruntime.image.plan import Plan
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
@@ -21,36 +24,67 @@ def compare(definitions: Definitions, store: Store, a: str, b: str) -> Differenc
 
 
 def _side(definitions: Definitions, store: Store, named: Named) -> Side:
-    lock = _lock(definitions, named)
-    lock.variant(named.variant)
-    plan = planned_image(definitions, lock, named.variant)
+    if named.revision is not None:
+        with store.scratch() as scratch:
+            lock, plan = _of_revision(definitions, named, scratch)
+    else:
+        lock = _lock(definitions, named)
+        lock.variant(named.variant)
+        plan = planned_image(definitions, lock, named.variant)
     blobs = {layer.key: blob for layer in plan.layers if (blob := cached_layer(store, layer))}
     return Side(name=named.text, lock=lock, plan=plan, blobs=blobs)
 
 
 def _lock(definitions: Definitions, named: Named) -> Lock:
     path = Path(named.what)
-    if named.revision is None and path.is_file():
+    if path.is_file():
         return parse_lock(read_text(path, named.what, InvalidLock), file=named.what)
-    if named.revision is None and (path.suffix == ".json" or len(path.parts) > 1):
+    if path.suffix == ".json" or len(path.parts) > 1:
         raise UsageError(f"there is no lock file {named.what}")
-    if named.revision is not None:
-        return _of_revision(definitions, named)
     return read_lock(definitions, named.what)
 
 
-def _of_revision(definitions: Definitions, named: Named) -> Lock:
-    """Read the lock that a runtime had in a revision of the definitions' git repository.
+def _of_revision(definitions: Definitions, named: Named, scratch: Path) -> tuple[Lock, Plan]:
+    """Return the lock and the plan of a revision of the definitions' git repository.
 
-    Its layers are those that the present ``images/`` would give it.
+    Its layers are those that ``images/`` gave it then: today's may name what it has not.
     """
     require("git", hint="install git, or name a lock file")
     file = f"runtimes/{named.what}/lock.json"
-    words = ["git", "-C", str(definitions.root), "show", f"{named.revision}:./{file}"]
+    text = _git(definitions.root, f"git has no {file}", named, "show", f"{named.revision}:./{file}")
+    archive = scratch / "images.tar"
+    _git(
+        definitions.root, "git has no images/", named,
+        "archive", "--format=tar", f"--output={archive}", str(named.revision), "images",
+    )  # fmt: skip
+    with tarfile.open(archive) as content:
+        content.extractall(scratch, filter="data")
     try:
-        text = run(words)
-    except CommandFailed as error:
-        raise UsageError(
-            f"git has no {file} in revision {named.revision!r}", why=error.why
+        lock = parse_lock(text, file=file)
+        lock.variant(named.variant)
+        return lock, planned_image(Definitions(scratch), lock, named.variant)
+    except (InvalidDefinition, InvalidLock) as error:
+        raise type(error)(
+            error.what,
+            where=f"{named.revision}: {error.where}" if error.where else str(named.revision),
+            why=error.why,
+            hint="another release of mlruntime may have written this revision: use that one for it",
         ) from None
-    return parse_lock(text, file=f"{named.revision}:{file}")
+
+
+def _git(root: Path, what: str, named: Named, *words: str) -> str:
+    """Run git in the definitions' folder; ``what`` is the error when it has not what is asked."""
+    try:
+        return run(["git", "-C", str(root), *words], env={**os.environ, "LC_ALL": "C"})
+    except CommandFailed as error:
+        why = error.why or ""
+    if "dubious ownership" in why:
+        raise UsageError(
+            "git reads nothing in a folder of another user",
+            where=str(root),
+            why="its settings may run programs; git calls this dubious ownership",
+            hint=f"if you trust it: git config --global --add safe.directory {root}",
+        )
+    if "not a git repository" in why:
+        raise UsageError(f"{root} is not in a git repository")
+    raise UsageError(f"{what} in revision {named.revision!r}", why=why)
