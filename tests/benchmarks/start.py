@@ -11,11 +11,11 @@ from statistics import median
 from tests.benchmarks.figures import Figures
 
 ROOT = Path(__file__).parents[2]
-ROUNDS = 9
+ROUNDS = 5
 COMMANDS = {
-    "`python -c pass`, for comparison": (sys.executable, "-c", "pass"),
+    "Python with `pass`, for comparison": (sys.executable, "-c", "pass"),
     **{
-        f"`mlruntime {words}`": (sys.executable, "-m", "mlruntime", *words.split())
+        f"`{words}`": (sys.executable, "-m", "mlruntime", *words.split())
         for words in (
             "--version",
             "resolve 6.0-ml",
@@ -37,7 +37,7 @@ def measure() -> Figures:
     for _ in range(ROUNDS):
         for name, words in COMMANDS.items():
             seen[name].append(_once(words))
-    rows = [("what", "processor seconds, median", "best", "seconds, median", "best")]
+    rows = [("mlruntime …", "processor seconds, median", "best", "seconds, median", "best")]
     for name, times in seen.items():
         used, took = zip(*times, strict=True)
         figures = (median(used), min(used), median(took), min(took))

@@ -39,7 +39,7 @@ def test_check_says_that_ours_is_sound(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(out)["ok"] is True
 
 
-def test_check_refuses_an_edge_that_makes_a_release_unusable(
+def test_check_refuses_a_rule_that_makes_a_release_unusable(
     capsys: pytest.CaptureFixture[str], own: Path
 ) -> None:
     edit(own / "matrix.yaml", '{keras: "=={tensorflow.minor}.*"}', '{keras: "==2.15.*"}')

@@ -420,7 +420,7 @@ def rules_after(matrix: Matrix, *records: Record) -> dict[str, tuple[str, str, s
     return {rule.id: (rule.evidence, rule.date, rule.source) for rule in rules}
 
 
-def test_an_edge_gets_what_was_proven_for_it(matrix: Matrix) -> None:
+def test_a_rule_gets_what_was_proven_for_it(matrix: Matrix) -> None:
     found = rules_after(
         matrix,
         tried("2.16.2", "0.28.1+mlr.1", "cluster"),

@@ -416,7 +416,7 @@ def test_a_list_in_another_form_is_refused() -> None:
 VALUES = {"evidence": "cluster", "source": 'explored: a "b" # c', "date": "2026-12-01"}
 
 
-def test_every_edge_of_ours_can_be_edited() -> None:
+def test_every_rule_of_ours_can_be_edited() -> None:
     text = OURS
     for rule in BEFORE.rules:
         text = with_rule(text, rule.id, VALUES)
@@ -431,7 +431,7 @@ def test_every_edge_of_ours_can_be_edited() -> None:
         )
 
 
-def test_an_edge_in_another_form_is_refused() -> None:
+def test_a_rule_in_another_form_is_refused() -> None:
     folded = MATRIX.replace("source: pkg:pypi/tf-keras@2.16.0", "source: >-\n      pkg:x")
     for text, ident in ((MATRIX, "nothing"), (folded, "tf-keras-tensorflow")):
         with pytest.raises(InvalidDefinition, match="cannot be edited"):
@@ -456,13 +456,13 @@ RULE = {
 
 
 @pytest.mark.parametrize(("name", "index"), [("tensorflow", 1), ("tf-keras", 2), ("scala", 2)])
-def test_an_edge_is_added_beside_its_like(name: str, index: int) -> None:
+def test_a_rule_is_added_beside_its_like(name: str, index: int) -> None:
     rules = parse_matrix(with_rule_added(MATRIX, name, RULE), file="x").rules
     assert [rule.id for rule in rules].index("x-1") == index
     assert len(rules) == 3
 
 
-def test_the_first_edge_of_all() -> None:
+def test_the_first_rule_of_all() -> None:
     text = MATRIX.partition("rules:\n")[0] + "rules: []\n"
     assert parse_matrix(with_rule_added(text, "scala", RULE), file="x").rules[0].id == "x-1"
     with pytest.raises(MlruntimeError, match="no rule can be added"):

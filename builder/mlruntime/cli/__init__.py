@@ -58,7 +58,11 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
         verbose: Annotated[
             int,
             typer.Option(
-                "-v", "--verbose", count=True, help="say more about what is done; -vv: everything"
+                "-v",
+                "--verbose",
+                count=True,
+                show_default=False,
+                help="say more about what is done; -vv: everything",
             ),
         ] = 0,
         quiet: Annotated[
@@ -72,7 +76,8 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
         ctx.obj = Context(root=find_root(root, Path.cwd()), ca_bundle=ca_bundle)
         logging.getLogger(__name__).info("definitions in %s", ctx.obj.root)
 
-    for verb in [verb for verb in VERBS if verb in words] or VERBS:
+    asked = [verb for verb in VERBS if verb in words]
+    for verb in asked or (() if "--version" in words else VERBS):
         import_module(f"mlruntime.cli.{verb}").register(app)
     return app
 
