@@ -227,3 +227,15 @@ def test_a_part_that_was_asked_for_may_be_what_rules_out_its_whole(matrix: Matri
     spark, mllib = resolve(matrix, request("spark ==4.*", "mllib ==4.1.*")).reasons[:2]
     assert [rule.id for rule in spark.bounded_by] == ["mllib-spark"]
     assert mllib.bounded_by == ()
+
+
+def test_versions_are_spelled_as_the_matrix_spells_them(matrix: Matrix) -> None:
+    """PEP 440 would have 580.65.6."""
+    found = resolution_json(resolve(matrix, request("driver ==580.65.6")))
+    assert found["versions"]["driver"] == "580.65.06"
+    assert {c["component"]: c for c in found["components"]}["driver"]["newest"] == "580.65.06"
+    with pytest.raises(NoSolution) as failure:
+        resolve(matrix, request("driver ==580.65.7"))
+    assert "driver==580.65.06 instead of driver==580.65.7" in str(failure.value)
+    (change,) = conflict_json(failure.value.conflict)["changes"][0]
+    assert change["version"] == "580.65.06"

@@ -87,6 +87,14 @@ def test_settings_replace_and_add_lines() -> None:
     assert found["java"] == SpecifierSet("==17")
 
 
+@pytest.mark.parametrize("name", ["tf_keras", "TF.Keras", "tf-keras", "tf__keras"])
+def test_a_setting_has_a_name_as_pep_503_normalises_it(name: str) -> None:
+    found = dict(read().with_settings([f"{name}==2.15.*"]).request)
+    assert found["tf-keras"] == SpecifierSet("==2.15.*")
+    with pytest.raises(UsageError, match=r"^--set: tf-keras is set twice"):
+        read().with_settings([f"{name}==2.15.*", "tf-keras==2.16.*"])
+
+
 @pytest.mark.parametrize("setting", ["==1.0", "", "spark==", "spark=3.5", "spark==3.5 ;x"])
 def test_a_malformed_setting_is_a_usage_error(setting: str) -> None:
     with pytest.raises(UsageError, match=r"^--set: "):
