@@ -1,6 +1,5 @@
 """What is on each side of a ``diff``: a locked image, named in one of several ways."""
 
-import os
 import tarfile
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def _of_revision(definitions: Definitions, named: Named, scratch: Path) -> tuple
 def _git(root: Path, what: str, named: Named, *words: str) -> str:
     """Run git in the definitions' folder; ``what`` is the error when it has not what is asked."""
     try:
-        return run(["git", "-C", str(root), *words], env={**os.environ, "LC_ALL": "C"})
+        return run(["env", "LC_ALL=C", "git", "-C", str(root), *words])  # its words are read below
     except CommandFailed as error:
         why = error.why or ""
     if "dubious ownership" in why:
