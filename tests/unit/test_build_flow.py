@@ -1,6 +1,7 @@
 """The build stage on a toy plan: files, a jar and a library, without engine and network."""
 
 import hashlib
+import json
 import multiprocessing
 import os
 import sys
@@ -155,6 +156,8 @@ def test_the_second_build_takes_everything_from_the_store(tmp_path: Path) -> Non
 
 def test_builds_in_two_stores_are_the_same_bytes(tmp_path: Path) -> None:
     one, two = made(tmp_path / "one"), made(tmp_path / "two")
+    labels = json.loads(one.config.content)["config"]["Labels"]
+    assert labels["io.mlruntime.plan.digest"] == toy().digest
     assert one.manifest == two.manifest
     assert one.config == two.config
 

@@ -26,9 +26,11 @@ from mlruntime.errors import InvalidDefinition, StorageError
 from mlruntime.host import command
 from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
 from mlruntime.locking.staleness import input_digests
+from mlruntime.validation.session import Subject
 from mlruntime.workflows.build import created
 from mlruntime.workflows.locked import lock_request
 from mlruntime.workflows.locking import write_if_changed
+from mlruntime.workflows.planning import planned_image
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parents[1] / "golden" / "errors"
@@ -393,7 +395,7 @@ class Engines(Engine):
     ("words", "code", "said"),
     [
         (("0.1-lm",), 2, "neither a runtime nor an image of the engine\n  try: did you mean '0.1-"),
-        (("0.1-ml",), 4, "was built from another lock\n  try: build it anew: `mlruntime build"),
+        (("0.1-ml",), 4, "was built from another lock\n  try: build it again: `mlruntime build"),
         (("some/0.1-ml",), 2, "is not one of our images: it has no label io.mlruntime.runtime"),
         (("0.1-ml", "--variant", "gpu"), 4, "has no locked variant 'gpu'\n  try: locked: cpu"),
         (("0.1-ml", "--junit", "no/such/file"), 2, "cannot write no/such/file"),
@@ -423,6 +425,37 @@ def test_validate_refuses_a_stale_lock_as_build_does(
     assert code == 4
     assert "the lock is stale\n  why: spark 3.5.8 locked, 3.5.9 resolved" in err
     assert told(("build", "0.1-ml"), root, capsys) == (code, err)
+
+
+def test_validate_refuses_an_image_of_other_definitions(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock does not say what is in ``images/``: the label with the plan's digest does."""
+    labels = {
+        "io.mlruntime.lock.digest": lock(root).digest,
+        "io.mlruntime.plan.digest": planned_image(Definitions(root), lock(root), "cpu").digest,
+    }
+    monkeypatch.setattr(Engine, "connect", lambda: Engines(labels))
+    validated: list[Subject] = []
+
+    def validate(engine: Engine, subject: Subject, *_: object, **__: object) -> None:
+        validated.append(subject)
+        raise StorageError("here the checks would begin")
+
+    monkeypatch.setattr("mlruntime.cli.validate.validate", validate)
+    assert "here the checks would begin" in told(("validate", "0.1-ml"), root, capsys)[1]
+    assert validated[0].plan == labels["io.mlruntime.plan.digest"]
+    swap("images/rootfs/settings/etc/settings.j2", "runtime", "the_runtime")(root)
+    relocked = lock(root)
+    (root / LOCKED).write_text(relocked.to_json(), encoding="utf-8")
+    for known in (labels, {"io.mlruntime.lock.digest": relocked.digest}):
+        found = known | {"io.mlruntime.lock.digest": relocked.digest}
+        monkeypatch.setattr(Engine, "connect", lambda found=found: Engines(found))
+        code, err = told(("validate", "0.1-ml"), root, capsys)
+        assert code == 4
+        assert "mlruntime/0.1-ml:cpu is not what the definitions describe now\n  why: " in err
+        assert "try: build it again: `mlruntime build 0.1-ml --variant cpu --load`" in err
+    assert len(validated) == 1
 
 
 def test_an_unknown_check(

@@ -245,6 +245,28 @@ def test_labels_name_every_component_and_what_was_left_out() -> None:
     assert labels["io.mlruntime.omitted.graphframes"] == "not there"
 
 
+def test_the_digest_of_a_plan_tells_all_that_decides_the_image() -> None:
+    before = planned(lock())
+    assert planned(lock()).digest == before.digest
+    others = {
+        planned(lock(), FILES | {path: content + b"# more\n"}).digest
+        for path, content in FILES.items()
+        if path.startswith(("rootfs/", "sparkdl/"))
+    }
+    root = STACK.replace('user: "1000:1000"', 'user: "0:0"').encode()
+    others.add(planned(lock(), FILES | {"layers.yaml": root}).digest)
+    assert before.digest not in others
+    assert len(others) > 2
+
+
+def test_an_image_is_labelled_with_the_digest_of_its_plan_which_does_not_count_itself() -> None:
+    found = planned(lock())
+    label = {"io.mlruntime.plan.digest": found.digest}
+    assert dict(found.image_config.labels) == dict(found.config.labels) | label
+    assert list(found.image_config.labels) == sorted(found.image_config.labels)
+    assert planned(lock()).digest == found.digest
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -497,14 +497,19 @@ def image(**changed: str) -> ImageInfo:
 
 def test_the_image_check_compares_every_node_and_label() -> None:
     nodes = {"m": "sha256:1", "w": "sha256:1"}
-    assert check_image(image(), nodes, LOCK, "cpu").status == "passed"
-    other = check_image(image(), {**nodes, "w": "sha256:2"}, LOCK, "cpu")
+    assert check_image(image(), nodes, labels(LOCK, "cpu")).status == "passed"
+    other = check_image(image(), {**nodes, "w": "sha256:2"}, labels(LOCK, "cpu"))
     assert other.error == "w runs sha256:2, not sha256:1"
     key = "io.mlruntime.component.spark"
-    wrong = check_image(image(**{key: "3.4.0"}), nodes, LOCK, "cpu")
-    assert wrong.error == f"label {key} is '3.4.0', the lock says '3.5.9'"
+    wrong = check_image(image(**{key: "3.4.0"}), nodes, labels(LOCK, "cpu"))
+    assert wrong.error == f"label {key} is '3.4.0', it must be '3.5.9'"
     both = replace(LOCK, variants=(*LOCK.variants, replace(LOCK.variants[0], name="gpu")))
-    assert check_image(image(), nodes, both, "gpu").status == "failed"
+    assert check_image(image(), nodes, labels(both, "gpu")).status == "failed"
+    planned = labels(LOCK, "cpu", "sha256:plan")
+    assert check_image(image(), nodes, planned).error == (
+        "label io.mlruntime.plan.digest is None, it must be 'sha256:plan'"
+    )
+    assert check_image(image(**planned), nodes, planned).status == "passed"
 
 
 def test_the_archive_holds_the_programs_and_the_expectation(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def build(plan: Plan, lock: Lock, shop: BuildContext, *, reference: str, created
     """Make the image. ``created`` (RFC 3339) enters its configuration, and so its digest."""
     layers = _Build(plan, lock, shop).run()
     pairs = [(layer.name, layer.blob) for layer in layers]
-    config = oci.config(plan.config, pairs, created=created)
-    manifest = oci.manifest(config, [blob for _, blob in pairs], dict(plan.config.labels))
+    config = oci.config(plan.image_config, pairs, created=created)
+    manifest = oci.manifest(config, [blob for _, blob in pairs], dict(plan.image_config.labels))
     return Image(reference=reference, layers=layers, config=config, manifest=manifest)
 
 

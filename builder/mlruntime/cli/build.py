@@ -64,6 +64,7 @@ def summary(planned: Plan, lock: Lock, image: Image, seconds: float) -> dict[str
         "digest": image.manifest.digest,
         "image_id": image.config.digest,
         "lock_digest": lock.digest,
+        "plan_digest": planned.digest,
         "size": image.size,
         "layers": [
             {

@@ -14,7 +14,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.engine import Engine
 from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.image.config import LABEL
+from mlruntime.image.config import LABEL, PLAN_LABEL
 from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.image.image import load, manifest_of
 from mlruntime.image.layout import LayoutBlobs, is_layout, read_layout
@@ -26,6 +26,7 @@ from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.gpus import supply
 from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
+from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.stores import store_root
 
 STILL_SECONDS = 5.0
@@ -91,9 +92,10 @@ def _leave(result: Report) -> None:
 def find_subject(
     engine: Engine, definitions: Definitions, subject: str, variant: str | None, workers: int
 ) -> Subject:
-    """Return what to validate: a runtime's image built from its present lock, or any image.
+    """Return what to validate: a runtime's image as it is described now, or any image.
 
-    A runtime's lock must follow from its inputs, as for building.
+    A runtime's lock must follow from its inputs, as for building, and its image must have been
+    built by the plan that follows from the lock and from ``images/`` now.
 
     A directory is an OCI layout: every byte of it is checked before it is loaded.
 
@@ -112,9 +114,16 @@ def find_subject(
             raise InvalidLock(f"the engine has no image {reference}", hint=f"build it: `{built}`")
         if image.labels.get(f"{LABEL}.lock.digest") != lock.digest:
             raise InvalidLock(
-                f"{reference} was built from another lock", hint=f"build it anew: `{built}`"
+                f"{reference} was built from another lock", hint=f"build it again: `{built}`"
             )
-        return _subject(definitions, image.id, lock, variant, workers)
+        found = _subject(definitions, image.id, lock, variant, workers)
+        if image.labels.get(PLAN_LABEL) != found.plan:
+            raise InvalidLock(
+                f"{reference} is not what the definitions describe now",
+                why="images/ or mlruntime itself has changed since it was built",
+                hint=f"build it again: `{built}`",
+            )
+        return found
     if Path(subject).is_dir():
         subject = _from_layout(engine, Path(subject))
     image = engine.image(subject)
@@ -153,6 +162,7 @@ def _subject(
         gpus=found.gpus,
         why_no_more_gpus=found.why_no_more,
         manifest=manifest_of(image, Store(store_root())),
+        plan=planned_image(definitions, lock, variant).digest,
         libraries=libraries(definitions),
     )
 

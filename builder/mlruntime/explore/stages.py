@@ -30,6 +30,7 @@ from mlruntime.validation.session import Subject, planned, validate
 from mlruntime.workflows.build import build_locked
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.locked import libraries
+from mlruntime.workflows.planning import planned_image
 
 _REFERENCE: Final = "mlruntime/explore"
 _TAG: Final = 128  # the longest tag an image can have (OCI distribution specification)
@@ -162,6 +163,7 @@ class HostStages:
             variant=trial.variant,
             workers=trial.workers,
             manifest=built.digest,
+            plan=planned_image(self.definitions, lock, trial.variant).digest,
             libraries=libraries(self.definitions),
         )
         total = len(planned(CHECKS, trial.only, lock, trial.variant).names)

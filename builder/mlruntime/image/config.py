@@ -1,6 +1,6 @@
 """What a container of an image starts with, and the image's labels. Core: no I/O."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mlruntime.image.stack import StackConfig
@@ -8,6 +8,7 @@ from mlruntime.image.templates import render
 from mlruntime.lock.model import Lock
 
 LABEL: Final = "io.mlruntime"
+PLAN_LABEL: Final = f"{LABEL}.plan.digest"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +21,10 @@ class ImageConfig:
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     labels: tuple[tuple[str, str], ...]
+
+    def labelled(self, name: str, value: str) -> "ImageConfig":
+        """Return the same configuration with one more label."""
+        return replace(self, labels=tuple(sorted((*self.labels, (name, value)))))
 
 
 def configured(config: StackConfig, lock: Lock, variant: str, known: dict[str, Any]) -> ImageConfig:

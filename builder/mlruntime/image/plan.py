@@ -6,7 +6,7 @@ its artifacts has been downloaded. Equal keys, equal bytes.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 from mlruntime.documents.reading import canonical_json
 from mlruntime.errors import InvalidDefinition
-from mlruntime.image.config import ImageConfig, configured
+from mlruntime.image.config import PLAN_LABEL, ImageConfig, configured
 from mlruntime.image.stack import EVERYTHING_ELSE, Stack, StackLayer
 from mlruntime.image.templates import render, variables
 from mlruntime.layers.gzipped import COMPRESSOR
@@ -75,6 +75,26 @@ class Plan:
             for artifact in (*layer.packages, *layer.wheels, *(jar for _, jar in layer.jars))
         )
         return tuple(dict.fromkeys(found))
+
+    @property
+    def digest(self) -> str:
+        """Return ``sha256:…`` of all that decides the image but the time of its creation.
+
+        Two plans with the same digest make the same image; an image's label tells it.
+        """
+        content = [
+            self.runtime,
+            self.variant,
+            self.python,
+            [[layer.name, layer.key] for layer in self.layers],
+            asdict(self.config),
+        ]
+        return f"sha256:{hashlib.sha256(canonical_json(content).encode()).hexdigest()}"
+
+    @property
+    def image_config(self) -> ImageConfig:
+        """Return the image's configuration: the plan's, and the label with the plan's digest."""
+        return self.config.labelled(PLAN_LABEL, self.digest)
 
 
 def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, ...]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
-from mlruntime.image.config import LABEL
+from mlruntime.image.config import LABEL, PLAN_LABEL
 from mlruntime.lock.model import Lock
 from mlruntime.validation.state import Planned
 
@@ -17,8 +17,8 @@ _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def labels(lock: Lock, variant: str) -> dict[str, str]:
-    """Return the labels that an image built from this lock must carry."""
+def labels(lock: Lock, variant: str, plan: str | None = None) -> dict[str, str]:
+    """Return the labels that an image built from this lock, by the plan of this digest, has."""
     absent = {omission.component for omission in lock.omitted}
     asked = lock.variant(variant).contract
     return {
@@ -26,6 +26,7 @@ def labels(lock: Lock, variant: str) -> dict[str, str]:
         f"{LABEL}.runtime": lock.runtime,
         f"{LABEL}.variant": variant,
         f"{LABEL}.lock.digest": lock.digest,
+        **({PLAN_LABEL: plan} if plan else {}),
         **{f"{LABEL}.component.{n}": v for n, v in lock.components_of(variant) if n not in absent},
     }
 

@@ -35,6 +35,7 @@ IMAGE_CHECK: Final = "identity.image"
 class Subject:
     """The image to validate, and the lock that says what must be in it.
 
+    ``plan`` is the digest of the plan by which the image must have been made; ``None``: any.
     ``libraries`` are our own distributions in the image (name to version), which the lock does
     not name; ``gpus`` what the workers get of the host's, ``why_no_more_gpus`` the reason for
     which it is not more. ``node_images`` gives single nodes (``worker-1``) another image,
@@ -46,6 +47,7 @@ class Subject:
     variant: str
     workers: int = 2
     manifest: str | None = None
+    plan: str | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
     node_images: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -176,7 +178,8 @@ def _on_cluster(
         with cluster(engine, spec, say=say, clock=clock) as running:
             nodes = {node.name: node.image_id() for node in running.nodes.values()}
             if plan.image:
-                results[IMAGE_CHECK] = check_image(image, nodes, subject.lock, subject.variant)
+                wanted = labels(subject.lock, subject.variant, subject.plan)
+                results[IMAGE_CHECK] = check_image(image, nodes, wanted)
                 observer.ended(results[IMAGE_CHECK])
             expect = _expectation(subject, image, running, nodes)
             running.driver.put(resources.PARENT, resources.archive(expect, programs))
@@ -208,15 +211,14 @@ def _expectation(
 
 
 def check_image(
-    image: ImageInfo, nodes: Mapping[str, str], lock: Lock, variant: str
+    image: ImageInfo, nodes: Mapping[str, str], wanted: Mapping[str, str]
 ) -> CheckResult:
-    """Compare what every node runs with the expected image, and its labels with the lock."""
-    wanted = labels(lock, variant)
+    """Compare what every node runs with the expected image, and its labels with ``wanted``."""
     wrong = [
         f"{node} runs {found}, not {image.id}" for node, found in nodes.items() if found != image.id
     ]
     wrong += [
-        f"label {key} is {image.labels.get(key)!r}, the lock says {value!r}"
+        f"label {key} is {image.labels.get(key)!r}, it must be {value!r}"
         for key, value in wanted.items()
         if image.labels.get(key) != value
     ]
