@@ -16,6 +16,7 @@ from mlruntime.ecosystems.debian import dpkg
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.debian.packages import read_package
 from mlruntime.errors import InvalidLock
+from mlruntime.layers.paths import UnsafePath
 from mlruntime.layers.writer import MTIME, LayerWriter
 from mlruntime.lock.model import Artifact
 
@@ -115,6 +116,38 @@ def test_a_damaged_package_is_refused_or_read(where: int, bit: int, cut: bool) -
             layer((artifact, path))
         with suppress(InvalidLock):
             read_package(artifact, path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"./../../etc/x": b"x"},
+        {"/etc/x": b"x"},
+        {"./usr/share/doc/../../../etc/x": b"left out, and noted all the same"},
+        {"./etc/.wh.passwd": b""},
+        {"./usr/": b"", "./usr/.wh..wh..opq": b""},
+        {"./same": (tarfile.LNKTYPE, "../../etc/shadow")},
+        {"./etc/two\nlines": b"x"},
+    ],
+)
+def test_a_package_with_a_path_that_no_image_may_have_is_refused_by_name(
+    entry: dict[str, bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidLock, match=r"bad_1_amd64\.deb has a path that no image") as caught:
+        layer(deb(tmp_path, "bad", entry))
+    assert caught.value.exit_code == 4
+
+
+def test_a_control_file_outside_of_dpkg_s_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidLock, match="has a path that no image may have"):
+        layer(deb(tmp_path, "bad", {}, {"../../../etc/x": b"x"}))
+
+
+def test_a_trigger_is_not_the_name_of_a_file_elsewhere(tmp_path: Path) -> None:
+    """dpkg's lists of triggers are files of their names, which are written on the host."""
+    package = read_package(*deb(tmp_path, "bad", {}, {"triggers": b"interest ../../../x\n"}))
+    with pytest.raises(UnsafePath, match="is not a file name"):
+        dpkg.database([package])
 
 
 # dpkg's own notes

@@ -43,6 +43,25 @@ def compiled(tmp_path: Path) -> Compile:
     return run
 
 
+@pytest.mark.parametrize(
+    ("places", "fine"),
+    [
+        ({"scikit_learn.libs": b"gomp", "xgboost.libs": b"gomp"}, True),
+        ({"scikit_learn.libs": b"gomp", "xgboost.libs": b"another"}, False),
+        ({"scikit_learn.libs": b"gomp", "xgboost/lib": b"gomp"}, False),
+    ],
+)
+def test_a_library_that_two_wheels_bring_along_is_no_conflict_while_it_is_the_same(
+    places: dict[str, bytes], fine: bool, tmp_path: Path
+) -> None:
+    """scikit-learn and xgboost each have libgomp, under a name with the hash of its content."""
+    paths = [tmp_path / place / "libgomp-e985bcbb.so.1.0.0" for place in places]
+    for path, content in zip(paths, places.values(), strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    assert check_static.bundled(paths) is fine
+
+
 def of(folder: Path) -> dict[str, Library]:
     return {library.path.name: library for library in Image(folder).libraries}
 

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.ecosystems.debian.keystore import normalised
-from mlruntime.ecosystems.pypi.wheel import Site, write_wheel
+from mlruntime.ecosystems.place import image_place
+from mlruntime.ecosystems.pypi.site import Site
+from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.ecosystems.pypi.zipped import Member
 from mlruntime.errors import InvalidLock
 from mlruntime.layers.gzipped import BLOCK, LayerBlob
@@ -161,7 +163,7 @@ def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
     )
     target = io.BytesIO()
     writer = LayerWriter(target)
-    write_wheel(writer, wheel, wheel.name, Site("3.11"), bytecode)
+    install_wheel(writer, wheel, wheel.name, Site(image_place("3.11")), bytecode)
     writer.finish()
     with tarfile.open(fileobj=io.BytesIO(target.getvalue()), mode="r:gz") as tar:
         found = {i.name: tar.extractfile(i).read() for i in tar if i.isreg()}  # type: ignore[union-attr]
@@ -180,7 +182,7 @@ def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
 
 def test_wheels_of_one_layer_share_a_namespace_and_link_their_libraries(tmp_path: Path) -> None:
     """Each of NVIDIA's wheels has the same empty file, and a library that is to be found."""
-    target, site = io.BytesIO(), Site("3.11")
+    target, site = io.BytesIO(), Site(image_place("3.11"))
     writer = LayerWriter(target)
     for part in ("cublas", "cudnn"):
         (tmp_path / part).mkdir()
@@ -199,7 +201,7 @@ def test_wheels_of_one_layer_share_a_namespace_and_link_their_libraries(tmp_path
             for name, content in names.items():
                 text = content.replace(b"toy", part.encode()) if "dist-info" in name else content
                 renamed.writestr(name.replace("toy-1", f"{part}-1"), text)
-        write_wheel(writer, wheel, f"{part}-1-py3-none-any.whl", site, bytecode)
+        install_wheel(writer, wheel, f"{part}-1-py3-none-any.whl", site, bytecode)
     writer.finish()
     with tarfile.open(fileobj=io.BytesIO(target.getvalue()), mode="r:gz") as tar:
         names = tar.getnames()
@@ -213,11 +215,11 @@ def test_wheels_of_one_layer_share_a_namespace_and_link_their_libraries(tmp_path
 
 
 def test_a_file_of_two_wheels_that_is_not_empty_is_refused(tmp_path: Path) -> None:
-    site, writer = Site("3.11"), LayerWriter(io.BytesIO())
+    site, writer = Site(image_place("3.11")), LayerWriter(io.BytesIO())
     wheel, bytecode = toy_wheel(tmp_path, {"toy/__init__.py": b"x"})
-    write_wheel(writer, wheel, wheel.name, site, bytecode)
+    install_wheel(writer, wheel, wheel.name, site, bytecode)
     with pytest.raises(InvalidLock, match="cannot be installed"):
-        write_wheel(writer, wheel, wheel.name, site, bytecode)
+        install_wheel(writer, wheel, wheel.name, site, bytecode)
 
 
 def recorded(folder: Path, sums: str) -> dict[str, str]:
@@ -230,7 +232,7 @@ def recorded(folder: Path, sums: str) -> dict[str, str]:
         archive.writestr("toy-1.dist-info/RECORD", f"{lines}toy/other.py,{sums},1\n")
     target = io.BytesIO()
     writer = LayerWriter(target)
-    write_wheel(writer, wheel, wheel.name, Site("3.11"), bytecode)
+    install_wheel(writer, wheel, wheel.name, Site(image_place("3.11")), bytecode)
     writer.finish()
     with tarfile.open(fileobj=io.BytesIO(target.getvalue()), mode="r:gz") as tar:
         name = next(name for name in tar.getnames() if name.endswith("/RECORD"))
@@ -253,7 +255,8 @@ def test_a_hash_that_is_none_is_told(tmp_path: Path) -> None:
 def test_a_broken_wheel_is_named(tmp_path: Path) -> None:
     wheel, bytecode = toy_wheel(tmp_path, {"other-2.dist-info/METADATA": b""})
     with pytest.raises(InvalidLock, match=r"toy-1-py3-none-any\.whl cannot be installed"):
-        write_wheel(LayerWriter(io.BytesIO()), wheel, wheel.name, Site("3.11"), bytecode)
+        site = Site(image_place("3.11"))
+        install_wheel(LayerWriter(io.BytesIO()), wheel, wheel.name, site, bytecode)
 
 
 # the trust store

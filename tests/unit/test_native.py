@@ -1,6 +1,7 @@
 """A native build that cannot be: the reason in words, the log in the store."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,37 @@ def test_a_wheel_of_another_version_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="could not be built") as caught:
         attempt(tmp_path, Engine("toy-1-py3-none-any.whl"))
     assert caught.value.why == "the build made toy-1-py3-none-any.whl"
+
+
+class Leaving(Engine):
+    """Leaves something else where the wheel should be."""
+
+    def __init__(self, wheel: str, left: Callable[[Path], object]) -> None:
+        super().__init__(wheel)
+        self.left = left
+
+    def run(self, *args: Any, mounts: Any, **options: Any) -> RunResult:
+        result = super().run(*args, mounts=mounts, **options)
+        wheel = next(Path(m.source) for m in mounts if m.target == "/mlr/out") / self.wheel
+        wheel.unlink()
+        self.left(wheel)
+        return result
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_only_a_regular_file_is_taken_from_a_build(tmp_path: Path, kind: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of this host")
+    leave: dict[str, Callable[[Path], object]] = {
+        "link": lambda path: path.symlink_to(secret),
+        "fifo": os.mkfifo,
+        "folder": Path.mkdir,
+    }
+    engine = Leaving("toy-1+mlr.1-py3-none-any.whl", leave[kind])
+    with pytest.raises(CommandFailed, match=r"toy 1.* could not be built") as caught:
+        attempt(tmp_path, engine)
+    assert "as a regular file" in str(caught.value.why)
+    assert secret.read_text() == "of this host"
 
 
 def test_a_patch_that_is_not_the_locked_one(tmp_path: Path) -> None:

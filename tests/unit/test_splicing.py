@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlruntime.ecosystems.pypi.wheel import Site, write_wheel
+from mlruntime.ecosystems.place import image_place
+from mlruntime.ecosystems.pypi.site import Site
+from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.ecosystems.pypi.zipped import Member
 from mlruntime.errors import InvalidLock
 from mlruntime.layers.gzipped import BLOCK, SPLICED_FROM, Gzipped, LayerBlob, inflated
@@ -189,7 +191,7 @@ def packed_again(wheel: Path, level: int) -> None:
 def written(wheel: Path, bytecode: Path) -> bytes:
     target = io.BytesIO()
     writer = LayerWriter(target)
-    write_wheel(writer, wheel, wheel.name, Site("3.11"), bytecode)
+    install_wheel(writer, wheel, wheel.name, Site(image_place("3.11")), bytecode)
     writer.finish()
     return target.getvalue()
 

@@ -17,6 +17,7 @@ from mlruntime.ecosystems.debian import dpkg
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.debian.dpkg import INFO
 from mlruntime.engine import Engine, Mount
+from mlruntime.engine.results import regular
 from mlruntime.engine.values import Root
 from mlruntime.errors import CommandFailed
 from mlruntime.image.config import ImageConfig
@@ -160,9 +161,11 @@ def configure(
     )
     if result.exit_code != 0:
         raise CommandFailed("Debian's packages could not be configured", why=result.tail)
-    refuse_secrets(out / "changes.tar", packages)
-    removed = (out / "removed").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return Changes(archive=out / "changes.tar", removed=tuple(removed))
+    refuse_secrets(regular(out / "changes.tar"), packages)
+    removed = (
+        regular(out / "removed").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    )
+    return Changes(archive=regular(out / "changes.tar"), removed=tuple(removed))
 
 
 def _notes(packages: tuple[dpkg.Package, ...]) -> dict[str, str]:

@@ -19,9 +19,11 @@ from mlruntime.build.context import BuildContext
 from mlruntime.build.integrity import blame_damage, refuse_damaged
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.native import build as native
+from mlruntime.ecosystems.place import LIBRARIES, image_place
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.ecosystems.pypi.bytecode import Wheel
-from mlruntime.ecosystems.pypi.wheel import LIBRARIES, Site, write_wheel
+from mlruntime.ecosystems.pypi.site import Site
+from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.engine.values import Root
 from mlruntime.errors import CommandFailed, InvalidDefinition
 from mlruntime.host.tasks import TaskGroup
@@ -345,9 +347,9 @@ class _Build:
     def _write_wheels(
         self, writer: LayerWriter, layer: PlannedLayer, compiled: Mapping[str, Path]
     ) -> None:
-        site = Site(self.plan.python)
+        site = Site(image_place(self.plan.python))
         for wheel in self._wheels(layer):
-            write_wheel(writer, wheel.path, wheel.filename, site, compiled[wheel.sha256])
+            install_wheel(writer, wheel.path, wheel.filename, site, compiled[wheel.sha256])
         for name, path in site.libraries(layer.linked):
             writer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
 

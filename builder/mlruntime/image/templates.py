@@ -4,7 +4,7 @@ from typing import Any
 
 import jinja2
 
-from mlruntime.ecosystems.pypi.wheel import site_packages
+from mlruntime.ecosystems.place import image_place
 from mlruntime.errors import InvalidDefinition, InvalidLock
 from mlruntime.lock.model import Lock
 
@@ -30,7 +30,7 @@ def variables(lock: Lock, variant: str) -> dict[str, Any]:
         }
     if "python" not in known:
         raise InvalidLock(f"the lock of {lock.runtime} has no component python")
-    known["site_packages"] = site_packages(known["python"]["minor"])
+    known["site_packages"] = image_place(known["python"]["minor"]).site_packages
     own = lock.variant(variant)
     known["locked"] = sorted(
         [

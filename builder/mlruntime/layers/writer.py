@@ -6,39 +6,43 @@ else: no clock, no umask, no owner of this process, no locale.
 
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from mlruntime.layers.gzipped import BLOCK, Gzipped, LayerBlob
 from mlruntime.layers.headers import header
+from mlruntime.layers.paths import WHITEOUT, UnsafePath, checked
+from mlruntime.layers.sink import MTIME, Owner
 
-# 1980-01-01T00:00:00Z, the earliest time a zip archive can hold. One constant for every file and
-# directory: a layer whose directories carried build times would never be shared again.
-MTIME: Final = 315532800
+__all__ = ["MEDIA_TYPE", "MTIME", "USER", "USER_ID", "WRITER", "LayerWriter", "blocks"]
+
 MEDIA_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 # Enters every layer's key, as the compressor does.
 WRITER: Final = 3
-OWNED: Final = ("home/ml", "opt/ml")
 USER_ID: Final = 1000
-
-
-_BELOW_OWNED: Final = tuple(f"{path}/" for path in OWNED)
+USER: Final = Owner(uid=USER_ID, gid=USER_ID)
+# What belongs to the image's user; everything else is root's.
+_OWNED: Final = {"home/ml": USER, "opt/ml": USER}
+# What of another archive's entries a layer can have: regular files are regular, however stored.
+_STORED_OTHERWISE: Final = (tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE)
 
 
 class LayerWriter:
-    """Collects entries and writes them as one compressed layer.
+    """A ``Sink`` that writes its entries as one compressed layer.
 
-    Paths are relative to the image's root, without a leading slash. Parent directories are
-    written on their own, once, before their first child; what lies below ``/opt/ml`` and
-    ``/home/ml`` belongs to the image's user (uid and gid 1000), everything else to root. A shared
+    Paths are relative to the image's root. Parent directories are written on their own, once,
+    before their first child. ``owned`` are directories that belong, with what is below them, to
+    somebody else than root: unless given, ``/opt/ml`` and ``/home/ml`` to the image's user. A shared
     directory's group is root, and may write: that is how a user id that is given to a container
     (OpenShift's, `docker run --user`) gets in.
     """
 
-    def __init__(self, target: BinaryIO) -> None:
+    def __init__(self, target: BinaryIO, owned: Mapping[str, Owner] = _OWNED) -> None:
         self._out = Gzipped(target)
         self._seen: set[str] = set()
+        self._owned = dict(owned)
+        self._below = tuple(f"{path}/" for path in owned)
 
     def __contains__(self, path: str) -> bool:
         """Return whether there is an entry with this path."""
@@ -46,7 +50,8 @@ class LayerWriter:
 
     def directory(self, path: str, mode: int = 0o755) -> None:
         """Add a directory (and its parents) unless it is there already."""
-        if path in self._seen or path in ("", "."):
+        path = checked(path)
+        if path in self._seen or not path:
             return
         self._entry(path, tarfile.DIRTYPE, mode=mode)
 
@@ -93,20 +98,38 @@ class LayerWriter:
 
     def member(self, info: tarfile.TarInfo, content: BinaryIO | None) -> None:
         """Add an entry of another tar archive: its type, mode and numeric owner are kept."""
-        path = str(PurePosixPath(info.name))
-        if path in ("", "."):
+        path = checked(info.name)
+        if not path:
             return
         clean = tarfile.TarInfo(path)
         clean.type, clean.mode, clean.size = info.type, info.mode, info.size
+        if info.type in _STORED_OTHERWISE:
+            clean.type = tarfile.REGTYPE
         clean.uid, clean.gid, clean.linkname = info.uid, info.gid, info.linkname
+        if info.islnk():
+            clean.linkname = checked(info.linkname)
         self._seen.add(path)
         self._header(clean)
         if content is not None:
             self._copy(content, info.size)
 
+    def removal(self, path: str) -> None:
+        """Add a whiteout: what layers below have at this path is gone."""
+        folder, slash, name = checked(path).rpartition("/")
+        if not name:
+            raise UnsafePath("an image cannot do without its root")
+        self.directory(folder)
+        info = tarfile.TarInfo(f"{folder}{slash}{WHITEOUT}{name}")
+        info.mode = 0o644
+        self._header(self._with_owner(info))
+
     def _copy(self, content: BinaryIO, size: int) -> None:
+        left = size
         while chunk := content.read(BLOCK):
             self._out.write(chunk)
+            left -= len(chunk)
+        if left:
+            raise ValueError(f"an entry has {left} bytes less than announced")
         self._pad(size)
 
     def _pad(self, size: int) -> None:
@@ -122,19 +145,27 @@ class LayerWriter:
         link: str = "",
         group: int | None = None,
     ) -> None:
-        if path.startswith("/") or ".." in path.split("/"):
-            raise ValueError(f"{path}: not a path inside an image")
+        path = checked(path)
+        if not path:
+            raise UnsafePath("the root of an image is a directory, and is there already")
         if path in self._seen:
             raise FileExistsError(path)
         self.directory(path.rpartition("/")[0])
         info = tarfile.TarInfo(path)
         info.type, info.mode, info.size, info.linkname = kind, mode, size, link
-        if path in OWNED or path.startswith(_BELOW_OWNED):
-            info.uid = info.gid = USER_ID
+        self._seen.add(path)
+        info = self._with_owner(info)
         if group is not None:
             info.gid = group
-        self._seen.add(path)
         self._header(info)
+
+    def _with_owner(self, info: tarfile.TarInfo) -> tarfile.TarInfo:
+        owner = self._owned.get(info.name)
+        if owner is None and info.name.startswith(self._below):
+            owner = next(o for top, o in self._owned.items() if info.name.startswith(f"{top}/"))
+        if owner is not None:
+            info.uid, info.gid = owner.uid, owner.gid
+        return info
 
     def _header(self, info: tarfile.TarInfo) -> None:
         info.mtime = MTIME

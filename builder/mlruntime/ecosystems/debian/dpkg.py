@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mlruntime.layers.paths import UnsafePath, checked
+
 INFO: Final = "var/lib/dpkg/info"
 # A conffile that has been unpacked and not yet been configured.
 _NEW: Final = "newconffile"
@@ -71,6 +73,13 @@ class Package:
         return tuple(s for line in text.splitlines() if (s := line.partition("#")[0].strip()))
 
 
+def file_name(text: str) -> str:
+    """Return a name that a package gives to a file of dpkg's; ``UnsafePath`` if it is none."""
+    if not text or "/" in text or checked(text) != text:
+        raise UnsafePath(f"{text!r} is not a file name")
+    return text
+
+
 def database(packages: Iterable[Package]) -> dict[str, str]:
     """Return what dpkg writes below ``/var/lib/dpkg`` when it has unpacked packages, by path.
 
@@ -105,6 +114,8 @@ def _triggers(packages: tuple[Package, ...]) -> Mapping[str, str]:
             directive, _, name = line.partition(" ")
             if directive not in _INTERESTS:
                 continue
+            if not name.startswith("/"):
+                name = file_name(name)
             who = package.files_name + ("/noawait" if directive.endswith("-noawait") else "")
             file, entry = ("File", f"{name} {who}") if name.startswith("/") else (name, who)
             found[file] = found.get(file, "") + f"{entry}\n"

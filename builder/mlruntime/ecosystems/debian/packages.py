@@ -21,6 +21,8 @@ from debian.debfile import DebError, DebFile
 from mlruntime.ecosystems.debian import dpkg, keystore
 from mlruntime.ecosystems.debian.dpkg import INFO, Member, Package
 from mlruntime.errors import InvalidLock, MlruntimeError
+from mlruntime.layers.paths import UnsafePath, checked
+from mlruntime.layers.sink import Sink
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Artifact
 from mlruntime.store.store import link_or_copy
@@ -39,7 +41,6 @@ _ENGINES: Final = frozenset(("etc/hostname", "etc/hosts", "etc/mtab", "etc/resol
 _OF_ONE_MACHINE: Final = frozenset(
     ("etc/machine-id", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed")
 )
-_WHITEOUT: Final = ".wh."
 _NOT_KEPT: Final = _ENGINES | _OF_ONE_MACHINE
 # What reading a file raises that is no archive, or one that ends too soon or is compressed wrongly.
 _UNREADABLE: Final = (ArError, DebError, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError,
@@ -56,6 +57,12 @@ def _opened(artifact: Artifact, path: Path) -> Iterator[DebFile]:
     try:
         with path.open("rb") as handle, DebFile(fileobj=handle) as deb:
             yield deb
+    except UnsafePath as error:
+        raise InvalidLock(
+            f"{artifact.filename} has a path that no image may have",
+            why=str(error),
+            hint="leave the package out, or lock another version",
+        ) from None
     except (OSError, *_UNREADABLE) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the host's, not the file's
@@ -98,7 +105,7 @@ def _control_members(deb: DebFile) -> Iterator[Member]:
         for info in archive:
             content = archive.extractfile(info) if info.isreg() else None
             if content is not None:
-                name = info.name.removeprefix("./")
+                name = dpkg.file_name(checked(info.name))
                 executable = bool(info.mode & 0o100)
                 yield Member(name=name, content=content.read(), executable=executable)
 
@@ -117,7 +124,7 @@ def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]])
     (directory / "Packages").write_text("\n".join(paragraphs), encoding="utf-8")
 
 
-def unpack(writer: LayerWriter, packages: Iterable[tuple[Artifact, Path]]) -> None:
+def unpack(writer: Sink, packages: Iterable[tuple[Artifact, Path]]) -> None:
     """Add packages to a layer: their files, and dpkg's notes on each; nothing is run.
 
     What two packages have in common is added once: directories, for a system has no package that
@@ -136,16 +143,14 @@ def unpack(writer: LayerWriter, packages: Iterable[tuple[Artifact, Path]]) -> No
         writer.data(f"{INFO}/{note.name}", note.content, executable=note.executable)
 
 
-def _files(
-    writer: LayerWriter, archive: tarfile.TarFile, package: Package
-) -> Iterator[tuple[str, str]]:
+def _files(writer: Sink, archive: tarfile.TarFile, package: Package) -> Iterator[tuple[str, str]]:
     """Add the files of one package; yield their paths as the package has them.
 
     With each comes its MD5 if it is a file that was added, and the package does not say.
     """
     sums: dict[str, str] = {}
     for info in archive:
-        original = "" if info.name in (".", "./") else info.name.removeprefix("./").rstrip("/")
+        original = checked(info.name)
         name = _in_usr(original, is_directory=info.isdir())
         if name in ("", *_MERGED) or name in writer or _excluded(name):
             yield original, ""
@@ -154,7 +159,7 @@ def _files(
         writer.directory(name.rpartition("/")[0])
         info.name = name
         if info.islnk():
-            info.linkname = _in_usr(info.linkname.removeprefix("./"), is_directory=False)
+            info.linkname = _in_usr(checked(info.linkname), is_directory=False)
             sums[name] = sums.get(info.linkname, "")
         content = archive.extractfile(info) if info.isreg() else None
         if content is None or package.has("md5sums"):
@@ -213,8 +218,7 @@ def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> N
                 info.size, content = len(store), cast("tarfile.ExFileObject", io.BytesIO(store))
             writer.member(info, cast("BinaryIO | None", content))
     for path in removed:
-        folder, slash, name = path.rpartition("/")
-        writer.data(f"{folder}{slash}{_WHITEOUT}{name}", b"")
+        writer.removal(path)
 
 
 def _keystore(data: bytes) -> bytes:

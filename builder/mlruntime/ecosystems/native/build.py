@@ -16,6 +16,7 @@ from mlruntime.ecosystems.debian.packages import write_repository
 from mlruntime.ecosystems.native.patching import DoesNotApply, apply_patch, parse_patch
 from mlruntime.ecosystems.pypi.bytecode import Wheel
 from mlruntime.engine import Engine, Mount
+from mlruntime.engine.results import regular
 from mlruntime.errors import CommandFailed
 from mlruntime.layers.writer import MTIME
 from mlruntime.lock.model import Artifact, NativeWheel
@@ -132,7 +133,10 @@ def build(
                 raise _failed(store, native, log, *result.tail.splitlines()[-25:])
             if not _is(native, wheels[0].name):
                 raise _failed(store, native, log, f"the build made {wheels[0].name}")
-            return _keep(store, native, wheels[0])
+            try:
+                return _keep(store, native, regular(wheels[0]))
+            except CommandFailed as error:
+                raise _failed(store, native, log, f"{error.what}: {error.why}") from None
 
 
 def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], None]) -> bytes:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.documents.reading import canonical_json
+from mlruntime.ecosystems.place import image_place
 from mlruntime.ecosystems.pypi import compile_wheels
-from mlruntime.ecosystems.pypi.wheel import site_packages
 from mlruntime.engine import Engine, Mount
+from mlruntime.engine.results import regular
 from mlruntime.engine.values import Root
 from mlruntime.errors import CommandFailed
 from mlruntime.store.store import Store
@@ -109,10 +110,11 @@ class _Compiling:
                 on_line(line)
                 self._take(line, out)
 
+            site = image_place(python).site_packages
             inside = {f"/mlr/wheels/{name}": wheel for name, wheel in self._owed.items()}
             result = engine.run(
                 root.image,
-                [f"python{python}", "/mlr/compile.py", "/mlr/out", site_packages(python), *inside],
+                [f"python{python}", "/mlr/compile.py", "/mlr/out", site, *inside],
                 contents=root.layers,
                 mounts=(
                     Mount(source=str(out), target="/mlr/out"),
@@ -144,5 +146,5 @@ class _Compiling:
         if name in self._owed and done == count:
             wheel = self._owed.pop(name)
             target = key(wheel.sha256, self._interpreter)
-            self._store.adopt_record(out / f"{name}.zip", _KIND, target)
+            self._store.adopt_record(regular(out / f"{name}.zip"), _KIND, target)
             self._on_compiled(wheel.sha256, self._store.record_path(_KIND, target))

@@ -1,124 +1,52 @@
-"""Wheels to layer entries: what an installer would put into the virtual environment ``/opt/ml``.
+"""Wheels installed into a place: a virtual environment in a layer, or one in a directory.
 
-PyPA's ``installer`` decides what goes where; here is a destination for it that writes a layer
-instead of a directory, streaming each file.
+PyPA's ``installer`` decides what goes where; here is a destination for it that writes to a sink,
+streaming each file.
 """
 
-import hashlib
 import io
 import posixpath
 import stat
 import zipfile
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
 import installer
 from installer.destinations import WheelDestination
 from installer.exceptions import InstallerError
-from installer.records import Hash, RecordEntry, parse_record_file
+from installer.records import RecordEntry, parse_record_file
 from installer.scripts import Script
 from installer.sources import WheelFile
-from installer.utils import Scheme, construct_record_file, fix_shebang
+from installer.utils import Scheme, construct_record_file, fix_shebang, parse_entrypoints
 
+from mlruntime.ecosystems.pypi.content import Content
+from mlruntime.ecosystems.pypi.site import Again, Site
 from mlruntime.ecosystems.pypi.zipped import Member
 from mlruntime.errors import InvalidLock
-from mlruntime.layers.gzipped import SPLICED_FROM
-from mlruntime.layers.writer import LayerWriter
+from mlruntime.layers.sink import Sink
 
-PREFIX: Final = "opt/ml"
-INTERPRETER: Final = f"/{PREFIX}/bin/python"
-# The dynamic linker of Debian's amd64 looks here without being told to (ld.so(8), multiarch).
-LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
-
-
-def site_packages(python: str) -> str:
-    """Return the environment's site-packages for a Python minor ("3.11"), relative to the root."""
-    return f"{PREFIX}/lib/python{python}/site-packages"
-
-
-class Site:
-    """The site-packages of one layer while its wheels are written into it.
-
-    ``python`` is the interpreter's minor ("3.11").
-    """
-
-    def __init__(self, python: str) -> None:
-        self.python = python
-        self.path = site_packages(python)
-        self._empty: set[str] = set()
-        self._libraries: list[PurePosixPath] = []
-
-    def is_new(self, target: str, size: int) -> bool:
-        """Note a file; return whether it has to be written.
-
-        Wheels that share a namespace package each bring its empty ``__init__.py``: the same file
-        to every installer, and one entry here.
-        """
-        path = PurePosixPath(target)
-        if path.name.startswith("lib") and ".so" in path.suffixes:
-            self._libraries.append(path)
-        there = target in self._empty
-        if size == 0:
-            self._empty.add(target)
-        return not (there and size == 0)
-
-    def libraries(self, pattern: str) -> list[tuple[str, str]]:
-        """Return the shared libraries in directories like ``pattern``, by name: (name, path)."""
-        if not pattern:
-            return []
-        found = (p for p in self._libraries if p.parent.match(f"{self.path}/{pattern}"))
-        return sorted((path.name, str(path)) for path in found)
-
-
-class _Sized:
-    """A stream that knows its length, as tar must at once, and its hash when it has been read.
-
-    ``recorded`` is what the wheel says it is, if it does: as with other installers, that goes
-    into ``RECORD`` as it is. The whole wheel's hash is locked, and each member's CRC is checked.
-    """
-
-    def __init__(self, stream: "BinaryIO | Member", size: int, recorded: str = "") -> None:
-        self._stream = stream
-        self._recorded = Hash.parse(recorded) if recorded else None
-        self._digest = hashlib.sha256()
-        self.size = size
-
-    def _read(self, content: bytes) -> None:
-        if self._recorded is None:
-            self._digest.update(content)
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._stream.read(size)
-        self._read(chunk)
-        return chunk
-
-    def write_to(self, writer: LayerWriter, path: str, *, executable: bool) -> None:
-        """Add it to a layer; a member of an archive as it is compressed there, if that pays."""
-        stream = self._stream
-        if isinstance(stream, Member) and (stream.deflated or 0) >= SPLICED_FROM:
-            writer.deflated(path, self._pieces(stream), self.size, executable=executable)
-        else:
-            writer.file(path, cast("BinaryIO", self), self.size, executable=executable)
-
-    def _pieces(self, member: Member) -> Iterator[tuple[bytes, bytes]]:
-        for plain, packed in member.pieces():
-            self._read(plain)
-            yield plain, packed
-
-    def record(self, path: str) -> RecordEntry:
-        if self._recorded is not None:
-            return RecordEntry(path, self._recorded, self.size)
-        encoded = urlsafe_b64encode(self._digest.digest()).decode("ascii").rstrip("=")
-        return RecordEntry(path, Hash("sha256", encoded), self.size)
+# Read into memory, unlike a wheel's other files. RECORD of the largest wheels has about 2 MiB.
+_METADATA_BYTES: Final = 64 << 20
+# What a wheel that breaks its format, or a path that leaves the place, makes the installer raise.
+_UNUSABLE: Final = (
+    InstallerError,
+    FileExistsError,
+    AssertionError,
+    ValueError,
+    KeyError,
+    RuntimeError,  # zipfile's, for a file that is encrypted or compressed in an unknown way
+    zipfile.BadZipFile,
+)
 
 
 class _Wheel(WheelFile):
     """A wheel whose members come with their size, in the archive's order.
 
     Bytecode that a wheel brings along is left out: an installer must not trust it, and ours
-    takes its place.
+    takes its place. So are scripts by the name of an entry point, for which one is made: that is
+    what pip does, and what old versions of setuptools rely on.
     """
 
     def get_contents(self) -> Iterator[Any]:
@@ -126,59 +54,116 @@ class _Wheel(WheelFile):
             record[0]: record
             for record in parse_record_file(self.read_dist_info("RECORD").splitlines())
         }
+        made = self._entry_points()
         archive = cast("BinaryIO", self._zipfile.fp)
         for info in self._zipfile.infolist():
             if info.is_dir() or "__pycache__" in info.filename.split("/")[:-1]:
+                continue
+            if _script(info.filename) in made:
                 continue
             member = Member(archive, info)
             mode = info.external_attr >> 16
             executable = stat.S_ISREG(mode) and bool(mode & 0o111)
             record = records.get(info.filename, (info.filename, "", ""))
-            yield record, _Sized(member, member.size, record[1]), executable
+            yield record, _Unread(member, record[1], info), executable
+
+    def read_dist_info(self, filename: str) -> str:
+        path = posixpath.join(self.dist_info_dir, filename)
+        if self._zipfile.getinfo(path).file_size > _METADATA_BYTES:
+            raise zipfile.BadZipFile(f"{path} is larger than {_METADATA_BYTES >> 20} MiB")
+        return super().read_dist_info(filename)
+
+    def _entry_points(self) -> frozenset[str]:
+        if "entry_points.txt" not in self.dist_info_filenames:
+            return frozenset()
+        found = parse_entrypoints(self.read_dist_info("entry_points.txt"))
+        return frozenset(name for name, *_ in found)
 
 
-class _Layer(WheelDestination):
-    """Writes one wheel's files, scripts and RECORD into a layer."""
+def _script(filename: str) -> str:
+    """Return the entry point that a script of a wheel may be the wrapper of; ``""``: no script."""
+    top, _, name = filename.rpartition("/")
+    if not top.endswith(".data/scripts"):
+        return ""
+    for ending in (".exe", "-script.py", ".pya"):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
 
-    def __init__(self, writer: LayerWriter, place: Site, bytecode: zipfile.ZipFile | None) -> None:
-        self._writer = writer
-        self._place = place
+
+class _Unread(Content):
+    """A member of a wheel, which can be read a second time."""
+
+    def __init__(self, member: Member, recorded: str, info: zipfile.ZipInfo) -> None:
+        super().__init__(member, member.size, recorded)
+        self.info = info
+
+
+class _Destination(WheelDestination):
+    """Writes one wheel's files, scripts and RECORD to a sink."""
+
+    def __init__(
+        self, sink: Sink, site: Site, wheel: Path, filename: str, bytecode: zipfile.ZipFile | None
+    ) -> None:
+        self._sink = sink
+        self._site = site
+        self._wheel = wheel
+        self._filename = filename
         self._bytecode = bytecode
         self._compiled = frozenset(bytecode.namelist()) if bytecode else frozenset()
-        site, python = place.path, place.python
+        place = site.place
+        self._interpreter = place.interpreter
         self._roots = {
-            "purelib": site,
-            "platlib": site,
-            "scripts": f"{PREFIX}/bin",
-            "headers": f"{PREFIX}/include/site/python{python}",
-            "data": PREFIX,
+            "purelib": place.site_packages,
+            "platlib": place.site_packages,
+            "scripts": place.within("bin"),
+            "headers": place.within(f"include/site/python{place.python}"),
+            "data": place.prefix,
         }
-        self._tag = f"cpython-{python.replace('.', '')}"
+        self._tag = f"cpython-{place.python.replace('.', '')}"
 
     def write_file(
         self, scheme: Scheme, path: Any, stream: Any, is_executable: bool
     ) -> RecordEntry:
-        content = stream if isinstance(stream, _Sized) else _in_memory(stream.read())
-        target = f"{self._roots[scheme]}/{path}"
+        target = f"{self._roots[scheme]}/{path}".lstrip("/")
         if scheme == "scripts":
-            with fix_shebang(io.BytesIO(content.read()), INTERPRETER) as fixed:
-                content = _in_memory(fixed.read())
-            is_executable = True
-        if not self._place.is_new(target, content.size):
-            return content.record(str(path))
-        content.write_to(self._writer, target, executable=is_executable)
+            with fix_shebang(io.BytesIO(stream.read()), self._interpreter) as fixed:
+                return self._add(target, str(path), fixed.read(), executable=True)
+        if not isinstance(stream, _Unread):
+            return self._add(target, str(path), stream.read(), executable=is_executable)
+        if not self._site.is_new(target, self._filename, stream.size, self._again(stream)):
+            stream.read()
+            return stream.record(str(path))
+        stream.write_to(self._sink, target, executable=is_executable)
         if target in self._compiled and self._bytecode is not None:
             self._write_bytecode(target, self._bytecode)
-        return content.record(str(path))
+        return stream.record(str(path))
+
+    def _add(self, target: str, path: str, data: bytes, *, executable: bool) -> RecordEntry:
+        """Write a file that is in memory."""
+        if self._site.is_new(target, self._filename, len(data), lambda: data):
+            self._sink.data(target, data, executable=executable)
+        content = Content.of(data)
+        content.read()
+        return content.record(path)
+
+    def _again(self, member: "_Unread") -> Again:
+        wheel, info = self._wheel, member.info
+
+        def read() -> bytes:
+            with wheel.open("rb") as handle:
+                return Member(handle, info).read()
+
+        return read
 
     def _write_bytecode(self, source: str, bytecode: zipfile.ZipFile) -> None:
         module = PurePosixPath(source)
         compiled = f"{module.parent}/__pycache__/{module.stem}.{self._tag}.pyc"
-        self._writer.data(compiled, bytecode.read(source))
+        self._sink.data(compiled, bytecode.read(source))
 
     def write_script(self, name: str, module: str, attr: str, section: Any) -> RecordEntry:
         script = Script(name, module, attr, section)
-        script_name, data = script.generate(INTERPRETER, "posix")
+        script_name, data = script.generate(self._interpreter, "posix")
         return self.write_file(Scheme("scripts"), script_name, io.BytesIO(data), True)
 
     def finalize_installation(
@@ -190,37 +175,38 @@ class _Layer(WheelDestination):
         def prefix(other: Scheme) -> str | None:
             if self._roots[other] == self._roots[scheme]:
                 return None
-            return posixpath.relpath(self._roots[other], self._roots[scheme]) + "/"
+            above = posixpath.relpath(f"/{self._roots[other]}", f"/{self._roots[scheme]}")
+            return f"{above}/"
 
         with construct_record_file(records, prefix) as stream:
-            self._writer.data(f"{self._roots[scheme]}/{record_file_path}", stream.read())
+            self._sink.data(f"{self._roots[scheme]}/{record_file_path}", stream.read())
 
 
-def _in_memory(data: bytes) -> _Sized:
-    return _Sized(io.BytesIO(data), len(data))
-
-
-def write_wheel(
-    writer: LayerWriter, wheel: Path, filename: str, site: Site, bytecode: Path
+def install_wheel(
+    sink: Sink, wheel: Path, filename: str, site: Site, bytecode: Path | None = None
 ) -> None:
-    """Add an installed wheel to a layer, into ``site``, which its other wheels share.
+    """Install a wheel through a sink into the place of ``site``, which other wheels share.
 
     ``filename`` is the wheel's own name (the store's has none), ``bytecode`` the archive made by
-    ``layering.bytecode`` for it. A wheel that breaks the wheel format raises ``InvalidLock``.
+    ``pypi.bytecode`` for it, if there is one. A wheel that breaks the wheel format, that has a
+    path outside of the place, or a file that another wheel has with different content raises
+    ``InvalidLock``.
     """
-    with wheel.open("rb") as handle, zipfile.ZipFile(handle) as archive:
-        archive.filename = filename
-        with zipfile.ZipFile(bytecode) as compiled:
-            destination = _Layer(writer, site, compiled)
-            try:
-                installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
-            except (
-                InstallerError,
-                FileExistsError,
-                AssertionError,
-                ValueError,
-                zipfile.BadZipFile,
-            ) as error:
-                raise InvalidLock(
-                    f"{filename} cannot be installed", why=str(error), hint="lock another version"
-                ) from None
+    try:
+        with ExitStack() as stack:
+            handle = stack.enter_context(wheel.open("rb"))
+            archive = stack.enter_context(zipfile.ZipFile(handle))
+            archive.filename = filename
+            compiled = stack.enter_context(zipfile.ZipFile(bytecode)) if bytecode else None
+            destination = _Destination(sink, site, wheel, filename, compiled)
+            installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
+    except _UNUSABLE as error:
+        raise InvalidLock(
+            f"{filename} cannot be installed", why=_why(error), hint="lock another version"
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileExistsError):
+        return f"{error.args[0]} is there already"
+    return str(error.args[0]) if isinstance(error, KeyError) else str(error)

@@ -1,6 +1,7 @@
 """What can be known of an image without a GPU, and without running anything of it."""
 
 import ctypes
+import hashlib
 import json
 import os
 import re
@@ -60,7 +61,7 @@ def libraries(cluster: Cluster, proof: Proof) -> None:
     copies = {
         soname: places
         for soname, paths in image.by_soname.items()
-        if len(places := _places(paths)) > 1
+        if len(places := _places(paths)) > 1 and not bundled(paths)
     }
     proof.equal("in more than one place", copies, {})
     if cluster.expect.contract is not None:
@@ -85,6 +86,18 @@ def _places(paths: list[Path]) -> set[str]:
     """Return where the files are; a JDK has one library twice, for programs that embed it."""
     places = {str(path.parent) for path in paths}
     return {place for place in places if not place.endswith("/lib/server")} or places
+
+
+def bundled(paths: list[Path]) -> bool:
+    """Return whether these are one library that several wheels bring along.
+
+    auditwheel puts what a wheel needs into NAME.libs, and the hash of its content into its name
+    and soname. Two wheels with the same library load it once, from whichever comes first, as long
+    as the bytes are the same.
+    """
+    if not all(path.parent.name.endswith(".libs") for path in paths):
+        return False
+    return len({hashlib.sha256(path.read_bytes()).digest() for path in paths}) == 1
 
 
 def _tensorflow() -> Path:

@@ -1,0 +1,40 @@
+"""Where packages are installed: an environment's prefix, interpreter and site-packages."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from mlruntime.layers.sink import Owner
+from mlruntime.layers.writer import USER
+
+# The dynamic linker of Debian's amd64 looks here without being told to (ld.so(8), multiarch).
+LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
+PREFIX: Final = "opt/ml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """An environment that packages are put into, as paths below a sink's root.
+
+    ``prefix`` is its directory (``""``: the root itself), ``interpreter`` what scripts start with
+    (an absolute path as their readers will see it), ``python`` that interpreter's minor version
+    ("3.11"), ``owner`` whose it is, ``None`` being whoever installs.
+    """
+
+    prefix: str
+    interpreter: str
+    python: str
+    owner: Owner | None = None
+
+    @property
+    def site_packages(self) -> str:
+        """Return the directory that Python modules go to."""
+        return self.within(f"lib/python{self.python}/site-packages")
+
+    def within(self, path: str) -> str:
+        """Return a path of the environment as a path below the sink's root."""
+        return f"{self.prefix}/{path}".strip("/")
+
+
+def image_place(python: str) -> Place:
+    """Return the virtual environment that every image has, for a Python minor ("3.11")."""
+    return Place(prefix=PREFIX, interpreter=f"/{PREFIX}/bin/python", python=python, owner=USER)
