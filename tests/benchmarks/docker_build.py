@@ -22,7 +22,12 @@ from mlruntime.ecosystems.native import build as native
 from mlruntime.engine import Engine
 from mlruntime.image.dockerfile import dockerfile
 from mlruntime.image.image import load
-from mlruntime.image.plan import Plan, PlannedLayer, layer_key
+from mlruntime.image.plan import Plan
+from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
+from mlruntime.image.sources.jars import Jars
+from mlruntime.image.sources.literal import LiteralFiles
+from mlruntime.image.sources.model import PlannedLayer, layer_key
+from mlruntime.image.sources.python import PythonPackages
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock, set_digest
 from mlruntime.store.store import Store
@@ -131,7 +136,8 @@ def _mirrored(warm: Store, plan: Plan, lock: Lock, mirror: Path) -> list[str]:
     (mirror / "wheels").mkdir()
     write_repository(mirror / "debs", [(a, _blob(warm, a.sha256)) for a in lock.os])
     for layer in plan.layers:
-        for artifact in layer.wheels:
+        content = layer.content
+        for artifact in content.wheels if isinstance(content, PythonPackages) else ():
             os.link(_blob(warm, artifact.sha256), mirror / "wheels" / artifact.filename)
     names = []
     for recipe in lock.variant(plan.variant).native:
@@ -153,9 +159,10 @@ def _laid_out(plan: Plan, lock: Lock, warm: Store, context: Path, wheels: list[s
     for name in ("jars", "library", "rootfs"):
         (context / name).mkdir(parents=True)
     for layer in plan.layers:
-        for target, jar in layer.jars:
+        content = layer.content
+        for target, jar in content.jars if isinstance(content, Jars) else ():
             os.link(_blob(warm, jar.sha256), context / "jars" / Path(target).name)
-        for file in layer.files:
+        for file in content.files if isinstance(content, LiteralFiles) else ():
             folder = "library" if layer.name == "sparkdl" else "rootfs"
             if layer.name in ("settings", "sparkdl", "contract", "constraints"):
                 path = file.path.partition("site-packages/")[2] or file.path
@@ -174,11 +181,10 @@ def _give_base(engine: Engine, warm: Store, plan: Plan, lock: Lock) -> None:
     layers = tuple(
         PlannedLayer(
             name=source,
-            source=source,
             key=layer_key(source, [TOOLS.unpacking, TOOLS.configuring, set_digest(packages)]),
-            packages=packages,
+            content=content(packages=packages),
         )
-        for source in ("debian", "configured")
+        for source, content in (("debian", DebianPackages), ("configured", ConfiguredPackages))
     )
     shop = BuildContext(
         store=warm,

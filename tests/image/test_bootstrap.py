@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from mlruntime.build import bootstrap
 from mlruntime.build.context import BuildContext
-from mlruntime.build.stage import cached_layer
+from mlruntime.build.maker import cached_layer
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.engine import Engine
 from mlruntime.engine.values import Root
 from mlruntime.errors import CommandFailed
 from mlruntime.image.config import ImageConfig
 from mlruntime.image.image import ImageLayer
+from mlruntime.image.sources.debian import DebianPackages
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store
@@ -23,7 +24,7 @@ from tests.unit.debs import Content, deb
 
 pytestmark = pytest.mark.engine
 
-Configure = Callable[..., bootstrap.Changes]
+Configure = Callable[..., debian.Changes]
 
 
 def blob(store: Store, digest: str) -> Path:
@@ -50,8 +51,10 @@ def configure(
         store.keep_blob(path, kept[-1])
         return ImageLayer(name=name, blob=made, cached=False, seconds=0)
 
-    def configured(*more: tuple[Artifact, Path]) -> bootstrap.Changes:
-        system = [layer for layer in runtime.plan.layers if layer.source == "debian"]
+    def configured(*more: tuple[Artifact, Path]) -> debian.Changes:
+        system = [
+            layer for layer in runtime.plan.layers if isinstance(layer.content, DebianPackages)
+        ]
         below = [cached_layer(store, layer) for layer in system]
         toys = written("toys", lambda writer: debian.unpack(writer, more))
         blank = written("blank", lambda writer: writer.directory("mlr"))
@@ -60,7 +63,7 @@ def configure(
             image=shop.stage((blank,), config),
             layers=tuple(blob(store, b.digest) for b in (*below, toys.blob) if b),
         )
-        packages = [(a, blob(store, a.sha256)) for layer in system for a in layer.packages]
+        packages = [(a, blob(store, a.sha256)) for layer in system for a in layer.content.artifacts]
         scratch = tmp_path / "scratch"
         scratch.mkdir()
         read = [debian.read_package(*pair) for pair in (*packages, *more)]

@@ -9,7 +9,11 @@ from mlruntime import __version__
 from mlruntime.build.context import BuildContext
 from mlruntime.cluster.gpus import Gpus
 from mlruntime.engine import Engine
-from mlruntime.image.plan import File, Plan, PlannedLayer, layer_key
+from mlruntime.image.plan import Plan
+from mlruntime.image.sources.literal import File, LiteralFiles
+from mlruntime.image.sources.model import PlannedLayer, Supplies, layer_key
+from mlruntime.image.sources.python import PythonPackages
+from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
 from mlruntime.validation.catalog import CHECKS
@@ -55,7 +59,21 @@ class GpuSaboteur(Saboteur):
         """Return the plan with another version of a package over the locked one."""
         found = wheel_of(requirement, self.store)
         key = layer_key("sabotage", [found.sha256, self.runtime.python])
-        return self.over(PlannedLayer(name=found.name, source="python", key=key, wheels=(found,)))
+        content = PythonPackages(wheels=(found,))
+        return self.over(PlannedLayer(name=found.name, key=key, content=content))
+
+
+class Removal(LiteralFiles):
+    """A layer that takes a file away."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        super().__init__(files=())
+        object.__setattr__(self, "path", path)
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        layer.removal(self.path)
 
 
 @pytest.fixture
@@ -79,8 +97,9 @@ def test_cudnn_of_another_minor(saboteur: GpuSaboteur) -> None:
 
 
 def test_a_cuda_library_missing(saboteur: GpuSaboteur) -> None:
-    gone = File(path=f"{saboteur.site}/nvidia/cufft/lib/.wh.libcufft.so.11", content=b"")
-    found = saboteur.refused("cufft", with_files(saboteur.runtime.plan, "no-cufft", gone))
+    gone = Removal(f"{saboteur.site}/nvidia/cufft/lib/libcufft.so.11")
+    layer = PlannedLayer(name="no-cufft", key=layer_key("sabotage", gone.path), content=gone)
+    found = saboteur.refused("cufft", saboteur.over(layer))
     assert set(found) == {"static.libraries"}
     assert "libcufft.so.11" in found["static.libraries"]
 

@@ -19,7 +19,10 @@ from mlruntime.ecosystems.pypi.resolver import Target
 from mlruntime.engine import Container, Engine, owner
 from mlruntime.fetch.web import Web
 from mlruntime.image.image import Image, load, write_layout
-from mlruntime.image.plan import File, Plan, PlannedLayer, layer_key
+from mlruntime.image.plan import Plan
+from mlruntime.image.sources.literal import File, LiteralFiles
+from mlruntime.image.sources.model import PlannedLayer, layer_key
+from mlruntime.image.sources.python import PythonPackages
 from mlruntime.lock.model import Artifact, Lock
 from mlruntime.locking.registries import HostRegistries
 from mlruntime.store.store import Store
@@ -119,19 +122,21 @@ def failed(report: Report) -> dict[str, str]:
 
 def with_files(plan: Plan, name: str, *files: File) -> Plan:
     """Put one more layer of plain files on top."""
-    content = [name, [[f.path, f.content.hex()] for f in files]]
-    layer = PlannedLayer(name=name, source="files", key=layer_key("files", content), files=files)
-    return replace(plan, layers=(*plan.layers, layer))
+    return replace(plan, layers=(*plan.layers, LiteralFiles(files=files).layer(name)))
 
 
 def with_wheel(plan: Plan, wheel: Artifact) -> Plan:
     """Put another version of a package in the place of the locked one."""
 
     def swapped(layer: PlannedLayer) -> PlannedLayer:
-        if wheel.name not in {a.name for a in layer.wheels}:
+        content = layer.content
+        if not isinstance(content, PythonPackages) or wheel.name not in {
+            a.name for a in content.wheels
+        }:
             return layer
-        wheels = tuple(wheel if a.name == wheel.name else a for a in layer.wheels)
-        return replace(layer, wheels=wheels, key=layer_key("sabotage", [layer.key, wheel.sha256]))
+        wheels = tuple(wheel if a.name == wheel.name else a for a in content.wheels)
+        key = layer_key("sabotage", [layer.key, wheel.sha256])
+        return replace(layer, content=replace(content, wheels=wheels), key=key)
 
     return replace(plan, layers=tuple(swapped(layer) for layer in plan.layers))
 

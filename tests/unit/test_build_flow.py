@@ -1,5 +1,6 @@
 """The build stage on a toy plan: files, a jar and a library, without engine and network."""
 
+import _thread
 import hashlib
 import json
 import multiprocessing
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from mlruntime.build import stage
 from mlruntime.build.context import BuildContext
 from mlruntime.build.integrity import blame_damage
-from mlruntime.build.stage import build, cached_layer
+from mlruntime.build.maker import LayerMaker, cached_layer
+from mlruntime.build.stage import build
+from mlruntime.build.supplies import BuildSupplies
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.engine import Engine
 from mlruntime.errors import (
@@ -31,8 +33,12 @@ from mlruntime.errors import (
 )
 from mlruntime.host.command import run
 from mlruntime.host.tasks import TaskGroup
-from mlruntime.image.image import Image, ImageLayer
-from mlruntime.image.plan import Plan, PlannedLayer, Tools, plan
+from mlruntime.image.image import Image
+from mlruntime.image.plan import Plan, plan
+from mlruntime.image.sources.debian import DebianPackages
+from mlruntime.image.sources.literal import LiteralFiles
+from mlruntime.image.sources.model import PlannedLayer, Supplies, Tools
+from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Artifact, Lock, Variant
@@ -259,36 +265,92 @@ def test_a_build_that_breaks_off_leaves_whole_things_and_the_next_completes(
     consistent(tmp_path)
 
 
-def test_an_interrupt_stops_layers_that_are_being_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The main thread gets Ctrl-C while a layer has gigabytes to go."""
-    begun, shop = threading.Event(), workshop(tmp_path)
-    ended: list[BaseException] = []
+class Made(LiteralFiles):
+    """Content that a test writes: no files of its own, and never empty."""
 
-    def endless(self: stage._Build, writer: LayerWriter, layer: Any, *_: Any) -> None:
+    __slots__ = ("written_by",)
+
+    def __init__(self, written_by: Callable[[LayerWriter], None]) -> None:
+        super().__init__(files=())
+        object.__setattr__(self, "written_by", written_by)
+
+    @property
+    def empty(self) -> bool:
+        return False
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        self.written_by(layer)
+
+
+def with_layer(content: Made) -> Plan:
+    """Return the toy plan with one more layer."""
+    of = toy()
+    return replace(
+        of, layers=(*of.layers, PlannedLayer(name="made", key="m" * 64, content=content))
+    )
+
+
+def endless(ended: list[BaseException], begun: Callable[[], None]) -> Made:
+    """Return content that never ends by itself; ``begun`` is called once some of it is there."""
+
+    def write(layer: LayerWriter) -> None:
         try:
             for number in range(1 << 30):
-                writer.data(f"file{number}", bytes(1 << 20))
-                begun.set()
+                layer.data(f"file{number}", bytes(1 << 20))
+                if number == 1:
+                    begun()
         except BaseException as error:
             ended.append(error)
             raise
 
-    def interrupted(self: stage._Build, running: Any) -> Iterable[ImageLayer]:
-        if running:
-            assert begun.wait(SECONDS)
-            raise KeyboardInterrupt
-        return ()
+    return Made(write)
 
-    monkeypatch.setattr(stage._Build, "_fill", endless)
-    monkeypatch.setattr(stage._Build, "_awaited", interrupted)
+
+def test_an_interrupt_stops_layers_that_are_being_written(tmp_path: Path) -> None:
+    """The main thread gets Ctrl-C while a layer has gigabytes to go."""
+    ended: list[BaseException] = []
     with pytest.raises(KeyboardInterrupt):
-        made(tmp_path, shop=shop)
-    assert [type(error) for error in ended[:1]] == [CommandFailed]
-    monkeypatch.undo()
-    assert cached(made(tmp_path)) == {"settings": False, "jars": False, "toy": False}
+        made(tmp_path, with_layer(endless(ended, _thread.interrupt_main)))
+    assert [type(error) for error in ended] == [CommandFailed]
+    made(tmp_path)
     consistent(tmp_path)
+
+
+def test_a_layer_that_fails_ends_the_others_at_once(tmp_path: Path) -> None:
+    """Also while bytecode is compiled, or a layer has gigabytes to go."""
+    begun, ended = threading.Event(), list[BaseException]()
+    of = with_layer(endless(ended, begun.set))
+
+    def fail(layer: LayerWriter) -> None:
+        assert begun.wait(SECONDS)
+        raise InvalidLock("what is in it is no use")
+
+    broken = PlannedLayer(name="broken", key="b" * 64, content=Made(fail))
+    with pytest.raises(InvalidLock, match="no use"):
+        made(tmp_path, replace(of, layers=(*of.layers, broken)))
+    assert [type(error) for error in ended] == [CommandFailed]
+
+
+def test_bytecode_that_still_compiles_does_not_hide_a_layer_that_failed(tmp_path: Path) -> None:
+    """Its container is told to end; before, it was waited for."""
+    shop, compiling = workshop(tmp_path), threading.Event()
+    (path,) = shop.fetch([ARTIFACT]).values()
+    wheel = replace(ARTIFACT, kind="wheel", name="toy", filename="toy-1-py3-none-any.whl")
+    packages = PlannedLayer(name="python", key="p" * 64, content=PythonPackages(wheels=(wheel,)))
+
+    def compiler() -> NoReturn:
+        compiling.set()
+        assert shop.stop.wait(SECONDS)
+        raise CommandFailed("python3.11 was interrupted")
+
+    def fail(layer: LayerWriter) -> None:
+        assert compiling.wait(SECONDS)
+        raise InvalidLock("what is in it is no use")
+
+    broken = PlannedLayer(name="broken", key="b" * 64, content=Made(fail))
+    shop = replace(shop, fetch=lambda _: {wheel.sha256: path}, engine=compiler)
+    with pytest.raises(InvalidLock, match="no use"):
+        made(tmp_path, replace(toy(), layers=(packages, broken)), shop)
 
 
 def test_a_jar_that_lies_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> None:
@@ -325,7 +387,7 @@ def test_a_package_that_rotted_in_the_store_is_told_before_it_is_read(tmp_path: 
     artifact, package = deb(tmp_path, "tool", {"./usr/bin/tool": b"x" * 5000})
     shop = workshop(tmp_path / "store")
     path = shop.store.keep_blob(package, artifact.sha256)
-    layer = PlannedLayer(name="os", source="debian", key="k", packages=(artifact,))
+    layer = PlannedLayer(name="os", key="k", content=DebianPackages(packages=(artifact,)))
     of = replace(toy(), layers=(layer,))
     stored = replace(shop, fetch=lambda _: {artifact.sha256: path})
     rot(path)
@@ -340,7 +402,7 @@ def test_a_build_that_fails_over_a_wheel_that_rotted_names_it(tmp_path: Path, wh
     shop = workshop(tmp_path)
     (path,) = shop.fetch([ARTIFACT]).values()
     wheel = replace(ARTIFACT, kind="wheel", name="toy", filename="toy-1-py3-none-any.whl")
-    layer = PlannedLayer(name="python", source="python", key="k", wheels=(wheel,))
+    layer = PlannedLayer(name="python", key="k", content=PythonPackages(wheels=(wheel,)))
 
     def compiler() -> NoReturn:
         raise CommandFailed("bytecode could not be compiled")
@@ -388,7 +450,7 @@ def test_a_package_that_is_none_is_told_and_kept(tmp_path: Path) -> None:
     artifact = replace(artifact, sha256=hashlib.sha256(package.read_bytes()).hexdigest())
     shop = workshop(tmp_path / "store")
     path = shop.store.keep_blob(package, artifact.sha256)
-    layer = PlannedLayer(name="os", source="debian", key="k", packages=(artifact,))
+    layer = PlannedLayer(name="os", key="k", content=DebianPackages(packages=(artifact,)))
     of = replace(toy(), layers=(layer,))
     stored = replace(shop, fetch=lambda _: {artifact.sha256: path})
     with pytest.raises(InvalidLock, match=f"{artifact.filename} is no Debian package"):
@@ -396,57 +458,42 @@ def test_a_package_that_is_none_is_told_and_kept(tmp_path: Path) -> None:
     assert shop.store.blob(artifact.sha256) == path
 
 
-class _Counted(LayerWriter):
-    """A writer of layers that waits for a word before the first one is begun."""
-
-    made = 0
-    go = threading.Event()
-
-    def __init__(self, target: Any) -> None:
-        type(self).made += 1
-        assert self.go.wait(SECONDS)
-        super().__init__(target)
-
-
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> type[_Counted]:
-    class Counted(_Counted):
-        go = threading.Event()
-
-    monkeypatch.setattr(stage, "LayerWriter", Counted)
-    return Counted
-
-
-def _asked_twice(root: Path, counted: type[_Counted]) -> list[Any]:
+def asked_twice(root: Path, content: Made) -> list[Any]:
     """Let two threads of one build want the same layer at once; return what they got."""
-    of = toy()
-    run = stage._Build(of, LOCK, workshop(root))
+    layer = PlannedLayer(name="made", key="m" * 64, content=content)
+    shop = workshop(root)
+    maker = LayerMaker(shop, BuildSupplies(toy(), LOCK, shop))
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(run._layer, of.layers[0], {}) for _ in range(2)]
-        counted.go.set()
+        jobs = [pool.submit(maker.layer, layer) for _ in range(2)]
         wait(jobs, timeout=SECONDS)
     return [job.exception() or job.result() for job in jobs]
 
 
-def test_a_layer_that_two_threads_want_is_made_once_and_is_new_to_both(
-    tmp_path: Path, counted: type[_Counted]
-) -> None:
-    first, second = _asked_twice(tmp_path, counted)
+def test_a_layer_that_two_threads_want_is_made_once_and_is_new_to_both(tmp_path: Path) -> None:
+    written: list[str] = []
+
+    def write(layer: LayerWriter) -> None:
+        time.sleep(0.1)  # long enough for the other thread to ask
+        written.append("once")
+        layer.data("x", b"x")
+
+    first, second = asked_twice(tmp_path, Made(write))
     assert first is second
     assert not first.cached
-    assert counted.made == 1
+    assert written == ["once"]
 
 
-def test_who_waits_for_a_layer_hears_that_it_failed(
-    tmp_path: Path, counted: type[_Counted], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> NoReturn:
+def test_who_waits_for_a_layer_hears_that_it_failed(tmp_path: Path) -> None:
+    written: list[str] = []
+
+    def fail(_: LayerWriter) -> NoReturn:
+        time.sleep(0.1)
+        written.append("once")
         raise OSError("no such luck")
 
-    monkeypatch.setattr(counted, "data", fail)
-    found = _asked_twice(tmp_path, counted)
+    found = asked_twice(tmp_path, Made(fail))
     assert [str(one) for one in found] == ["no such luck"] * 2
-    assert counted.made == 1
+    assert written == ["once"]
 
 
 # what ends what runs elsewhere

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image import oci
-from mlruntime.image.plan import Plan, Tools, built_on, plan
+from mlruntime.image.plan import Plan, built_on, plan
+from mlruntime.image.sources.literal import LiteralFiles
+from mlruntime.image.sources.model import PlannedLayer, Tools
+from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.contract import PATH, HostContract
@@ -99,6 +102,16 @@ def keys(of: Plan) -> dict[str, str]:
     return {layer.name: layer.key for layer in of.layers}
 
 
+def python_of(layer: PlannedLayer) -> PythonPackages:
+    assert isinstance(layer.content, PythonPackages)
+    return layer.content
+
+
+def literal_of(layer: PlannedLayer) -> LiteralFiles:
+    assert isinstance(layer.content, LiteralFiles)
+    return layer.content
+
+
 def changed(before: Plan, after: Plan) -> set[str]:
     old, new = keys(before), keys(after)
     return {name for name in old | new if old.get(name) != new.get(name)}
@@ -106,11 +119,12 @@ def changed(before: Plan, after: Plan) -> set[str]:
 
 def test_every_package_has_exactly_one_layer() -> None:
     layers = {layer.name: layer for layer in planned(lock()).layers}
-    assert {n: [a.name for a in layer.wheels] for n, layer in layers.items() if layer.wheels} == {
+    wheels = {n: python_of(x).wheels for n, x in layers.items() if n in ("numpy", "rest")}
+    assert {name: [a.name for a in found] for name, found in wheels.items()} == {
         "numpy": ["numpy"],
         "rest": ["six", "tensorflow-cpu"],
     }
-    assert [n.name for n in layers["horovod"].native] == ["horovod"]
+    assert [n.name for n in layers["horovod"].content.native] == ["horovod"]
 
 
 CONTRACT = HostContract(
@@ -130,7 +144,8 @@ def test_a_variant_with_a_contract_carries_it() -> None:
         name: plan(both, name, parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
         for name in ("cpu", "gpu")
     }
-    files = {layer.name: layer.files for layer in plans["gpu"].layers}["contract"]
+    (layer,) = (layer for layer in plans["gpu"].layers if layer.name == "contract")
+    files = literal_of(layer).files
     assert [(f.path, f.content.decode()) for f in files] == [(PATH, CONTRACT.to_json())]
     labels = dict(plans["gpu"].config.labels)
     assert dict(CONTRACT.labels()).items() <= labels.items()
@@ -142,7 +157,7 @@ def test_a_variant_with_a_contract_carries_it() -> None:
 def test_a_native_wheel_is_built_on_what_all_have_and_what_it_is_linked_with() -> None:
     before = lock()
     found = planned(before)
-    wheel = next(layer for layer in found.layers if layer.native).native[0]
+    wheel = next(n for layer in found.layers for n in layer.content.native)
     names = [layer.name for layer in built_on(found, before, wheel)]
     assert names == ["os", "libc", "configured", "environment", "numpy", "rest"]
     own = artifact("wheel", "nvidia-cudnn")
@@ -154,7 +169,8 @@ def test_a_native_wheel_is_built_on_what_all_have_and_what_it_is_linked_with() -
         " linked: nvidia/*/lib}\n  - {name: horovod",
     )
     found = plan(more, "cpu", parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
-    assert {layer.name: layer.linked for layer in found.layers}["cudnn"] == "nvidia/*/lib"
+    (cudnn,) = (layer for layer in found.layers if layer.name == "cudnn")
+    assert python_of(cudnn).linked == "nvidia/*/lib"
     assert [layer.name for layer in built_on(found, more, wheel)] == names
     linked = replace(wheel, link_against=(*wheel.link_against, own))
     more = replace(more, variants=(replace(more.variants[0], native=(linked,)),))
@@ -194,7 +210,7 @@ def test_a_dummy_package_is_metadata_beside_the_package_it_stands_for() -> None:
     after = planned(replace(before, variants=(replace(cpu, dummy_packages=(dummy,)),)))
     assert changed(planned(before), after) == {"rest"}
     (layer,) = (layer for layer in after.layers if layer.name == "rest")
-    files = {file.path.rpartition("/")[2]: file for file in layer.files}
+    files = {file.path.rpartition("/")[2]: file for file in python_of(layer).files}
     assert files["METADATA"].path == (
         "opt/ml/lib/python3.11/site-packages/tensor_flow-2.15.1.dist-info/METADATA"
     )
@@ -215,7 +231,7 @@ def test_a_package_that_is_not_the_interpreter_changes_its_layer_and_what_is_con
 
 def test_debian_packages_are_shared_out_and_configured_together() -> None:
     layers = {layer.name: layer for layer in planned(lock()).layers}
-    found = {n: [a.name for a in layers[n].packages] for n in ("os", "libc", "configured")}
+    found = {n: [a.name for a in layers[n].content.artifacts] for n in ("os", "libc", "configured")}
     assert found == {
         "os": ["python3.11"],
         "libc": ["libc6"],
@@ -227,13 +243,13 @@ def test_debian_packages_are_shared_out_and_configured_together() -> None:
 
 def test_files_are_rendered_and_libraries_become_distributions() -> None:
     layers = {layer.name: layer for layer in planned(lock()).layers}
-    environment = layers["environment"]
+    environment = literal_of(layers["environment"])
     assert [(f.path, f.content) for f in environment.files] == [
         ("opt/ml/pyvenv.cfg", b"version = 3.11\n")
     ]
     assert environment.links == (("opt/ml/bin/python", "/usr/bin/python3.11"),)
     site = "opt/ml/lib/python3.11/site-packages"
-    paths = {f.path for f in layers["sparkdl"].files}
+    paths = {f.path for f in literal_of(layers["sparkdl"]).files}
     assert {f"{site}/sparkdl/__init__.py", f"{site}/sparkdl-1.0.dist-info/METADATA"} <= paths
 
 

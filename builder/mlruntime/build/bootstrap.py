@@ -7,7 +7,6 @@ what changes is a layer of its own.
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +15,13 @@ from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.debian import dpkg
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.debian.dpkg import INFO
+from mlruntime.ecosystems.debian.packages import Changes
 from mlruntime.engine import Engine, Mount
 from mlruntime.engine.results import regular
 from mlruntime.engine.values import Root
 from mlruntime.errors import CommandFailed
 from mlruntime.image.config import ImageConfig
-from mlruntime.image.plan import PlannedLayer, layer_key
+from mlruntime.image.sources.literal import LiteralFiles
 from mlruntime.layers.writer import MTIME, USER_ID
 
 _SECONDS: Final = 900
@@ -104,12 +104,7 @@ RECIPE: Final = hashlib.sha256(
     canonical_json([debian.RECIPE, _SCRIPT, _ENVIRONMENT]).encode()
 ).hexdigest()
 # An image must have a layer, and a container an image: the place where things are mounted.
-BLANK: Final = PlannedLayer(
-    name="blank",
-    source="files",
-    key=layer_key("files", [[], [], [_MOUNT[1:]]]),
-    directories=(_MOUNT[1:],),
-)
+BLANK: Final = LiteralFiles(files=(), directories=(_MOUNT[1:],)).layer("blank")
 CONFIG: Final = ImageConfig(
     user="0:0",
     workdir="/",
@@ -118,14 +113,6 @@ CONFIG: Final = ImageConfig(
     environment=(("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),),
     labels=(),
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Changes:
-    """What configuring has changed: a tar archive, and the paths that are gone, sorted."""
-
-    archive: Path
-    removed: tuple[str, ...]
 
 
 def configure(

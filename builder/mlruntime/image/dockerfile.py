@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mlruntime.image.plan import Plan
+from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.templates import render, variables
 from mlruntime.lock.model import Lock
 
@@ -12,12 +13,13 @@ def dockerfile(plan: Plan, lock: Lock, template: str, native_wheels: Sequence[st
 
     ``native_wheels`` are the file names of the natively built wheels, which only the store knows.
     """
-    wheels = sorted(a.filename for layer in plan.layers for a in layer.wheels)
+    python = [p for layer in plan.layers if isinstance(p := layer.content, PythonPackages)]
+    wheels = sorted(wheel.filename for packages in python for wheel in packages.wheels)
     known = variables(lock, plan.variant) | {
         "packages": sorted(f"{a.name}={a.version}" for a in lock.os),
         "wheels": sorted((*wheels, *native_wheels)),
         "pip": next(name for name in wheels if name.startswith("pip-")),
-        "linked": sorted({layer.linked for layer in plan.layers if layer.linked}),
+        "linked": sorted({packages.linked for packages in python if packages.linked}),
         "config": plan.config,
     }
     return render(template, known, file="images/Dockerfile.j2")

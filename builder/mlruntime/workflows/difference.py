@@ -3,7 +3,7 @@
 import tarfile
 from pathlib import Path
 
-from mlruntime.build.stage import cached_layer
+from mlruntime.build.maker import cached_layer
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.errors import CommandFailed, InvalidDefinition, InvalidLock, UsageError
 from mlruntime.host.command import require, run

@@ -7,6 +7,7 @@ from mlruntime import __version__
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.errors import InvalidLock
+from mlruntime.image.sources.literal import LibrarySource
 from mlruntime.image.stack import Stack, parse_stack
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
@@ -32,7 +33,8 @@ def read_stack(definitions: Definitions) -> Stack:
 
 def libraries(definitions: Definitions) -> dict[str, str]:
     """Return our own Python distributions in an image; each has the builder's version."""
-    return {layer.library: __version__ for layer in read_stack(definitions).layers if layer.library}
+    layers = read_stack(definitions).layers
+    return {x.library: __version__ for x in layers if isinstance(x, LibrarySource)}
 
 
 def read_lock(definitions: Definitions, runtime: str) -> Lock:

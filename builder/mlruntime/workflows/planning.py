@@ -10,7 +10,8 @@ from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.errors import UsageError
-from mlruntime.image.plan import Plan, Tools, plan
+from mlruntime.image.plan import Plan, plan
+from mlruntime.image.sources.model import Tools
 from mlruntime.lock.model import Lock
 from mlruntime.workflows.locked import read_stack
 

@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, cast
 
@@ -197,6 +198,14 @@ def _excluded(name: str) -> bool:
 def is_kept(name: str) -> bool:
     """Return whether a path that configuring has written belongs into an image."""
     return not name.startswith(_LEFT_OUT) and name not in _NOT_KEPT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """What configuring packages has changed: a tar archive, and the paths that are gone, sorted."""
+
+    archive: Path
+    removed: tuple[str, ...]
 
 
 def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> None:

@@ -1,0 +1,101 @@
+"""Layers of Debian packages: unpacked by us, and what configuring them changes."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from mlruntime.ecosystems.debian import packages as debian
+from mlruntime.errors import InvalidDefinition
+from mlruntime.image.sources.model import (
+    STACK_FILE,
+    LayerSource,
+    PlannedLayer,
+    Planning,
+    SharedOut,
+    Supplies,
+    layer_key,
+)
+from mlruntime.layers.writer import LayerWriter
+from mlruntime.lock.model import Artifact, Lock, NativeWheel, set_digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DebianPackages:
+    """Packages as dpkg would unpack them; nothing is run."""
+
+    packages: tuple[Artifact, ...]
+    native: ClassVar[tuple[NativeWheel, ...]] = ()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the packages."""
+        return self.packages
+
+    @property
+    def empty(self) -> bool:
+        """Return whether there are none."""
+        return not self.packages
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        """Unpack them; an archive with a damaged header may seem to end there."""
+        debian.unpack(layer, [(a, supplies.intact(a)) for a in self.packages])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfiguredPackages:
+    """What changes below when the packages' own scripts configure them."""
+
+    packages: tuple[Artifact, ...]
+    native: ClassVar[tuple[NativeWheel, ...]] = ()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the packages."""
+        return self.packages
+
+    @property
+    def empty(self) -> bool:
+        """Return whether there are none."""
+        return not self.packages
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        """Configure them, and add what has changed."""
+        with supplies.configured(self.packages) as changes:
+            debian.add_changes(layer, changes.archive, changes.removed)
+
+
+class DebianSource(SharedOut, frozen=True, tag="debian"):
+    """Debian packages, by name or pattern."""
+
+    def planned(self, planning: Planning) -> PlannedLayer:
+        """Return the layer; unpacking is in its key."""
+        here = planning.chosen(self)
+        packages = tuple(a for a in planning.lock.os if here(a.name))
+        key = layer_key("debian", [planning.tools.unpacking, set_digest(packages)])
+        return PlannedLayer(name=self.name, key=key, content=DebianPackages(packages=packages))
+
+
+class ConfiguredSource(LayerSource, frozen=True, tag="configured"):
+    """What configuring the Debian packages below changes."""
+
+    def planned(self, planning: Planning) -> PlannedLayer:
+        """Return the layer; how packages are unpacked and configured is in its key."""
+        packages = planning.lock.os
+        key = layer_key("configured", [planning.tools.configuring, set_digest(packages)])
+        content = ConfiguredPackages(packages=packages)
+        return PlannedLayer(name=self.name, key=key, content=content)
+
+
+def refuse_idle(patterns: list[tuple[str, str]], lock: Lock) -> None:
+    """Refuse a pattern that matches no Debian package.
+
+    All variants have the same system: unlike a wheel's, a package's absence is a mistake.
+    """
+    for layer, pattern in patterns:
+        if not any(fnmatchcase(artifact.name, pattern) for artifact in lock.os):
+            raise InvalidDefinition(
+                f"layer {layer!r}: no Debian package of the lock matches {pattern!r}",
+                where=STACK_FILE,
+                why=f"{lock.runtime} is locked without one",
+                hint="correct it, or write a pattern for both, like libssl3*, if names differ",
+            )

@@ -1,0 +1,53 @@
+"""A layer of jars, put into one directory."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mlruntime.documents.schema import Text
+from mlruntime.errors import InvalidLock
+from mlruntime.image.sources.model import LayerSource, PlannedLayer, Planning, Supplies, layer_key
+from mlruntime.layers.paths import UnsafePath, checked
+from mlruntime.layers.writer import LayerWriter
+from mlruntime.lock.model import Artifact, NativeWheel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jars:
+    """Jars by their path in the image."""
+
+    jars: tuple[tuple[str, Artifact], ...]
+    native: ClassVar[tuple[NativeWheel, ...]] = ()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the jars."""
+        return tuple(jar for _, jar in self.jars)
+
+    @property
+    def empty(self) -> bool:
+        """Return whether there are none."""
+        return not self.jars
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        """Copy them, each compared with its hash first."""
+        for target, jar in self.jars:
+            with supplies.intact(jar).open("rb") as content:
+                layer.file(target, content, jar.size)
+
+
+class JarsSource(LayerSource, frozen=True, tag="jars"):
+    """The locked jars, put into a directory."""
+
+    into: Text
+
+    def planned(self, planning: Planning) -> PlannedLayer:
+        """Return the layer; a file name that no image may have is an error."""
+        into = planning.render(self.into)
+        jars = tuple((f"{into}/{jar.filename}", jar) for jar in planning.lock.jars)
+        for path, jar in jars:
+            try:
+                checked(path)
+            except UnsafePath as error:
+                raise InvalidLock(f"{jar.name}: {error}", hint="lock another version") from None
+        key = layer_key("jars", [[path, jar.sha256] for path, jar in jars])
+        return PlannedLayer(name=self.name, key=key, content=Jars(jars=jars))

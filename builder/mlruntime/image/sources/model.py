@@ -1,0 +1,177 @@
+"""What a source of layers is: what layers.yaml says of it, what it plans, how that is written."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from mlruntime.documents.reading import canonical_json
+from mlruntime.documents.schema import Form, Text
+from mlruntime.ecosystems.debian.packages import Changes
+from mlruntime.ecosystems.place import Place
+from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.errors import InvalidDefinition
+from mlruntime.image.templates import render
+from mlruntime.layers.gzipped import COMPRESSOR
+from mlruntime.layers.writer import WRITER, LayerWriter
+from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
+
+STACK_FILE: Final = "images/layers.yaml"
+EVERYTHING_ELSE: Final = "*"
+
+
+class Supplies(Protocol):
+    """What a build has at hand when a layer is written."""
+
+    @property
+    def place(self) -> Place:
+        """Return the image's Python environment."""
+
+    def file(self, artifact: Artifact) -> Path:
+        """Return the file of an artifact that has been fetched."""
+
+    def intact(self, artifact: Artifact) -> Path:
+        """Return such a file, its hash computed once more: for what is read without noticing."""
+
+    def wheel(self, native: NativeWheel) -> Wheel:
+        """Return a wheel that was built here."""
+
+    def bytecode(self, sha256: str) -> Path:
+        """Return the archive with a wheel's bytecode."""
+
+    def configured(self, packages: tuple[Artifact, ...]) -> AbstractContextManager[Changes]:
+        """Yield what configuring these Debian packages changes in the layers below."""
+
+
+class Content(Protocol):
+    """What a layer is made of, and how it is written."""
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the locked files that it is made of; those of native builds are not among them."""
+
+    @property
+    def native(self) -> tuple[NativeWheel, ...]:
+        """Return the wheels in it that are built here."""
+
+    @property
+    def empty(self) -> bool:
+        """Return whether there would be nothing in the layer."""
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        """Add everything to a layer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedLayer:
+    """One layer: what it is made of, and the key that stands for its bytes."""
+
+    name: str
+    key: str
+    content: Content
+
+
+class LayerSource(Form, frozen=True, tag_field="source"):
+    """One layer of ``layers.yaml``, whatever its source: a form of its own for each of them.
+
+    Strings may be Jinja2 templates.
+    """
+
+    name: Text
+
+    def planned(self, planning: "Planning") -> PlannedLayer:
+        """Return the layer, which may be empty."""
+        raise NotImplementedError
+
+
+class SharedOut(LayerSource, frozen=True):
+    """A source whose layers share out the packages of one ecosystem by name or pattern.
+
+    ``*`` alone stands for all that no other layer of that source names.
+    """
+
+    packages: list[Text]
+
+    @staticmethod
+    def canonical(name: str) -> str:
+        """Return a package's name as patterns are compared with it."""
+        return name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tools:
+    """Digests of our own recipes: an edit of one must change the keys of what it makes.
+
+    ``native`` returns the one that a wheel is built by.
+    """
+
+    unpacking: str
+    configuring: str
+    bytecode: str
+    native: Callable[[NativeWheel], str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planning:
+    """What sources plan their layers from.
+
+    ``files`` are the definitions' ``images/`` folder, by relative path; ``known`` the variables of
+    templates; ``version`` this tool's; ``patterns`` the packages that layers name, for each type
+    of source: (layer, pattern).
+    """
+
+    lock: Lock
+    variant: Variant
+    patterns: Mapping[type, list[tuple[str, str]]]
+    files: Mapping[str, bytes]
+    known: dict[str, Any]
+    tools: Tools
+    version: str
+
+    @property
+    def python(self) -> str:
+        """Return the interpreter's minor version."""
+        return str(self.known["python"]["minor"])
+
+    @property
+    def site_packages(self) -> str:
+        """Return the directory of the image's Python packages, below its root."""
+        return str(self.known["site_packages"])
+
+    def render(self, text: str) -> str:
+        """Return a text of ``layers.yaml`` with its variables filled in."""
+        return render(text, self.known, file=STACK_FILE)
+
+    def folder(self, layer: str, folder: str) -> list[tuple[str, bytes]]:
+        """Return the files below a folder of ``images/``: (path in it, content)."""
+        prefix = f"{folder}/"
+        found = [(p.removeprefix(prefix), c) for p, c in self.files.items() if p.startswith(prefix)]
+        if not found:
+            raise InvalidDefinition(
+                f"layer {layer!r}: there is no folder images/{prefix}", where=STACK_FILE
+            )
+        return sorted(found)
+
+    def chosen(self, source: SharedOut) -> Callable[[str], bool]:
+        """Return whether a package, by name, is in a layer; the layers of a source share them."""
+        patterns = self.patterns[type(source)]
+
+        def here(name: str) -> bool:
+            name = source.canonical(name)
+            owners = sorted({other for other, pattern in patterns if fnmatchcase(name, pattern)})
+            if len(owners) > 1:
+                raise InvalidDefinition(
+                    f"package {name!r} is in two layers, {' and '.join(owners)}", where=STACK_FILE
+                )
+            return source.name in owners or (not owners and EVERYTHING_ELSE in source.packages)
+
+        return here
+
+
+def layer_key(source: str, content: Any) -> str:
+    """Return the key (hex) of a layer made from ``content``, a JSON value."""
+    recipe = {"source": source, "writer": WRITER, "compressor": COMPRESSOR, "content": content}
+    return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()

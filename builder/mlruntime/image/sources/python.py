@@ -1,0 +1,117 @@
+"""Layers of Python packages: wheels with their bytecode, and metadata for dummy packages."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from mlruntime.documents.schema import Text
+from mlruntime.ecosystems.place import LIBRARIES
+from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.ecosystems.pypi.site import Site
+from mlruntime.ecosystems.pypi.wheel import install_wheel
+from mlruntime.image.sources.literal import File, dist_info, file_digests
+from mlruntime.image.sources.model import (
+    PlannedLayer,
+    Planning,
+    SharedOut,
+    Supplies,
+    layer_key,
+)
+from mlruntime.layers.writer import LayerWriter
+from mlruntime.lock.model import Artifact, DummyPackage, Lock, NativeWheel, set_digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PythonPackages:
+    """Wheels, those that are built here (``native``), and ``files`` beside them.
+
+    Shared libraries in directories like ``linked`` (a pattern below site-packages) get symbolic
+    links where the dynamic linker looks by itself.
+    """
+
+    wheels: tuple[Artifact, ...]
+    native: tuple[NativeWheel, ...] = ()
+    files: tuple[File, ...] = ()
+    linked: str = ""
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the wheels that are fetched."""
+        return self.wheels
+
+    @property
+    def empty(self) -> bool:
+        """Return whether there is neither a wheel nor a file."""
+        return not (self.wheels or self.native or self.files)
+
+    def all_wheels(self, supplies: Supplies) -> list[Wheel]:
+        """Return all wheels as they are in the store, sorted by file name."""
+        found = [
+            Wheel(filename=a.filename, sha256=a.sha256, path=supplies.file(a)) for a in self.wheels
+        ]
+        found += [supplies.wheel(native) for native in self.native]
+        return sorted(found, key=lambda wheel: wheel.filename)
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        """Install the wheels, link their libraries, add the files."""
+        site = Site(supplies.place)
+        for wheel in self.all_wheels(supplies):
+            bytecode = supplies.bytecode(wheel.sha256)
+            install_wheel(layer, wheel.path, wheel.filename, site, bytecode)
+        for name, path in site.libraries(self.linked):
+            layer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
+        for file in self.files:
+            file.write(layer)
+
+
+class PythonSource(SharedOut, frozen=True, tag="python"):
+    """Python packages, by name or pattern."""
+
+    linked: Text | None = None
+
+    @staticmethod
+    def canonical(name: str) -> str:
+        """Return a package's name as patterns are compared with it."""
+        return canonicalize_name(name)
+
+    def planned(self, planning: Planning) -> PlannedLayer:
+        """Return the layer; the interpreter, for whose bytecode it is, is in its key."""
+        here, variant = planning.chosen(self), planning.variant
+        wheels = tuple(a for a in (*planning.lock.python, *variant.python) if here(a.name))
+        wheels = tuple(sorted(wheels, key=lambda a: a.name))
+        native = tuple(n for n in variant.native if here(n.name))
+        files = tuple(
+            file
+            for dummy in variant.dummy_packages
+            if here(dummy.by)
+            for file in _dummy_files(dummy, planning.site_packages)
+        )
+        key: list[Any] = [
+            planning.tools.bytecode,
+            interpreter_digest(planning.lock, planning.python),
+            [[a.name, a.version, a.filename, a.sha256] for a in wheels],
+            [[n.name, n.key, planning.tools.native(n)] for n in native],
+        ]
+        if files:
+            key.append(file_digests(files))
+        if self.linked:
+            key.append(self.linked)
+        linked = (self.linked or "") if wheels else ""
+        content = PythonPackages(wheels=wheels, native=native, files=files, linked=linked)
+        return PlannedLayer(name=self.name, key=layer_key("python", key), content=content)
+
+
+def _dummy_files(dummy: DummyPackage, site: str) -> list[File]:
+    """Return the metadata of a package that has no files: another one is installed for it."""
+    more = (
+        f"Summary: Stands for {dummy.name}, which {dummy.by} is by another name\n"
+        f"Requires-Dist: {dummy.by}=={dummy.version}\n"
+    )
+    return dist_info(dummy.name, dummy.version, site, (), more)
+
+
+def interpreter_digest(lock: Lock, python: str) -> str:
+    """Return the digest of the Debian packages that make up the image's Python."""
+    prefixes = (f"python{python}", f"libpython{python}")
+    return set_digest(tuple(a for a in lock.os if a.name.startswith(prefixes)))
