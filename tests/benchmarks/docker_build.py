@@ -17,7 +17,8 @@ from debian.deb822 import Deb822
 from mlruntime.build.bootstrap import CONFIG
 from mlruntime.build.context import BuildContext
 from mlruntime.build.stage import build
-from mlruntime.ecosystems.debian.packages import read_package, write_repository
+from mlruntime.ecosystems.debian.flat import write_repository
+from mlruntime.ecosystems.debian.packages import read_package
 from mlruntime.ecosystems.native import build as native
 from mlruntime.engine import Engine
 from mlruntime.image.dockerfile import dockerfile

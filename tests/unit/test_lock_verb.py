@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mlruntime.cli import host as composition
 from mlruntime.cli import main
+from mlruntime.ecosystems.maven.repository import LockedJars
 from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.lock.document import parse_lock
@@ -86,10 +87,13 @@ class Maven:
     def __init__(self, full: bool) -> None:
         self.full = full
 
-    def closure(self, name: str, version: str) -> tuple[Artifact, ...]:
-        if not self.full:
-            raise ArtifactNotFound(f"the Maven repository does not have {name}:{version}", hint="x")
-        return (artifact("jar", name, version),)
+    def closure(self, wanted: Iterable[tuple[str, str]], shipped: object) -> LockedJars:
+        for name, version in wanted:
+            if not self.full:
+                raise ArtifactNotFound(
+                    f"the Maven repository does not have {name}:{version}", hint="x"
+                )
+        return LockedJars(artifacts=tuple(artifact("jar", n, v) for n, v in wanted))
 
 
 class World:

@@ -1,10 +1,12 @@
 """From a resolution to a lock, with ecosystems that are dictionaries."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from mlruntime.ecosystems.maven.repository import LockedJars
+from mlruntime.ecosystems.maven.shipped import ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, UnpackedPackage
 from mlruntime.ecosystems.pypi.resolver import Static, Target
@@ -101,12 +103,27 @@ class Pypi:
 
 @dataclass
 class Maven:
-    jars: dict[str, str]
+    """Jars with one version each; one that is not shipped brings another."""
 
-    def closure(self, name: str, version: str) -> tuple[Artifact, ...]:
-        if self.jars.get(name) != version:
-            raise ArtifactNotFound(f"the repository does not have {name}:{version}", hint="set it")
-        return (artifact("jar", name, version),)
+    jars: dict[str, str]
+    needs: tuple[str, str] = ("aws", "bundle")
+
+    def closure(
+        self, wanted: Iterable[tuple[str, str]], shipped: Callable[[], ShippedJars]
+    ) -> LockedJars:
+        found, said = [], []
+        for name, version in wanted:
+            if self.jars.get(name) != version:
+                raise ArtifactNotFound(
+                    f"the repository does not have {name}:{version}", hint="set it"
+                )
+            found.append(artifact("jar", name, version))
+            there = shipped().version(*self.needs)
+            if there is None:
+                found.append(artifact("jar", ":".join(self.needs), "2"))
+            elif there != "2":
+                said.append(f"{':'.join(self.needs)}: {there} is used")
+        return LockedJars(artifacts=tuple(found), conflicts=tuple(said))
 
 
 @dataclass
@@ -117,6 +134,8 @@ class World:
     pypi: Pypi
     maven: Maven
     target: Target | None = None
+    inside: tuple[ShippedJar, ...] = (ShippedJar(group="aws", artifact="bundle", version="2"),)
+    looked_into: list[str] = field(default_factory=list)
 
     def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Debian:
         assert (release, areas) in (("12", ("main",)), ("13", ("non-free",)))
@@ -129,6 +148,11 @@ class World:
 
     def repository(self) -> Maven:
         return self.maven
+
+    def shipped(self, sdist: Artifact) -> tuple[ShippedJar, ...]:
+        assert (sdist.kind, sdist.name) == ("sdist", "horovod")
+        self.looked_into.append(sdist.version)
+        return self.inside
 
 
 @pytest.fixture
@@ -373,7 +397,7 @@ def test_what_another_package_is_by_another_name_is_not_installed(world: World) 
 def test_what_requires_it_has_a_say_in_its_version(world: World) -> None:
     world.pypi.projects["scipy"] = ("1.17", ("tensorflow",))
     locked(world, STANDING_IN)
-    assert world.pypi.asked[0][1] == ("tensorflow==2.15.1",)
+    assert ("tensorflow==2.15.1",) in [limits for _, limits in world.pypi.asked]
 
 
 def test_a_dummy_package_is_there_for_what_users_install(world: World) -> None:
@@ -400,6 +424,19 @@ def test_a_missing_jar_offers_to_leave_the_component_out(world: World) -> None:
         " `mlruntime lock 6.0-ml --omit-unavailable graphframes`"
     )
     assert caught.value.exit_code == 6
+
+
+def test_jars_bring_what_the_runtime_s_own_sdists_do_not_have(world: World) -> None:
+    """Spark's jars are in PySpark's source distribution; an older one there is told."""
+    said: list[str] = []
+    assert names(locked(world, say=said.append).jars) == ["g:gf"]
+    assert world.looked_into == ["0.28.1"]
+    assert not [line for line in said if "is used" in line]
+    world.inside = (ShippedJar(group="", artifact="bundle", version="1"),)
+    assert names(locked(world, say=said.append).jars) == ["g:gf"]
+    assert "Maven: aws:bundle: 1 is used" in said
+    world.inside = (ShippedJar(group="other", artifact="bundle", version="2"),)
+    assert names(locked(world).jars) == ["g:gf", "aws:bundle"]
 
 
 def test_an_omission_takes_the_whole_component_and_says_why(world: World) -> None:

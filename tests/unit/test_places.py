@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.errors import InvalidLock
-from mlruntime.layers.directory import DirectorySink
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import MTIME
 from mlruntime.layers.writer import LayerWriter

@@ -16,8 +16,16 @@ PURE_MODULES = frozenset(
         "doctor.gpus",
         "ecosystems.debian.dpkg",
         "ecosystems.debian.keystore",
+        "ecosystems.debian.packages",
+        "ecosystems.maven.closure",
+        "ecosystems.maven.pom",
+        "ecosystems.maven.shipped",
         "ecosystems.native.patching",
         "ecosystems.native.recipe",
+        "ecosystems.place",
+        "ecosystems.pypi.content",
+        "ecosystems.pypi.site",
+        "ecosystems.pypi.stored",
         "ecosystems.pypi.wheel",
         "ecosystems.pypi.zipped",
         "engine.values",
@@ -33,6 +41,12 @@ PURE_MODULES = frozenset(
         "image.dockerfile",
         "image.oci",
         "image.plan",
+        "image.sources",
+        "image.sources.debian",
+        "image.sources.jars",
+        "image.sources.literal",
+        "image.sources.model",
+        "image.sources.python",
         "image.stack",
         "image.templates",
         "definitions.runtime",
@@ -79,6 +93,9 @@ OUTSIDE = frozenset(
 # A pure module's own business with these is named here, with the reason.
 HARMLESS = {
     ("layers.writer", "io"): "buffers in memory, and files that the caller opened",
+    ("ecosystems.debian.packages", "io"): "buffers in memory",
+    ("ecosystems.maven.shipped", "io"): "buffers in memory",
+    ("ecosystems.pypi.content", "io"): "buffers in memory",
     ("ecosystems.pypi.wheel", "io"): "buffers in memory",
 }
 FILES = frozenset(
@@ -105,8 +122,14 @@ FILES = frozenset(
         "today",
     ]
 )
-# They read what the caller names: a wheel, a layer's blob, a wheel's bytecode.
-STREAMED = {"layers.writer": {"open"}, "ecosystems.pypi.wheel": {"open", "is_dir"}}
+# They read what the caller names: a wheel, a package, a layer's blob, a wheel's bytecode.
+STREAMED = {
+    "ecosystems.debian.packages": {"open", "read_bytes"},
+    "ecosystems.maven.shipped": {"open"},
+    "ecosystems.pypi.wheel": {"open", "is_dir"},
+    "image.sources.jars": {"open"},
+    "layers.writer": {"open"},
+}
 
 
 def name_of(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mlruntime.build.context import BuildContext
 from mlruntime.build.maker import LayerMaker
 from mlruntime.build.supplies import BuildSupplies
-from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.image.image import ImageLayer
 from mlruntime.image.sources.model import PlannedLayer
@@ -17,7 +17,7 @@ from mlruntime.image.sources.python import PythonPackages
 _STILL_SECONDS: Final = 5.0
 _NICE: Final = 10
 # Compiles the bytecode of these wheels and says of each, as soon as it is there, by its sha256.
-Compile = Callable[[list[Wheel], Callable[[str], None]], None]
+Compile = Callable[[list[StoredWheel], Callable[[str], None]], None]
 
 
 class ParallelLayers:

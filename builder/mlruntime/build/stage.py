@@ -17,7 +17,7 @@ from mlruntime.build.supplies import BuildSupplies
 from mlruntime.build.system import System
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
-from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.image import oci
 from mlruntime.image.image import Image, ImageLayer
@@ -92,7 +92,7 @@ class _Build:
         for made in parallel.write(self._compile):
             self._done[made.name] = made
 
-    def _compile(self, wheels: list[Wheel], on_compiled: Callable[[str], None]) -> None:
+    def _compile(self, wheels: list[StoredWheel], on_compiled: Callable[[str], None]) -> None:
         def keep(sha256: str, archive: Path) -> None:
             self._supplies.compiled[sha256] = archive
             on_compiled(sha256)

@@ -9,7 +9,7 @@ from mlruntime.build.integrity import refuse_damaged
 from mlruntime.ecosystems.debian.packages import Changes
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.place import Place, image_place
-from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
 
@@ -57,14 +57,14 @@ class BuildSupplies:
         """Return the Debian packages that a native wheel is compiled with."""
         return self._lock.build_depends if wheel.build_depends != wheel.base else ()
 
-    def built(self, wheel: NativeWheel) -> Wheel | None:
+    def built(self, wheel: NativeWheel) -> StoredWheel | None:
         """Return a native wheel if it has been built, by this run or an earlier one."""
         found = native.built(self._context.store, wheel)
         if found:
             self.names[found.sha256] = found.filename
         return found
 
-    def wheel(self, native: NativeWheel) -> Wheel:
+    def wheel(self, native: NativeWheel) -> StoredWheel:
         """Return a wheel that has been built."""
         found = self.built(native)
         assert found is not None, f"{native.name} has not been built yet"

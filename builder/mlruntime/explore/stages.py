@@ -56,6 +56,7 @@ class SharedRegistries:
         self._archive = cache(registries.archive)
         self.compiler = registries.compiler
         self.repository = registries.repository
+        self.shipped = registries.shipped
 
     def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
         """Return a Debian release, or some areas of it."""

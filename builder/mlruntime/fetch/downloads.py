@@ -207,8 +207,11 @@ def _by_hash(artifact: Artifact, files: "list[DistributionPackage]") -> tuple[st
 
 
 def maven_url(repository: str, name: str, version: str, filename: str) -> str:
-    """Return where a repository in Maven's layout has a file of ``group:artifact``."""
-    group, _, artifact = name.partition(":")
+    """Return where a repository in Maven's layout has a file of ``group:artifact``.
+
+    A classifier may follow; it is part of the file's name alone.
+    """
+    group, artifact = name.split(":")[:2]
     return f"{repository}/{group.replace('.', '/')}/{artifact}/{version}/{filename}"
 
 

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from typing import Protocol
 
+from mlruntime.ecosystems.maven.repository import LockedJars
+from mlruntime.ecosystems.maven.shipped import ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import BuildEnvironment, Compiler, LoadedRecipe
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
-from mlruntime.ecosystems.pypi.resolver import Target
+from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition, UsageError
 from mlruntime.lock.model import Artifact, Lock, Omission
 from mlruntime.locking.request import LockRequest, Wanted
@@ -33,8 +36,10 @@ class Archive(Protocol):
 class Repository(Protocol):
     """What ``maven.Repository`` does."""
 
-    def closure(self, name: str, version: str) -> tuple[Artifact, ...]:
-        """Return a jar and those it needs."""
+    def closure(
+        self, wanted: Iterable[tuple[str, str]], shipped: Callable[[], ShippedJars]
+    ) -> LockedJars:
+        """Return jars and those they need, less what Spark ships."""
 
 
 class Registries(Protocol):
@@ -48,6 +53,9 @@ class Registries(Protocol):
 
     def repository(self) -> Repository:
         """Return the Maven repository."""
+
+    def shipped(self, sdist: Artifact) -> tuple[ShippedJar, ...]:
+        """Return the jars in a source distribution."""
 
 
 def assemble(
@@ -71,10 +79,11 @@ def assemble(
     target = target_of(system)
     compiler = registries.compiler(target, asked.snapshot)
     repository = registries.repository()
+    shipped = cache(partial(_shipped, asked, recipes, compiler, registries))
     omitted = [
         found
         for component in tried
-        if (found := _omission(asked, component, recipes, archive, compiler, repository))
+        if (found := _omission(asked, component, recipes, archive, compiler, repository, shipped))
     ]
     asked = asked.without(o.component for o in omitted)
     if len(omitted) < len(tried):
@@ -84,7 +93,7 @@ def assemble(
     build_depends = _build_depends(system, used.values(), archive)
     if build_depends:
         say(f"Debian, to compile with: {len(build_depends)} more")
-    jars = _jars(asked, repository)
+    jars = _jars(asked, repository, shipped, say)
     say(f"Maven: {len(jars)} jars")
     bench = BuildEnvironment(
         os=system, build_depends=build_depends, python="{}.{}".format(*target.minor)
@@ -149,6 +158,7 @@ def _omission(
     archive: Archive,
     compiler: Compiler,
     repository: Repository,
+    shipped: Callable[[], ShippedJars],
 ) -> Omission | None:
     """Return why a component cannot be had, or ``None`` when it can."""
     for wanted in asked.wanted:
@@ -159,7 +169,7 @@ def _omission(
                 if not archive.has(wanted.name):
                     raise _no_package(wanted)
             elif wanted.origin == "maven":
-                repository.closure(wanted.name, wanted.version)
+                repository.closure(((wanted.name, wanted.version),), shipped)
             else:
                 compiler.compile((wanted.requirement(published(wanted, recipes)),))
         except ArtifactNotFound as error:
@@ -197,14 +207,42 @@ def _no_package(wanted: Wanted) -> ArtifactNotFound:
     )
 
 
-def _jars(asked: LockRequest, repository: Repository) -> tuple[Artifact, ...]:
-    found: dict[str, Artifact] = {}
+def _jars(
+    asked: LockRequest,
+    repository: Repository,
+    shipped: Callable[[], ShippedJars],
+    say: Callable[[str], None],
+) -> tuple[Artifact, ...]:
+    """Return the jars of all components and what they need, together: one of each."""
+    every = []
     for wanted in asked.of("maven"):
+        every.append((wanted.name, wanted.version))
         try:
-            found |= {a.name: a for a in repository.closure(wanted.name, wanted.version)}
+            repository.closure(every[-1:], shipped)
         except ArtifactNotFound as error:
             raise _offer(error, asked, wanted.component) from None
-    return tuple(sorted(found.values(), key=lambda a: a.name))
+    found = repository.closure(every, shipped)
+    for conflict in found.conflicts:
+        say(f"Maven: {conflict}")
+    return found.artifacts
+
+
+def _shipped(
+    asked: LockRequest,
+    recipes: Mapping[str, LoadedRecipe],
+    compiler: Compiler,
+    registries: Registries,
+) -> ShippedJars:
+    """Return the jars that the runtime's own source distributions bring: Spark's."""
+    found: list[ShippedJar] = []
+    for wanted in asked.of("pypi"):
+        if wanted.name not in recipes:
+            continue
+        version = published(wanted, recipes)
+        alone = Static(name=wanted.name, version=version, requires=())
+        for sdist in compiler.compile((f"{wanted.name}=={version}",), static=(alone,)):
+            found += registries.shipped(sdist)
+    return ShippedJars(found)
 
 
 def _build_depends(

@@ -1,15 +1,29 @@
 """The ecosystems as this host reaches them."""
 
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.ecosystems.maven.repository import Repository
+from mlruntime.ecosystems.maven.shipped import (
+    ShippedJar,
+    read_shipped,
+    shipped_from_json,
+    shipped_to_json,
+)
 from mlruntime.ecosystems.pypi.resolver import Resolver, Target
+from mlruntime.fetch.downloads import Fetcher
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
+from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store
+
+# The kind of a record: which jars a source distribution has.
+_SHIPPED: Final = "shipped-jars"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +57,17 @@ class HostRegistries:
             environ=self.environ,
             tell=self.tell,
         )
+
+    def shipped(self, sdist: Artifact) -> tuple[ShippedJar, ...]:
+        """Return the jars in a source distribution, which is fetched unless that is known."""
+        record = self.store.record(_SHIPPED, sdist.sha256)
+        with suppress(ValueError):  # what a crash of the whole machine may leave
+            if record is not None:
+                return shipped_from_json(json.loads(record.read_text(encoding="utf-8")))
+        path = Fetcher(self.store, self.sources).fetch(sdist)
+        found = read_shipped(path, sdist.filename)
+        self.store.write_record(_SHIPPED, sdist.sha256, json.dumps(shipped_to_json(found)))
+        return found
 
     def repository(self) -> Repository:
         """Return the Maven repository of the host's settings."""

@@ -1,7 +1,4 @@
-"""Debian packages, unpacked into a layer as dpkg would, and what configuring them then changes.
-
-Also an APT repository of some, for what installs them in a container.
-"""
+"""Debian packages, unpacked into a layer as dpkg would, and what configuring them then changes."""
 
 import hashlib
 import io
@@ -26,7 +23,6 @@ from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import Sink
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Artifact
-from mlruntime.store.store import link_or_copy
 
 CACERTS: Final = "etc/ssl/certs/java/cacerts"
 # What dpkg leaves out, and unpacking, too. OpenJDK needs its man pages' directory all the same.
@@ -109,20 +105,6 @@ def _control_members(deb: DebFile) -> Iterator[Member]:
                 name = dpkg.file_name(checked(info.name))
                 executable = bool(info.mode & 0o100)
                 yield Member(name=name, content=content.read(), executable=executable)
-
-
-def write_repository(directory: Path, packages: Iterable[tuple[Artifact, Path]]) -> None:
-    """Lay the packages out as a flat APT repository with an index, nothing else in it."""
-    paragraphs = []
-    for artifact, path in packages:
-        link_or_copy(path, directory / artifact.filename)
-        paragraphs.append(
-            f"{read_package(artifact, path).paragraph.rstrip()}\n"
-            f"Filename: ./{artifact.filename}\n"
-            f"Size: {artifact.size}\n"
-            f"SHA256: {artifact.sha256}\n"
-        )
-    (directory / "Packages").write_text("\n".join(paragraphs), encoding="utf-8")
 
 
 def unpack(writer: Sink, packages: Iterable[tuple[Artifact, Path]]) -> None:

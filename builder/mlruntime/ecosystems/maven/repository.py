@@ -1,20 +1,27 @@
 """Jars from a repository in Maven's layout, with those of their dependencies Spark lacks."""
 
 import hashlib
-import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from xml.etree import ElementTree
 
-from mlruntime.errors import ArtifactNotFound, HashMismatch, Unavailable
+from mlruntime.ecosystems.maven.closure import Jar, needed
+from mlruntime.ecosystems.maven.pom import Coordinates, Pom, Projects, parse_pom
+from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJars
+from mlruntime.errors import ArtifactNotFound, HashMismatch, InvalidDefinition
 from mlruntime.fetch.downloads import maven_url
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import without_secrets
 from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store, file_sha256
 
-# Spark's own distribution has everything else that such a jar may want.
-_PROVIDED_SCOPES = ("provided", "test", "system", "import")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedJars:
+    """Jars, sorted by name, and a sentence for each of which somebody wants a newer version."""
+
+    artifacts: tuple[Artifact, ...]
+    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,44 +31,50 @@ class Repository:
     url: str
     web: Web
     store: Store
+    _jars: dict[Jar, Artifact] = field(default_factory=dict, init=False)
+    _poms: dict[Coordinates, Pom] = field(default_factory=dict, init=False)
 
-    def closure(self, name: str, version: str) -> tuple[Artifact, ...]:
-        """Return the jar ``group:artifact`` and the jars of its own group that it needs.
+    def closure(
+        self,
+        wanted: Iterable[tuple[str, str]],
+        shipped: Callable[[], ShippedJars] = lambda: NOTHING,
+    ) -> LockedJars:
+        """Return jars (``group:artifact``, version) and what they need that Spark does not ship.
 
-        Dependencies of other groups are Spark's to provide. Raises ``ArtifactNotFound`` when the
-        repository lacks one of them.
+        ``shipped`` is asked only when a jar needs another one.
+        Raises ``ArtifactNotFound`` when the repository lacks one of them.
         """
-        found: dict[str, Artifact] = {}
-        ahead = [(name, version)]
-        while ahead:
-            name, version = ahead.pop()
-            if name in found:
-                continue
-            found[name] = self._jar(name, version)
-            ahead += self._dependencies(name, version)
-        return tuple(sorted(found.values(), key=lambda a: a.name))
+        roots = [_coordinates(name, version) for name, version in sorted(set(wanted))]
+        found = needed(roots, Projects(self._pom), shipped)
+        artifacts = tuple(self._jar(jar) for jar in found.jars)
+        return LockedJars(artifacts=artifacts, conflicts=found.conflicts)
 
-    def _jar(self, name: str, version: str) -> Artifact:
-        filename = f"{name.partition(':')[2]}-{version}.jar"
-        url = maven_url(self.url, name, version, filename)
+    def _jar(self, jar: Jar) -> Artifact:
+        if jar not in self._jars:
+            self._jars[jar] = self._fetched(jar)
+        return self._jars[jar]
+
+    def _fetched(self, jar: Jar) -> Artifact:
+        project = jar.project
+        url = maven_url(self.url, project.name, project.version, jar.filename)
         with self.store.scratch() as scratch:
-            path = scratch / filename
+            path = scratch / "jar"
             if not self.web.download(url, path, grown=lambda _: None, size=None, part="maven"):
-                raise _absent(name, version, filename)
-            self._verify(path, url)
+                raise _absent(project, jar.filename)
+            self._verify(path, jar.filename, url)
             size, sha256 = path.stat().st_size, file_sha256(path)
             self.store.adopt_blob(path, sha256)
         return Artifact(
             kind="jar",
-            name=name,
-            version=version,
-            filename=filename,
+            name=jar.name,
+            version=project.version,
+            filename=jar.filename,
             size=size,
             sha256=sha256,
             origin="maven",
         )
 
-    def _verify(self, path: Path, url: str) -> None:
+    def _verify(self, path: Path, filename: str, url: str) -> None:
         """Compare with the strongest checksum file the repository has beside the jar."""
         for kind in ("sha512", "sha256", "sha1"):
             answer = self.web.text(f"{url}.{kind}", part="maven")
@@ -72,54 +85,37 @@ class Repository:
                 found = hashlib.file_digest(handle, kind).hexdigest()
             if told != found:
                 raise HashMismatch(
-                    f"{path.name} is not what its repository says it is",
+                    f"{filename} is not what its repository says it is",
                     where=without_secrets(url),
                     why=f"its .{kind} says {told or 'nothing'}, its bytes have {found}",
                     hint="try again; if it stays so, the repository or a proxy is broken",
                 )
             return
 
-    def _dependencies(self, name: str, version: str) -> list[tuple[str, str]]:
-        group, _, artifact = name.partition(":")
-        filename = f"{artifact}-{version}.pom"
-        url = maven_url(self.url, name, version, filename)
-        answer = self.web.text(url, part="maven")
-        if answer is None:
-            raise _absent(name, version, filename)
-        try:
-            top = ElementTree.fromstring(answer[2])
-        except ElementTree.ParseError as error:
-            raise Unavailable(f"{filename} cannot be read", why=str(error)) from None
-        own = {"project.version": version, "project.groupId": group}
-        own |= {_bare(entry.tag): entry.text or "" for entry in top.iterfind("{*}properties/*")}
-        nodes = top.iterfind("{*}dependencies/{*}dependency")
-        return [found for node in nodes if (found := _needed(node, own, group, filename))]
+    def _pom(self, project: Coordinates) -> Pom:
+        if project not in self._poms:
+            filename = f"{project.artifact}-{project.version}.pom"
+            url = maven_url(self.url, project.name, project.version, filename)
+            answer = self.web.text(url, part="maven")
+            if answer is None:
+                raise _absent(project, filename)
+            self._poms[project] = parse_pom(answer[2], file=filename)
+        return self._poms[project]
 
 
-def _needed(
-    node: ElementTree.Element, values: dict[str, str], group: str, pom: str
-) -> tuple[str, str] | None:
-    """Return (``group:artifact``, version) of a dependency that must be locked too."""
-
-    def field(tag: str) -> str:
-        text = node.findtext(f"{{*}}{tag}", "").strip()
-        return re.sub(r"\$\{([^}]+)\}", lambda m: values.get(m[1], m[0]), text)
-
-    if field("groupId") != group or field("scope") in _PROVIDED_SCOPES:
-        return None
-    if field("optional") == "true":
-        return None
-    if not field("version") or "$" in field("version"):
-        raise Unavailable(f"{pom} names {field('artifactId')} without a version of its own")
-    return f"{group}:{field('artifactId')}", field("version")
+def _coordinates(name: str, version: str) -> Coordinates:
+    group, colon, artifact = name.partition(":")
+    if not colon or not group or not artifact or ":" in artifact:
+        raise InvalidDefinition(
+            f"{name!r} is no jar of a Maven repository",
+            where="matrix.yaml: components.….artifacts",
+            hint="write it as GROUP:ARTIFACT",
+        )
+    return Coordinates(group=group, artifact=artifact, version=version)
 
 
-def _bare(tag: str) -> str:
-    return tag.rpartition("}")[2]
-
-
-def _absent(name: str, version: str, filename: str) -> ArtifactNotFound:
+def _absent(project: Coordinates, filename: str) -> ArtifactNotFound:
     return ArtifactNotFound(
-        f"the Maven repository does not have {name}:{version} ({filename})",
+        f"the Maven repository does not have {project} ({filename})",
         hint="set MLRUNTIME_MAVEN_REPOSITORY to a repository that has it",
     )

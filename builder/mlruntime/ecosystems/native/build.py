@@ -12,9 +12,9 @@ from typing import Final
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from mlruntime.ecosystems.debian.packages import write_repository
+from mlruntime.ecosystems.debian.flat import write_repository
 from mlruntime.ecosystems.native.patching import DoesNotApply, apply_patch, parse_patch
-from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.engine import Engine, Mount
 from mlruntime.engine.results import regular
 from mlruntime.errors import CommandFailed
@@ -69,7 +69,7 @@ def record_key(native: NativeWheel) -> str:
     return hashlib.sha256(f"{native.key} {recipe(native)}".encode()).hexdigest()
 
 
-def built(store: Store, native: NativeWheel) -> Wheel | None:
+def built(store: Store, native: NativeWheel) -> StoredWheel | None:
     """Return the wheel for a recipe key if the store has it, whole and unchanged."""
     record = store.record(_KIND, record_key(native))
     if record is None:
@@ -80,7 +80,7 @@ def built(store: Store, native: NativeWheel) -> Wheel | None:
     except (ValueError, TypeError, KeyError):  # what a crash of the whole machine may leave
         return None
     path = store.blob(sha256)
-    return Wheel(filename=filename, sha256=sha256, path=path) if path else None
+    return StoredWheel(filename=filename, sha256=sha256, path=path) if path else None
 
 
 def build(
@@ -93,7 +93,7 @@ def build(
     build_depends: tuple[Artifact, ...],
     beside: Mapping[str, bytes],
     on_line: Callable[[str], None],
-) -> Wheel:
+) -> StoredWheel:
     """Build one native wheel and put it into the store under its key.
 
     ``image`` has the runtime's other packages in ``/opt/ml``; ``files`` maps the sha256 of every
@@ -210,12 +210,12 @@ def _is(native: NativeWheel, filename: str) -> bool:
     return name == native.name and version == Version(native.version)
 
 
-def _keep(store: Store, native: NativeWheel, wheel: Path) -> Wheel:
+def _keep(store: Store, native: NativeWheel, wheel: Path) -> StoredWheel:
     sha256, filename = file_sha256(wheel), wheel.name
     path = store.adopt_blob(wheel, sha256)
     record = {"filename": filename, "sha256": sha256, "name": native.name}
     store.write_record(_KIND, record_key(native), json.dumps(record))
-    return Wheel(filename=filename, sha256=sha256, path=path)
+    return StoredWheel(filename=filename, sha256=sha256, path=path)
 
 
 def _environment(native: NativeWheel, build_depends: tuple[Artifact, ...]) -> dict[str, str]:

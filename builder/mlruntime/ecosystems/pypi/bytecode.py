@@ -4,13 +4,13 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.place import image_place
 from mlruntime.ecosystems.pypi import compile_wheels
+from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.engine import Engine, Mount
 from mlruntime.engine.results import regular
 from mlruntime.engine.values import Root
@@ -23,15 +23,6 @@ _KIND: Final = "bytecode"
 _SECONDS: Final = 900
 # Of 1024: what runs beside it, one process after another, takes longer in the end.
 _CPU_SHARES: Final = 128
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wheel:
-    """A wheel in the store, with the file name the store does not keep."""
-
-    filename: str
-    sha256: str
-    path: Path
 
 
 def key(sha256: str, interpreter: str) -> str:
@@ -58,7 +49,7 @@ def compile_missing(
     store: Store,
     engine: Callable[[], Engine],
     root: Callable[[], Root],
-    wheels: Iterable[Wheel],
+    wheels: Iterable[StoredWheel],
     *,
     python: str,
     interpreter: str,
@@ -90,7 +81,7 @@ class _Compiling:
     def __init__(
         self,
         store: Store,
-        wheels: list[Wheel],
+        wheels: list[StoredWheel],
         interpreter: str,
         on_compiled: Callable[[str, Path], None],
     ) -> None:

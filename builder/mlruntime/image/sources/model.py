@@ -12,7 +12,7 @@ from mlruntime.documents.reading import canonical_json
 from mlruntime.documents.schema import Form, Text
 from mlruntime.ecosystems.debian.packages import Changes
 from mlruntime.ecosystems.place import Place
-from mlruntime.ecosystems.pypi.bytecode import Wheel
+from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.templates import render
 from mlruntime.layers.gzipped import COMPRESSOR
@@ -36,7 +36,7 @@ class Supplies(Protocol):
     def intact(self, artifact: Artifact) -> Path:
         """Return such a file, its hash computed once more: for what is read without noticing."""
 
-    def wheel(self, native: NativeWheel) -> Wheel:
+    def wheel(self, native: NativeWheel) -> StoredWheel:
         """Return a wheel that was built here."""
 
     def bytecode(self, sha256: str) -> Path:

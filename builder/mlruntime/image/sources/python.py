@@ -7,8 +7,8 @@ from packaging.utils import canonicalize_name
 
 from mlruntime.documents.schema import Text
 from mlruntime.ecosystems.place import LIBRARIES
-from mlruntime.ecosystems.pypi.bytecode import Wheel
 from mlruntime.ecosystems.pypi.site import Site
+from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.image.sources.literal import File, dist_info, file_digests
 from mlruntime.image.sources.model import (
@@ -45,10 +45,11 @@ class PythonPackages:
         """Return whether there is neither a wheel nor a file."""
         return not (self.wheels or self.native or self.files)
 
-    def all_wheels(self, supplies: Supplies) -> list[Wheel]:
+    def all_wheels(self, supplies: Supplies) -> list[StoredWheel]:
         """Return all wheels as they are in the store, sorted by file name."""
         found = [
-            Wheel(filename=a.filename, sha256=a.sha256, path=supplies.file(a)) for a in self.wheels
+            StoredWheel(filename=a.filename, sha256=a.sha256, path=supplies.file(a))
+            for a in self.wheels
         ]
         found += [supplies.wheel(native) for native in self.native]
         return sorted(found, key=lambda wheel: wheel.filename)
