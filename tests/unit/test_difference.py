@@ -101,6 +101,26 @@ def test_what_is_shared_is_not_pulled() -> None:
     assert not found.pull.unknown
 
 
+def test_the_classic_store_shares_from_the_bottom_up_only() -> None:
+    """It knows layers by their chain IDs: one above a layer that differs is another one."""
+    a, b = side("a", lock()), side("b", newer())
+    found = difference(a, b)
+    assert found.classic_pull.layers == tuple(layer.name for layer in b.plan.layers)
+    assert found.classic_pull.size == 1000 * sum(map(len, found.classic_pull.layers))
+    assert "Docker's classic image store" in pull_text(found)
+    same = difference(a, a)
+    assert not same.classic_pull.layers
+    assert pull_text(same).startswith("Nothing to pull")
+    jars = replace(lock(), jars=(artifact("jar", "io:g"),))
+    above = difference(a, side("b", jars))  # a layer more in the middle
+    assert above.pull.layers == ("jars",)
+    assert above.classic_pull.layers == ("jars", "sparkdl")
+    gone = difference(side("b", jars), a)
+    assert not gone.pull.layers
+    assert gone.classic_pull.layers == ("sparkdl",)
+    assert "pulls 7.0 kB in 1 layers" in pull_text(gone)
+
+
 def test_the_size_of_what_was_not_built_is_not_guessed() -> None:
     found = difference(side("a", lock()), side("b", newer(), built=False))
     assert found.pull.size == 0

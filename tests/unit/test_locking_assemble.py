@@ -38,7 +38,7 @@ def artifact(kind: str, name: str, version: str, note: str = "") -> Artifact:
         name=name,
         version=version,
         filename=f"{name}.{kind}",
-        size=1,
+        size=351_000_000 if name.startswith("nvidia-") else 1,
         sha256=sha256,
         origin=kind,
     )
@@ -99,6 +99,10 @@ class Pypi:
             found[name] = artifact(kind, name, version)
             ahead += said[name].requires if name in said else needs
         return tuple(found[name] for name in sorted(found))
+
+    def requirers(self, name: str, requirements: Iterable[str], **_: Any) -> tuple[str, ...]:
+        del requirements
+        return tuple(project for project, (_, needs) in self.projects.items() if name in needs)
 
 
 @dataclass
@@ -437,6 +441,23 @@ def test_jars_bring_what_the_runtime_s_own_sdists_do_not_have(world: World) -> N
     assert "Maven: aws:bundle: 1 is used" in said
     world.inside = (ShippedJar(group="other", artifact="bundle", version="2"),)
     assert names(locked(world).jars) == ["g:gf", "aws:bundle"]
+
+
+def test_a_large_cuda_library_in_a_cpu_variant_is_told_with_who_requires_it(
+    world: World,
+) -> None:
+    """As xgboost's NCCL, half of what has to be pulled."""
+    world.pypi.projects["scipy"] = ("1.17", ("numpy", "nvidia-nccl"))
+    said: list[str] = []
+    assert "nvidia-nccl" in names(locked(world, say=said.append).variants[0].python)
+    assert [line for line in said if "for GPUs" in line] == [
+        "Python, cpu: nvidia-nccl 2.16 is for GPUs, and adds 351 MB to this image; it is required"
+        " by tensorflow and scipy"
+    ]
+    world.pypi.projects["scipy"] = ("1.17", ("numpy",))
+    said.clear()
+    locked(world, say=said.append)
+    assert not [line for line in said if "for GPUs" in line]
 
 
 def test_an_omission_takes_the_whole_component_and_says_why(world: World) -> None:

@@ -210,7 +210,20 @@ def test_nothing_asked_is_nothing_run(uv: Uv, resolver: Resolver) -> None:
         (
             "No solution found\n  Because pyspark==3.5.9 has no usable wheels and you require …",
             InvalidDefinition,
-            "pyspark==3.5.9 has no wheel for the target and no recipe to build one",
+            "pyspark has no wheel, and no recipe to build one",
+        ),
+        (
+            "No solution found\n  cause: Because all versions of docopt have no usable wheels and"
+            " pipreqs==0.4.13 depends on docopt, we can conclude …\n\nhint: Wheels are required for"
+            " `docopt` because building from source is disabled for all packages",
+            InvalidDefinition,
+            "docopt has no wheel, and no recipe to build one",
+        ),
+        (
+            "No solution found\n  cause: Because toy==1 has no wheels with a matching platform tag"
+            " (e.g., `manylinux_2_36_x86_64`) and you require toy==1, we can …",
+            InvalidDefinition,
+            "toy has no wheel for the image's Python and C library, and no recipe to build one",
         ),
         (
             "No solution found\n  Because nosuch was not found in the package registry and …",

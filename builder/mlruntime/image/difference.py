@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Literal
 
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
 from mlruntime.image.plan import Plan
+from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.model import Artifact, Lock
 from mlruntime.matrix.model import VARIANTS
@@ -125,13 +127,38 @@ class Difference:
 
     @property
     def pull(self) -> Pull:
-        """Return what has to be transferred."""
-        needed = [(c.name, c.b) for c in self.layers if c.b is not None and not c.shared]
-        return Pull(
-            size=sum(state.blob.size for _, state in needed if state.blob),
-            layers=tuple(name for name, _ in needed),
-            unknown=tuple(name for name, state in needed if not state.blob),
-        )
+        """Return what is transferred by a client that knows layers by their digests.
+
+        So do containerd (Kubernetes, Docker's containerd image store), Podman and registries.
+        """
+        return _pull(change for change in self.layers if not change.shared)
+
+    @property
+    def classic_pull(self) -> Pull:
+        """Return what Docker's classic image store transfers.
+
+        It knows a layer only together with all that are below it, so what follows the first layer
+        that differs is pulled, whether A has it or not.
+        """
+        pairs = zip(self.a.plan.layers, self.b.plan.layers, strict=False)
+        same = takewhile(lambda pair: _same_bytes(_state(self.a, pair[0]), _state(self.b, pair[1])),
+                         pairs)  # fmt: skip
+        below = {layer.name for _, layer in same}
+        return _pull(change for change in self.layers if change.name not in below)
+
+
+def _pull(changes: Iterable[LayerChange]) -> Pull:
+    needed = [(change.name, change.b) for change in changes if change.b is not None]
+    return Pull(
+        size=sum(state.blob.size for _, state in needed if state.blob),
+        layers=tuple(name for name, _ in needed),
+        unknown=tuple(name for name, state in needed if not state.blob),
+    )
+
+
+def _same_bytes(a: LayerState, b: LayerState) -> bool:
+    built = a.blob is not None and b.blob is not None
+    return a.key == b.key or (built and a.blob == b.blob)
 
 
 def difference(a: Side, b: Side) -> Difference:
@@ -216,7 +243,8 @@ def _layers(a: Side, b: Side) -> tuple[LayerChange, ...]:
 
 
 def _states(side: Side) -> dict[str, LayerState]:
-    return {
-        layer.name: LayerState(key=layer.key, blob=side.blobs.get(layer.key))
-        for layer in side.plan.layers
-    }
+    return {layer.name: _state(side, layer) for layer in side.plan.layers}
+
+
+def _state(side: Side, layer: PlannedLayer) -> LayerState:
+    return LayerState(key=layer.key, blob=side.blobs.get(layer.key))

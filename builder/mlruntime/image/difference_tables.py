@@ -7,7 +7,7 @@ from mlruntime.documents.tables import (
     markdown,
     plain,
 )
-from mlruntime.image.difference import Changes, Difference, LayerChange, LayerState, Side
+from mlruntime.image.difference import Changes, Difference, LayerChange, LayerState, Pull, Side
 
 _TITLES: Final = {
     "components": "Components",
@@ -84,7 +84,7 @@ def _mb(size: int) -> str:
 def pull_text(found: Difference) -> str:
     """Return in a sentence what has to be transferred to get from A to B."""
     pull = found.pull
-    if not pull.layers:
+    if not found.classic_pull.layers:
         return f"Nothing to pull: {found.a.name} has every layer of {found.b.name}."
     route, known = f"from {found.a.name} to {found.b.name}", len(pull.layers) - len(pull.unknown)
     parts = [f"To pull {route}: {_mb(pull.size)} in {known} layers."] if known else []
@@ -92,6 +92,13 @@ def pull_text(found: Difference) -> str:
         begin = "Beyond that, layers" if known else f"To pull {route}: layers"
         names = ", ".join(pull.unknown)
         parts.append(f"{begin} whose size is not known, for they were not built here: {names}.")
+    classic = found.classic_pull
+    if classic.layers != pull.layers:
+        size = f"{_mb(classic.size)} in " if not classic.unknown else ""
+        parts.append(
+            "Docker's classic image store shares layers only from the bottom up, and pulls"
+            f" {size}{len(classic.layers)} layers."
+        )
     return " ".join(parts)
 
 
@@ -112,7 +119,6 @@ def difference_markdown(found: Difference) -> str:
 
 def difference_json(found: Difference) -> dict[str, Any]:
     """Return the JSON form; sizes in bytes, compressed, ``null`` for what was not built here."""
-    pull = found.pull
     return {
         "a": _side_json(found.a),
         "b": _side_json(found.b),
@@ -138,12 +144,13 @@ def difference_json(found: Difference) -> dict[str, Any]:
             }
             for change in found.layers
         ],
-        "pull": {
-            "size": pull.size,
-            "layers": list(pull.layers),
-            "unknown": list(pull.unknown),
-        },
+        "pull": _pull_json(found.pull),
+        "classic_pull": _pull_json(found.classic_pull),
     }
+
+
+def _pull_json(pull: Pull) -> dict[str, Any]:
+    return {"size": pull.size, "layers": list(pull.layers), "unknown": list(pull.unknown)}
 
 
 def _side_json(side: Side) -> dict[str, str]:

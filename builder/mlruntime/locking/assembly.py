@@ -59,7 +59,7 @@ class Registries(Protocol):
 
 
 def assemble(
-    asked: LockRequest,
+    request: LockRequest,
     *,
     inputs: tuple[tuple[str, str], ...],
     recipes: Mapping[str, LoadedRecipe],
@@ -73,44 +73,44 @@ def assemble(
     any other artifact that is not found raises ``ArtifactNotFound``. ``say`` hears what is going
     on, a line at a time.
     """
-    tried = _tried(asked, omit)
-    archive = registries.archive(dict(asked.versions)["debian"])
-    system = _system(asked.without(tried), archive)
+    tried = _tried(request, omit)
+    archive = registries.archive(dict(request.versions)["debian"])
+    system = _system(request.without(tried), archive)
     target = target_of(system)
-    compiler = registries.compiler(target, asked.snapshot)
+    compiler = registries.compiler(target, request.snapshot)
     repository = registries.repository()
-    shipped = cache(partial(_shipped, asked, recipes, compiler, registries))
+    shipped = cache(partial(_shipped, request, recipes, compiler, registries))
     omitted = [
         found
         for component in tried
-        if (found := _omission(asked, component, recipes, archive, compiler, repository, shipped))
+        if (found := _omission(request, component, recipes, archive, compiler, repository, shipped))
     ]
-    asked = asked.without(o.component for o in omitted)
+    request = request.without(o.component for o in omitted)
     if len(omitted) < len(tried):
-        system = _system(asked, archive)
+        system = _system(request, archive)
     say(f"Debian: {len(system)} packages")
-    used = {w.name: recipes[w.name] for w in asked.of("pypi") if w.name in recipes}
+    used = {w.name: recipes[w.name] for w in request.of("pypi") if w.name in recipes}
     build_depends = _build_depends(system, used.values(), archive)
     if build_depends:
         say(f"Debian, to compile with: {len(build_depends)} more")
-    jars = _jars(asked, repository, shipped, say)
+    jars = _jars(request, repository, shipped, say)
     say(f"Maven: {len(jars)} jars")
     bench = BuildEnvironment(
         os=system, build_depends=build_depends, python="{}.{}".format(*target.minor)
     )
     side = PythonSide(
-        asked=asked,
+        request=request,
         recipes=used,
         compiler=compiler,
         bench=bench,
-        unpacked=_unpacked(asked, used, registries),
+        unpacked=_unpacked(request, used, registries),
     )
-    common, own = split(asked, side.variants(say))
+    common, own = split(request, side.variants(say))
     return Lock(
-        runtime=asked.runtime,
+        runtime=request.runtime,
         inputs=inputs,
-        snapshot=asked.snapshot,
-        components=asked.common(),
+        snapshot=request.snapshot,
+        components=request.common(),
         omitted=tuple(omitted),
         os=system,
         build_depends=build_depends,
@@ -139,20 +139,20 @@ def target_of(system: Iterable[Artifact]) -> Target:
     return Target(python=python, glibc=glibc)
 
 
-def _tried(asked: LockRequest, omit: Iterable[str]) -> tuple[str, ...]:
-    known = {w.component for w in asked.wanted}
+def _tried(request: LockRequest, omit: Iterable[str]) -> tuple[str, ...]:
+    known = {w.component for w in request.wanted}
     tried = tuple(sorted(set(omit)))
     for component in tried:
         if component not in known:
             raise UsageError(
-                f"{component!r} is not a component of {asked.runtime} with artifacts of its own",
+                f"{component!r} is not a component of {request.runtime} with artifacts of its own",
                 hint=f"known: {', '.join(sorted(known))}",
             )
     return tried
 
 
 def _omission(
-    asked: LockRequest,
+    request: LockRequest,
     component: str,
     recipes: Mapping[str, LoadedRecipe],
     archive: Archive,
@@ -161,7 +161,7 @@ def _omission(
     shipped: Callable[[], ShippedJars],
 ) -> Omission | None:
     """Return why a component cannot be had, or ``None`` when it can."""
-    for wanted in asked.wanted:
+    for wanted in request.wanted:
         if wanted.component != component:
             continue
         try:
@@ -181,9 +181,9 @@ def _omission(
     return None
 
 
-def _offer(error: ArtifactNotFound, asked: LockRequest, component: str) -> ArtifactNotFound:
+def _offer(error: ArtifactNotFound, request: LockRequest, component: str) -> ArtifactNotFound:
     """Return the error with the way out that this command has."""
-    option = f"`mlruntime lock {asked.runtime} --omit-unavailable {component}`"
+    option = f"`mlruntime lock {request.runtime} --omit-unavailable {component}`"
     return ArtifactNotFound(
         f"{component}: {error.what}",
         where=error.where,
@@ -192,12 +192,12 @@ def _offer(error: ArtifactNotFound, asked: LockRequest, component: str) -> Artif
     )
 
 
-def _system(asked: LockRequest, archive: Archive) -> tuple[Artifact, ...]:
-    for wanted in asked.of("debian"):
+def _system(request: LockRequest, archive: Archive) -> tuple[Artifact, ...]:
+    for wanted in request.of("debian"):
         if not archive.has(wanted.name):
-            raise _offer(_no_package(wanted), asked, wanted.component)
-    names = (w.name for w in asked.of("debian"))
-    return archive.closure((*archive.base, *names, *asked.debian))
+            raise _offer(_no_package(wanted), request, wanted.component)
+    names = (w.name for w in request.of("debian"))
+    return archive.closure((*archive.base, *names, *request.debian))
 
 
 def _no_package(wanted: Wanted) -> ArtifactNotFound:
@@ -208,19 +208,19 @@ def _no_package(wanted: Wanted) -> ArtifactNotFound:
 
 
 def _jars(
-    asked: LockRequest,
+    request: LockRequest,
     repository: Repository,
     shipped: Callable[[], ShippedJars],
     say: Callable[[str], None],
 ) -> tuple[Artifact, ...]:
     """Return the jars of all components and what they need, together: one of each."""
     every = []
-    for wanted in asked.of("maven"):
+    for wanted in request.of("maven"):
         every.append((wanted.name, wanted.version))
         try:
             repository.closure(every[-1:], shipped)
         except ArtifactNotFound as error:
-            raise _offer(error, asked, wanted.component) from None
+            raise _offer(error, request, wanted.component) from None
     found = repository.closure(every, shipped)
     for conflict in found.conflicts:
         say(f"Maven: {conflict}")
@@ -228,14 +228,14 @@ def _jars(
 
 
 def _shipped(
-    asked: LockRequest,
+    request: LockRequest,
     recipes: Mapping[str, LoadedRecipe],
     compiler: Compiler,
     registries: Registries,
 ) -> ShippedJars:
     """Return the jars that the runtime's own source distributions bring: Spark's."""
     found: list[ShippedJar] = []
-    for wanted in asked.of("pypi"):
+    for wanted in request.of("pypi"):
         if wanted.name not in recipes:
             continue
         version = published(wanted, recipes)
@@ -264,13 +264,13 @@ def _build_depends(
 
 
 def _unpacked(
-    asked: LockRequest, recipes: Mapping[str, LoadedRecipe], registries: Registries
+    request: LockRequest, recipes: Mapping[str, LoadedRecipe], registries: Registries
 ) -> dict[UnpackedPackage, Artifact]:
     """Return the Debian packages that some variant's build lays out without installing them."""
     wanted = {
         package
         for loaded in recipes.values()
-        for variant in asked.variants
+        for variant in request.variants
         for package in loaded.recipe.of(variant).build_depends_unpacked
     }
     found = {}

@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 from mlruntime.definitions.runtime import RuntimeDefinition
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.contract import HostContract
+from mlruntime.matrix.news import alternatives
 from mlruntime.matrix.parsing import ORIGINS, VARIANTS, Matrix
 from mlruntime.resolve.model import (
     Resolution,
@@ -105,7 +106,12 @@ def refuse_future(request: LockRequest, now: datetime) -> None:
 
 
 def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -> LockRequest:
-    """Return what has to be locked for a resolved runtime."""
+    """Return what has to be locked for a resolved runtime.
+
+    Raises ``InvalidDefinition`` for a component among the further packages: its versions are the
+    matrix's to choose.
+    """
+    _refuse_components(matrix, definition)
     wanted: dict[tuple[str, str, str], Wanted] = {}
     for variant in VARIANTS:
         for origin in ORIGINS:
@@ -138,6 +144,28 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
         ),
         contracts=_contracts(matrix, definition, resolution),
     )
+
+
+def _refuse_components(matrix: Matrix, definition: RuntimeDefinition) -> None:
+    """Refuse a package of ``python`` or ``debian`` that a component of the matrix consists of."""
+    components = {
+        (template.origin, canonicalize_name(name)): component
+        for component in matrix.components.values()
+        for template in component.artifacts
+        for name in (*alternatives(template.name, matrix), *template.provides)
+    }
+    lines = [("pypi", "python", str(line), line.name) for line in definition.python]
+    lines += [("debian", "debian", line, line) for line in definition.debian]
+    for origin, key, line, name in lines:
+        component = components.get((origin, canonicalize_name(name)))
+        if component is not None:
+            raise InvalidDefinition(
+                f"{line!r} is part of a component of the matrix, {component.name}",
+                where=f"runtimes/{definition.runtime}/runtime.yaml: {key}",
+                why="its version must fit those of all others, which only the matrix knows",
+                hint=f"ask for it under `request:`, for example `{component.name}:"
+                f' "=={component.spell(component.newest)}"`',
+            )
 
 
 def _contracts(

@@ -1,7 +1,8 @@
 """The Python side of each variant of a lock, and what variants may differ in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from mlruntime.ecosystems.native.inputs import (
     BuildEnvironment,
@@ -16,6 +17,19 @@ from mlruntime.lock.model import Artifact, DummyPackage, NativeWheel, Variant
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.matrix.parsing import VARIANTS
 
+# NVIDIA's own libraries, as PyPI calls them.
+_FOR_GPUS: Final = "nvidia-"
+_LARGE_BYTES: Final = 20_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Question:
+    """What the package index is asked for one variant."""
+
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...]
+    static: tuple[Static, ...]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PythonSide:
@@ -25,7 +39,7 @@ class PythonSide:
     that such a build lays out.
     """
 
-    asked: LockRequest
+    request: LockRequest
     recipes: Mapping[str, LoadedRecipe]
     compiler: Compiler
     bench: BuildEnvironment
@@ -38,28 +52,50 @@ class PythonSide:
         does not declare a difference. Raises ``NoCompatibleVersions`` when that cannot be.
         """
         found: list[Variant] = []
-        for name in self.asked.variants:
+        for name in self.request.variants:
             found.append(self._variant(name, found[0].python if found else ()))
             count, native = len(found[-1].python), len(found[-1].native)
             say(f"Python, {name}: {count} wheels, {native} more to be built here")
-        _refuse_undeclared(found, declared(self.asked))
+            for sentence in self._for_gpus(found[-1], found[0].python if found[1:] else ()):
+                say(sentence)
+        _refuse_undeclared(found, declared(self.request))
         return found
 
     def _variant(self, name: str, before: tuple[Artifact, ...]) -> Variant:
-        """Return one variant.
+        """Return one variant, held to the versions of one that was resolved ``before``.
 
         A package that another one stands for is resolved like any, so that what requires it has a
         say in its version, with nothing but that other one as its requirement; then it is left
         out. Its dummy package is there even if nothing requires it: what users install may.
         """
-        wanted = self.asked.of("pypi", name)
-        # What a registry is asked for: a patched release is not there, its sdist is.
-        versions = {w.name: published(w, self.recipes) for w in wanted}
-        provided = {
+        provided = self._provided(name)
+        question = self._question(name, provided, before)
+        found = self.compiler.compile(
+            question.requirements, static=question.static, constraints=question.constraints
+        )
+        packages = tuple(a for a in found if a.kind == "wheel" and a.name not in provided)
+        return Variant(
+            name=name,
+            python=packages,
+            native=tuple(self._native(name, a, packages) for a in found if a.kind == "sdist"),
+            dummy_packages=tuple(provided[other] for other in sorted(provided)),
+            components=self.request.own(name),
+            contract=dict(self.request.contracts).get(name),
+        )
+
+    def _provided(self, variant: str) -> dict[str, DummyPackage]:
+        return {
             other: DummyPackage(name=other, version=w.version, by=w.name)
-            for w in wanted
+            for w in self.request.of("pypi", variant)
             for other in w.provides
         }
+
+    def _question(
+        self, variant: str, provided: Mapping[str, DummyPackage], before: tuple[Artifact, ...]
+    ) -> _Question:
+        wanted = self.request.of("pypi", variant)
+        # What a registry is asked for: a patched release is not there, its sdist is.
+        versions = {w.name: published(w, self.recipes) for w in wanted}
         static = [
             Static(name=n, version=v, requires=self.recipes[n].recipe.requires(v))
             for n, v in versions.items()
@@ -69,25 +105,40 @@ class PythonSide:
             Static(name=s.name, version=s.version, requires=(f"{s.by}=={s.version}",), built=False)
             for s in provided.values()
         ]
-        own = declared(self.asked)
+        own = declared(self.request)
         limits = [f"{s.name}=={s.version}" for s in provided.values()]
         limits += [f"{a.name}=={a.version}" for a in before if a.name not in own]
         requirements = [w.requirement(versions[w.name]) for w in wanted]
-        found = self.compiler.compile(
-            (*requirements, *self.asked.python), static=tuple(static), constraints=tuple(limits)
-        )
-        packages = tuple(a for a in found if a.kind == "wheel" and a.name not in provided)
-        return Variant(
-            name=name,
-            python=packages,
-            native=tuple(self._native(name, a, packages) for a in found if a.kind == "sdist"),
-            dummy_packages=tuple(provided[other] for other in sorted(provided)),
-            components=self.asked.own(name),
-            contract=dict(self.asked.contracts).get(name),
+        return _Question(
+            requirements=(*requirements, *self.request.python),
+            constraints=tuple(limits),
+            static=tuple(static),
         )
 
+    def _for_gpus(self, variant: Variant, before: tuple[Artifact, ...]) -> Iterator[str]:
+        """Yield a sentence for each large CUDA library in a variant that asks for no GPU.
+
+        Packages that use GPUs if there are some require them everywhere (xgboost and NCCL).
+        """
+        if variant.contract is not None:
+            return
+        question = self._question(variant.name, self._provided(variant.name), before)
+        for artifact in variant.python:
+            if artifact.name.startswith(_FOR_GPUS) and artifact.size >= _LARGE_BYTES:
+                by = self.compiler.requirers(
+                    artifact.name,
+                    question.requirements,
+                    static=question.static,
+                    constraints=question.constraints,
+                )
+                who = f"required by {' and '.join(by)}" if by else "asked for in runtime.yaml"
+                yield (
+                    f"Python, {variant.name}: {artifact.name} {artifact.version} is for GPUs, and"
+                    f" adds {artifact.size / 1e6:.0f} MB to this image; it is {who}"
+                )
+
     def _native(self, variant: str, sdist: Artifact, packages: tuple[Artifact, ...]) -> NativeWheel:
-        wanted = self.asked.of("pypi", variant)
+        wanted = self.request.of("pypi", variant)
         distributions: dict[str, tuple[str, ...]] = {}
         for one in wanted:
             distributions[one.component] = (*distributions.get(one.component, ()), one.name)
@@ -112,11 +163,11 @@ def published(wanted: Wanted, recipes: Mapping[str, LoadedRecipe]) -> str:
     return loaded.recipe.release(wanted.version).of if loaded else wanted.version
 
 
-def declared(asked: LockRequest) -> frozenset[str]:
+def declared(request: LockRequest) -> frozenset[str]:
     """Return the packages that the matrix declares for some variants only."""
     return frozenset(
         name
-        for w in asked.of("pypi")
+        for w in request.of("pypi")
         if set(w.variants) != set(VARIANTS)
         for name in (w.name, *w.provides)
     )
@@ -143,14 +194,14 @@ def _refuse_undeclared(variants: list[Variant], own: frozenset[str]) -> None:
 
 
 def split(
-    asked: LockRequest, variants: list[Variant]
+    request: LockRequest, variants: list[Variant]
 ) -> tuple[tuple[Artifact, ...], tuple[Variant, ...]]:
     """Return the wheels that every variant has, and the variants with the rest.
 
     What the matrix declares for some variants only is never common, even when just one variant
     is locked: locking another later must not move it.
     """
-    own = declared(asked)
+    own = declared(request)
     shared = set.intersection(*({a.sha256 for a in v.python} for v in variants))
     common = tuple(a for a in variants[0].python if a.sha256 in shared and a.name not in own)
     taken = {a.sha256 for a in common}

@@ -31,6 +31,16 @@ class Compiler(Protocol):
     ) -> tuple[Artifact, ...]:
         """Return the closure, sorted by name."""
 
+    def requirers(
+        self,
+        name: str,
+        requirements: tuple[str, ...],
+        *,
+        constraints: tuple[str, ...] = (),
+        static: tuple[Static, ...] = (),
+    ) -> tuple[str, ...]:
+        """Return which packages of a closure require one of it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRecipe:

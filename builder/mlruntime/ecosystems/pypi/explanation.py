@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.utils import canonicalize_name
 
+from mlruntime.ecosystems.pypi.wheelless import without_wheel
 from mlruntime.errors import (
     ArtifactNotFound,
-    InvalidDefinition,
     MlruntimeError,
     NoCompatibleVersions,
     Unavailable,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Look = Callable[[str], tuple[Listing, ...]]
 
-_NO_WHEEL: Final = re.compile(r"Because (\S+?)(==\S+)? has no usable wheels")
 _UNKNOWN: Final = re.compile(r"[Bb]ecause (\S+) was not found in the package registry")
 _NO_VERSION: Final = re.compile(
     r"[Bb]ecause there (?:is|are) no versions? of ([A-Za-z0-9._-]+)(?:\[[^\]]*\])?(\S*)"
@@ -48,12 +47,8 @@ def explained(said: str, wanted: frozenset[str], snapshot: str, look: Look) -> M
             why=said,
             hint="unset it, or point UV_DEFAULT_INDEX at an index on this disk (file:///…)",
         )
-    if match := _NO_WHEEL.search(said):
-        return InvalidDefinition(
-            f"{match[1]}{match[2] or ''} has no wheel for the target and no recipe to build one",
-            why=said,
-            hint=f"write images/{match[1]}/recipe.yaml",
-        )
+    if (wheelless := without_wheel(said)) is not None:
+        return wheelless
     if match := _UNKNOWN.search(said) or _NO_VERSION.search(said):
         name = canonicalize_name(re.split(r"[\[=<>!~{]", match[1])[0])
         version = (match[2] if match.re is _NO_VERSION else "").rstrip(",")

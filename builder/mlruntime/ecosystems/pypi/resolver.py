@@ -126,7 +126,7 @@ class Resolver:
         wanted, static = sorted(requirements), tuple(static)
         if not wanted:
             return ()
-        text = self._uv(wanted, sorted(constraints), static)
+        text = self._uv(wanted, sorted(constraints), static, "--format", "pylock.toml")
         try:
             pylock = Pylock.from_dict(tomllib.loads(text))
             chosen = list(
@@ -141,7 +141,27 @@ class Resolver:
         artifacts = (_artifact(p.name, str(p.version), file) for p, file in chosen)
         return tuple(sorted(artifacts, key=lambda a: a.name))
 
-    def _uv(self, wanted: list[str], constraints: list[str], static: tuple[Static, ...]) -> str:
+    def requirers(
+        self,
+        name: str,
+        requirements: Iterable[str],
+        *,
+        constraints: Iterable[str] = (),
+        static: Iterable[Static] = (),
+    ) -> tuple[str, ...]:
+        """Return which packages of a closure require ``name``, sorted; none if it was asked for."""
+        annotated = ("--annotation-style", "line")
+        text = self._uv(sorted(requirements), sorted(constraints), tuple(static), *annotated)
+        for line in text.splitlines():
+            package, _, via = line.partition("# via")
+            if canonicalize_name(package.partition("==")[0].strip()) == name:
+                found = (word.strip() for word in via.split(","))
+                return tuple(sorted(word for word in found if word and not word.startswith("-")))
+        return ()
+
+    def _uv(
+        self, wanted: list[str], constraints: list[str], static: tuple[Static, ...], *form: str
+    ) -> str:
         requirements, limits = self.scratch / "requirements.in", self.scratch / "constraints.txt"
         config = self.scratch / "uv.toml"
         requirements.write_text("\n".join(wanted) + "\n", encoding="utf-8")
@@ -150,7 +170,7 @@ class Resolver:
         *extra, default = uv_words(self.sources)
         words: list[str | Path] = [
             uv.find_uv_bin(), "pip", "compile", requirements,
-            "--format", "pylock.toml", "--no-header", "--no-progress", "--no-sources",
+            *form, "--no-header", "--no-progress", "--no-sources",
             "--config-file", config, "--python", sys.executable, "--no-python-downloads",
             "--python-version", self.target.python,
             "--python-platform",
