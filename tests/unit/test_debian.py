@@ -1,5 +1,7 @@
 """Debian packages as the builder unpacks them: toy packages, no engine; dpkg as the judge."""
 
+import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -88,6 +90,43 @@ def test_the_same_packages_give_the_same_layer(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         packed.append(layer(deb(tmp_path / name, "one", {"./etc/one": b"1"})))
     assert packed[0] == packed[1]
+
+
+# The diffID of a layer with a bit of everything, and of changes to it, for each number of RECIPE.
+UNPACKED = {"1": ("54fe6faa77319749", "e1bcb40c8d079230")}
+
+
+def test_the_bytes_of_a_layer_do_not_change_without_the_number_in_its_key(tmp_path: Path) -> None:
+    """Else an old layer in somebody's store would stand for other bytes."""
+    script = b"#!/bin/sh\nexit 0\n"
+    one = deb(
+        tmp_path,
+        "one",
+        {
+            "./": b"",
+            "./bin/": b"",
+            "./bin/tool": b"x" * 3000,
+            "./bin/same": (tarfile.LNKTYPE, "./bin/tool"),
+            "./etc/": b"",
+            "./etc/tool.conf": b"a = 1\n",
+            "./usr/share/doc/one/copyright": b"kept",
+            "./usr/share/man/man1/tool.1": b"left out",
+            "./var/private/": (tarfile.DIRTYPE, "0700"),
+            "./usr/lib/link": (tarfile.SYMTYPE, "../bin/tool"),
+        },
+        {"conffiles": b"/etc/tool.conf\n", "postinst": script, "triggers": b"interest x\n"},
+    )
+    two = deb(tmp_path, "two", {"./usr/": b"", "./usr/lib/two": b"2"}, Multi_Arch="same")
+    changes = tmp_path / "changes.tar"
+    changes.write_bytes(tarred({"etc/": b"", "etc/passwd": b"root", "tmp/": b"", "tmp/x": b""}))
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    debian.add_changes(writer, changes, ["etc/gone"])
+    found = tuple(
+        hashlib.sha256(gzip.decompress(packed)).hexdigest()[:16]
+        for packed in (layer(one, two), (writer.finish(), target.getvalue())[1])
+    )
+    assert found == UNPACKED[debian.RECIPE], "count RECIPE up, and note these bytes for it"
 
 
 def test_a_package_under_another_name_is_refused(tmp_path: Path) -> None:

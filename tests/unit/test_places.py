@@ -16,7 +16,7 @@ from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.errors import InvalidLock
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import MTIME
-from mlruntime.layers.writer import LayerWriter
+from mlruntime.layers.writer import WRITER, LayerWriter
 
 from tests.unit.wheels import made_wheel
 
@@ -106,6 +106,21 @@ def test_a_place_of_its_own_has_its_own_paths_and_interpreter(tmp_path: Path) ->
     record = found["lib/python3.13/site-packages/toy-1.dist-info/RECORD"].content
     assert isinstance(record, bytes)
     assert b"../../../share/toy.txt,sha256=" in record
+
+
+# The diffID of a layer with a wheel in it, for each number of WRITER.
+INSTALLED = {3: "2830c36dc14932957f17397cfd6f22c80d3fb224f8dd513206056f52880f8932"}
+
+
+def test_the_bytes_of_a_layer_do_not_change_without_the_number_in_its_key(tmp_path: Path) -> None:
+    """Else an old layer in somebody's store would stand for other bytes."""
+    wheel = made_wheel(tmp_path, "toy", FILES, entry_points=ENTRY_POINT)
+    target = io.BytesIO()
+    writer = LayerWriter(target)
+    install_wheel(writer, wheel, wheel.name, Site(image_place("3.11")))
+    writer.symlink("usr/lib/link", "../x")
+    found = writer.finish().diff_id
+    assert found == f"sha256:{INSTALLED[WRITER]}", "count WRITER up, and note these bytes for it"
 
 
 # what two wheels, or two parts of one, have in common

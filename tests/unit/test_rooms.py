@@ -124,7 +124,7 @@ FILES = frozenset(
 )
 # They read what the caller names: a wheel, a package, a layer's blob, a wheel's bytecode.
 STREAMED = {
-    "ecosystems.debian.packages": {"open", "read_bytes"},
+    "ecosystems.debian.packages": {"open"},
     "ecosystems.maven.shipped": {"open"},
     "ecosystems.pypi.wheel": {"open", "is_dir"},
     "image.sources.jars": {"open"},
