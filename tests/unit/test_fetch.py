@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.errors import ArtifactNotFound, HashMismatch, StorageError, Unavailable
 from mlruntime.fetch.downloads import Fetcher
 from mlruntime.fetch.indexes import project_files
@@ -124,7 +125,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def fetcher(store: Store, registry: Registry) -> Fetcher:
-    return Fetcher(store, sources(registry.url), sleep=lambda _: None)
+    return host_fetcher(store, sources(registry.url), sleep=lambda _: None)
 
 
 def test_a_file_lands_in_the_store_and_is_not_asked_for_again(
@@ -163,7 +164,7 @@ def test_pauses_grow_and_tries_end(store: Store, registry: Registry) -> None:
     registry.script = ["500"] * 9
     slept: list[float] = []
     with pytest.raises(Unavailable) as caught:
-        Fetcher(store, sources(registry.url), pauses=(1, 5), sleep=slept.append).fetch(deb())
+        host_fetcher(store, sources(registry.url), pauses=(1, 5), sleep=slept.append).fetch(deb())
     assert slept == [1, 5]
     assert caught.value.exit_code == 6
     assert caught.value.why == "HTTP status 500 (3 tries)"
@@ -171,7 +172,7 @@ def test_pauses_grow_and_tries_end(store: Store, registry: Registry) -> None:
 
 def test_nobody_listening_is_unavailable(store: Store) -> None:
     with pytest.raises(Unavailable, match="could not be read"):
-        Fetcher(store, sources("http://127.0.0.1:9"), sleep=lambda _: None).fetch(deb())
+        host_fetcher(store, sources("http://127.0.0.1:9"), sleep=lambda _: None).fetch(deb())
 
 
 def test_a_killed_download_goes_on_where_it_was(
@@ -228,7 +229,7 @@ def test_a_deb_gone_from_the_pool_asks_for_a_new_lock(fetcher: Fetcher, registry
 def test_another_archive_of_the_host_may_have_it(store: Store, registry: Registry) -> None:
     registry.script = ["404", "whole"]
     both = sources(f"{registry.url}/a", f"{registry.url}/b")
-    assert Fetcher(store, both).fetch(deb()).read_bytes() == BODY
+    assert host_fetcher(store, both).fetch(deb()).read_bytes() == BODY
     assert [path for path, _ in registry.asked] == [f"/a/{POOL}", f"/b/{POOL}"]
 
 
@@ -243,13 +244,13 @@ def test_credentials_never_reach_a_message(store: Store, registry: Registry) -> 
     registry.script = ["403"]
     secret = registry.url.replace("://", "://user:hunter2@")
     with pytest.raises(Unavailable) as caught:
-        Fetcher(store, sources(secret)).fetch(deb())
+        host_fetcher(store, sources(secret)).fetch(deb())
     assert "hunter2" not in str(caught.value)
 
 
 def test_no_archive_configured_says_what_to_set(store: Store) -> None:
     with pytest.raises(Unavailable, match="no Debian archive") as caught:
-        Fetcher(store, sources()).fetch(deb())
+        host_fetcher(store, sources()).fetch(deb())
     assert "MLRUNTIME_DEBIAN_SOURCES" in str(caught.value.hint)
 
 
@@ -292,7 +293,7 @@ def test_a_failure_stops_the_others_and_keeps_what_they_had(
 ) -> None:
     wrong = [deb(b"no such bytes %d" % n, f"wrong-{n}.deb") for n in range(8)]
     with pytest.raises(HashMismatch):
-        Fetcher(store, sources(registry.url), sleep=lambda _: None).fetch_all([*wrong, deb()])
+        host_fetcher(store, sources(registry.url), sleep=lambda _: None).fetch_all([*wrong, deb()])
     assert not [t for t in threading.enumerate() if t.name.startswith("fetch")]
 
 
@@ -319,7 +320,7 @@ def test_many_at_once(store: Store, registry: Registry) -> None:
             link.replace(">x<", f">p{n}-1-py3-none-any.whl<"),
         )
         registry.pages[f"/files/p{n}-1-py3-none-any.whl"] = ("", content.decode())
-    found = Fetcher(store, sources(index=f"{registry.url}/simple/")).fetch_all(wheels)
+    found = host_fetcher(store, sources(index=f"{registry.url}/simple/")).fetch_all(wheels)
     assert [found[w.sha256].read_bytes() for w in wheels] == files
 
 
@@ -342,12 +343,12 @@ def test_the_next_index_that_has_the_locked_bytes_is_used(
     first = listed(registry, other, hashes[0], "first")
     second = listed(registry, right, hashes[1], "second")
     both = Sources(indexes=(first, second), maven="", debian=())
-    assert Fetcher(store, both).fetch(package).read_bytes() == right
+    assert host_fetcher(store, both).fetch(package).read_bytes() == right
     taken = [path for path, _ in registry.asked if path.endswith(".whl")]
     assert ("/first/files/p-1-py3-none-any.whl" in taken) != told
     alone = replace(both, indexes=(first,))
     with pytest.raises(HashMismatch, match="is not the file that was locked"):
-        Fetcher(Store(store.root / "again"), alone).fetch(package)
+        host_fetcher(Store(store.root / "again"), alone).fetch(package)
 
 
 def test_a_json_index_is_understood_and_a_missing_project_is_empty(registry: Registry) -> None:
@@ -375,7 +376,7 @@ def test_a_file_address_is_copied(store: Store, tmp_path: Path) -> None:
     pool = tmp_path / "mirror" / POOL
     pool.parent.mkdir(parents=True)
     pool.write_bytes(BODY)
-    fetcher = Fetcher(store, sources((tmp_path / "mirror").as_uri()))
+    fetcher = host_fetcher(store, sources((tmp_path / "mirror").as_uri()))
     assert fetcher.fetch(deb()).read_bytes() == BODY
     assert pool.exists()
     pool.unlink()

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.ecosystems.debian.reach import advice
+from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.ecosystems.pypi.reach import uv_environ, uv_words
 from mlruntime.ecosystems.pypi.resolver import Resolver, Target
 from mlruntime.errors import HashMismatch, MlruntimeError, Unavailable, UsageError
-from mlruntime.fetch.downloads import Fetcher
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources, discover
 from mlruntime.lock.model import Artifact
@@ -70,7 +70,7 @@ class Machine:
 
     def fetch(self, artifact: Artifact, **environ: str) -> bytes:
         store = Store(Path(os.fspath(self.root / "store")))
-        fetcher = Fetcher(store, self.sources(**environ), pauses=())
+        fetcher = host_fetcher(store, self.sources(**environ), pauses=())
         try:
             return fetcher.fetch(artifact).read_bytes()
         finally:
@@ -502,7 +502,7 @@ def test_apt_s_own_proxies(machine: Machine) -> None:
 
         through = sources(dump)
         read = Archive(through, "12", machine.root / "one").closure(["apt"])
-        fetched = Fetcher(Store(machine.root / "s"), through, pauses=()).fetch(read[0])
+        fetched = host_fetcher(Store(machine.root / "s"), through, pauses=()).fetch(read[0])
         assert fetched.read_bytes() == THING
         assert len(relay.seen) >= 2
         assert SECRET not in str(through.settings())

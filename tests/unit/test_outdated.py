@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.cli import main
-from mlruntime.ecosystems import releases
+from mlruntime.ecosystems.debian import upstream
 from mlruntime.errors import InvalidDefinition, MlruntimeError, Unavailable
 from mlruntime.matrix.editing import with_releases, with_rule, with_rule_added
 from mlruntime.matrix.model import Component
@@ -137,7 +137,7 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]:
     monkeypatch.setenv("MLRUNTIME_MAVEN_REPOSITORY", f"{state.url}/maven")
     monkeypatch.setenv("MLRUNTIME_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(releases.Registries.__init__, "__defaults__", (Debian,))
+    monkeypatch.setattr(upstream.DebianUpstream.__init__, "__defaults__", (Debian,))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

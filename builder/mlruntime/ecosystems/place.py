@@ -17,13 +17,15 @@ class Place:
 
     ``prefix`` is its directory (``""``: the root itself), ``interpreter`` what scripts start with
     (an absolute path as their readers will see it), ``python`` that interpreter's minor version
-    ("3.11"), ``owner`` whose it is, ``None`` being whoever installs.
+    ("3.11"), ``owner`` whose it is, ``None`` being whoever installs; ``jars`` is where jars go,
+    below the sink's root.
     """
 
     prefix: str
     interpreter: str
     python: str
     owner: Owner | None = None
+    jars: str = "jars"
 
     @property
     def site_packages(self) -> str:
@@ -37,4 +39,10 @@ class Place:
 
 def image_place(python: str) -> Place:
     """Return the virtual environment that every image has, for a Python minor ("3.11")."""
-    return Place(prefix=PREFIX, interpreter=f"/{PREFIX}/bin/python", python=python, owner=USER)
+    return Place(
+        prefix=PREFIX,
+        interpreter=f"/{PREFIX}/bin/python",
+        python=python,
+        owner=USER,
+        jars=f"{PREFIX}/lib/python{python}/site-packages/pyspark/jars",
+    )

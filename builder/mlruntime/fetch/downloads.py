@@ -4,23 +4,19 @@ A download continues where a killed one stopped, is tried again when the registr
 enters the store only when its bytes have the locked hash.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from mlruntime.errors import ArtifactNotFound, HashMismatch, MlruntimeError, Unavailable
-from mlruntime.fetch.indexes import project_files
+from mlruntime.errors import ArtifactNotFound, HashMismatch, InvalidLock
+from mlruntime.fetch.locating import Locator, Locators
 from mlruntime.fetch.web import Web, held
-from mlruntime.host.settings import DEBIAN_HINT, Sources, without_secrets
+from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store
-
-if TYPE_CHECKING:
-    from pypi_simple import DistributionPackage
 
 AT_ONCE = 4
 # A download that is stopped has nothing to clean up: what it received is on disk.
@@ -60,12 +56,14 @@ class Fetcher:
         self,
         store: Store,
         sources: Sources,
+        locators: Locators,
         *,
         pauses: tuple[float, ...] = (0.5, 2.0),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self._sources = sources
+        self._locators = locators
         self._pauses = pauses
         self._sleep = sleep
 
@@ -89,12 +87,28 @@ class Fetcher:
             return found
         web = Web(self._sources, pauses=self._pauses, sleep=self._sleep)
         with web, TaskGroup(AT_ONCE, web.stop.set, grace=_GRACE_SECONDS, name="fetch") as crew:
-            locate = _Locator(self._sources, web)
-            jobs = {crew.submit(self._one, a, web, locate, progress): a for a in missing}
+            locators = self._of(missing, web)
+            jobs = {
+                crew.submit(self._one, a, web, locators[_scheme(a)], progress): a for a in missing
+            }
             done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in done:
                 job.result()
             found |= {artifact.sha256: job.result() for job, artifact in jobs.items()}
+        return found
+
+    def _of(self, artifacts: Iterable[Artifact], web: Web) -> dict[str, Locator]:
+        """Return a locator for each ecosystem that artifacts come from."""
+        found: dict[str, Locator] = {}
+        for artifact in artifacts:
+            scheme = _scheme(artifact)
+            if scheme not in self._locators:
+                raise InvalidLock(
+                    f"{artifact.filename} has an origin nobody knows: {artifact.origin}",
+                    hint=f"known: {', '.join(sorted(self._locators))}",
+                )
+            if scheme not in found:
+                found[scheme] = self._locators[scheme](self._sources, web)
         return found
 
     def _stored(self, artifact: Artifact) -> Path | None:
@@ -105,16 +119,14 @@ class Fetcher:
         self._store.discard(artifact.sha256)
         return None
 
-    def _one(self, artifact: Artifact, web: Web, locate: "_Locator", progress: Progress) -> Path:
+    def _one(self, artifact: Artifact, web: Web, locator: Locator, progress: Progress) -> Path:
         with self._store.lock(f"fetch-{artifact.sha256[:2]}"):
             if (path := self._stored(artifact)) is None:
-                path = self._download(artifact, web, locate, progress)
+                path = self._download(artifact, web, locator, progress)
         progress.finished(artifact.filename)
         return path
 
-    def _download(
-        self, artifact: Artifact, web: Web, locate: "_Locator", progress: Progress
-    ) -> Path:
+    def _download(self, artifact: Artifact, web: Web, locator: Locator, progress: Progress) -> Path:
         partial = self._store.partial(artifact.sha256)
         if held(partial) > artifact.size:
             partial.unlink()
@@ -132,8 +144,8 @@ class Fetcher:
                 grown(-kept)
                 kept = 0
         other: HashMismatch | None = None
-        part = artifact.origin.partition(":")[0]
-        for url in locate.urls(artifact):
+        part = _scheme(artifact)
+        for url in locator.urls(artifact):
             # The part that an earlier run left may be damaged: download again from the start.
             for _ in range(2 if kept else 1):
                 if not web.download(url, partial, grown=grown, size=artifact.size, part=part):
@@ -145,74 +157,11 @@ class Fetcher:
                     other = other or _lies(artifact, url, error)
             kept = 0
         # Another registry may have had the right file under this name; none had.
-        raise other or _not_found(artifact)
+        raise other or _not_found(artifact, locator)
 
 
-class _Locator:
-    """Knows the addresses an artifact may be had from on this host."""
-
-    def __init__(self, sources: Sources, web: Web) -> None:
-        self._sources = sources
-        self._web = web
-        self._pages: dict[str, Future[dict[str, list[DistributionPackage]]]] = {}
-        self._guard = threading.Lock()
-
-    def urls(self, artifact: Artifact) -> tuple[str, ...]:
-        """Return the candidates, the likeliest first; none when no registry lists it."""
-        scheme, _, rest = artifact.origin.partition(":")
-        if scheme == "debian":
-            suite, _, pool = rest.partition(":")
-            uris = self._sources.debian_uris(suite)
-            if not uris:
-                raise Unavailable("no Debian archive is configured on this host", hint=DEBIAN_HINT)
-            return tuple(f"{uri}/{pool}" for uri in uris)
-        if scheme == "maven":
-            return (
-                maven_url(self._sources.maven, artifact.name, artifact.version, artifact.filename),
-            )
-        if scheme == "pypi":
-            return _by_hash(artifact, self._page(artifact.name).get(artifact.filename, []))
-        raise MlruntimeError(f"{artifact.filename} has an origin nobody knows: {artifact.origin}")
-
-    def _page(self, project: str) -> "dict[str, list[DistributionPackage]]":
-        """Return a project's files; whoever asks first looks them up, and nobody else waits."""
-        with self._guard:
-            first = project not in self._pages
-            page = self._pages.setdefault(project, Future())
-        if first:
-            try:
-                page.set_result(project_files(self._sources, self._web, project))
-            except BaseException as error:
-                page.set_exception(error)
-        return page.result()
-
-
-def _by_hash(artifact: Artifact, files: "list[DistributionPackage]") -> tuple[str, ...]:
-    """Return the addresses of a file by this name, those that promise the locked hash first.
-
-    Raises ``HashMismatch`` when every index has other bytes under this name.
-    """
-    told = [(file.digests.get("sha256"), file) for file in files]
-    right = [file.url for sha256, file in told if sha256 == artifact.sha256]
-    unknown = [file.url for sha256, file in told if sha256 is None]
-    if files and not right and not unknown:
-        raise HashMismatch(
-            f"{artifact.filename} is not the file that was locked",
-            where=", ".join(without_secrets(file.url) for file in files),
-            why=f"the lock has sha256 {artifact.sha256}, the index {told[0][0]}",
-            hint="set the index that it was locked from, or lock anew if the file was replaced"
-            " rightly",
-        )
-    return (*right, *unknown)
-
-
-def maven_url(repository: str, name: str, version: str, filename: str) -> str:
-    """Return where a repository in Maven's layout has a file of ``group:artifact``.
-
-    A classifier may follow; it is part of the file's name alone.
-    """
-    group, artifact = name.split(":")[:2]
-    return f"{repository}/{group.replace('.', '/')}/{artifact}/{version}/{filename}"
+def _scheme(artifact: Artifact) -> str:
+    return artifact.origin.partition(":")[0]
 
 
 def _lies(artifact: Artifact, url: str, error: HashMismatch) -> HashMismatch:
@@ -224,15 +173,7 @@ def _lies(artifact: Artifact, url: str, error: HashMismatch) -> HashMismatch:
     )
 
 
-def _not_found(artifact: Artifact) -> ArtifactNotFound:
-    hints = {
-        "debian": "the archive has moved on to a newer version: re-lock with `mlruntime lock`,"
-        " or set MLRUNTIME_DEBIAN_SNAPSHOT to a snapshot of the archive from the time of the lock",
-        "maven": "set MLRUNTIME_MAVEN_REPOSITORY to a repository that has it",
-        "pypi": "the index does not carry this file any more, or it is not the index it was locked"
-        " from: re-lock, or set UV_DEFAULT_INDEX",
-    }
-    kind = artifact.origin.partition(":")[0]
+def _not_found(artifact: Artifact, locator: Locator) -> ArtifactNotFound:
     return ArtifactNotFound(
-        f"{artifact.filename} is not in the registry", where=artifact.origin, hint=hints[kind]
+        f"{artifact.filename} is not in the registry", where=artifact.origin, hint=locator.hint
     )

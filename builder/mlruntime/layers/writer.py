@@ -33,9 +33,9 @@ class LayerWriter:
 
     Paths are relative to the image's root. Parent directories are written on their own, once,
     before their first child. ``owned`` are directories that belong, with what is below them, to
-    somebody else than root: unless given, ``/opt/ml`` and ``/home/ml`` to the image's user. A shared
-    directory's group is root, and may write: that is how a user id that is given to a container
-    (OpenShift's, `docker run --user`) gets in.
+    somebody else than root: unless given, ``/opt/ml`` and ``/home/ml`` to the image's user. A
+    shared directory's group is root, and may write: that is how a user id that is given to a
+    container (OpenShift's, `docker run --user`) gets in.
     """
 
     def __init__(self, target: BinaryIO, owned: Mapping[str, Owner] = _OWNED) -> None:

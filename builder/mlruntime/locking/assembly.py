@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Protocol
 
+from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
+from mlruntime.ecosystems.maven import ORIGIN as MAVEN
 from mlruntime.ecosystems.maven.repository import LockedJars
 from mlruntime.ecosystems.maven.shipped import ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import BuildEnvironment, Compiler, LoadedRecipe
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
+from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition, UsageError
 from mlruntime.lock.model import Artifact, Lock, Omission
@@ -80,16 +83,17 @@ def assemble(
     compiler = registries.compiler(target, request.snapshot)
     repository = registries.repository()
     shipped = cache(partial(_shipped, request, recipes, compiler, registries))
-    omitted = [
-        found
-        for component in tried
-        if (found := _omission(request, component, recipes, archive, compiler, repository, shipped))
-    ]
+    lookups: dict[str, Callable[[Wanted], object]] = {
+        DEBIAN: partial(_look_up, archive),
+        MAVEN: lambda wanted: repository.closure(((wanted.name, wanted.version),), shipped),
+        PYPI: lambda wanted: compiler.compile((wanted.requirement(published(wanted, recipes)),)),
+    }
+    omitted = [found for name in tried if (found := _omission(request, name, lookups))]
     request = request.without(o.component for o in omitted)
     if len(omitted) < len(tried):
         system = _system(request, archive)
     say(f"Debian: {len(system)} packages")
-    used = {w.name: recipes[w.name] for w in request.of("pypi") if w.name in recipes}
+    used = {w.name: recipes[w.name] for w in request.of(PYPI) if w.name in recipes}
     build_depends = _build_depends(system, used.values(), archive)
     if build_depends:
         say(f"Debian, to compile with: {len(build_depends)} more")
@@ -152,26 +156,17 @@ def _tried(request: LockRequest, omit: Iterable[str]) -> tuple[str, ...]:
 
 
 def _omission(
-    request: LockRequest,
-    component: str,
-    recipes: Mapping[str, LoadedRecipe],
-    archive: Archive,
-    compiler: Compiler,
-    repository: Repository,
-    shipped: Callable[[], ShippedJars],
+    request: LockRequest, component: str, lookups: Mapping[str, Callable[[Wanted], object]]
 ) -> Omission | None:
-    """Return why a component cannot be had, or ``None`` when it can."""
+    """Return why a component cannot be had, or ``None`` when it can.
+
+    ``lookups`` raise ``ArtifactNotFound`` for what a registry does not have, by origin.
+    """
     for wanted in request.wanted:
         if wanted.component != component:
             continue
         try:
-            if wanted.origin == "debian":
-                if not archive.has(wanted.name):
-                    raise _no_package(wanted)
-            elif wanted.origin == "maven":
-                repository.closure(((wanted.name, wanted.version),), shipped)
-            else:
-                compiler.compile((wanted.requirement(published(wanted, recipes)),))
+            lookups[wanted.origin](wanted)
         except ArtifactNotFound as error:
             return Omission(
                 component=component,
@@ -193,18 +188,22 @@ def _offer(error: ArtifactNotFound, request: LockRequest, component: str) -> Art
 
 
 def _system(request: LockRequest, archive: Archive) -> tuple[Artifact, ...]:
-    for wanted in request.of("debian"):
-        if not archive.has(wanted.name):
-            raise _offer(_no_package(wanted), request, wanted.component)
-    names = (w.name for w in request.of("debian"))
+    for wanted in request.of(DEBIAN):
+        try:
+            _look_up(archive, wanted)
+        except ArtifactNotFound as error:
+            raise _offer(error, request, wanted.component) from None
+    names = (w.name for w in request.of(DEBIAN))
     return archive.closure((*archive.base, *names, *request.debian))
 
 
-def _no_package(wanted: Wanted) -> ArtifactNotFound:
-    return ArtifactNotFound(
-        f"the Debian archive does not have {wanted.name}",
-        hint="check its name in matrix.yaml against the Debian release",
-    )
+def _look_up(archive: Archive, wanted: Wanted) -> None:
+    """Raise ``ArtifactNotFound`` unless there is such a Debian package."""
+    if not archive.has(wanted.name):
+        raise ArtifactNotFound(
+            f"the Debian archive does not have {wanted.name}",
+            hint="check its name in matrix.yaml against the Debian release",
+        )
 
 
 def _jars(
@@ -215,7 +214,7 @@ def _jars(
 ) -> tuple[Artifact, ...]:
     """Return the jars of all components and what they need, together: one of each."""
     every = []
-    for wanted in request.of("maven"):
+    for wanted in request.of(MAVEN):
         every.append((wanted.name, wanted.version))
         try:
             repository.closure(every[-1:], shipped)
@@ -235,7 +234,7 @@ def _shipped(
 ) -> ShippedJars:
     """Return the jars that the runtime's own source distributions bring: Spark's."""
     found: list[ShippedJar] = []
-    for wanted in request.of("pypi"):
+    for wanted in request.of(PYPI):
         if wanted.name not in recipes:
             continue
         version = published(wanted, recipes)

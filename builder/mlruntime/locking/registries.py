@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.ecosystems.debian.archive import Archive
+from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.ecosystems.maven.repository import Repository
 from mlruntime.ecosystems.maven.shipped import (
     ShippedJar,
@@ -16,7 +17,6 @@ from mlruntime.ecosystems.maven.shipped import (
     shipped_to_json,
 )
 from mlruntime.ecosystems.pypi.resolver import Resolver, Target
-from mlruntime.fetch.downloads import Fetcher
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.lock.model import Artifact
@@ -64,7 +64,7 @@ class HostRegistries:
         with suppress(ValueError):  # what a crash of the whole machine may leave
             if record is not None:
                 return shipped_from_json(json.loads(record.read_text(encoding="utf-8")))
-        path = Fetcher(self.store, self.sources).fetch(sdist)
+        path = host_fetcher(self.store, self.sources).fetch(sdist)
         found = read_shipped(path, sdist.filename)
         self.store.write_record(_SHIPPED, sdist.sha256, json.dumps(shipped_to_json(found)))
         return found

@@ -7,8 +7,11 @@ from datetime import datetime
 from packaging.utils import canonicalize_name
 
 from mlruntime.definitions.runtime import RuntimeDefinition
+from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
+from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.contract import HostContract
+from mlruntime.matrix.model import TRAITS
 from mlruntime.matrix.news import alternatives
 from mlruntime.matrix.parsing import ORIGINS, VARIANTS, Matrix
 from mlruntime.resolve.model import (
@@ -116,7 +119,7 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
     for variant in VARIANTS:
         for origin in ORIGINS:
             for found in named_artifacts(matrix, resolution, origin, variant):
-                name = canonicalize_name(found.name) if origin == "pypi" else found.name
+                name = TRAITS[origin].canonical(found.name)
                 key = (found.component, origin, name)
                 before = wanted[key].variants if key in wanted else ()
                 wanted[key] = Wanted(
@@ -154,8 +157,8 @@ def _refuse_components(matrix: Matrix, definition: RuntimeDefinition) -> None:
         for template in component.artifacts
         for name in (*alternatives(template.name, matrix), *template.provides)
     }
-    lines = [("pypi", "python", str(line), line.name) for line in definition.python]
-    lines += [("debian", "debian", line, line) for line in definition.debian]
+    lines = [(PYPI, "python", str(line), line.name) for line in definition.python]
+    lines += [(DEBIAN, "debian", line, line) for line in definition.debian]
     for origin, key, line, name in lines:
         component = components.get((origin, canonicalize_name(name)))
         if component is not None:

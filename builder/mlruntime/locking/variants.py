@@ -11,6 +11,7 @@ from mlruntime.ecosystems.native.inputs import (
     native_wheel,
 )
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
+from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
 from mlruntime.errors import NoCompatibleVersions
 from mlruntime.lock.model import Artifact, DummyPackage, NativeWheel, Variant
@@ -86,14 +87,14 @@ class PythonSide:
     def _provided(self, variant: str) -> dict[str, DummyPackage]:
         return {
             other: DummyPackage(name=other, version=w.version, by=w.name)
-            for w in self.request.of("pypi", variant)
+            for w in self.request.of(PYPI, variant)
             for other in w.provides
         }
 
     def _question(
         self, variant: str, provided: Mapping[str, DummyPackage], before: tuple[Artifact, ...]
     ) -> _Question:
-        wanted = self.request.of("pypi", variant)
+        wanted = self.request.of(PYPI, variant)
         # What a registry is asked for: a patched release is not there, its sdist is.
         versions = {w.name: published(w, self.recipes) for w in wanted}
         static = [
@@ -138,7 +139,7 @@ class PythonSide:
                 )
 
     def _native(self, variant: str, sdist: Artifact, packages: tuple[Artifact, ...]) -> NativeWheel:
-        wanted = self.request.of("pypi", variant)
+        wanted = self.request.of(PYPI, variant)
         distributions: dict[str, tuple[str, ...]] = {}
         for one in wanted:
             distributions[one.component] = (*distributions.get(one.component, ()), one.name)
@@ -167,7 +168,7 @@ def declared(request: LockRequest) -> frozenset[str]:
     """Return the packages that the matrix declares for some variants only."""
     return frozenset(
         name
-        for w in request.of("pypi")
+        for w in request.of(PYPI)
         if set(w.variants) != set(VARIANTS)
         for name in (w.name, *w.provides)
     )

@@ -5,12 +5,13 @@ first with pre-releases last, which is also the order of preference.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, get_args
 
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 Evidence = Literal["documented", "built", "single-node", "cluster"]
@@ -27,6 +28,27 @@ MEASURED: Final = "measured: "
 EXPLORED: Final = "explored: "
 
 PLACEHOLDER: Final = re.compile(r"\{([a-z0-9-]+)(?:\.(major|minor))?\}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OriginTraits:
+    """What an artifact of some origin can have: ``extras``, a ``pin`` of its own, ``provides``.
+
+    ``canonical`` returns a package's name as the registry knows it.
+    """
+
+    canonical: Callable[[str], str] = str
+    extras: bool = False
+    pins: bool = False
+    provides: bool = False
+
+
+# What the ecosystem of each origin does is in ``ecosystems.registered``.
+TRAITS: Final[Mapping[str, OriginTraits]] = {
+    "pypi": OriginTraits(canonical=canonicalize_name, extras=True, pins=True, provides=True),
+    "debian": OriginTraits(),
+    "maven": OriginTraits(),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

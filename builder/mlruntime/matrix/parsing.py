@@ -16,6 +16,7 @@ from mlruntime.matrix.model import (
     MEASURED,
     ORIGINS,
     PLACEHOLDER,
+    TRAITS,
     VARIANTS,
     ArtifactTemplate,
     Component,
@@ -119,12 +120,13 @@ def _item(place: Place, value: str) -> Place:
 
 def _artifact(form: ArtifactForm, place: Place, component: tuple[str, ...]) -> ArtifactTemplate:
     """Return one artifact of a component that is part of these variants."""
-    if form.provides and (form.origin != "pypi" or PLACEHOLDER.search(form.name)):
+    able = TRAITS[form.origin]
+    if form.provides and (not able.provides or PLACEHOLDER.search(form.name)):
         raise place.get("provides").fail(
             "only a package of PyPI, named in full, can stand for another one"
         )
-    for key in ("extras", "pin"):
-        if getattr(form, key) and form.origin != "pypi":
+    for key, can in (("extras", able.extras), ("pin", able.pins)):
+        if getattr(form, key) and not can:
             raise place.get(key).fail("only packages of PyPI have extras, or versions of their own")
     variants = tuple(v for v in form.variants or VARIANTS if v in component)
     if not variants:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.errors import UsageError
 from mlruntime.fetch.downloads import Fetcher
 from mlruntime.host.settings import Sources, discover
@@ -33,4 +34,4 @@ def host_sources(ca_bundle: Path | None = None) -> Sources:
 
 def fetcher(store: Store, ca_bundle: Path | None = None) -> Fetcher:
     """Return a fetcher that goes where this host's own clients go."""
-    return Fetcher(store, host_sources(ca_bundle))
+    return host_fetcher(store, host_sources(ca_bundle))

@@ -10,7 +10,8 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.image.image import MANIFESTS, Image
-from mlruntime.image.plan import Plan, interpreter_digest
+from mlruntime.image.plan import Plan
+from mlruntime.image.sources.python import interpreter_digest
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
 from mlruntime.store.contents import BLOB, USES
 from mlruntime.store.store import Store

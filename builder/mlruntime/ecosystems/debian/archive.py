@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from debian.deb822 import Packages
 from debian.debian_support import NativeVersion
 
+from mlruntime.ecosystems.debian import ORIGIN
 from mlruntime.ecosystems.debian.reach import advice, apt_environ, apt_lines, apt_logins
 from mlruntime.errors import ArtifactNotFound, CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.host.command import require, run
@@ -41,7 +42,7 @@ class _Entry:
             filename=PurePosixPath(pool).name,
             size=int(paragraph["Size"]),
             sha256=paragraph["SHA256"],
-            origin=f"debian:{self.suite}:{pool}",
+            origin=f"{ORIGIN}:{self.suite}:{pool}",
         )
 
 

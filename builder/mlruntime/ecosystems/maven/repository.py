@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlruntime.ecosystems.maven import ORIGIN
 from mlruntime.ecosystems.maven.closure import Jar, needed
+from mlruntime.ecosystems.maven.locator import maven_url
 from mlruntime.ecosystems.maven.pom import Coordinates, Pom, Projects, parse_pom
 from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJars
 from mlruntime.errors import ArtifactNotFound, HashMismatch, InvalidDefinition
-from mlruntime.fetch.downloads import maven_url
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import without_secrets
 from mlruntime.lock.model import Artifact
@@ -71,7 +72,7 @@ class Repository:
             filename=jar.filename,
             size=size,
             sha256=sha256,
-            origin="maven",
+            origin=ORIGIN,
         )
 
     def _verify(self, path: Path, filename: str, url: str) -> None:

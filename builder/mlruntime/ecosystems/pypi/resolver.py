@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name
 
+from mlruntime.ecosystems.pypi import ORIGIN
 from mlruntime.ecosystems.pypi.explanation import explained, warnings
 from mlruntime.ecosystems.pypi.reach import uv_environ, uv_words
 from mlruntime.errors import CommandFailed, InvalidDefinition, Unavailable
@@ -223,5 +224,5 @@ def _artifact(name: str, version: str, file: object) -> Artifact:
         filename=filename,
         size=file.size,
         sha256=sha256,
-        origin="pypi",
+        origin=ORIGIN,
     )

@@ -91,7 +91,8 @@ class LiteralFiles:
 class FilesSource(LayerSource, frozen=True, tag="files"):
     """A folder of ``images/rootfs`` with symbolic links and empty directories.
 
-    ``shared`` are directories of every user of the group root. Files whose names end in ``.j2`` are templates; ``executable`` are patterns of paths.
+    ``shared`` are directories of every user of the group root. Files whose names end in ``.j2``
+    are templates; ``executable`` are patterns of paths.
     """
 
     files: Text
@@ -113,7 +114,6 @@ class FilesSource(LayerSource, frozen=True, tag="files"):
                 content = render(text, planning.known, file=f"images/{folder}/{path}").encode()
             matches = any(PurePosixPath(target).match(pattern) for pattern in executable)
             found.append(File(path=target, content=content, executable=matches))
-        links = self.links or {}
         literal = LiteralFiles(
             files=tuple(found),
             links=tuple(

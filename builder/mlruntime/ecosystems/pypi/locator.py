@@ -1,0 +1,64 @@
+"""Where a Python package's files are: in the package indexes of this host."""
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final
+
+from mlruntime.errors import HashMismatch
+from mlruntime.fetch.indexes import project_files
+from mlruntime.fetch.web import Web
+from mlruntime.host.settings import Sources, without_secrets
+from mlruntime.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from pypi_simple import DistributionPackage
+
+
+class PypiLocator:
+    """Asks the indexes, once for each project."""
+
+    hint: Final = (
+        "the index does not carry this file any more, or it is not the index it was locked from:"
+        " re-lock, or set UV_DEFAULT_INDEX"
+    )
+
+    def __init__(self, sources: Sources, web: Web) -> None:
+        self._sources = sources
+        self._web = web
+        self._pages: dict[str, Future[dict[str, list[DistributionPackage]]]] = {}
+        self._guard = threading.Lock()
+
+    def urls(self, artifact: Artifact) -> tuple[str, ...]:
+        """Return the file's addresses, those that promise the locked hash first."""
+        return _by_hash(artifact, self._page(artifact.name).get(artifact.filename, []))
+
+    def _page(self, project: str) -> "dict[str, list[DistributionPackage]]":
+        """Return a project's files; whoever asks first looks them up, and nobody else waits."""
+        with self._guard:
+            first = project not in self._pages
+            page = self._pages.setdefault(project, Future())
+        if first:
+            try:
+                page.set_result(project_files(self._sources, self._web, project))
+            except BaseException as error:
+                page.set_exception(error)
+        return page.result()
+
+
+def _by_hash(artifact: Artifact, files: "list[DistributionPackage]") -> tuple[str, ...]:
+    """Return the addresses of a file by this name, those that promise the locked hash first.
+
+    Raises ``HashMismatch`` when every index has other bytes under this name.
+    """
+    told = [(file.digests.get("sha256"), file) for file in files]
+    right = [file.url for sha256, file in told if sha256 == artifact.sha256]
+    unknown = [file.url for sha256, file in told if sha256 is None]
+    if files and not right and not unknown:
+        raise HashMismatch(
+            f"{artifact.filename} is not the file that was locked",
+            where=", ".join(without_secrets(file.url) for file in files),
+            why=f"the lock has sha256 {artifact.sha256}, the index {told[0][0]}",
+            hint="set the index that it was locked from, or lock anew if the file was replaced"
+            " rightly",
+        )
+    return (*right, *unknown)
