@@ -37,7 +37,7 @@ class Compiler(Protocol):
         requirements: tuple[str, ...],
         *,
         constraints: tuple[str, ...] = (),
-        static: tuple[Static, ...] = (),
+        static: tuple["Static", ...] = (),
     ) -> tuple[str, ...]:
         """Return which packages of a closure require one of it."""
 
