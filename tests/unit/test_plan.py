@@ -359,7 +359,8 @@ def test_a_shared_directory_is_in_the_key_and_a_template_knows_what_is_locked() 
     }
     first, second = planned(lock()), planned(lock(), FILES | {"layers.yaml": stack.encode()})
     assert changed(first, second) == {"environment"}
-    layer = next(la for la in planned(lock(), files).layers if la.name == "environment")
+    layers = planned(lock(), files).layers
+    layer = literal_of(next(la for la in layers if la.name == "environment"))
     assert layer.shared == ("home/ml",)
     pins = next(file for file in layer.files if file.path == "pins")
     assert pins.content == b"horovod=0.28.1 numpy=1 six=1 tensorflow-cpu=1 "
