@@ -1,6 +1,7 @@
 """An image starts wherever containers are started: other users, networks, zones, schedulers."""
 
 import json
+import secrets
 import shutil
 import subprocess
 import zipfile
@@ -15,6 +16,7 @@ from tests.conftest import CHECKOUT, Runtime
 pytestmark = pytest.mark.engine
 
 ENTRYPOINT = CHECKOUT / "images/rootfs/settings/opt/entrypoint.sh"
+SECONDS = 900  # for a busy host; each takes a few
 INSIDE = Path(__file__).parent / "inside"
 ON_KUBERNETES = ("-e", "SPARK_MASTER_PORT=tcp://10.96.0.10:7077")
 
@@ -28,13 +30,18 @@ class Said:
     err: str
 
 
-def started(line: Runtime, options: tuple[str, ...], *command: str, seconds: int = 300) -> Said:
+def started(line: Runtime, options: tuple[str, ...], *command: str) -> Said:
     """Run a container as people do, with the options of `docker run`; no network unless given."""
-    done = subprocess.run(
-        ["docker", "run", "--rm", "--network", "none", "--volume", f"{INSIDE}:/inside:ro",
-         *options, line.image, *command],
-        capture_output=True, text=True, timeout=seconds,
-    )  # fmt: skip
+    name = f"mlr-starting-{secrets.token_hex(4)}"
+    try:
+        done = subprocess.run(
+            ["docker", "run", "--rm", "--name", name, "--network", "none",
+             "--volume", f"{INSIDE}:/inside:ro", *options, line.image, *command],
+            capture_output=True, text=True, timeout=SECONDS,
+        )  # fmt: skip
+    except BaseException:
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True)
+        raise
     return Said(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
@@ -127,7 +134,7 @@ def test_the_zone_of_the_host_by_its_file(line: Runtime, tmp_path: Path) -> None
 
 
 def test_every_role_starts_and_answers(line: Runtime) -> None:
-    said = started(line, ON_KUBERNETES, "sh", "/inside/roles.sh", line.name, seconds=600)
+    said = started(line, ON_KUBERNETES, "sh", "/inside/roles.sh", line.name)
     connect = ["connect: healthy"] if line.name == "7.0-ml" else ["connect: told"]
     assert said.out.splitlines() == [
         "master: healthy",

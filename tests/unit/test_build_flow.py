@@ -33,6 +33,7 @@ from mlruntime.errors import (
 )
 from mlruntime.host.command import run
 from mlruntime.host.tasks import TaskGroup
+from mlruntime.image.config import ImageConfig
 from mlruntime.image.image import Image
 from mlruntime.image.plan import Plan, plan
 from mlruntime.image.sources.debian import DebianPackages
@@ -41,7 +42,7 @@ from mlruntime.image.sources.model import PlannedLayer, Supplies, Tools
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact, Lock, Variant
+from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
 from mlruntime.store.store import Store
 
 from tests.unit.debs import deb
@@ -610,3 +611,38 @@ def test_an_interrupted_native_build_ends_and_its_container_goes() -> None:
     with pytest.raises(CommandFailed, match="sh was interrupted"):
         engine.run("image", ["sh"], name="mlr-late")
     assert api.removed == ["mlr-test", "mlr-late"]
+
+
+def test_a_native_wheel_is_built_without_the_entry_point_of_a_later_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = NativeWheel(
+        name="toy",
+        version="1",
+        python="3.11",
+        sdist=replace(ARTIFACT, kind="sdist", name="toy"),
+        link_against=(),
+        requirements=(),
+        environment=(),
+        patches=(),
+        base="",
+        build_depends="",
+    )
+    lock = replace(LOCK, jars=(), variants=(Variant(name="cpu", python=(), native=(wheel,)),))
+    layers = 'layers:\n  - {name: wheels, source: python, packages: ["*"]}\n'
+    stack = parse_stack(STACK.replace("layers:\n", layers, 1), file="layers.yaml")
+    tools = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
+    planned = plan(lock, "cpu", stack, FILES, tools=tools, version="1")
+    assert planned.config.entrypoint == ("tini",)
+    staged: list[ImageConfig] = []
+
+    class StagedError(Exception): ...
+
+    def noted(_: BuildContext, layers: object, config: ImageConfig) -> str:
+        staged.append(config)
+        raise StagedError
+
+    monkeypatch.setattr(BuildContext, "stage", noted)
+    with pytest.raises(StagedError):
+        build(planned, lock, workshop(tmp_path), reference="toy:1", created="1980-01-01T00:00:00Z")
+    assert [config.entrypoint for config in staged] == [()]

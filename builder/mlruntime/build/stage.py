@@ -7,6 +7,7 @@ built.
 
 from collections.abc import Callable
 from concurrent.futures import as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from mlruntime.build.context import BuildContext
@@ -133,6 +134,9 @@ class _Build:
         self._context.say(f"built {wheel.name} in {self._context.clock() - started:.0f} s")
 
     def _stage(self, planned: tuple[PlannedLayer, ...]) -> str:
-        """Load some layers as an image of their own, for something to run in."""
+        """Load some layers as an image of their own, for something to run in.
+
+        What the image starts with may be in a layer above them: its entry point is not theirs.
+        """
         layers = tuple(self._done[layer.name] for layer in planned)
-        return self._context.stage(layers, self._plan.config)
+        return self._context.stage(layers, replace(self._plan.config, entrypoint=()))
