@@ -4,8 +4,6 @@ A form is a ``Form`` (a ``msgspec.Struct`` without unknown keys). msgspec says o
 value does not fit, so ``explain`` looks again, for the words; what is accepted is msgspec's alone.
 """
 
-import atexit
-import gc
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, TypeVar
@@ -17,10 +15,6 @@ from mlruntime.documents.reading import Place, kind_of
 from mlruntime.errors import MlruntimeError
 
 T = TypeVar("T")
-
-# Python's last collection of garbage, when it ends, would crash in what msgspec keeps of a ``Meta``
-# (its issue 717; seen with 0.22 in one process of four). While modules live, so do the forms.
-atexit.register(gc.freeze)
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):

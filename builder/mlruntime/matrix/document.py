@@ -22,7 +22,9 @@ Source = Annotated[
         "https://…, pkg:pypi/NAME@VERSION, or 'measured: ' and what was done",
     ),
 ]
-Terms = dict[str, Text | Annotated[list[Text], Meta(min_length=1)]]
+# Not ``Text``: msgspec reads freed memory where a union has a list and a ``str`` with a pattern
+# (its issue 717). ``RuleReader`` refuses what is empty.
+Terms = dict[str, str | Annotated[list[Text], Meta(min_length=1)]]
 
 
 class ArtifactForm(Form, frozen=True):

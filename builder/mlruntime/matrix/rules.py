@@ -64,6 +64,8 @@ class RuleReader:
             if name not in self._components:
                 known_component(place.get(key).get(name), name, self._components)
             alternatives = tuple(texts) if isinstance(texts, list) else (texts,)
+            if not all(text.strip() for text in alternatives):
+                raise place.get(key).get(name).fail("expected text, found an empty string")
             terms.append(Term(component=name, alternatives=alternatives))
         return tuple(terms)
 
