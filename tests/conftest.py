@@ -21,7 +21,7 @@ from hypothesis import settings
 from mlruntime.build.context import BuildContext
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native import build as native
-from mlruntime.engine import Engine
+from mlruntime.engine import Engine, connect
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
@@ -106,7 +106,7 @@ def plan_of(root: Path, runtime: str = RUNTIME, variant: str = "cpu") -> Plan:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    with Engine.connect() as connected:
+    with connect() as connected:
         yield connected
 
 

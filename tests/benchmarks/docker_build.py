@@ -20,7 +20,7 @@ from mlruntime.build.stage import build
 from mlruntime.ecosystems.debian.flat import write_repository
 from mlruntime.ecosystems.debian.packages import read_package
 from mlruntime.ecosystems.native import build as native
-from mlruntime.engine import Engine
+from mlruntime.engine import Engine, connect
 from mlruntime.image.dockerfile import dockerfile
 from mlruntime.image.image import load
 from mlruntime.image.plan import Plan
@@ -79,7 +79,7 @@ def docker_build(
     mirror, context = work / "mirror", work / "context"
     wheels = _mirrored(warm, plan, lock, mirror)
     _laid_out(plan, lock, warm, context, wheels)
-    engine = Engine.connect()
+    engine = connect()
     _give_base(engine, warm, plan, lock)
     try:
         with _served(mirror) as address:

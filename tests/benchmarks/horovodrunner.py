@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 from mlruntime.cluster.containers import Cluster, ClusterSpec, cluster
-from mlruntime.engine import Engine, Mount
+from mlruntime.engine import Mount, connect
 
 from tests.benchmarks.figures import Figures
 from tests.cluster.driver import ENVIRONMENT, MOUNTS, Driver, driver
@@ -36,7 +36,7 @@ def measure() -> Figures:
     rows = [("what", "HorovodRunner", "horovod.spark.run", "horovodrun")]
     settings = {"spark.executor.memory": "1g"}
     with (
-        Engine.connect() as engine,
+        connect() as engine,
         cluster(engine, spec) as running,
         driver(running, settings) as program,
     ):

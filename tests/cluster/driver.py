@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlruntime.cluster.containers import Cluster, Pumped, pumped
+from mlruntime.cluster.containers import Cluster, pumped
+from mlruntime.cluster.running import Item
 from mlruntime.engine import Container, Mount
 from mlruntime.errors import MlruntimeError
 
@@ -44,7 +45,7 @@ class Driver:
     """One Spark application in the driver's container."""
 
     cluster: Cluster
-    items: "queue.Queue[Pumped]"
+    items: "queue.Queue[Item]"
     pid: int = 0
     lines: list[str] = field(default_factory=list)
     ended: dict[int, dict[str, Any]] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlruntime.cluster.containers import Cluster, ClusterFailed, ClusterSpec, cluster
-from mlruntime.engine import Container, Engine, owner
+from mlruntime.engine import Container, Engine, connect, owner
 from mlruntime.lock.model import Lock, Variant
 from mlruntime.validation.report import CheckResult, Report
 from mlruntime.validation.session import IMAGE_CHECK, Subject, validate
@@ -86,7 +86,7 @@ def image(runtime: Runtime) -> str:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    with Engine.connect() as engine:
+    with connect() as engine:
         before = {thing.id for thing in engine.owned()}
         yield engine
         left = [thing for thing in engine.owned() if thing.id not in before and _ours(thing.labels)]
@@ -225,9 +225,9 @@ HOLDER = textwrap.dedent(
     """
     import sys, time
     from mlruntime.cluster.containers import ClusterSpec, cluster
-    from mlruntime.engine import Engine
+    from mlruntime.engine import connect
 
-    with Engine.connect() as engine:
+    with connect() as engine:
         spec = ClusterSpec(image=sys.argv[1])
         with cluster(engine, spec, say=lambda line: print(line, flush=True)):
             print("up", flush=True)

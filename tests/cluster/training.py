@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlruntime.cluster.containers import SHARED, Cluster, ClusterSpec, cluster
+from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.description import SHARED, ClusterSpec
 from mlruntime.engine import Engine
 from mlruntime.engine.values import Mount
 

@@ -10,7 +10,7 @@ from mlruntime.build.context import BuildContext
 from mlruntime.build.maker import cached_layer
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.engine import Engine
-from mlruntime.engine.values import Root
+from mlruntime.engine.archives import Root
 from mlruntime.errors import CommandFailed
 from mlruntime.image.config import ImageConfig
 from mlruntime.image.image import ImageLayer

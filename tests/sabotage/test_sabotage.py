@@ -15,10 +15,12 @@ from mlruntime import __version__
 from mlruntime.build.context import BuildContext
 from mlruntime.build.stage import build
 from mlruntime.cli import main
+from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.ecosystems.pypi.resolver import Target
 from mlruntime.engine import Container, Engine, owner
 from mlruntime.fetch.web import Web
-from mlruntime.image.image import Image, load, write_layout
+from mlruntime.image.image import Image, load
+from mlruntime.image.layout_writing import write_layout
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.literal import File, LiteralFiles
 from mlruntime.image.sources.model import PlannedLayer, layer_key
@@ -86,7 +88,7 @@ class Saboteur:
         )
         observer = changes.pop("observer", None) or Observer()
         return validate(
-            self.engine,
+            ContainerClusters(self.engine),
             replace(subject, **changes),  # type: ignore[arg-type]
             CHECKS,
             only=only,

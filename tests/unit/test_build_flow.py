@@ -22,7 +22,8 @@ from mlruntime.build.maker import LayerMaker, cached_layer
 from mlruntime.build.stage import build
 from mlruntime.build.supplies import BuildSupplies
 from mlruntime.ecosystems.pypi import bytecode
-from mlruntime.engine import Engine
+from mlruntime.engine import Running
+from mlruntime.engine.docker.connection import DockerEngine
 from mlruntime.errors import (
     CommandFailed,
     Damaged,
@@ -332,12 +333,21 @@ def test_a_layer_that_fails_ends_the_others_at_once(tmp_path: Path) -> None:
     assert [type(error) for error in ended] == [CommandFailed]
 
 
+def with_python(shop: BuildContext, folder: Path) -> tuple[PlannedLayer, dict[str, Path]]:
+    """Return a layer with the interpreter, and its package in the store: bytecode needs one."""
+    artifact, package = deb(folder, "python3.11", {"./usr/bin/python3.11": b"x"})
+    path = shop.store.keep_blob(package, artifact.sha256)
+    layer = PlannedLayer(name="os", key="o" * 64, content=DebianPackages(packages=(artifact,)))
+    return layer, {artifact.sha256: path}
+
+
 def test_bytecode_that_still_compiles_does_not_hide_a_layer_that_failed(tmp_path: Path) -> None:
     """Its container is told to end; before, it was waited for."""
     shop, compiling = workshop(tmp_path), threading.Event()
     (path,) = shop.fetch([ARTIFACT]).values()
     wheel = replace(ARTIFACT, kind="wheel", name="toy", filename="toy-1-py3-none-any.whl")
     packages = PlannedLayer(name="python", key="p" * 64, content=PythonPackages(wheels=(wheel,)))
+    system, interpreter = with_python(shop, tmp_path)
 
     def compiler() -> NoReturn:
         compiling.set()
@@ -349,9 +359,10 @@ def test_bytecode_that_still_compiles_does_not_hide_a_layer_that_failed(tmp_path
         raise InvalidLock("what is in it is no use")
 
     broken = PlannedLayer(name="broken", key="b" * 64, content=Made(fail))
-    shop = replace(shop, fetch=lambda _: {wheel.sha256: path}, engine=compiler)
+    files = {wheel.sha256: path, **interpreter}
+    shop = replace(shop, fetch=lambda _: files, engine=compiler)
     with pytest.raises(InvalidLock, match="no use"):
-        made(tmp_path, replace(toy(), layers=(packages, broken)), shop)
+        made(tmp_path, replace(toy(), layers=(system, packages, broken)), shop)
 
 
 def test_a_jar_that_lies_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> None:
@@ -403,17 +414,19 @@ def test_a_build_that_fails_over_a_wheel_that_rotted_names_it(tmp_path: Path, wh
     shop = workshop(tmp_path)
     (path,) = shop.fetch([ARTIFACT]).values()
     wheel = replace(ARTIFACT, kind="wheel", name="toy", filename="toy-1-py3-none-any.whl")
-    layer = PlannedLayer(name="python", key="k", content=PythonPackages(wheels=(wheel,)))
+    packages = PlannedLayer(name="python", key="k", content=PythonPackages(wheels=(wheel,)))
+    system, interpreter = with_python(shop, tmp_path)
 
     def compiler() -> NoReturn:
         raise CommandFailed("bytecode could not be compiled")
 
     if not whole:
         rot(path)
-    shop = replace(shop, fetch=lambda _: {wheel.sha256: path}, engine=compiler)
+    files = {wheel.sha256: path, **interpreter}
+    shop = replace(shop, fetch=lambda _: files, engine=compiler)
     said = "bytecode could not be compiled" if whole else f"{wheel.filename}: damaged in the store"
     with pytest.raises(CommandFailed if whole else Damaged, match=said):
-        made(tmp_path, replace(toy(), layers=(layer,)), shop)
+        made(tmp_path, replace(toy(), layers=(system, packages)), shop)
     assert (shop.store.blob(wheel.sha256) == path) is whole
 
 
@@ -600,7 +613,7 @@ class Api:
 
 def test_an_interrupted_native_build_ends_and_its_container_goes() -> None:
     api = Api()
-    engine = Engine(api, api)
+    engine = Running(lambda: DockerEngine(api, api))
     with pytest.raises(KeyboardInterrupt), TaskGroup(1, engine.abort) as crew:
         job = crew.submit(engine.run, "image", ["sh"], name="mlr-test", timeout=3600)
         assert api.following.wait(SECONDS)
@@ -646,3 +659,21 @@ def test_a_native_wheel_is_built_without_the_entry_point_of_a_later_layer(
     with pytest.raises(StagedError):
         build(planned, lock, workshop(tmp_path), reference="toy:1", created="1980-01-01T00:00:00Z")
     assert [config.entrypoint for config in staged] == [()]
+
+
+def test_an_interrupt_ends_what_one_build_runs_and_not_what_the_next_one_does(
+    tmp_path: Path,
+) -> None:
+    """``matrix explore`` has one connection for the builds of all combinations."""
+    api = Api()
+    api.killed.set()  # nothing is waited for
+    engine = DockerEngine(api, api)
+    first, second = (
+        replace(workshop(tmp_path), engine=lambda: engine)  # type: ignore[arg-type, return-value]
+        for _ in range(2)
+    )
+    first.abort()
+    with pytest.raises(CommandFailed, match="sh was interrupted"):
+        first.running.run("image", ["sh"], name="mlr-one")
+    assert second.running.run("image", ["sh"], name="mlr-two").exit_code == 137
+    assert api.removed == ["mlr-one", "mlr-two"]

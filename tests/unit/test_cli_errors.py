@@ -20,7 +20,6 @@ from mlruntime.cli import main
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import read_json, read_yaml
 from mlruntime.ecosystems.native.inputs import load_recipes
-from mlruntime.engine import Engine
 from mlruntime.engine.values import ImageInfo
 from mlruntime.errors import InvalidDefinition, StorageError
 from mlruntime.host import command
@@ -377,7 +376,7 @@ def test_no_engine(
             assert "try: start one: `./dev engine`" in err
 
 
-class Engines(Engine):
+class Engines:
     """An engine that has one image."""
 
     def __init__(self, labels: dict[str, str]) -> None:
@@ -388,7 +387,15 @@ class Engines(Engine):
     def image(self, reference: str) -> ImageInfo | None:
         return self.found if "0.1-ml" in reference else None
 
-    def close(self) -> None: ...
+    def __enter__(self) -> "Engines":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def has_image(monkeypatch: pytest.MonkeyPatch, labels: dict[str, str]) -> None:
+    """Let the engine that answers have one image."""
+    monkeypatch.setattr("mlruntime.cli.validate.connect", lambda: Engines(labels))
 
 
 @pytest.mark.parametrize(
@@ -410,7 +417,7 @@ def test_validate_of_what_cannot_be_validated(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Engine, "connect", lambda: Engines({}))
+    has_image(monkeypatch, {})
     found, err = told(("validate", *words), root, capsys)
     assert (found, said in err) == (code, True), err
 
@@ -419,7 +426,9 @@ def test_validate_refuses_a_stale_lock_as_build_does(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = lock(root).digest
-    monkeypatch.setattr(Engine, "connect", lambda: Engines({"io.mlruntime.lock.digest": digest}))
+    monkeypatch.setattr(
+        "mlruntime.cli.validate.connect", lambda: Engines({"io.mlruntime.lock.digest": digest})
+    )
     swap(Y, '["3.5.8"]', '["3.5.8", "3.5.9"]')(root)
     code, err = told(("validate", "0.1-ml"), root, capsys)
     assert code == 4
@@ -435,10 +444,10 @@ def test_validate_refuses_an_image_of_other_definitions(
         "io.mlruntime.lock.digest": lock(root).digest,
         "io.mlruntime.plan.digest": planned_image(Definitions(root), lock(root), "cpu").digest,
     }
-    monkeypatch.setattr(Engine, "connect", lambda: Engines(labels))
+    has_image(monkeypatch, labels)
     validated: list[Subject] = []
 
-    def validate(engine: Engine, subject: Subject, *_: object, **__: object) -> None:
+    def validate(engine: object, subject: Subject, *_: object, **__: object) -> None:
         validated.append(subject)
         raise StorageError("here the checks would begin")
 
@@ -450,7 +459,7 @@ def test_validate_refuses_an_image_of_other_definitions(
     (root / LOCKED).write_text(relocked.to_json(), encoding="utf-8")
     for known in (labels, {"io.mlruntime.lock.digest": relocked.digest}):
         found = known | {"io.mlruntime.lock.digest": relocked.digest}
-        monkeypatch.setattr(Engine, "connect", lambda found=found: Engines(found))
+        monkeypatch.setattr("mlruntime.cli.validate.connect", lambda found=found: Engines(found))
         code, err = told(("validate", "0.1-ml"), root, capsys)
         assert code == 4
         assert "mlruntime/0.1-ml:cpu is not what the definitions describe now\n  why: " in err
@@ -462,7 +471,9 @@ def test_an_unknown_check(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = lock(root).digest
-    monkeypatch.setattr(Engine, "connect", lambda: Engines({"io.mlruntime.lock.digest": digest}))
+    monkeypatch.setattr(
+        "mlruntime.cli.validate.connect", lambda: Engines({"io.mlruntime.lock.digest": digest})
+    )
     code, err = told(("validate", "0.1-ml", "--only", "mlib"), root, capsys)
     assert code == 2
     assert "'mlib'" in err

@@ -8,15 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlruntime.cluster.containers import (
-    ClusterFailed,
-    ClusterSpec,
-    _interrupt,
-    _signals,
-    _uninterrupted,
-    cluster,
-)
+from mlruntime.cluster.containers import cluster
+from mlruntime.cluster.description import ClusterSpec, describe
 from mlruntime.cluster.gpus import Gpus
+from mlruntime.cluster.running import ClusterFailed
+from mlruntime.cluster.signals import ended_as_by_ctrl_c, postponed
 from mlruntime.engine import Owned, State
 from mlruntime.errors import CommandFailed, StorageError
 
@@ -45,7 +41,7 @@ class FakeContainer:
         self.engine.calls.append((*argv, user))
         return SimpleNamespace(exit_code=self.engine.chown, tail="denied")
 
-    def exec(self, argv: Sequence[str]) -> FakeExec:
+    def exec(self, argv: Sequence[str], workdir: str | None = None) -> FakeExec:
         return FakeExec(["0", "2"], 0, self.engine.hang)
 
     def state(self) -> State:
@@ -101,7 +97,7 @@ class FakeEngine:
 def test_each_node_gets_its_role_and_image() -> None:
     engine, said = FakeEngine(), []
     spec = ClusterSpec(image="i", cores=3, node_images={"worker-2": "other"}, limit=7)
-    with cluster(engine, spec, say=said.append) as running:  # type: ignore[arg-type]
+    with cluster(engine, spec, say=said.append) as running:
         master = f"mlr-{running.ident}-master"
         assert running.master_url == f"spark://{master}:7077"
         assert running.worker_hosts == tuple(f"mlr-{running.ident}-worker-{n}" for n in (1, 2))
@@ -109,9 +105,6 @@ def test_each_node_gets_its_role_and_image() -> None:
     assert {role: node["image"] for role, node in engine.started.items()} == {
         "master": "i", "worker-1": "i", "worker-2": "other", "driver": "i",
     }  # fmt: skip
-    worker = engine.started["worker-1"]["command"]
-    assert worker[-1] == f"spark://{master}:7077"
-    assert worker[worker.index("--cores") + 1] == "3"
     assert engine.started["master"]["hostname"] == engine.started["master"]["name"] == master
     assert engine.started["driver"]["memory"] == 7
     assert engine.calls == [("chown", "ml", "/shared", "0")]
@@ -120,10 +113,28 @@ def test_each_node_gets_its_role_and_image() -> None:
     assert not engine.things
 
 
+def test_a_cluster_is_described_without_an_engine() -> None:
+    described = describe(ClusterSpec(image="i", cores=3, memory="5g", workers=1), "x")
+    assert [(node.name, node.role, node.host) for node in described.nodes] == [
+        ("master", "master", "mlr-x-master"),
+        ("worker-1", "worker", "mlr-x-worker-1"),
+        ("driver", "driver", "mlr-x-driver"),
+    ]
+    assert described.master_url == "spark://mlr-x-master:7077"
+    assert described.ready.workers == 1
+    assert described.ready.url.startswith("http://mlr-x-master:")
+    (worker,) = described.of_role("worker")
+    options = dict(zip(worker.command, worker.command[1:], strict=False))
+    assert (options["--cores"], options["--memory"]) == ("3", "5g")
+    assert worker.command[-1] == described.master_url
+    assert worker.environment["SPARK_LOCAL_HOSTNAME"] == worker.host
+    assert described == describe(ClusterSpec(image="i", cores=3, memory="5g", workers=1), "x")
+
+
 def test_a_node_that_ends_early_is_named_with_its_last_words() -> None:
     engine = FakeEngine()
     engine.states["worker-2"] = DEAD
-    with pytest.raises(ClusterFailed) as caught, cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+    with pytest.raises(ClusterFailed) as caught, cluster(engine, ClusterSpec(image="i")):
         pytest.fail("it came up")
     assert caught.value.what == "worker-2 exited with 1 before the cluster was ready"
     assert caught.value.why == "its last words"
@@ -142,7 +153,7 @@ def test_of_a_worker_without_its_gpus_the_cause_is_told_and_not_where_java_was()
         "\t... 25 more",
     )
     spec = ClusterSpec(image="i", gpus=Gpus(each=2, script="/the/script"))
-    with pytest.raises(ClusterFailed) as caught, cluster(engine, spec):  # type: ignore[arg-type]
+    with pytest.raises(ClusterFailed) as caught, cluster(engine, spec):
         pytest.fail("it came up")
     assert caught.value.why == "\n       ".join((*engine.words[:2], engine.words[-3]))
     assert "run /the/script in a worker's container" in str(caught.value.hint)
@@ -154,7 +165,7 @@ def test_readiness_has_a_time_limit() -> None:
     engine.hang = threading.Event()
     ticks = iter(range(0, 100000, 50))
     with pytest.raises(ClusterFailed, match="did not register within 120 s"):  # noqa: SIM117
-        with cluster(engine, ClusterSpec(image="i"), clock=lambda: next(ticks)):  # type: ignore[arg-type]
+        with cluster(engine, ClusterSpec(image="i"), clock=lambda: next(ticks)):
             pytest.fail("it came up")
     engine.hang.set()
     assert not engine.things
@@ -170,7 +181,7 @@ def test_readiness_has_a_time_limit() -> None:
 def test_a_node_that_cannot_start(refusal: Exception, seen: type[Exception]) -> None:
     engine = FakeEngine()
     engine.refuse["worker-1"] = refusal
-    with pytest.raises(seen), cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+    with pytest.raises(seen), cluster(engine, ClusterSpec(image="i")):
         pytest.fail("it came up")
     assert not engine.things
 
@@ -179,7 +190,7 @@ def test_a_shared_directory_that_cannot_be_given_away() -> None:
     engine = FakeEngine()
     engine.chown = 1
     with pytest.raises(ClusterFailed, match="/shared cannot be given to user ml"):  # noqa: SIM117
-        with cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+        with cluster(engine, ClusterSpec(image="i")):
             pytest.fail("it came up")
     assert not engine.things
 
@@ -187,7 +198,7 @@ def test_a_shared_directory_that_cannot_be_given_away() -> None:
 def test_nohup_is_respected() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with _signals(signal.SIGHUP, handler=_interrupt):
+        with ended_as_by_ctrl_c():
             os.kill(os.getpid(), signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
@@ -199,7 +210,7 @@ def test_signals_end_the_block_and_handlers_are_restored(number: signal.Signals)
     engine = FakeEngine()
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
-        with cluster(engine, ClusterSpec(image="i")):  # type: ignore[arg-type]
+        with cluster(engine, ClusterSpec(image="i")):
             os.kill(os.getpid(), number)
             threading.Event().wait(30)
     assert not engine.things
@@ -213,7 +224,7 @@ def test_a_signal_while_a_thread_is_being_started_waits_until_it_has(
     before = signal.getsignal(number)
     steps: list[str] = []
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
-        with _uninterrupted():
+        with postponed():
             os.kill(os.getpid(), number)
             steps.append("after the signal")
     assert steps == ["after the signal"]

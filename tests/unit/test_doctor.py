@@ -1,6 +1,8 @@
 """What ``doctor`` makes of hosts that lack something."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mlruntime.cli.doctor import table
@@ -18,16 +20,12 @@ from mlruntime.host.settings import Sources
 OK = Finding(name="x", status="ok", found="here")
 
 
-def engine_with(memory: int) -> doctor.Engine:
+def engine_with(memory: int, api: str = "1.41") -> doctor.Engine:
     class Fake:
-        def __enter__(self) -> "Fake":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
+        def close(self) -> None: ...
 
         def info(self) -> EngineInfo:
-            return EngineInfo(version="20.10", api="1.41", kernel="6.1", cpus=2, memory=memory)
+            return EngineInfo(version="20.10", api=api, kernel="6.1", cpus=2, memory=memory)
 
     return Fake()  # type: ignore[return-value]
 
@@ -51,8 +49,34 @@ def test_no_engine_says_how_to_get_one() -> None:
 
 @pytest.mark.parametrize(("gigabytes", "status"), [(2, "missing"), (16, "ok")])
 def test_memory_is_the_engines(gigabytes: int, status: str) -> None:
-    _, memory = doctor.engine(lambda: engine_with(gigabytes << 30))
+    _, memory, _ = doctor.engine(lambda: engine_with(gigabytes << 30))
     assert memory.status == status
+
+
+def test_an_engine_that_is_too_old_is_told_before_anything_is_fetched() -> None:
+    old, *_ = doctor.engine(lambda: engine_with(16 << 30, api="1.39"))
+    assert old.status == "missing"
+    assert "API 1.40 is needed" in str(old.hint)
+    new, *_ = doctor.engine(lambda: engine_with(16 << 30, api="1.52"))
+    assert new.status == "ok"
+
+
+def test_the_engines_disk_is_looked_at_where_it_can_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(**more: Any) -> Finding:
+        return doctor.engine_disk(
+            EngineInfo(version="1", api="1.41", kernel="6", cpus=1, memory=1, **more)
+        )
+
+    usage = SimpleNamespace(free=doctor.ENGINE_BYTES)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
+    assert found(root=str(tmp_path)).status == "ok"
+    usage.free -= 1
+    assert found(root=str(tmp_path)).status == "missing"
+    assert found(root=str(tmp_path), remote=True).status == "not-run"
+    assert found(root=str(tmp_path / "another host's")).status == "not-run"
+    assert can_build([found(root="/nowhere")])
 
 
 def test_disk(tmp_path: Path) -> None:

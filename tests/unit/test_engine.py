@@ -1,17 +1,29 @@
 """The parts of the engine edge that need no engine."""
 
 import hashlib
+import json
 import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from docker.errors import APIError, NotFound
 from hypothesis import given
 from hypothesis import strategies as st
-from mlruntime.engine import Container, Engine, Owned, chain_ids, owner
-from mlruntime.engine.sdk import translated
+from mlruntime.engine import Connecting, Owned, Running, chain_ids, connect, owner
+from mlruntime.engine.docker.connection import DockerEngine, first_of
+from mlruntime.engine.docker.container import DockerContainer
+from mlruntime.engine.docker.endpoint import Endpoint
+from mlruntime.engine.docker.sdk import translated
+from mlruntime.engine.running import Archive
 from mlruntime.engine.values import Lines
 from mlruntime.errors import CommandFailed, StorageError, Unavailable
+
+from tests.unit.stub_engine import StubEngine, classic
 
 
 @given(st.lists(st.text("ab\r\n", max_size=6), max_size=8), st.data())
@@ -61,7 +73,7 @@ def test_engine_errors_become_ours(said: str, kind: type[Exception]) -> None:
 def test_no_engine_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
     with pytest.raises(Unavailable) as caught:
-        Engine.connect()
+        connect()
     assert "dev engine" in str(caught.value)
     assert caught.value.exit_code == 6
 
@@ -107,7 +119,7 @@ def test_sweep_removes_what_dead_owners_left_and_nothing_else() -> None:
             _container("unlabelled", {"mlruntime": "1"}),
         ]
     )
-    left = Engine(api, api).sweep()
+    left = DockerEngine(api, api).sweep()
     assert api.removed == ["dead", "gone", "rebooted"]
     assert [thing.name for thing in left] == ["dead", "gone", "rebooted"]
 
@@ -124,7 +136,7 @@ def test_containers_are_removed_before_networks() -> None:
         Owned(kind="network", id="n", name="n", labels={}),
         Owned(kind="container", id="c", name="c", labels={}),
     ]
-    Engine(Api(), Api()).remove(things)
+    DockerEngine(Api(), Api()).remove(things)
     assert calls == ["remove_container", "remove_network", "remove_volume"]
 
 
@@ -150,6 +162,83 @@ def test_an_absent_container_counts_as_killed() -> None:
         def inspect_container(self, name: str) -> object:
             raise NotFound("no such container")
 
-    state = Container(Api(), name="x").state()
+    state = DockerContainer(Api(), name="x").state()
     assert not state.running
     assert str(state) == "exited with 137 (it was removed)"
+
+
+def test_containers_get_no_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker's ``config.json`` has some for them, as on the machines of many companies."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / ".docker"))
+    (tmp_path / ".docker").mkdir()
+    proxies = {"default": {"httpProxy": "http://proxy:1", "httpsProxy": "http://proxy:1"}}
+    (tmp_path / ".docker/config.json").write_text(json.dumps({"proxies": proxies}))
+    made = {"POST /containers/create": {"Id": "1"}, "POST /containers/mlr-x/start": {}}
+    with (
+        StubEngine(tmp_path / "s.sock", classic() | made) as stub,
+        first_of([Endpoint(host=f"unix://{tmp_path}/s.sock", source="test")]) as engine,
+    ):
+        assert engine._api._proxy_configs.http == "http://proxy:1"  # the SDK has read it
+        engine.start("image", ["sh"], name="mlr-x", environment={"A": "b", "no_proxy": "mine"})
+    (body,) = (body for _, path, body in stub.asked if path == "/containers/create")
+    found = dict(entry.split("=", 1) for entry in json.loads(body)["Env"])
+    assert found.pop("A") == "b"
+    assert found.pop("no_proxy") == "mine"
+    assert found.pop("NO_PROXY") == "*"
+    assert {"HTTP_PROXY", "https_proxy", "ALL_PROXY"} < found.keys()
+    assert set(found.values()) == {""}
+
+
+class Opened:
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_threads_that_ask_at_once_get_one_connection_and_it_is_closed() -> None:
+    opened: list[Opened] = []
+    together = threading.Barrier(8)
+
+    def slowly() -> Opened:
+        made = Opened()
+        time.sleep(0.05)
+        opened.append(made)
+        return made
+
+    with Connecting(slowly) as engine:  # type: ignore[arg-type]
+
+        def ask(_: int) -> object:
+            together.wait()
+            return engine()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask, range(8))) == set(opened)
+    assert [one.closed for one in opened] == [1]
+
+
+def test_what_was_never_asked_for_is_neither_opened_nor_closed() -> None:
+    with Connecting(lambda: pytest.fail("it was opened")):
+        pass
+
+
+def test_abort_reaches_what_is_about_to_run_and_does_not_connect() -> None:
+    asked: list[str] = []
+
+    class Starting:
+        def start(self, *_: object, contents: Sequence[Archive], **__: object) -> NoReturn:
+            asked.append("start")
+            pytest.fail(f"{[list(archive()) for archive in contents]} was unpacked")
+
+    def engine() -> Starting:
+        asked.append("engine")
+        return Starting()
+
+    running = Running(engine)  # type: ignore[arg-type]
+    running.abort()
+    assert asked == []
+    with pytest.raises(CommandFailed, match="sh was interrupted"):
+        running.run("image", ["sh"], contents=[lambda: iter([b"x"])])
+    assert asked == ["engine", "start"]

@@ -1,14 +1,16 @@
 """A native build that cannot be: the reason in words, the log in the store."""
 
 import hashlib
-import os
-from collections.abc import Callable
+import io
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlruntime.ecosystems.native.build import build
 from mlruntime.engine import RunResult
+from mlruntime.engine.archives import reader
 from mlruntime.errors import CommandFailed
 from mlruntime.lock.model import Artifact, NativeWheel
 from mlruntime.store.store import Store
@@ -21,19 +23,44 @@ GOOD = diff("a\n", "b\n", "x").encode()
 class Engine:
     """Says a line and leaves a wheel of some name in the folder for results."""
 
+    def get(self, path: str) -> Iterator[bytes]:
+        """Be the container that has ended."""
+        assert path == "/mlr/out"
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            folder = tarfile.TarInfo("out")
+            folder.type = tarfile.DIRTYPE
+            tar.addfile(folder)
+            wheel = tarfile.TarInfo(f"out/{self.wheel}")
+            wheel.type, wheel.linkname = self.kind, self.link
+            wheel.size = 5 if self.kind == tarfile.REGTYPE else 0
+            tar.addfile(wheel, io.BytesIO(b"wheel"))
+        yield buffer.getvalue()
+
     def __init__(self, wheel: str, code: int = 0) -> None:
         self.wheel, self.code, self.asked = wheel, code, 0
         self.command: Any = None
-        self.mounts: Any = ()
+        self.given: dict[str, bytes] = {}
+        self.kind, self.link = tarfile.REGTYPE, ""
 
     def run(
-        self, image: str, command: Any, *, on_line: Callable[[str], None], mounts: Any, **_: Any
+        self,
+        image: str,
+        command: Any,
+        *,
+        on_line: Callable[[str], None],
+        on_end: Callable[[Any], None],
+        contents: Any,
+        **_: Any,
     ) -> RunResult:
         self.asked += 1
-        self.command, self.mounts = command, mounts
+        self.command = command
+        (archive,) = contents
+        with tarfile.open(fileobj=reader(archive()), mode="r|") as tar:
+            self.given = {m.name: tar.extractfile(m).read() for m in tar if m.isreg()}  # type: ignore[union-attr]
         on_line("compiling")
-        out = next(Path(m.source) for m in mounts if m.target == "/mlr/out")
-        (out / self.wheel).write_bytes(b"wheel")
+        if self.code == 0:
+            on_end(self)
         return RunResult(exit_code=self.code, tail="compiling\nx.cc:1: no such thing")
 
 
@@ -95,7 +122,8 @@ def test_a_patch_that_does_not_apply_is_named_and_nothing_is_compiled(tmp_path: 
     assert caught.value.why == said
     assert said in log_of(caught.value)
     assert engine.asked == 0
-    assert (tmp_path / "toy-1.tar.gz").read_bytes() == sdist(x="a\n")
+    with tarfile.open(tmp_path / "toy-1.tar.gz") as untouched:
+        assert untouched.extractfile("toy-1/x").read() == b"a\n"  # type: ignore[union-attr]
 
 
 def test_what_fails_to_compile_leaves_its_whole_log(tmp_path: Path) -> None:
@@ -112,35 +140,19 @@ def test_a_wheel_of_another_version_is_not_kept(tmp_path: Path) -> None:
     assert caught.value.why == "the build made toy-1-py3-none-any.whl"
 
 
-class Leaving(Engine):
-    """Leaves something else where the wheel should be."""
-
-    def __init__(self, wheel: str, left: Callable[[Path], object]) -> None:
-        super().__init__(wheel)
-        self.left = left
-
-    def run(self, *args: Any, mounts: Any, **options: Any) -> RunResult:
-        result = super().run(*args, mounts=mounts, **options)
-        wheel = next(Path(m.source) for m in mounts if m.target == "/mlr/out") / self.wheel
-        wheel.unlink()
-        self.left(wheel)
-        return result
-
-
-@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
-def test_only_a_regular_file_is_taken_from_a_build(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_only_a_regular_file_is_taken_from_a_build(tmp_path: Path, kind: bytes) -> None:
+    """Else the file of this host that a link names would be taken for the wheel."""
     secret = tmp_path / "secret"
-    secret.write_text("of this host")
-    leave: dict[str, Callable[[Path], object]] = {
-        "link": lambda path: path.symlink_to(secret),
-        "fifo": os.mkfifo,
-        "folder": Path.mkdir,
-    }
-    engine = Leaving("toy-1+mlr.1-py3-none-any.whl", leave[kind])
-    with pytest.raises(CommandFailed, match=r"toy 1.* could not be built") as caught:
+    secret.write_text("mine")
+    engine = Engine("toy-1+mlr.1-py3-none-any.whl")
+    engine.kind, engine.link = kind, str(secret) if kind == tarfile.SYMTYPE else ""
+    with pytest.raises(CommandFailed, match="could not be built") as caught:
         attempt(tmp_path, engine)
-    assert "as a regular file" in str(caught.value.why)
-    assert secret.read_text() == "of this host"
+    assert caught.value.why == (
+        "a container left out/toy-1+mlr.1-py3-none-any.whl, which is no regular file"
+    )
+    assert "compiling" in log_of(caught.value)
 
 
 def test_a_patch_that_is_not_the_locked_one(tmp_path: Path) -> None:
@@ -153,7 +165,8 @@ def test_a_script_prepares_the_build_and_is_the_locked_one(tmp_path: Path) -> No
     attempt(tmp_path, engine, script=b"true\n")
     steps = [engine.command[2].index(w) for w in ("dpkg-deb -x", "sh /mlr/prepare", "pip wheel")]
     assert steps == sorted(steps)
-    assert {"/mlr/prepare", "/mlr/unpacked"} <= {mount.target for mount in engine.mounts}
+    assert engine.given["mlr/prepare"] == b"true\n"
+    assert "mlr/unpacked/toy-1.tar.gz" in engine.given
     attempt(tmp_path, engine)
     assert "prepare" not in engine.command[2]
     assert engine.asked == 2  # another recipe, another wheel

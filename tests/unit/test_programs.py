@@ -240,6 +240,8 @@ EXPECT: dict[str, Any] = {
 
 def test_the_expectation_is_read_and_must_be_complete() -> None:
     expect = Expectation.read(EXPECT)
+    assert expect.time_factor == 1
+    assert Expectation.read({**EXPECT, "time_factor": 2.5}).time_factor == 2.5
     assert expect.worker_hosts == ("a", "b")
     assert expect.shared == "/shared"
     for name in EXPECT:

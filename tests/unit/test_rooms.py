@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "builder" / "mlruntime"
 PURE_ROOMS = frozenset({"documents", "layers", "lock", "matrix", "resolve", "solver"})
 PURE_MODULES = frozenset(
     {
+        "cluster.description",
         "cluster.gpus",
         "doctor.gpus",
         "ecosystems.debian.dpkg",
@@ -56,6 +57,7 @@ PURE_MODULES = frozenset(
         "locking.request",
         "validation.catalog",
         "validation.expectation",
+        "validation.pace",
         "validation.report",
         "validation.state",
     }
@@ -221,7 +223,15 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
 @pytest.mark.parametrize(
     ("outside", "modules"),
     [
-        ("docker", {"engine.connection", "engine.container", "engine.sdk"}),
+        (
+            "docker",
+            {
+                "engine.docker.connection",
+                "engine.docker.container",
+                "engine.docker.endpoint",
+                "engine.docker.sdk",
+            },
+        ),
         ("subprocess", {"host.command"}),
         ("httpx", {"fetch.routes", "fetch.web"}),
         ("fcntl", {"store.store"}),
@@ -244,4 +254,4 @@ def test_the_environment_is_read_where_it_comes_in() -> None:
 
     readers = {name for name in MODULES if reads(name) and not in_cli(name)}
     # The engine's address is Docker's own variable.
-    assert readers <= {"engine.connection", "workflows.stores"}
+    assert readers <= {"engine.docker.connection", "workflows.stores"}

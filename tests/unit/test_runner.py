@@ -182,6 +182,51 @@ def test_a_time_limit_kills_the_process_and_the_rest_goes_on_in_another() -> Non
     assert heard.waited > 10
 
 
+class Waiting(Items):
+    """Says nothing for a while, in steps as the runner takes them."""
+
+    def __init__(self, script: Sequence[object], clock: Clock, silence: float) -> None:
+        super().__init__(script, clock)
+        self.until = clock.now + silence
+
+    def get(self, timeout: float) -> object:
+        if len(self.script) < 4 and self.clock.now < self.until:
+            self.clock.pause(timeout)
+            raise queue.Empty
+        return super().get(timeout)
+
+
+@pytest.mark.parametrize(
+    ("measured", "status"), [([2.0, 4.0], "passed"), ([1.0], "failed"), ([2.0, 2.1], "failed")]
+)
+def test_a_check_that_is_alive_when_the_host_becomes_busy_is_not_killed(
+    measured: list[float], status: str
+) -> None:
+    """It takes 35 s with a limit of 10 s; the host is looked at whenever the limit is reached."""
+    clock = Clock()
+    bench = CheckTarget(clock, [])
+    items = Waiting([start("a"), end("a"), DONE, 0], clock, silence=35)
+    bench.launch = lambda names: Process(items)  # type: ignore[method-assign, assignment, arg-type]
+    runner = Runner(
+        [Check("a")], bench, Heard(), clock=clock, pause=clock.pause,  # type: ignore[arg-type]
+        slower=lambda: measured.pop(0),
+    )  # fmt: skip
+    results = runner.run()
+    assert results["a"].status == status
+    assert measured == []
+    if status == "failed":
+        assert "and was killed" in message(results, "a")
+
+
+def test_a_stretched_limit_is_told_with_its_factor() -> None:
+    clock = Clock()
+    bench = CheckTarget(clock, [[start("a")]])
+    runner = Runner([Check("a")], bench, Heard(), clock=clock, pause=clock.pause, factor=2.5)  # type: ignore[arg-type]
+    assert message(runner.run(), "a") == (
+        "did not end within its 25 s (10 s, multiplied by 2.5) and was killed"
+    )
+
+
 def test_output_does_not_extend_a_time_limit() -> None:
     clock = Clock()
     lines = [item for _ in range(40) for item in (lambda: clock.pause(1), ("stderr", "busy"))]

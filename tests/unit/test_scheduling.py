@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlruntime.cluster.containers import ClusterSpec, cluster
+from mlruntime.cluster.containers import cluster
+from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.gpus import DISCOVERY, NO_GPUS, Gpus, dealt
-from mlruntime.engine import Engine
-from mlruntime.engine.sdk import failure
+from mlruntime.engine.docker.connection import DockerEngine
+from mlruntime.engine.docker.sdk import failure
 from mlruntime.errors import UsageError
 
 from tests.unit.test_cluster import FakeEngine
@@ -49,7 +50,7 @@ def test_what_spark_is_told() -> None:
 def test_each_worker_is_given_its_own_and_nobody_else_any() -> None:
     engine = FakeEngine()
     spec = ClusterSpec(image="i", gpus=dealt(["GPU-a", "GPU-b"], 2))
-    with cluster(engine, spec) as running:  # type: ignore[arg-type]
+    with cluster(engine, spec) as running:
         assert running.settings["spark.task.resource.gpu.amount"] == "1"
     assert {role: node["gpus"] for role, node in engine.started.items()} == {
         "master": (), "driver": (), "worker-1": ("GPU-a",), "worker-2": ("GPU-b",),
@@ -64,7 +65,7 @@ def test_the_engine_is_asked_for_these_gpus() -> None:
         create_container=lambda *words, **options: None,
         start=lambda name: None,
     )
-    engine = Engine(api, api)
+    engine = DockerEngine(api, api)
     engine.start("i", ["c"], gpus=("GPU-a",))
     engine.start("i", ["c"])
     assert asked[1] is None

@@ -16,9 +16,8 @@ from mlruntime.ecosystems.debian import dpkg
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.debian.dpkg import INFO
 from mlruntime.ecosystems.debian.packages import Changes
-from mlruntime.engine import Engine, Mount
-from mlruntime.engine.results import regular
-from mlruntime.engine.values import Root
+from mlruntime.engine import Container, Runs
+from mlruntime.engine.archives import Root, packed, save_file
 from mlruntime.errors import CommandFailed
 from mlruntime.image.config import ImageConfig
 from mlruntime.image.sources.literal import LiteralFiles
@@ -116,7 +115,7 @@ CONFIG: Final = ImageConfig(
 
 
 def configure(
-    engine: Engine,
+    engine: Runs,
     root: Root,
     packages: Iterable[dpkg.Package],
     scratch: Path,
@@ -126,33 +125,30 @@ def configure(
     dpkg's last words, and ``InvalidDefinition`` if a package makes a secret.
     """
     packages = tuple(packages)
-    notes, out = scratch / "notes", scratch / "out"
-    out.mkdir()
-    for path, text in _notes(packages).items():
-        (notes / path).parent.mkdir(parents=True, exist_ok=True)
-        (notes / path).write_text(text, encoding="utf-8")
+    notes = {f"{_MOUNT[1:]}/notes/{path}": text.encode() for path, text in _notes(packages).items()}
+    changes, removed = scratch / "changes.tar", scratch / "removed"
+
+    def collect(container: Container) -> None:
+        save_file(container.get(f"{_MOUNT}/out/changes.tar"), changes)
+        save_file(container.get(f"{_MOUNT}/out/removed"), removed)
+
     result = engine.run(
         root.image,
         ["/bin/sh", "-c", _SCRIPT],
-        contents=root.layers,
+        contents=(*root.contents, lambda: packed(notes, folders=[f"{_MOUNT[1:]}/out"])),
         hostname="bootstrap",
-        mounts=(
-            Mount(source=str(notes), target=f"{_MOUNT}/notes", read_only=True),
-            Mount(source=str(out), target=f"{_MOUNT}/out"),
-        ),
         # dpkg syncs what it notes there, four times for each package, whatever it is told.
         tmpfs=("/var/lib/dpkg/updates",),
         environment=_ENVIRONMENT,
         timeout=_SECONDS,
         on_line=on_line,
+        on_end=collect,
     )
     if result.exit_code != 0:
         raise CommandFailed("Debian's packages could not be configured", why=result.tail)
-    refuse_secrets(regular(out / "changes.tar"), packages)
-    removed = (
-        regular(out / "removed").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    )
-    return Changes(archive=regular(out / "changes.tar"), removed=tuple(removed))
+    refuse_secrets(changes, packages)
+    gone = removed.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return Changes(archive=changes, removed=tuple(gone))
 
 
 def _notes(packages: tuple[dpkg.Package, ...]) -> dict[str, str]:

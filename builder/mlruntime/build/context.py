@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mlruntime.engine import Engine, owner
+from mlruntime.engine import Engine, Running, owner
 from mlruntime.errors import Unavailable
 from mlruntime.image import oci
 from mlruntime.image.config import ImageConfig
@@ -44,6 +44,11 @@ class BuildContext:
     stop: threading.Event = field(default_factory=threading.Event)
     loading: threading.Lock = field(default_factory=threading.Lock)
     record: Say = lambda _: None
+    running: Running = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what runs containers; the engine is not asked for."""
+        self.running = Running(self.engine)
 
     def stage(self, layers: tuple[ImageLayer, ...], config: ImageConfig) -> str:
         """Load layers as an image of their own, for something to run in; return its reference."""
@@ -82,8 +87,7 @@ class BuildContext:
     def abort(self) -> None:
         """Make what runs in other threads end: layers, host tools, containers."""
         self.stop.set()
-        if self.stages:  # else no container runs, and none must be asked for
-            self.engine().abort()
+        self.running.abort()
 
     def now_and_then(self, prefix: str) -> Say:
         """Return what passes on a line every few seconds: enough to see that something moves."""

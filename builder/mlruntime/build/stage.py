@@ -100,7 +100,7 @@ class _Build:
 
         bytecode.compile_missing(
             self._context.store,
-            self._context.engine,
+            self._context.running,
             self._system.interpreter,
             wheels,
             python=self._plan.python,
@@ -123,7 +123,7 @@ class _Build:
         started = self._context.clock()
         native.build(
             self._context.store,
-            self._context.engine(),
+            self._context.running,
             image,
             wheel,
             files=self._supplies.files,

@@ -9,7 +9,7 @@ from mlruntime.build.maker import LayerMaker
 from mlruntime.build.supplies import BuildSupplies
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.debian.packages import Changes
-from mlruntime.engine.values import Root
+from mlruntime.engine.archives import Root
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.image import blob_file, verify
 from mlruntime.image.plan import Plan
@@ -58,7 +58,7 @@ class System:
         root = self._root([layer for layer, _ in self._layers])
         with self._context.store.scratch() as scratch:
             yield bootstrap.configure(
-                self._context.engine(),
+                self._context.running,
                 root,
                 [debian.read_package(a, self._supplies.file(a)) for a in packages],
                 scratch,

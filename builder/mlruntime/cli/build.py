@@ -10,7 +10,8 @@ from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
-from mlruntime.image.image import Image, refuse_output, write_layout
+from mlruntime.image.image import Image
+from mlruntime.image.layout_writing import refuse_output, write_layout
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.workflows.build import build_locked, reference
@@ -37,7 +38,8 @@ def build(
     context: Context = ctx.obj
     if output is not None:
         refuse_output(output)
-    definitions, host = Definitions(context.root), this_host(context)
+    definitions = Definitions(context.root)
+    host = ctx.with_resource(this_host(context))
     lock = fresh_lock(definitions, runtime)
     built = build_locked(
         definitions,
@@ -50,8 +52,8 @@ def build(
     if output is not None:
         write_layout(built.image, host.store, output)
     result = summary(built.plan, lock, built.image, time.monotonic() - started)
-    if built.sent is not None:
-        result["sent"] = built.sent
+    if built.loaded is not None:
+        result |= {"image_id": built.loaded.id, "sent": built.loaded.sent}
     emit(result, _text(result, built.image), as_json)
 
 

@@ -31,6 +31,7 @@ from mlruntime.validation.expectation import selected
 from mlruntime.validation.session import IMAGE_CHECK
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.inputs import read_matrix, read_runtime
+from mlruntime.workflows.stores import store_root
 
 INCOMPLETE: Final = 8
 
@@ -62,9 +63,11 @@ def run(context: Context, wishes: Wishes) -> None:
     definitions = Definitions(context.root)
     matrix = read_matrix(definitions)
     space = read_combinations(wishes, matrix)
-    host = this_host(context)
-    state = StateFolder(wishes.state or host.store.root / "explore" / wishes.runtime)
-    with host_stages(context, matrix, space, host, wishes) as stages:
+    state = StateFolder(wishes.state or store_root() / "explore" / wishes.runtime)
+    with (
+        this_host(context) as host,
+        host_stages(context, matrix, space, host, wishes) as stages,
+    ):
         sweep = Sweep(
             space.combinations,
             state,

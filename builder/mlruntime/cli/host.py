@@ -3,13 +3,12 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import say
 from mlruntime.cli.progress import downloads
-from mlruntime.engine import Engine
+from mlruntime.engine import Connecting
 from mlruntime.fetch.web import Web
 from mlruntime.lock.model import Artifact
 from mlruntime.locking.registries import HostRegistries
@@ -18,8 +17,9 @@ from mlruntime.workflows.host import Host
 from mlruntime.workflows.stores import fetcher, host_sources, store_root
 
 
-def this_host(context: Context) -> Host:
-    """Return this machine; nothing is read or connected to before it is needed."""
+@contextmanager
+def this_host(context: Context) -> Iterator[Host]:
+    """Yield this machine; nothing is read or connected to before it is needed, all is closed."""
     store = Store(store_root())
 
     def fetch(artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
@@ -39,11 +39,12 @@ def this_host(context: Context) -> Host:
                 tell=lambda line: say(f"warning: {line}"),
             )
 
-    return Host(
-        store=store,
-        fetch=fetch,
-        registries=registries,
-        engine=cache(Engine.connect),
-        say=say,
-        epoch=os.environ.get("SOURCE_DATE_EPOCH"),
-    )
+    with Connecting() as engine:
+        yield Host(
+            store=store,
+            fetch=fetch,
+            registries=registries,
+            engine=engine,
+            say=say,
+            epoch=os.environ.get("SOURCE_DATE_EPOCH"),
+        )

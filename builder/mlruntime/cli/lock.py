@@ -44,7 +44,8 @@ def lock(
     context: Context = ctx.obj
     definitions = Definitions(context.root)
     path = definitions.lock_path(runtime)
-    request, host = lock_request(definitions, runtime), this_host(context)
+    request = lock_request(definitions, runtime)
+    host = ctx.with_resource(this_host(context))
     if check:
         _check(definitions, request, host if registry else None, as_json=as_json)
         return

@@ -134,7 +134,7 @@ def export_(
     definitions, variants = Definitions(context.root), tuple(variant or ())
     found = [find_lock(definitions, named) for named in locks]
     unknown_variants(found, variants)
-    done = export(found, variants, this_host(context), output)
+    done = export(found, variants, ctx.with_resource(this_host(context)), output)
     for name in done.uncompiled:
         say(f"{name} has not been compiled here: the other machine compiles it when it builds")
     value = {"output": str(output), "files": done.files, "size": done.size,

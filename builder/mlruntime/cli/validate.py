@@ -10,9 +10,10 @@ import typer
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
+from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
-from mlruntime.engine import Engine
+from mlruntime.engine import Images, connect
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.image.config import LABEL, PLAN_LABEL
 from mlruntime.image.difference import DEFAULT_VARIANT
@@ -47,6 +48,12 @@ def command(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
     cluster: Annotated[str, typer.Option(help="where: docker")] = "docker",
+    multiplier: Annotated[
+        float,
+        typer.Option(
+            "--timeout-multiplier", min=1, max=100, help="give every check so many times its limit"
+        ),
+    ] = 1.0,
     only: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="a check or family; may be repeated")
     ] = None,
@@ -63,13 +70,14 @@ def command(
     for path in (junit, report):
         _writable(path)
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
-    with Engine.connect() as engine:
+    with connect() as engine:
         chosen = find_subject(engine, Definitions(context.root), subject, variant, workers)
         result = validate(
-            engine,
+            ContainerClusters(engine),
             chosen,
             CHECKS,
             only=tuple(only or ()),
+            multiplier=multiplier,
             say=say,
             observer=Progress(say=say, total=count(chosen, only or ())),
         )
@@ -90,14 +98,15 @@ def _leave(result: Report) -> None:
 
 
 def find_subject(
-    engine: Engine, definitions: Definitions, subject: str, variant: str | None, workers: int
+    engine: Images, definitions: Definitions, subject: str, variant: str | None, workers: int
 ) -> Subject:
     """Return what to validate: a runtime's image as it is described now, or any image.
 
     A runtime's lock must follow from its inputs, as for building, and its image must have been
     built by the plan that follows from the lock and from ``images/`` now.
 
-    A directory is an OCI layout: every byte of it is checked before it is loaded.
+    A directory is an OCI layout, ``DIRECTORY:NAME`` one image of several in it: every byte of it
+    is checked before it is loaded.
 
     Any other image says by its labels which runtime and variant it is; where it differs from
     that runtime's lock, the checks fail.
@@ -124,8 +133,8 @@ def find_subject(
                 hint=f"build it again: `{built}`",
             )
         return found
-    if Path(subject).is_dir():
-        subject = _from_layout(engine, Path(subject))
+    if (layout := _layout(subject)) is not None:
+        subject = _from_layout(engine, *layout)
     image = engine.image(subject)
     if image is None:
         raise UsageError(
@@ -141,13 +150,19 @@ def find_subject(
     return _subject(definitions, image.id, lock, variant, workers)
 
 
-def _from_layout(engine: Engine, directory: Path) -> str:
-    """Check every byte of an OCI layout, load it, and return the image's id."""
+def _layout(subject: str) -> tuple[Path, str | None] | None:
+    """Return the directory, and the image's name in it, if the subject is an OCI layout."""
+    if Path(subject).is_dir():
+        return Path(subject), None
+    directory, colon, name = subject.partition(":")
+    return (Path(directory), name) if colon and is_layout(Path(directory)) else None
+
+
+def _from_layout(engine: Images, directory: Path, name: str | None) -> str:
+    """Check every byte of an image in an OCI layout, load it, and return its id there."""
     if not is_layout(directory):
         raise UsageError(f"{directory} is not an OCI layout", why="it has no file oci-layout")
-    image = read_layout(directory)
-    load(image, LayoutBlobs(directory), engine)
-    return image.config.digest
+    return load(read_layout(directory, name), LayoutBlobs(directory), engine).id
 
 
 def _subject(

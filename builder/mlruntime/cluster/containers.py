@@ -1,4 +1,4 @@
-"""A Spark cluster of containers: one master, workers, one driver, on a private network.
+"""A described cluster in containers on a private network: brought up, watched, torn down.
 
 Brought up by waiting for readiness, torn down whatever happens. What a killed process left
 behind is removed by the next one that brings up a cluster.
@@ -7,27 +7,35 @@ behind is removed by the next one that brings up a cluster.
 import queue
 import re
 import secrets
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from types import FrameType
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from mlruntime.cluster.gpus import NO_GPUS, Gpus
-from mlruntime.engine import Container, Engine, Exec, Mount, State, owner
+from mlruntime.cluster.description import ClusterDescription, ClusterSpec, Node, describe
+from mlruntime.cluster.running import ClusterFailed, Item
+from mlruntime.cluster.signals import ended_as_by_ctrl_c, postponed, unimpressed
+from mlruntime.engine import (
+    Container,
+    Engine,
+    EngineInfo,
+    Exec,
+    ImageInfo,
+    Mount,
+    State,
+    owner,
+)
 from mlruntime.errors import CommandFailed, MlruntimeError, Unavailable
 
 READY_SECONDS: Final = 120.0
-SHARED: Final = "/shared"
 _WATCH_SECONDS: Final = 0.25
 # Java's traces are long, and the cause may stand far above their end.
 _LOG_LINES: Final = 400
+_TOLD_LINES: Final = 20
 _FRAME: Final = re.compile(r"\s+(at |\.\.\. \d+ more)")
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _T = TypeVar("_T")
 
 # Runs in the driver's container: says how many workers the master sees, ends when it is all.
@@ -47,35 +55,6 @@ while seen != wanted:
 """
 
 
-class ClusterFailed(CommandFailed):
-    """A container of the cluster ended, or the cluster did not become ready in time."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterSpec:
-    """What to bring up.
-
-    ``node_images`` gives single nodes (``worker-1``) another image; ``memory`` is what a
-    worker offers to executors, as Spark spells it; ``limit`` a container's memory in bytes;
-    ``gpus`` what its workers have of GPUs.
-    """
-
-    image: str
-    workers: int = 2
-    cores: int = 1
-    memory: str = "2g"
-    limit: int | None = None
-    node_images: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    mounts: tuple[Mount, ...] = ()
-    gpus: Gpus = NO_GPUS
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Return the names of all nodes within the cluster."""
-        return ("master", *(f"worker-{n + 1}" for n in range(self.workers)), "driver")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Casualty:
     """A container that ended although it should run."""
@@ -88,44 +67,93 @@ class Casualty:
         return f"{self.role} {self.state}"
 
 
+class ContainerProcess:
+    """A process in the driver's container."""
+
+    def __init__(self, process: Exec) -> None:
+        self._process = process
+        self._items = pumped(process)
+
+    @property
+    def items(self) -> "queue.Queue[Item]":
+        """Its lines, and its end."""
+        return self._items
+
+    def kill(self) -> None:
+        """Kill it with all its descendants; nothing when its container is gone."""
+        with suppress(Unavailable):
+            self._process.kill()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """A running cluster; ``nodes`` by role. A node's host name is its container's name."""
+    """A running cluster; ``nodes`` are the containers by the nodes' names."""
 
-    ident: str
-    spec: ClusterSpec
+    description: ClusterDescription
     nodes: Mapping[str, Container]
 
     @property
+    def ident(self) -> str:
+        """Return what its containers' names have in common."""
+        return self.description.ident
+
+    @property
     def master_url(self) -> str:
-        """Return what programs connect to."""
-        return f"spark://{self.nodes['master'].name}:7077"
+        """Return what applications connect to."""
+        return self.description.master_url
 
     @property
     def settings(self) -> Mapping[str, str]:
         """Return what an application must set to be given all that the workers have."""
-        return self.spec.gpus.application()
+        return self.description.settings
+
+    @property
+    def shared(self) -> str:
+        """Return the directory that all nodes see."""
+        return self.description.shared
 
     @property
     def driver(self) -> Container:
         """Return the container in which programs are to run."""
-        return self.nodes["driver"]
+        return self.nodes[self.description.driver.name]
+
+    @property
+    def driver_host(self) -> str:
+        """Return the driver's host name."""
+        return self.description.driver.host
 
     @property
     def worker_hosts(self) -> tuple[str, ...]:
         """Return the workers' host names."""
-        return tuple(self.nodes[r].name for r in self.spec.roles if r.startswith("worker-"))
+        return tuple(node.host for node in self.description.of_role("worker"))
 
-    def casualty(self) -> Casualty | None:
+    def images(self) -> Mapping[str, str]:
+        """Return the id of the image that each node runs, by host name."""
+        return {node.host: self.nodes[node.name].image_id() for node in self.description.nodes}
+
+    def put(self, directory: str, archive: bytes) -> None:
+        """Unpack a tar archive into an existing directory of the driver's node."""
+        self.driver.put(directory, archive)
+
+    def run(self, argv: Sequence[str], *, workdir: str | None = None) -> ContainerProcess:
+        """Start a process on the driver's node."""
+        return ContainerProcess(self.driver.exec(argv, workdir=workdir))
+
+    def dead(self) -> Casualty | None:
         """Return the first container that has ended, with its last words; ``None`` if all run."""
-        for role, container in self.nodes.items():
+        for name, container in self.nodes.items():
             state = container.state()
             if not state.running:
                 log: tuple[str, ...] = ()
                 with suppress(Unavailable):
                     log = container.logs(tail=_LOG_LINES)
-                return Casualty(role=role, state=state, log=log)
+                return Casualty(role=name, state=state, log=log)
         return None
+
+    def casualty(self) -> tuple[str, str] | None:
+        """Return what happened to the first node that has ended, and its last lines."""
+        found = self.dead()
+        return (str(found), "\n".join(found.log[-_TOLD_LINES:])) if found else None
 
 
 @contextmanager
@@ -144,44 +172,45 @@ def cluster(
     """
     for left in engine.sweep():
         say(f"removed {left.kind} {left.name}, left by a run that was killed")
-    ident = secrets.token_hex(4)
-    with _signals(signal.SIGTERM, signal.SIGHUP, handler=_interrupt):
+    described = describe(spec, secrets.token_hex(4))
+    with ended_as_by_ctrl_c():
         try:
-            say(f"starting {len(spec.roles)} containers from {spec.image}")
-            running = _started(engine, spec, ident)
+            say(f"starting {len(described.nodes)} containers from {spec.image}")
+            running = _started(engine, described)
             _await_workers(running, say=say, ready=ready, clock=clock)
             yield running
         finally:
             # A second Ctrl-C must not stop the removal; each engine call has its own time limit.
-            with _signals(*_ENDING, handler=signal.SIG_IGN):
+            with unimpressed():
                 try:
-                    _tear_down(engine, ident)
+                    _tear_down(engine, described.ident)
                 except Unavailable as error:
                     # What the block found matters more; the next run removes what is left.
-                    say(f"could not remove all of cluster {ident}: {error}")
+                    say(f"could not remove all of cluster {described.ident}: {error}")
 
 
-def _started(engine: Engine, spec: ClusterSpec, ident: str) -> Cluster:
+def _started(engine: Engine, described: ClusterDescription) -> Cluster:
     """Start everything in threads: an interrupt then never cuts off a creation half-way."""
+    ident, shared = described.ident, described.shared
     network = volume = f"mlr-{ident}"
 
-    def start(role: str) -> Container:
-        return _start_node(engine, spec, ident, role)
+    def start(node: Node) -> Container:
+        return _start_node(engine, described, node)
 
     try:
-        with _pool(len(spec.roles)) as pool:
+        with _pool(len(described.nodes)) as pool:
             _submitted(pool, engine.create_network, network, run=ident).result()
             _submitted(pool, engine.create_volume, volume, run=ident).result()
-            starting = {role: _submitted(pool, start, role) for role in spec.roles}
-            nodes = {role: future.result() for role, future in starting.items()}
-            user = engine.image_config(spec.image).user or "0"
-            chown = ["chown", user, SHARED]
+            starting = {node.name: _submitted(pool, start, node) for node in described.nodes}
+            nodes = {name: future.result() for name, future in starting.items()}
+            user = engine.image_config(described.driver.image).user or "0"
+            chown = ["chown", user, shared]
             owned = _submitted(pool, nodes["driver"].call, chown, user="0").result()
     except CommandFailed as error:
         raise ClusterFailed(error.what, why=error.why) from None
     if owned.exit_code:
-        raise ClusterFailed(f"{SHARED} cannot be given to user {user}", why=owned.tail)
-    return Cluster(ident=ident, spec=spec, nodes=nodes)
+        raise ClusterFailed(f"{shared} cannot be given to user {user}", why=owned.tail)
+    return Cluster(description=described, nodes=nodes)
 
 
 @contextmanager
@@ -191,7 +220,7 @@ def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     finally:
-        with _signals(*_ENDING, handler=signal.SIG_IGN):
+        with unimpressed():
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -199,62 +228,46 @@ def _submitted(
     pool: ThreadPoolExecutor, call: Callable[..., _T], *words: object, **options: object
 ) -> "Future[_T]":
     # Interrupted while it starts a thread, a pool would not know that thread, nor wait for it.
-    with _uninterrupted():
+    with postponed():
         return pool.submit(call, *words, **options)
 
 
-def _start_node(engine: Engine, spec: ClusterSpec, ident: str, role: str) -> Container:
-    name = f"mlr-{ident}-{role}"
+def _start_node(engine: Engine, described: ClusterDescription, node: Node) -> Container:
+    name = f"mlr-{described.ident}"
     return engine.start(
-        spec.node_images.get(role, spec.image),
-        _command(spec, ident, role),
-        name=name,
-        run=ident,
-        role=role,
-        hostname=name,
-        network=f"mlr-{ident}",
-        mounts=(Mount(source=f"mlr-{ident}", target=SHARED, kind="volume"), *spec.mounts),
-        environment={
-            "SPARK_LOCAL_HOSTNAME": name,
-            "SPARK_DAEMON_MEMORY": "512m",
-            "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-            **spec.gpus.worker(),
-            **spec.environment,
-        },
-        memory=spec.limit,
-        gpus=spec.gpus.of(role),
+        node.image,
+        node.command,
+        name=node.host,
+        run=described.ident,
+        role=node.name,
+        hostname=node.host,
+        network=name,
+        mounts=(Mount(source=name, target=described.shared, kind="volume"), *node.mounts),
+        environment=node.environment,
+        memory=node.memory,
+        gpus=node.gpus,
     )
 
 
-def _command(spec: ClusterSpec, ident: str, role: str) -> list[str]:
-    host, master = f"mlr-{ident}-{role}", f"mlr-{ident}-master"
-    if role == "driver":
-        return ["sleep", "infinity"]
-    daemon = ["spark-class", "org.apache.spark.deploy.master.Master", "--host", host]
-    if role == "master":
-        return [*daemon, "--port", "7077", "--webui-port", "8080"]
-    daemon[1] = "org.apache.spark.deploy.worker.Worker"
-    offer = ["--cores", str(spec.cores), "--memory", spec.memory]
-    return [*daemon, *offer, "--work-dir", "/tmp/spark-work", f"spark://{master}:7077"]
-
-
 def _await_workers(
-    running: Cluster, *, say: Callable[[str], None], ready: float, clock: Callable[[], float]
+    running: Cluster,
+    *,
+    say: Callable[[str], None],
+    ready: float,
+    clock: Callable[[], float],
 ) -> None:
-    master, wanted = running.nodes["master"].name, running.spec.workers
+    wanted, gpus = running.description.ready, running.description.gpus
     deadline = clock() + ready
-    poll = ["python3", "-c", _AWAIT, f"http://{master}:8080/json/", str(wanted)]
-    process = running.driver.exec(poll)
-    lines = pumped(process)
+    process = running.run(["python3", "-c", _AWAIT, wanted.url, str(wanted.workers)])
     while True:
         try:
-            item = lines.get(timeout=_WATCH_SECONDS)
+            item = process.items.get(timeout=_WATCH_SECONDS)
         except queue.Empty:
             item = None
-        if (dead := running.casualty()) is not None:
+        if (dead := running.dead()) is not None:
             words = _last_words(dead)
             what = f"{dead} before the cluster was ready"
-            raise ClusterFailed(what, why=words, hint=running.spec.gpus.hint(words))
+            raise ClusterFailed(what, why=words, hint=gpus.hint(words))
         if isinstance(item, int):
             if item == 0:
                 return
@@ -262,7 +275,8 @@ def _await_workers(
         if isinstance(item, MlruntimeError):
             raise item
         if item and item[0] == "stdout":
-            say(f"{item[1] if item[1] != 'None' else 'no'} of {wanted} workers registered")
+            count = item[1] if item[1] != "None" else "no"
+            say(f"{count} of {wanted.workers} workers registered")
         if clock() > deadline:
             log = "\n       ".join(running.nodes["master"].logs()[-10:])
             raise ClusterFailed(f"the workers did not register within {ready:g} s", why=log)
@@ -270,15 +284,12 @@ def _await_workers(
 
 def _last_words(dead: Casualty) -> str:
     lines = [line for line in dead.log if not _FRAME.match(line)]
-    return "\n       ".join(lines[-20:]) or "it said nothing"
+    return "\n       ".join(lines[-_TOLD_LINES:]) or "it said nothing"
 
 
-Pumped = tuple[str, str] | int | MlruntimeError
-
-
-def pumped(process: Exec) -> "queue.Queue[Pumped]":
+def pumped(process: Exec) -> "queue.Queue[Item]":
     """Run a process from a thread; its lines, then its exit code or what went wrong, come out."""
-    items: queue.Queue[Pumped] = queue.Queue()
+    items: queue.Queue[Item] = queue.Queue()
 
     def pump() -> None:
         try:
@@ -302,36 +313,27 @@ def _tear_down(engine: Engine, ident: str) -> None:
     engine.remove(thing for thing in things if thing.kind != "container")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+@dataclass(frozen=True, slots=True)
+class ContainerClusters:
+    """Clusters of containers of one engine."""
 
+    engine: Engine
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let signals that would end the block have their effect only after it."""
-    late: list[int] = []
-    with _signals(*_ENDING, handler=lambda number, frame: late.append(number)):
-        yield
-    if late:
-        raise KeyboardInterrupt
+    def info(self) -> EngineInfo:
+        """Return what the engine is."""
+        return self.engine.info()
 
+    def image(self, reference: str) -> ImageInfo:
+        """Return an image of the engine; ``Unavailable`` when it does not have it."""
+        return self.engine.image_config(reference)
 
-@contextmanager
-def _signals(
-    *numbers: signal.Signals,
-    handler: Callable[[int, FrameType | None], None] | signal.Handlers,
-) -> Iterator[None]:
-    """Handle signals in this way for a while; only the main thread may, others leave them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, handler)
-        for number in numbers
-        if signal.getsignal(number) is not signal.SIG_IGN  # as under nohup
-    }
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+    def up(
+        self,
+        spec: ClusterSpec,
+        *,
+        say: Callable[[str], None],
+        ready: float,
+        clock: Callable[[], float],
+    ) -> AbstractContextManager[Cluster]:
+        """Bring up a cluster for a block."""
+        return cluster(self.engine, spec, say=say, ready=ready, clock=clock)

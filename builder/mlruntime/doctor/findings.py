@@ -4,13 +4,14 @@ import os
 import shutil
 import ssl
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import uv
 
-from mlruntime.engine import Engine
+from mlruntime.engine import Engine, EngineInfo, connect
 from mlruntime.errors import MlruntimeError
 from mlruntime.host.gpus import (
     Device,
@@ -23,6 +24,10 @@ from mlruntime.host.settings import DEBIAN_HINT, Found, Sources, without_secrets
 DISK_BYTES: Final = 12 << 30
 # Two workers of 2 GiB each, a driver, and the daemons.
 MEMORY_BYTES: Final = 7 << 30
+# What of it is the engine's: the image unpacked, and what a build needs of it for a while.
+ENGINE_BYTES: Final = 6 << 30
+# Of the engine's API; Docker 19.03's, the first that gives GPUs to containers.
+OLDEST_API: Final = "1.40"
 
 Status = Literal["ok", "missing", "not-run"]
 
@@ -56,7 +61,7 @@ def examine(
 ) -> tuple[Finding, ...]:
     """Look at this host; nothing is changed and no registry is asked."""
     return (
-        *engine(Engine.connect),
+        *engine(connect),
         tool("apt-get", shutil.which("apt-get"), "use a Debian host, or a Debian container"),
         tool("uv", _uv(), "pip install uv"),
         disk(store, DISK_BYTES),
@@ -66,18 +71,20 @@ def examine(
 
 
 def engine(connect: Callable[[], Engine]) -> tuple[Finding, ...]:
-    """Look at the container engine and its host's memory."""
+    """Look at the container engine, and at its host's memory and disk."""
     try:
-        with connect() as found:
+        with closing(connect()) as found:
             info = found.info()
     except MlruntimeError as error:
         return (Finding(name="engine", status="missing", found=_told(error), hint=error.hint),)
     enough = info.memory >= MEMORY_BYTES
+    old = _version(info.api) < _version(OLDEST_API)
     return (
         Finding(
             name="engine",
-            status="ok",
-            found=f"version {info.version}, API {info.api}, Linux {info.kernel}, {info.cpus} CPUs",
+            status="missing" if old else "ok",
+            found=_engine(info),
+            hint=f"API {OLDEST_API} is needed: Docker 20.10 or newer, or Podman 4" if old else None,
         ),
         Finding(
             name="memory",
@@ -85,6 +92,45 @@ def engine(connect: Callable[[], Engine]) -> tuple[Finding, ...]:
             found=f"{info.memory / 2**30:.1f} GiB",
             hint=None if enough else f"validation needs {MEMORY_BYTES >> 30} GiB",
         ),
+        engine_disk(info),
+    )
+
+
+def _engine(info: EngineInfo) -> str:
+    parts = [f"{info.product} {info.version}", f"API {info.api}"]
+    parts += ["containerd image store"] if info.store == "containerd" else []
+    parts += ["rootless"] if info.rootless else []
+    parts += ["reached over a network"] if info.remote else []
+    parts += [f"Linux {info.kernel}", f"{info.cpus} CPUs"]
+    parts += [f"at {info.endpoint}"] if info.endpoint else []
+    return ", ".join(parts)
+
+
+def _version(api: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in api.split(".") if part.isdecimal())
+
+
+def engine_disk(info: EngineInfo) -> Finding:
+    """Look at the free space where the engine keeps images, if this host sees that place."""
+    folder = Path(info.root)
+    if info.remote or not info.root or not folder.is_dir():
+        return Finding(
+            name="engine disk",
+            status="not-run",
+            found=f"its images are not on a disk that this host sees; {ENGINE_BYTES >> 30} GiB "
+            "must be free there",
+            needed=False,
+        )
+    free = shutil.disk_usage(folder).free
+    enough = free >= ENGINE_BYTES
+    return Finding(
+        name="engine disk",
+        status="ok" if enough else "missing",
+        found=f"{free / 2**30:.1f} GiB free for {folder}",
+        hint=None
+        if enough
+        else f"an image and its validation need {ENGINE_BYTES >> 30} GiB: remove images that "
+        "nobody needs (`docker image ls`)",
     )
 
 

@@ -1,15 +1,18 @@
-"""The container engine. The only package that imports the Docker SDK.
+"""The container engine: what the product needs of one, and Docker's API as one way to it.
 
-None of the SDK's errors leave it: they become ``Unavailable``, ``CommandFailed`` or
-``OutOfSpace``. Whatever it creates carries the labels of ``engine.owner``, so that ``sweep``
-can remove what a killed process left, and nothing else.
+``interface`` says what is needed; ``docker`` is the only package that imports the Docker SDK.
+Whatever is created carries the labels of ``owner``, so that ``sweep`` can remove what a killed
+process left, and nothing else.
 """
 
-from mlruntime.engine.connection import Engine
-from mlruntime.engine.container import Container, Exec
+from mlruntime.engine.connecting import Connecting
+from mlruntime.engine.docker.connection import connect
+from mlruntime.engine.interface import Container, Engine, Exec, Images, Runs, Starts
+from mlruntime.engine.running import Running
 from mlruntime.engine.values import (
     EngineInfo,
     ImageInfo,
+    ImageStore,
     Mount,
     Owned,
     RunResult,
@@ -18,14 +21,21 @@ from mlruntime.engine.values import (
 )
 
 __all__ = [
+    "Connecting",
     "Container",
     "Engine",
     "EngineInfo",
     "Exec",
     "ImageInfo",
+    "ImageStore",
+    "Images",
     "Mount",
     "Owned",
     "RunResult",
+    "Running",
+    "Runs",
+    "Starts",
     "State",
     "chain_ids",
+    "connect",
 ]

@@ -4,31 +4,22 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Stream = Literal["stdout", "stderr"]
+# How an engine keeps images. Docker's classic store and Podman know an image by its configuration,
+# containerd's by its manifest.
+ImageStore = Literal["classic", "containerd", "podman"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mount:
-    """A host directory (or, with ``kind="volume"``, a named volume) seen in a container."""
+    """A named volume seen in a container; or (``kind="bind"``) a directory of the engine's host."""
 
     source: str
     target: str
     read_only: bool = False
     kind: Literal["bind", "volume"] = "bind"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Root:
-    """What a container starts with: ``layers`` (gzip files of a tar), unpacked into an image.
-
-    For what runs once, that takes a third of the time of making the layers an image first.
-    """
-
-    image: str
-    layers: tuple[Path, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +37,23 @@ class ImageInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineInfo:
-    """The engine and the host it runs on; ``memory`` in bytes."""
+    """The engine and the host it runs on; ``memory`` in bytes.
+
+    ``endpoint`` says where it was found and which setting named it; ``root`` is the directory
+    where it keeps images, on its own host.
+    """
 
     version: str
     api: str
     kernel: str
     cpus: int
     memory: int
+    product: str = "Docker Engine"
+    store: ImageStore = "classic"
+    rootless: bool = False
+    remote: bool = False
+    root: str = ""
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

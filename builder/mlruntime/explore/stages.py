@@ -9,6 +9,7 @@ from typing import Final
 
 from packaging.specifiers import SpecifierSet
 
+from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.definitions.files import Definitions
 from mlruntime.definitions.runtime import RuntimeDefinition
 from mlruntime.documents.reading import canonical_json, did_you_mean
@@ -151,9 +152,9 @@ class HostStages:
             into_engine=True,
             record=log,
         )
-        image = built.image
         self.loaded.append(reference)
-        return Built(image=image.config.digest, digest=image.manifest.digest)
+        assert built.loaded is not None
+        return Built(image=built.loaded.id, digest=built.image.manifest.digest)
 
     def validate(self, lock: Lock, built: Built, say: Say) -> Report:
         """Run the checks that count."""
@@ -169,7 +170,7 @@ class HostStages:
         )
         total = len(planned(CHECKS, trial.only, lock, trial.variant).names)
         return validate(
-            self.host.engine(),
+            ContainerClusters(self.host.engine()),
             subject,
             CHECKS,
             only=trial.only,

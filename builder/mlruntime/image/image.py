@@ -1,20 +1,18 @@
 """A finished image: its documents and layers, written as an OCI layout or sent to an engine."""
 
-import os
-import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from mlruntime.engine import Engine, chain_ids
-from mlruntime.errors import CommandFailed, Damaged, StorageError, Unavailable, UsageError
+from mlruntime.engine import Images, chain_ids
+from mlruntime.errors import CommandFailed, Damaged, StorageError, Unavailable
 from mlruntime.image import oci
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.layers.writer import blocks
-from mlruntime.store.store import Store, file_sha256, full_disk, link_or_copy
+from mlruntime.store.store import Store, file_sha256
 
 MANIFESTS: Final = "manifests"
 
@@ -63,55 +61,14 @@ def blob_file(blobs: Blobs, digest: str) -> Path:
     return path
 
 
-def refuse_output(directory: Path) -> None:
-    """Raise ``UsageError`` unless a layout may be written here: nothing else is ever replaced."""
-    if not directory.exists() or (directory / "oci-layout").is_file():
-        return
-    if not directory.is_dir() or any(directory.iterdir()):
-        raise UsageError(
-            f"{directory} is not an OCI layout, and not empty",
-            why="what it holds would be lost",
-            hint="name a directory that does not exist yet",
-        )
-
-
-def write_layout(image: Image, blobs: Blobs, directory: Path) -> None:
-    """Write an OCI layout; an existing layout in ``directory`` is replaced only once whole.
-
-    Layers are hard links into the store where the file system allows it. Raises ``UsageError``
-    when there is something else, ``OutOfSpace`` when it cannot be written there.
-    """
-    directory = directory.absolute()
-    refuse_output(directory)
-    partial = directory.parent / f".{directory.name}.{os.getpid()}.partial"
-    with full_disk(directory, instead="write it elsewhere"):
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            _lay_out(image, blobs, partial)
-            shutil.rmtree(directory, ignore_errors=True)
-            partial.replace(directory)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _lay_out(image: Image, blobs: Blobs, directory: Path) -> None:
-    for path, content in oci.layout_files(image.config, image.manifest, image.reference).items():
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    for layer in image.layers:
-        target = directory / oci.blob_path(layer.blob.digest)
-        if not target.exists():
-            link_or_copy(blob_file(blobs, layer.blob.digest), target)
-
-
 def remember_manifest(image: Image, store: Store) -> None:
-    """Note the manifest digest of an image that an engine will know by its config only."""
-    store.write_record(MANIFESTS, _hex(image.config.digest), image.manifest.digest)
+    """Note the manifest digest of an image that an engine may know by its config only."""
+    for ident in (image.config.digest, image.manifest.digest):
+        store.write_record(MANIFESTS, _hex(ident), image.manifest.digest)
 
 
 def manifest_of(image_id: str, store: Store) -> str | None:
-    """Return the manifest digest of an image that was loaded; an engine knows only its config."""
+    """Return the manifest digest of an image that was loaded, by the id it has there."""
     record = store.record(MANIFESTS, _hex(image_id))
     return record.read_text(encoding="utf-8") if record else None
 
@@ -120,16 +77,26 @@ def _hex(digest: str) -> str:
     return digest.partition(":")[2]
 
 
-def load(image: Image, blobs: Blobs, engine: Engine) -> int:
-    """Put the image into the engine under its reference; return the bytes that were sent.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """An image in an engine: the id it has there, and the bytes of layers that were sent."""
 
-    Layers the engine can already build upon are not sent. A blob whose bytes are not what its
-    digest says raises ``Damaged`` before anything is sent.
+    id: str
+    sent: int
+
+
+def load(image: Image, blobs: Blobs, engine: Images) -> Loaded:
+    """Put the image into the engine under its reference.
+
+    Layers the engine can already build upon are not sent, and nothing is if it has the image. A
+    blob whose bytes are not what its digest says raises ``Damaged`` before anything is sent.
     """
-    if engine.image_id(image.config.digest) is not None:
-        with suppress(Unavailable):  # another build may have removed it meanwhile
-            engine.tag(image.config.digest, image.reference)
-            return 0
+    # By which of them an engine knows an image depends on how it stores images.
+    for ident in (image.config.digest, image.manifest.digest):
+        if engine.image(ident) is not None:
+            with suppress(Unavailable):  # another build may have removed it meanwhile
+                engine.tag(ident, image.reference)
+                return Loaded(id=ident, sent=0)
     missing = _missing(image, engine.chain_ids())
     try:
         return _send(image, missing, blobs, engine)
@@ -142,11 +109,20 @@ def load(image: Image, blobs: Blobs, engine: Engine) -> int:
     return _send(image, image.layers, blobs, engine)
 
 
-def _send(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs, engine: Engine) -> int:
+def _send(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs, engine: Images) -> Loaded:
     for layer in layers:
         verify(layer, blobs)
-    engine.load(_archive(image, layers, blobs))
-    return sum(layer.blob.size for layer in layers)
+    packed = packed_layout if engine.store == "containerd" else packed_archive
+    engine.load(packed(image, layers, blobs))
+    found = engine.image(image.reference)
+    wanted = tuple(layer.blob.diff_id for layer in image.layers)
+    if found is None or found.diff_ids != wanted:
+        raise CommandFailed(
+            f"the engine has taken {image.reference}, and now has "
+            + ("no such image" if found is None else "another image by that name"),
+            hint="is something else loading or removing it at the same time?",
+        )
+    return Loaded(id=found.id, sent=sum(layer.blob.size for layer in layers))
 
 
 def _missing(image: Image, chains: frozenset[str]) -> tuple[ImageLayer, ...]:
@@ -168,18 +144,33 @@ def verify(layer: ImageLayer, blobs: Blobs) -> None:
         )
 
 
-def _archive(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs) -> Iterator[bytes]:
-    """Yield the archive an engine loads, a block at a time."""
+def packed_archive(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs) -> Iterator[bytes]:
+    """Yield the archive that Docker's classic store and Podman load, a block at a time."""
     diff_ids = [layer.blob.diff_id for layer in image.layers]
     documents = {
         f"{image.config.digest.partition(':')[2]}.json": image.config.content,
         "manifest.json": oci.archive_manifest(image.config, diff_ids, image.reference),
     }
+    yield from _packed(documents, layers, blobs, lambda blob: oci.archive_layer(blob.diff_id))
+
+
+def packed_layout(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs) -> Iterator[bytes]:
+    """Yield the image as a packed OCI layout, which containerd's store loads as it is."""
+    documents = oci.layout_files(image.config, image.manifest, image.reference)
+    yield from _packed(documents, layers, blobs, lambda blob: oci.blob_path(blob.digest))
+
+
+def _packed(
+    documents: Mapping[str, bytes],
+    layers: tuple[ImageLayer, ...],
+    blobs: Blobs,
+    named: Callable[[LayerBlob], str],
+) -> Iterator[bytes]:
     for name, content in documents.items():
         yield _header(name, len(content)) + content + _padding(len(content))
     for layer in layers:
         path = blob_file(blobs, layer.blob.digest)
-        yield _header(oci.archive_layer(layer.blob.diff_id), layer.blob.size)
+        yield _header(named(layer.blob), layer.blob.size)
         yield from blocks(path)
         yield _padding(layer.blob.size)
     yield bytes(2 * tarfile.BLOCKSIZE)

@@ -1,7 +1,9 @@
-"""Reading an OCI layout back: the image it holds, with every byte checked."""
+"""Reading an OCI layout back: an image that it holds, with every byte checked."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from mlruntime.documents.reading import Place, read_json
 from mlruntime.errors import HashMismatch, InvalidDefinition
@@ -9,6 +11,12 @@ from mlruntime.image import oci
 from mlruntime.image.image import Image, ImageLayer, verify
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.store.store import file_sha256
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_NAME: Final = "[a-z0-9][a-z0-9._/-]*"
+_TAGGED: Final = re.compile(rf"{_NAME}(:[0-9]+/{_NAME})?:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}")
+_INDEXES: Final = (oci.INDEX_TYPE, "application/vnd.docker.distribution.manifest.list.v2+json")
+_SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,49 +39,105 @@ def is_layout(directory: Path) -> bool:
     return (directory / "oci-layout").is_file()
 
 
-def read_layout(directory: Path) -> Image:
-    """Return the one image of a layout.
+def read_layout(directory: Path, name: str | None = None) -> Image:
+    """Return the image of a layout that has this name; without a name, its only one.
 
     Every blob is hashed: one whose bytes are not what its digest says raises ``HashMismatch``
     with the layer's name. A malformed document raises ``InvalidDefinition``.
     """
     blobs = LayoutBlobs(directory)
-    entry = _entry(directory)
-    manifest = _document(blobs, entry, oci.MANIFEST_TYPE)
-    top = _parsed(manifest.content, "the image's manifest")
-    config = _document(blobs, top.get("config"), oci.CONFIG_TYPE)
+    entry = _entry(directory, name)
+    manifest, config, top = _documents(blobs, entry)
     layers = _layers(top, _parsed(config.content, "the image's configuration"))
     for layer in layers:
         verify(layer, blobs)
-    annotations = entry.get("annotations").get("org.opencontainers.image.ref.name")
-    return Image(reference=annotations.text(), layers=layers, config=config, manifest=manifest)
+    return Image(
+        reference=_reference(entry, manifest), layers=layers, config=config, manifest=manifest
+    )
 
 
 def read_labels(directory: Path) -> dict[str, str]:
     """Return the labels of a layout's one image; only its documents are read, no layer."""
-    blobs = LayoutBlobs(directory)
-    manifest = _document(blobs, _entry(directory), oci.MANIFEST_TYPE)
-    top = _parsed(manifest.content, "the image's manifest")
-    config = _document(blobs, top.get("config"), oci.CONFIG_TYPE)
-    labels = _parsed(config.content, "the image's configuration").get("config").maybe("Labels")
+    _, config, _ = _documents(LayoutBlobs(directory), _entry(directory, None))
+    found = _parsed(config.content, "the image's configuration").maybe("config")
+    labels = found.maybe("Labels") if found else None
     return {key: value.text() for key, value in labels.items()} if labels else {}
 
 
-def _entry(directory: Path) -> Place:
-    """Return the place in a layout's index that describes its one image."""
-    index = _parsed((directory / "index.json").read_bytes(), f"{directory.name}/index.json")
-    entries = tuple(index.get("manifests").each())
-    if len(entries) != 1:
-        raise index.get("manifests").fail(f"expected one image, found {len(entries)}")
-    return entries[0]
+def entries(directory: Path) -> tuple[Place, ...]:
+    """Return the places in a layout's index that describe its images."""
+    file = f"{directory.name}/index.json"
+    try:
+        content = (directory / "index.json").read_bytes()
+    except FileNotFoundError:
+        raise InvalidDefinition(
+            "this OCI layout has no index.json",
+            where=str(directory),
+            why="the file says which images a layout holds; without it none can be found",
+            hint="write the layout again; a copy that broke off looks like this",
+        ) from None
+    return tuple(_parsed(content, file).get("manifests").each())
+
+
+def name_of(entry: Place) -> str | None:
+    """Return the name that an index gives to an image."""
+    annotations = entry.maybe("annotations")
+    found = annotations.maybe(oci.REFERENCE) if annotations else None
+    return found.text() if found else None
+
+
+def _entry(directory: Path, name: str | None) -> Place:
+    every = entries(directory)
+    found = [entry for entry in every if name is None or name_of(entry) == name]
+    if len(found) != 1:
+        names = ", ".join(sorted(name_of(entry) or "one without a name" for entry in every))
+        named = f" called {name!r}" if name else ""
+        raise InvalidDefinition(
+            f"expected one image{named}, found {len(found)}",
+            where=f"{directory.name}/index.json: manifests",
+            why=f"the layout holds: {names or 'nothing'}",
+            hint=f"name one of them: {directory}:NAME" if every else None,
+        )
+    return found[0]
+
+
+def _reference(entry: Place, manifest: oci.Document) -> str:
+    """Return the image's name if an engine can use it as one, else one made of its digest."""
+    name = name_of(entry)
+    if name and _TAGGED.fullmatch(name):
+        return name
+    return f"mlruntime/layout:{manifest.digest.partition(':')[2][:12]}"
 
 
 def _parsed(content: bytes, file: str) -> Place:
     return read_json(content.decode("utf-8", "replace"), file=file)
 
 
-def _document(blobs: LayoutBlobs, descriptor: Place, media_type: str) -> oci.Document:
+def _documents(blobs: LayoutBlobs, entry: Place) -> tuple[oci.Document, oci.Document, Place]:
+    """Return an image's manifest and configuration, and the manifest parsed."""
+    kind = entry.maybe("mediaType")
+    if kind is not None and kind.text() in _INDEXES:
+        raise entry.fail(
+            "expected an image, found an index of images for several platforms",
+            hint="copy one platform's image into a layout of its own, say with skopeo",
+        )
+    manifest = _document(blobs, entry, oci.MANIFEST_TYPE)
+    top = _parsed(manifest.content, "the image's manifest")
+    return manifest, _document(blobs, top.get("config"), oci.CONFIG_TYPE), top
+
+
+def _digest(descriptor: Place) -> str:
+    """Return a descriptor's digest, which becomes a path: it must be one."""
     digest = descriptor.get("digest").text()
+    if not _DIGEST.fullmatch(digest):
+        raise descriptor.get("digest").fail(
+            f"{digest!r} is not a digest", why="expected sha256: and 64 hexadecimal digits"
+        )
+    return digest
+
+
+def _document(blobs: LayoutBlobs, descriptor: Place, media_type: str) -> oci.Document:
+    digest = _digest(descriptor)
     path = blobs.blob(digest.partition(":")[2])
     if path is None:
         raise descriptor.get("digest").fail(f"blob {digest} is missing")
@@ -85,20 +149,43 @@ def _document(blobs: LayoutBlobs, descriptor: Place, media_type: str) -> oci.Doc
 def _layers(manifest: Place, config: Place) -> tuple[ImageLayer, ...]:
     descriptors = tuple(manifest.get("layers").each())
     diff_ids = config.get("rootfs").get("diff_ids").texts()
-    history = tuple(config.get("history").each())
-    if not len(descriptors) == len(diff_ids) == len(history):
-        raise InvalidDefinition("manifest and configuration disagree on the number of layers")
+    if len(descriptors) != len(diff_ids):
+        raise InvalidDefinition(
+            "manifest and configuration disagree on the number of layers",
+            why=f"{len(descriptors)} and {len(diff_ids)}",
+        )
+    names = _names(config, len(diff_ids))
     return tuple(
         ImageLayer(
-            name=made.get("created_by").text().removeprefix("mlruntime: "),
+            name=name,
             blob=LayerBlob(
                 diff_id=diff_id,
-                digest=descriptor.get("digest").text(),
+                digest=_digest(descriptor),
                 size=descriptor.get("size").integer(),
                 unpacked=0,
             ),
             cached=True,
             seconds=0.0,
         )
-        for descriptor, diff_id, made in zip(descriptors, diff_ids, history, strict=True)
+        for descriptor, diff_id, name in zip(descriptors, diff_ids, names, strict=True)
     )
+
+
+def _names(config: Place, count: int) -> list[str]:
+    """Return what to call the layers: by what made them, where the history tells.
+
+    The history of an image that others have built upon has steps that made no layer.
+    """
+    history = config.maybe("history")
+    steps = [
+        step
+        for step in (history.each() if history else ())
+        if not ((empty := step.maybe("empty_layer")) and empty.boolean())
+    ]
+    if len(steps) != count:
+        return [f"layer {number + 1}" for number in range(count)]
+    made = [step.maybe("created_by") for step in steps]
+    return [
+        text.text().removeprefix("mlruntime: ")[:_SHOWN] if text else f"layer {number + 1}"
+        for number, text in enumerate(made)
+    ]

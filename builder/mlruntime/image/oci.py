@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from mlruntime.layers.writer import MEDIA_TYPE
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
+# The annotation of an index by which a layout names its images.
+REFERENCE: Final = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +77,20 @@ def manifest(image: Document, layers: Iterable[LayerBlob], labels: dict[str, str
     return _document(value, MANIFEST_TYPE)
 
 
-def index(image: Document, reference: str) -> Document:
-    """Return the ``index.json`` of a layout that holds one image under one name."""
-    descriptor = image.descriptor() | {
-        "annotations": {"org.opencontainers.image.ref.name": reference},
+def entry(image: Document, reference: str) -> dict[str, Any]:
+    """Return what an index says of an image, a manifest, that has a name.
+
+    The second annotation is containerd's, whose store names an image it loads by it.
+    """
+    return image.descriptor() | {
+        "annotations": {REFERENCE: reference, "io.containerd.image.name": f"docker.io/{reference}"},
         "platform": {"architecture": "amd64", "os": "linux"},
     }
-    value = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [descriptor]}
+
+
+def index(manifests: Iterable[Mapping[str, Any]]) -> Document:
+    """Return the ``index.json`` of a layout that holds these entries."""
+    value = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": list(manifests)}
     return _document(value, INDEX_TYPE)
 
 
@@ -89,7 +98,7 @@ def layout_files(image: Document, manifest_: Document, reference: str) -> dict[s
     """Return every file of an OCI layout but the layers, by relative path."""
     return {
         "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
-        "index.json": index(manifest_, reference).content,
+        "index.json": index([entry(manifest_, reference)]).content,
         blob_path(image.digest): image.content,
         blob_path(manifest_.digest): manifest_.content,
     }

@@ -109,7 +109,7 @@ class Store:
         none is made or swept while another process does either.
         """
         parent = _made(self.root / "tmp")
-        with full_disk(parent), _held(parent):
+        with full_disk(parent), held(parent):
             _sweep(parent)
             directory = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
             descriptor = _taken(directory)
@@ -126,20 +126,20 @@ class Store:
         path = _made(self.root / "locks") / re.sub(r"[^A-Za-z0-9._-]", "_", name)
         with full_disk(path.parent):
             path.touch()
-        with _held(path):
+        with held(path):
             yield
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Hold the store against being pruned, together with every other process that does."""
-        with _held(self._everything(), fcntl.LOCK_SH):
+        with held(self._everything(), fcntl.LOCK_SH):
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the store against everybody; ``Unavailable`` while another process uses it."""
         try:
-            with _held(self._everything(), fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with held(self._everything(), fcntl.LOCK_EX | fcntl.LOCK_NB):
                 yield
         except BlockingIOError:
             raise Unavailable(
@@ -163,7 +163,7 @@ def _made(directory: Path) -> Path:
 
 
 @contextmanager
-def _held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     """Hold the file lock of a file or directory, waiting for whoever has it.
 
     With ``LOCK_NB`` in ``how`` nobody is waited for: ``BlockingIOError``.

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from xml.etree import ElementTree
+
+from mlruntime.validation.pace import Pace
 
 FORMAT: Final = 1
 
@@ -60,7 +62,7 @@ class Report:
 
     ``image`` is the engine's image id, ``manifest`` the digest of its OCI manifest where that
     is known, ``started`` RFC 3339 in UTC, ``seconds`` the whole time from bringing up the
-    cluster to its last check.
+    cluster to its last check. ``pace`` says by how much time limits were stretched, and why.
     """
 
     runtime: str
@@ -73,6 +75,7 @@ class Report:
     started: str
     seconds: float
     checks: tuple[CheckResult, ...]
+    pace: Pace = field(default_factory=Pace)
 
     def count(self, status: Status) -> int:
         """Return how many checks ended so."""
@@ -109,6 +112,7 @@ class Report:
                 "memory": self.host.memory,
                 "engine": self.host.engine,
             },
+            "time_limits": {"multiplied_by": self.pace.factor, "why": self.pace.why},
             "started": self.started,
             "seconds": round(self.seconds, 3),
             "passed": self.count("passed"),
@@ -168,8 +172,10 @@ class Report:
             f"lock     {self.lock}",
             f"host     {self.host.cpus} CPUs, {self.host.memory / 2**30:.1f} GiB,"
             f" Linux {self.host.kernel}, {self.host.engine}",
-            self.summary,
         ]
+        if self.pace.why:
+            rows.append(f"limits   multiplied by {self.pace.factor:g}: {self.pace.why}")
+        rows.append(self.summary)
         return "\n".join(rows)
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from mlruntime.cluster.containers import Pumped
+from mlruntime.cluster.running import Item, Process
 from mlruntime.errors import MlruntimeError
 from mlruntime.validation.report import CheckResult
 from mlruntime.validation.state import Ended, Planned, ProtocolError, RunState, Started
@@ -14,19 +14,6 @@ from mlruntime.validation.state import Ended, Planned, ProtocolError, RunState, 
 TICK_SECONDS: Final = 0.5
 _KILL_SECONDS: Final = 15.0
 _TAIL_LINES: Final = 30
-
-
-class Process(Protocol):
-    """A running check program."""
-
-    @property
-    def items(self) -> "queue.Queue[Pumped]":
-        """Its lines ``(stream, text)``, at the end its exit code or the error that ended it."""
-        ...
-
-    def kill(self) -> None:
-        """Kill it and everything it started."""
-        ...
 
 
 class CheckTarget(Protocol):
@@ -67,8 +54,12 @@ class Runner:
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
+        factor: float = 1.0,
+        slower: Callable[[], float] = lambda: 1.0,
     ) -> None:
-        self._ledger = RunState(planned)
+        """``factor`` stretches all limits. ``slower`` measures anew what it should be."""
+        self._ledger = RunState(planned, factor=factor)
+        self._slower = slower
         self._bench = bench
         self._observer = observer
         self._clock = clock
@@ -106,7 +97,7 @@ class Runner:
         if not over and not self._gone(process):
             self._tell(*self._ledger.lost("a check's program cannot be killed", "", self._clock()))
 
-    def _next(self, process: Process) -> Pumped | None:
+    def _next(self, process: Process) -> Item | None:
         try:
             return process.items.get(timeout=TICK_SECONDS)
         except queue.Empty:
@@ -122,10 +113,12 @@ class Runner:
                 return True
         if now <= self._ledger.deadline:
             return False
+        if self._ledger.stretch(self._slower()):
+            return False
         self._tell(self._ledger.expired("\n".join(self._tail), now))
         return True
 
-    def _take(self, item: Pumped) -> bool:
+    def _take(self, item: Item) -> bool:
         """Take in one item; return whether to go on reading."""
         if isinstance(item, MlruntimeError):
             # The engine cut the stream: because a node died, or because it is gone itself.

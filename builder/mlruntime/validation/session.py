@@ -1,6 +1,5 @@
 """One validation from an image to a report: cluster up, checks, cluster down."""
 
-import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,27 +7,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from mlruntime.cluster.containers import (
-    SHARED,
-    Cluster,
-    ClusterFailed,
-    ClusterSpec,
-    Pumped,
-    cluster,
-    pumped,
-)
+from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.gpus import NO_GPUS, Gpus
-from mlruntime.engine import Engine, Exec, ImageInfo
-from mlruntime.errors import Unavailable
+from mlruntime.cluster.running import ClusterFailed, Clusters, Process, RunningCluster
+from mlruntime.engine.values import ImageInfo
 from mlruntime.lock.model import Lock
 from mlruntime.validation import resources
 from mlruntime.validation.expectation import absent_checks, expectation, labels, selected
+from mlruntime.validation.measuring import measure
+from mlruntime.validation.pace import Pace
 from mlruntime.validation.report import CheckResult, Host, Report
 from mlruntime.validation.runner import Observer, Runner
 from mlruntime.validation.state import Planned, failed
 
 # Checked from outside, without a program in the image.
 IMAGE_CHECK: Final = "identity.image"
+# A cluster whose driver waits for one worker has two processes that compute.
+_AT_LEAST: Final = 2
+# How long a cluster may take until all its workers have registered.
+READY_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,12 +108,13 @@ def plan_of(subject: Subject, checks: Sequence[Planned], only: Sequence[str]) ->
 
 
 def validate(
-    engine: Engine,
+    place: Clusters,
     subject: Subject,
     checks: Sequence[Planned],
     *,
     observer: Observer,
     only: Sequence[str] = (),
+    multiplier: float = 1.0,
     say: Callable[[str], None] = lambda _: None,
     programs: Path = resources.PROGRAMS,
     clock: Callable[[], float] = time.monotonic,
@@ -124,12 +122,13 @@ def validate(
 ) -> Report:
     """Run the checks on a cluster made of the image; every selected check is in the report.
 
-    A cluster that does not come up fails all checks; an engine that cannot be reached raises
+    Time limits are multiplied by ``multiplier``, and by how slow the cluster's host is. A cluster
+    that does not come up fails all checks; an engine that cannot be reached raises
     ``Unavailable``.
     """
     plan = plan_of(subject, checks, only)
-    image = engine.image_config(subject.image)
-    info = engine.info()
+    image, info = place.image(subject.image), place.info()
+    watch = Watch(Pace(asked=multiplier), say)
     started, begin = now(), clock()
     results = {name: _not_run(name, why) for name, why in plan.absent.items()}
     for result in results.values():
@@ -142,7 +141,9 @@ def validate(
             environment=subject.environment,
             gpus=subject.gpus,
         )
-        results |= _on_cluster(engine, subject, spec, image, plan, observer, say, programs, clock)
+        results |= _on_cluster(
+            place, subject, spec, image, plan, observer, watch, say, programs, clock
+        )
     return Report(
         runtime=subject.lock.runtime,
         variant=subject.variant,
@@ -154,36 +155,47 @@ def validate(
             kernel=info.kernel,
             cpus=info.cpus,
             memory=info.memory,
-            engine=f"Docker Engine {info.version}",
+            engine=f"{info.product} {info.version}",
         ),
         started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=clock() - begin,
+        pace=watch.pace,
         checks=tuple(results[name] for name in plan.names),
     )
 
 
 def _on_cluster(
-    engine: Engine,
+    place: Clusters,
     subject: Subject,
     spec: ClusterSpec,
     image: ImageInfo,
     plan: Selection,
     observer: Observer,
+    watch: "Watch",
     say: Callable[[str], None],
     programs: Path,
     clock: Callable[[], float],
 ) -> dict[str, CheckResult]:
     results: dict[str, CheckResult] = {}
     try:
-        with cluster(engine, spec, say=say, clock=clock) as running:
-            nodes = {node.name: node.image_id() for node in running.nodes.values()}
+        ready = READY_SECONDS * watch.pace.factor
+        with place.up(spec, say=say, ready=ready, clock=clock) as running:
+            nodes = running.images()
             if plan.image:
                 wanted = labels(subject.lock, subject.variant, subject.plan)
                 results[IMAGE_CHECK] = check_image(image, nodes, wanted)
                 observer.ended(results[IMAGE_CHECK])
-            expect = _expectation(subject, image, running, nodes)
-            running.driver.put(resources.PARENT, resources.archive(expect, programs))
-            results |= Runner(plan.programs, ClusterTarget(running), observer, clock).run()
+            factor = watch.look(running, spec.workers) if plan.programs else 1.0
+            expect = _expectation(subject, image, running, nodes) | {"time_factor": factor}
+            running.put(resources.PARENT, resources.archive(expect, programs))
+            results |= Runner(
+                plan.programs,
+                ClusterTarget(running),
+                observer,
+                clock,
+                factor=factor,
+                slower=lambda: watch.look(running, spec.workers),
+            ).run()
     except ClusterFailed as error:
         why = "\n".join(filter(None, (f"the cluster did not come up: {error.what}", error.why)))
         for name in plan.names:
@@ -194,7 +206,7 @@ def _on_cluster(
 
 
 def _expectation(
-    subject: Subject, image: ImageInfo, running: Cluster, nodes: Mapping[str, str]
+    subject: Subject, image: ImageInfo, running: RunningCluster, nodes: Mapping[str, str]
 ) -> dict[str, Any]:
     return expectation(
         subject.lock,
@@ -202,10 +214,10 @@ def _expectation(
         libraries=subject.libraries,
         image=image.id,
         master=running.master_url,
-        driver=running.driver.name,
+        driver=running.driver_host,
         workers=running.worker_hosts,
         nodes=nodes,
-        shared=SHARED,
+        shared=running.shared,
         settings=running.settings,
     )
 
@@ -233,39 +245,35 @@ def _not_run(name: str, why: str) -> CheckResult:
 
 
 class ClusterTarget:
-    """Runs check programs in the driver of a cluster."""
+    """Runs check programs on the driver of a cluster."""
 
-    def __init__(self, running: Cluster) -> None:
+    def __init__(self, running: RunningCluster) -> None:
         self._cluster = running
         self._dead: tuple[str, str] | None = None
 
-    def launch(self, names: Sequence[str]) -> "ContainerProcess":
+    def launch(self, names: Sequence[str]) -> Process:
         """Start ``python -m programs.main`` for these checks."""
         argv = ["python", "-m", "programs.main", "--expect", resources.EXPECTATION, *names]
-        return ContainerProcess(self._cluster.driver.exec(argv, workdir=resources.FOLDER))
+        return self._cluster.run(argv, workdir=resources.FOLDER)
 
     def casualty(self) -> tuple[str, str] | None:
         """Return the first node that ended, and its last lines; a death is never forgotten."""
-        if self._dead is None and (dead := self._cluster.casualty()) is not None:
-            self._dead = str(dead), "\n".join(dead.log[-20:])
+        if self._dead is None:
+            self._dead = self._cluster.casualty()
         return self._dead
 
 
-class ContainerProcess:
-    """A check program in a container."""
+class Watch:
+    """Measures how slow the driver's host is, and remembers the slowest that it has seen."""
 
-    def __init__(self, process: Exec) -> None:
-        self._process = process
-        self._items = pumped(process)
+    def __init__(self, pace: Pace, say: Callable[[str], None]) -> None:
+        self.pace = pace
+        self._say = say
 
-    @property
-    def items(self) -> "queue.Queue[Pumped]":
-        """Its lines and its end."""
-        return self._items
-
-    def kill(self) -> None:
-        """Kill it with all its descendants; nothing when its container is gone."""
-        try:
-            self._process.kill()
-        except Unavailable:
-            return
+    def look(self, running: RunningCluster, workers: int) -> float:
+        """Measure; return what limits are to be multiplied by."""
+        before = self.pace.factor
+        self.pace = self.pace.slower(measure(running.run, max(workers, _AT_LEAST)))
+        if self.pace.factor > before:
+            self._say(f"time limits are multiplied by {self.pace.factor:g}: {self.pace.why}")
+        return self.pace.factor

@@ -15,6 +15,8 @@ from mlruntime.validation.report import CheckResult, Status
 
 # How long the program may take to start, to get from one check to the next, and to end.
 PAUSE_SECONDS: Final = 60.0
+# A factor that is hardly larger than before gives a check no time worth mentioning.
+_WORTHWHILE: Final = 1.1
 
 
 class Planned(Protocol):
@@ -66,9 +68,13 @@ Event = Started | Ended | Done
 
 @dataclass(slots=True)
 class RunState:
-    """The state of one validation. All times are seconds of one monotonic clock."""
+    """The state of one validation. All times are seconds of one monotonic clock.
+
+    Every time limit is multiplied by ``factor``.
+    """
 
     planned: Sequence[Planned]
+    factor: float = 1.0
     results: dict[str, CheckResult] = field(default_factory=dict)
     running: str | None = None
     _since: float = 0.0
@@ -96,8 +102,25 @@ class RunState:
 
     @property
     def _limit(self) -> float:
+        return self._plain_limit * self.factor
+
+    @property
+    def _plain_limit(self) -> float:
         limits = {p.name: p.timeout for p in self.planned}
         return limits[self.running] if self.running else PAUSE_SECONDS
+
+    def stretch(self, factor: float) -> bool:
+        """Take a larger factor from here on; return whether that makes a difference now."""
+        if factor < self.factor * _WORTHWHILE:
+            return False
+        self.factor = factor
+        return True
+
+    @property
+    def _limit_text(self) -> str:
+        if self.factor == 1:
+            return f"{self._limit:g} s"
+        return f"{self._limit:g} s ({self._plain_limit:g} s, multiplied by {self.factor:g})"
 
     def read(self, line: str, now: float) -> Event:
         """Take in one line of the program; raise ``ProtocolError`` when it is out of place."""
@@ -152,12 +175,12 @@ class RunState:
     def expired(self, tail: str, now: float) -> CheckResult:
         """Fail what has lasted too long; ``tail`` are the last lines of the program's log."""
         if self.running:
-            what = f"did not end within its {self._limit:g} s and was killed"
+            what = f"did not end within its {self._limit_text} and was killed"
             return self._fail(self.running, _with_log(what, tail), now)
         if not self.remaining:
             what = "its program did not end after its last check and was killed"
             return self._last(_with_log(what, tail), now)
-        what = f"its program was silent for {PAUSE_SECONDS:g} s before it and was killed"
+        what = f"its program was silent for {self._limit_text} before it and was killed"
         return self._fail(self.remaining[0], _with_log(what, tail), now)
 
     def exited(self, code: int, tail: str, now: float) -> tuple[CheckResult, ...]:

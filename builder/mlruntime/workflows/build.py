@@ -7,7 +7,7 @@ from mlruntime.build.context import BuildContext
 from mlruntime.build.stage import build as build_image
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import UsageError
-from mlruntime.image.image import Image, load, remember_manifest
+from mlruntime.image.image import Image, Loaded, load, remember_manifest
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.workflows.host import Host, Say
@@ -17,11 +17,11 @@ from mlruntime.workflows.uses import remember
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """A finished image and its plan; ``sent`` are the bytes the engine got, if it was loaded."""
+    """A finished image and its plan; ``loaded`` is set when the engine was given it."""
 
     plan: Plan
     image: Image
-    sent: int | None
+    loaded: Loaded | None
 
 
 def build_locked(
@@ -49,18 +49,18 @@ def build_locked(
         images=definitions.image_files(),
         record=record,
     )
-    sent: int | None = None
+    loaded: Loaded | None = None
     with host.store.shared():
         try:
             image = build_image(plan, lock, context, reference=reference, created=made)
             if into_engine:
                 host.say("loading the image into the engine")
-                sent = load(image, host.store, host.engine())
+                loaded = load(image, host.store, host.engine())
                 remember_manifest(image, host.store)
         finally:
             context.clear()
         remember(host.store, plan, lock, image)
-    return Built(plan=plan, image=image, sent=sent)
+    return Built(plan=plan, image=image, loaded=loaded)
 
 
 def reference(runtime: str, variant: str) -> str:

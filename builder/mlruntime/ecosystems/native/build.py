@@ -15,12 +15,12 @@ from packaging.version import Version
 from mlruntime.ecosystems.debian.flat import write_repository
 from mlruntime.ecosystems.native.patching import DoesNotApply, apply_patch, parse_patch
 from mlruntime.ecosystems.pypi.stored import StoredWheel
-from mlruntime.engine import Engine, Mount
-from mlruntime.engine.results import regular
+from mlruntime.engine import Container, Runs
+from mlruntime.engine.archives import packed, save_files
 from mlruntime.errors import CommandFailed
 from mlruntime.layers.writer import MTIME
 from mlruntime.lock.model import Artifact, NativeWheel
-from mlruntime.store.store import Store, file_sha256, link_or_copy
+from mlruntime.store.store import Store, file_sha256
 
 _KIND: Final = "native"
 _SECONDS: Final = 3600
@@ -43,6 +43,8 @@ cp /build/wheel/*.whl /mlr/out/
 """
 
 
+# They are there even when they are empty.
+_FOLDERS: Final = ("mlr/out", "mlr/requirements", "mlr/debs")
 # Goes before the last two lines of the script where a recipe has something to prepare.
 _PREPARE: Final = """\
 for package in /mlr/unpacked/*.deb; do
@@ -85,7 +87,7 @@ def built(store: Store, native: NativeWheel) -> StoredWheel | None:
 
 def build(
     store: Store,
-    engine: Engine,
+    engine: Runs,
     image: str,
     native: NativeWheel,
     *,
@@ -113,30 +115,43 @@ def build(
                 on_line(line)
 
             _refuse_changed(native, beside)
-            mounts = _lay_out(scratch, native, files, build_depends, beside)
             try:
-                _patch(scratch / "sdist" / native.sdist.filename, native, beside, log.append)
+                sdist = _patched(files[native.sdist.sha256], native, beside, log.append)
             except DoesNotApply as error:
                 raise _failed(store, native, log, str(error)) from None
+            inside = _inside(scratch, native, files, build_depends, beside) | {
+                f"mlr/sdist/{native.sdist.filename}": sdist
+            }
+            out = scratch / "out"
+            out.mkdir()
+
+            refused: list[str] = []
+
+            def collect(container: Container) -> None:
+                try:
+                    save_files(container.get("/mlr/out"), out)
+                except CommandFailed as error:
+                    refused.append(error.what)
+
             result = engine.run(
                 image,
                 ["sh", "-c", _script(native)],
-                mounts=mounts,
+                contents=(lambda: packed(inside, folders=_FOLDERS),),
                 environment=_environment(native, build_depends),
                 user="0:0",
                 workdir="/",
                 timeout=_SECONDS,
                 on_line=both,
+                on_end=collect,
             )
-            wheels = sorted((scratch / "out").glob("*.whl"))
+            if refused:
+                raise _failed(store, native, log, *refused)
+            wheels = sorted(out.glob("*.whl"))
             if result.exit_code != 0 or len(wheels) != 1:
                 raise _failed(store, native, log, *result.tail.splitlines()[-25:])
             if not _is(native, wheels[0].name):
                 raise _failed(store, native, log, f"the build made {wheels[0].name}")
-            try:
-                return _keep(store, native, regular(wheels[0]))
-            except CommandFailed as error:
-                raise _failed(store, native, log, f"{error.what}: {error.why}") from None
+            return _keep(store, native, wheels[0])
 
 
 def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], None]) -> bytes:
@@ -173,15 +188,14 @@ def _packed(members: list[tarfile.TarInfo], content: Mapping[str, bytes]) -> byt
     return target.getvalue()
 
 
-def _patch(
+def _patched(
     sdist: Path, native: NativeWheel, patches: Mapping[str, bytes], say: Callable[[str], None]
-) -> None:
-    """Replace a laid out sdist by its patched form, if the release has patches."""
-    if native.patches:
-        ordered = {name: patches[name] for name, _ in native.patches}
-        done = patched(sdist.read_bytes(), ordered, say)
-        sdist.unlink()  # it may be a link into the store
-        sdist.write_bytes(done)
+) -> Path | bytes:
+    """Return the sdist, in its patched form if the release has patches."""
+    if not native.patches:
+        return sdist
+    ordered = {name: patches[name] for name, _ in native.patches}
+    return patched(sdist.read_bytes(), ordered, say)
 
 
 def _refuse_changed(native: NativeWheel, beside: Mapping[str, bytes]) -> None:
@@ -232,34 +246,23 @@ def _environment(native: NativeWheel, build_depends: tuple[Artifact, ...]) -> di
     }
 
 
-def _lay_out(
+def _inside(
     scratch: Path,
     native: NativeWheel,
     files: Mapping[str, Path],
     build_depends: tuple[Artifact, ...],
     beside: Mapping[str, bytes],
-) -> tuple[Mount, ...]:
-    names = (
-        "debs",
-        "requirements",
-        "sdist",
-        "out",
-        *(["unpacked"] if native.build_depends_unpacked else []),
-    )
-    folders = {name: scratch / name for name in names}
-    for folder in folders.values():
-        folder.mkdir()
+) -> dict[str, Path | bytes]:
+    """Return what the build finds below ``/mlr``, by path, but the sdist."""
+    found: dict[str, Path | bytes] = {}
     if build_depends:
-        write_repository(folders["debs"], [(a, files[a.sha256]) for a in build_depends])
-    for artifact in native.requirements:
-        link_or_copy(files[artifact.sha256], folders["requirements"] / artifact.filename)
-    link_or_copy(files[native.sdist.sha256], folders["sdist"] / native.sdist.filename)
-    for artifact in native.build_depends_unpacked:
-        link_or_copy(files[artifact.sha256], folders["unpacked"] / artifact.filename)
+        debs = scratch / "debs"
+        debs.mkdir()
+        write_repository(debs, [(a, files[a.sha256]) for a in build_depends])
+        found |= {f"mlr/debs/{path.name}": path for path in sorted(debs.iterdir())}
+    laid_out = {"requirements": native.requirements, "unpacked": native.build_depends_unpacked}
+    for kind, artifacts in laid_out.items():
+        found |= {f"mlr/{kind}/{a.filename}": files[a.sha256] for a in artifacts}
     if native.prepare:
-        folders["prepare"] = scratch / "prepare"
-        folders["prepare"].write_bytes(beside[native.prepare[0]])
-    return tuple(
-        Mount(source=str(path), target=f"/mlr/{name}", read_only=name != "out")
-        for name, path in folders.items()
-    )
+        found["mlr/prepare"] = beside[native.prepare[0]]
+    return found

@@ -1,7 +1,6 @@
 """Bytecode of wheels, compiled by the image's own Python and kept in the store."""
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Final
 from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.place import image_place
 from mlruntime.ecosystems.pypi import compile_wheels
+from mlruntime.ecosystems.pypi.sources import sources_only
 from mlruntime.ecosystems.pypi.stored import StoredWheel
-from mlruntime.engine import Engine, Mount
-from mlruntime.engine.results import regular
-from mlruntime.engine.values import Root
+from mlruntime.engine import Container, Runs
+from mlruntime.engine.archives import Root, packed, save_file
 from mlruntime.errors import CommandFailed
 from mlruntime.store.store import Store
 
@@ -21,6 +20,8 @@ _PROGRAM: Final = Path(compile_wheels.__file__)
 RECIPE: Final = hashlib.sha256(_PROGRAM.read_bytes()).hexdigest()
 _KIND: Final = "bytecode"
 _SECONDS: Final = 900
+# It reads what was put there, and writes below /mlr/out and /tmp.
+_NOBODY: Final = "65534:65534"
 # Of 1024: what runs beside it, one process after another, takes longer in the end.
 _CPU_SHARES: Final = 128
 
@@ -47,7 +48,7 @@ def discard_rotten(store: Store, sha256: str, interpreter: str) -> bool:
 
 def compile_missing(
     store: Store,
-    engine: Callable[[], Engine],
+    engine: Runs,
     root: Callable[[], Root],
     wheels: Iterable[StoredWheel],
     *,
@@ -59,7 +60,7 @@ def compile_missing(
     """Compile what the store lacks, in this order, in one container without network.
 
     ``on_compiled`` gets each wheel's sha256 and bytecode archive, as soon as it is there. ``root``
-    has the interpreter; neither ``engine`` nor ``root`` is asked for when nothing is missing.
+    has the interpreter; it is not asked for when nothing is missing, nor does anything run then.
     """
     wanted = {wheel.sha256: wheel for wheel in wheels}
     with store.lock(f"bytecode-{interpreter}"):
@@ -72,7 +73,7 @@ def compile_missing(
                 missing.append(wheel)
         if missing:
             compiling = _Compiling(store, missing, interpreter, on_compiled)
-            compiling.run(engine(), root(), python, on_line)
+            compiling.run(engine, root(), python, on_line)
 
 
 class _Compiling:
@@ -90,37 +91,38 @@ class _Compiling:
         self._interpreter = interpreter
         self._on_compiled = on_compiled
 
-    def run(self, engine: Engine, root: Root, python: str, on_line: Callable[[str], None]) -> None:
+    def run(self, engine: Runs, root: Root, python: str, on_line: Callable[[str], None]) -> None:
+        inside = {f"mlr/wheels/{name}": wheel for name, wheel in self._owed.items()}
         with self._store.scratch() as scratch:
-            out = scratch / "out"
-            out.mkdir()
-            program = scratch / "compile_wheels.py"
-            program.write_bytes(_PROGRAM.read_bytes())
+            # Their sources are all that is read, and of some wheels a thousandth part.
+            files = {
+                path: sources_only(wheel.path, scratch / f"{number}")
+                for number, (path, wheel) in enumerate(inside.items())
+            }
+            files["mlr/compile.py"] = _PROGRAM
+            containers: list[Container] = []
 
             def heard(line: str) -> None:
                 on_line(line)
-                self._take(line, out)
+                self._take(line, containers[0], scratch)
 
-            site = image_place(python).site_packages
-            inside = {f"/mlr/wheels/{name}": wheel for name, wheel in self._owed.items()}
             result = engine.run(
                 root.image,
-                [f"python{python}", "/mlr/compile.py", "/mlr/out", site, *inside],
-                contents=root.layers,
-                mounts=(
-                    Mount(source=str(out), target="/mlr/out"),
-                    Mount(source=str(program), target="/mlr/compile.py", read_only=True),
-                    *(
-                        Mount(source=str(wheel.path), target=path, read_only=True)
-                        for path, wheel in inside.items()
-                    ),
-                ),
+                [
+                    f"python{python}",
+                    "/mlr/compile.py",
+                    "/mlr/out",
+                    image_place(python).site_packages,
+                    *(f"/{path}" for path in inside),
+                ],
+                contents=(*root.contents, lambda: packed(files, folders=["mlr/out"])),
                 # Where there is no more than Python, there is neither a locale nor a /tmp.
                 environment={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
                 tmpfs=("/tmp",),
-                user=f"{os.getuid()}:{os.getgid()}",
+                user=_NOBODY,
                 cpu_shares=_CPU_SHARES,
                 timeout=_SECONDS,
+                on_start=containers.append,
                 on_line=heard,
             )
         if result.exit_code != 0 or self._owed:
@@ -130,12 +132,14 @@ class _Compiling:
                 hint="a library that Python lacks belongs into its layer in images/layers.yaml",
             )
 
-    def _take(self, line: str, out: Path) -> None:
+    def _take(self, line: str, container: Container, scratch: Path) -> None:
         """Keep an archive once a line says that all parts are in it."""
         name, _, parts = line.rpartition(" ")
         done, _, count = parts.partition("/")
         if name in self._owed and done == count:
             wheel = self._owed.pop(name)
             target = key(wheel.sha256, self._interpreter)
-            self._store.adopt_record(regular(out / f"{name}.zip"), _KIND, target)
+            archive = scratch / f"{wheel.sha256}.zip"
+            save_file(container.get(f"/mlr/out/{name}.zip"), archive)
+            self._store.adopt_record(archive, _KIND, target)
             self._on_compiled(wheel.sha256, self._store.record_path(_KIND, target))

@@ -41,5 +41,5 @@ def slots(cluster: Cluster, proof: Proof) -> None:
         message = str(refusal.java_exception.getMessage())
     else:
         raise Mismatch(f"{many} barrier tasks ran on {many - 1} slots")
-    proof.below("seconds", time.monotonic() - start, 15)
+    proof.below("seconds", time.monotonic() - start, 15 * cluster.expect.time_factor)
     proof.equal("names the reason", "more slots than" in message, True)

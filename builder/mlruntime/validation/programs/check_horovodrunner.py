@@ -168,7 +168,7 @@ def slots(cluster: Cluster, proof: Proof) -> None:
         message = str(refusal)
     else:
         raise Mismatch(f"np={n + 1} ran on {n} slots")
-    proof.below("seconds", time.monotonic() - start, 25)
+    proof.below("seconds", time.monotonic() - start, 25 * cluster.expect.time_factor)
     proof.equal("says how many", f"{n} task slots" in message, True)
 
 
@@ -231,7 +231,8 @@ def logs(cluster: Cluster, proof: Proof) -> None:
     last = [f"[{rank}] rank {rank} waits to be seen\n" for rank in range(n)]
     with _watched(cluster, *last) as (screen, shared, folder):
         runner = HorovodRunner(np=n, driver_log_verbosity="all").options(log_directory=folder)
-        seen = runner.run(main, lines=_LINES, flag=str(shared / "seen"), seconds=_SEEN_SECONDS)
+        seconds = _SEEN_SECONDS * cluster.expect.time_factor
+        seen = runner.run(main, lines=_LINES, flag=str(shared / "seen"), seconds=seconds)
         shown = screen.getvalue().splitlines()
         files = {path.name: path.read_text() for path in _only(folder).glob("rank-*")}
     proof.equal("seen while running", seen, [True] * n)

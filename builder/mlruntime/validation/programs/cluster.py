@@ -63,7 +63,7 @@ class Cluster:
         return session
 
     def _await_workers(self) -> None:
-        deadline = time.monotonic() + _REGISTER_SECONDS
+        deadline = time.monotonic() + _REGISTER_SECONDS * self.expect.time_factor
         while (found := self.slots()) < self.expect.workers:
             if time.monotonic() > deadline:
                 raise Mismatch(f"{found} of {self.expect.workers} workers have registered")

@@ -28,7 +28,7 @@ class Expectation:
     ``image`` is ``None`` for a cluster whose images cannot be known; otherwise ``node_images``
     says, by host name, which image each node really runs. ``contract`` is what the image asks of
     its hosts' GPUs, if it needs any; ``settings`` are those with which an application gets all that
-    the cluster has.
+    the cluster has. Time limits within checks are to be multiplied by ``time_factor``.
     """
 
     master: str
@@ -43,6 +43,7 @@ class Expectation:
     shared: str
     contract: Mapping[str, Any] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    time_factor: float = 1.0
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> "Expectation":
@@ -60,6 +61,7 @@ class Expectation:
             shared=data.get("shared", "/shared"),
             contract=data.get("contract"),
             settings=dict(data.get("settings", {})),
+            time_factor=float(data.get("time_factor", 1)),
         )
 
 

@@ -9,12 +9,13 @@ from typing import Any, Final
 from docker.errors import APIError
 from docker.utils.socket import STDERR, frames_iter
 
-from mlruntime.engine.sdk import TAIL_LINES, Missing, translated
+from mlruntime.engine.docker.sdk import Missing, translated
+from mlruntime.engine.running import TAIL_LINES
 from mlruntime.engine.values import Lines, RunResult, State, Stream
 from mlruntime.errors import Unavailable
 
 
-class Container:
+class DockerContainer:
     """A container of ours, by name."""
 
     def __init__(self, api: Any, *, name: str) -> None:
@@ -69,7 +70,7 @@ class Container:
         user: str | None = None,
         environment: Mapping[str, str] | None = None,
         workdir: str | None = None,
-    ) -> "Exec":
+    ) -> "DockerExec":
         """Start a process in it; iterate over the result to run it."""
         token = secrets.token_hex(8)
         with translated(f"starting {argv[0]} in {self.name}"):
@@ -80,11 +81,11 @@ class Container:
                 environment={**(environment or {}), _TOKEN: token},
                 workdir=workdir,
             )
-        return Exec(self._api, self, made["Id"], token, user or "")
+        return DockerExec(self._api, self, made["Id"], token, user or "")
 
-    def call(self, argv: Sequence[str], **options: Any) -> RunResult:
+    def call(self, argv: Sequence[str], *, user: str | None = None) -> RunResult:
         """Run a process in it to the end; the tail is its last lines, both streams together."""
-        process = self.exec(argv, **options)
+        process = self.exec(argv, user=user)
         tail = deque((line for _, line in process), maxlen=TAIL_LINES)
         return RunResult(exit_code=process.exit_code(), tail="\n".join(tail))
 
@@ -93,11 +94,11 @@ class Container:
         with translated(f"copying into {self.name}:{path}"):
             self._api.put_archive(self.name, path, archive)
 
-    def get(self, path: str) -> bytes:
-        """Return a file or directory of it as a tar archive."""
+    def get(self, path: str) -> Iterator[bytes]:
+        """Yield a file or directory of it as a tar archive, also when it has ended."""
         with translated(f"copying from {self.name}:{path}"):
             chunks, _ = self._api.get_archive(self.name, path)
-            return b"".join(chunks)
+            yield from chunks
 
     def kill(self) -> None:
         """Kill it; nothing when it has ended already."""
@@ -133,10 +134,12 @@ done
 """
 
 
-class Exec:
+class DockerExec:
     """A process in a container. Iterating runs it and yields ``(stream, line)``."""
 
-    def __init__(self, api: Any, container: Container, ident: str, token: str, user: str) -> None:
+    def __init__(
+        self, api: Any, container: DockerContainer, ident: str, token: str, user: str
+    ) -> None:
         self._api = api
         self._container = container
         self._id = ident

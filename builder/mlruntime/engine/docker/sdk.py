@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -12,8 +13,10 @@ from urllib3.exceptions import HTTPError
 
 from mlruntime.errors import CommandFailed, StorageError, Unavailable
 
-TAIL_LINES: Final = 40
-START_HINT: Final = "start one: `./dev engine`, or install Docker, or set DOCKER_HOST"
+START_HINT: Final = (
+    "start one: `./dev engine`, or install Docker or Podman; or name one: DOCKER_HOST, "
+    "or `docker context use`"
+)
 
 
 class Missing(Unavailable):
@@ -59,8 +62,7 @@ def reason(error: BaseException) -> str:
     return str(error).strip() or type(error).__name__
 
 
-def knock(host: str) -> None:
+def knock(path: Path) -> None:
     """Raise ``OSError`` when nobody listens; the SDK would leave its own socket open then."""
-    if host.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(host.removeprefix("unix://"))
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))

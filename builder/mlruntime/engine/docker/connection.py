@@ -1,11 +1,13 @@
 """The connection to an engine: images, containers, networks, volumes."""
 
 import os
+import re
 import secrets
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,66 +17,146 @@ from docker.utils import parse_repository_tag
 from urllib3.exceptions import HTTPError
 
 from mlruntime.engine import owner
-from mlruntime.engine.container import Container
-from mlruntime.engine.sdk import START_HINT, TAIL_LINES, Missing, failure, knock, reason, translated
-from mlruntime.engine.values import EngineInfo, ImageInfo, Mount, Owned, RunResult, chain_ids
-from mlruntime.errors import CommandFailed, Unavailable
-from mlruntime.layers.gzipped import inflated
+from mlruntime.engine.docker.container import DockerContainer
+from mlruntime.engine.docker.endpoint import Endpoint, endpoints
+from mlruntime.engine.docker.sdk import START_HINT, Missing, failure, knock, reason, translated
+from mlruntime.engine.running import Archive, Running
+from mlruntime.engine.values import EngineInfo, ImageInfo, ImageStore, Mount, Owned, chain_ids
+from mlruntime.errors import Unavailable
 
+_SECONDS: Final = 120
 _LOAD_SECONDS: Final = 1800
-_DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
+# What Docker and Podman put before a name that has no registry; users and we leave it out.
+_IMPLIED: Final = re.compile(r"^(docker\.io|localhost)/")
+# What a container starts with must not depend on the proxies of this host or of the engine's: the
+# docker command, its SDK and Podman's service give them to containers, and ours reach nothing.
+_NO_PROXY: Final[Mapping[str, str]] = {
+    **{
+        spelled: ""
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY")
+        for spelled in (name, name.lower())
+    },
+    "NO_PROXY": "*",
+    "no_proxy": "*",
+}
 
 
-class Engine:
-    """A connection to one engine. Safe to use from several threads."""
+def connect() -> "DockerEngine":
+    """Connect to the engine that the docker command would use, else to one with a usual socket.
 
-    def __init__(self, api: Any, slow: Any) -> None:
+    Raises ``Unavailable``, with all that was tried and how to start one, when none answers.
+    """
+    return first_of(endpoints(os.environ, Path(os.path.expanduser("~"))))  # noqa: PTH111
+
+
+def first_of(found: Sequence[Endpoint]) -> "DockerEngine":
+    """Connect to the first of these that answers; ``Unavailable``, with why, when none does."""
+    refusals: list[tuple[Endpoint, BaseException]] = []
+    for endpoint in found:
+        try:
+            return _reach(endpoint)
+        except (DockerException, OSError, HTTPError) as error:
+            refusals.append((endpoint, error))
+    raise _unreachable(refusals)
+
+
+def _reach(endpoint: Endpoint) -> "DockerEngine":
+    if endpoint.socket is not None:
+        knock(endpoint.socket)
+    options: dict[str, Any] = {"base_url": endpoint.host}
+    if endpoint.tls:
+        options["tls"] = endpoint.tls.config()
+    if endpoint.host.startswith("ssh://"):
+        options["use_ssh_client"] = _ssh(endpoint)
+    api = docker.APIClient(version="auto", timeout=_SECONDS, **options)
+    slow = docker.APIClient(version=api.api_version, timeout=_LOAD_SECONDS, **options)
+    return DockerEngine(api, slow, endpoint)
+
+
+def _ssh(endpoint: Endpoint) -> bool:
+    """Raise ``Unavailable`` unless what an SSH connection needs is here."""
+    if find_spec("paramiko") is None:  # the SDK imports it, and does not ask for it
+        raise Unavailable(
+            f"{endpoint} needs the Python package paramiko",
+            hint="pip install 'docker[ssh]', or forward the socket: "
+            "`ssh -NL /tmp/engine.sock:/var/run/docker.sock HOST` and "
+            "DOCKER_HOST=unix:///tmp/engine.sock",
+        )
+    if shutil.which("ssh") is None:
+        raise Unavailable(f"{endpoint} needs the command ssh", hint="install openssh-client")
+    return True
+
+
+def _unreachable(refusals: Sequence[tuple[Endpoint, BaseException]]) -> Unavailable:
+    # Of several sockets, the one that is there but shut tells most.
+    denied = [r for r in refusals if "ermission denied" in str(r[1])]
+    tried = [f"{endpoint}: {_brief(error)}" for endpoint, error in denied or refusals]
+    if denied:
+        return Unavailable(
+            "the container engine refuses us",
+            why="\n       ".join(tried),
+            hint="run as root or join the `docker` group",
+        )
+    return Unavailable("no container engine answers", why="\n       ".join(tried), hint=START_HINT)
+
+
+def _brief(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return reason(error)
+
+
+class DockerEngine:
+    """A connection to one engine that speaks Docker's API. Safe to use from several threads."""
+
+    def __init__(self, api: Any, slow: Any, endpoint: Endpoint | None = None) -> None:
         self._api = api
         self._slow = slow
-        self._running: set[Container] = set()
-        self._aborted = threading.Event()
+        self._endpoint = endpoint
+        self.run = Running(self._myself).run
 
-    @classmethod
-    def connect(cls) -> "Engine":
-        """Connect to the engine that ``DOCKER_HOST`` names, else the local one.
-
-        Raises ``Unavailable``, with how to start one, when none answers.
-        """
-        try:
-            knock(os.environ.get("DOCKER_HOST") or _DEFAULT_HOST)
-            api = docker.from_env(version="auto", timeout=120).api
-            slow = docker.from_env(version=api.api_version, timeout=_LOAD_SECONDS).api
-        except (DockerException, OSError, HTTPError) as error:
-            denied = "ermission denied" in str(error)
-            raise Unavailable(
-                "the container engine refuses us" if denied else "no container engine answers",
-                why=reason(error),
-                hint="run as root or join the `docker` group" if denied else START_HINT,
-            ) from None
-        return cls(api, slow)
+    def _myself(self) -> "DockerEngine":
+        return self
 
     def close(self) -> None:
         """Close the connection."""
         self._api.close()
         self._slow.close()
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> "DockerEngine":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def info(self) -> EngineInfo:
-        """Return the engine's version and its host's size."""
+        """Return what the engine is, and its host's size."""
         with translated("asking the engine about itself"):
             facts, version = self._api.info(), self._api.version()
+        options = " ".join(facts.get("SecurityOptions") or ())
         return EngineInfo(
+            product=_product(version),
             version=version["Version"],
             api=version["ApiVersion"],
             kernel=facts["KernelVersion"],
             cpus=facts["NCPU"],
             memory=facts["MemTotal"],
+            store=self.store,
+            rootless="rootless" in options,
+            root=facts.get("DockerRootDir") or "",
+            endpoint=str(self._endpoint or ""),
+            remote=self._endpoint is not None and self._endpoint.remote,
         )
+
+    @cached_property
+    def store(self) -> ImageStore:
+        """Return how it keeps images."""
+        with translated("asking the engine about itself"):
+            if _product(self._api.version()).startswith("Podman"):
+                return "podman"
+            status = self._api.info().get("DriverStatus") or ()
+        drivers = {value for _, value in status}
+        return "containerd" if "io.containerd.snapshotter.v1" in drivers else "classic"
 
     # images
 
@@ -88,18 +170,13 @@ class Engine:
         config = found.get("Config") or {}
         return ImageInfo(
             id=found["Id"],
-            tags=tuple(found.get("RepoTags") or ()),
+            tags=tuple(_IMPLIED.sub("", tag) for tag in found.get("RepoTags") or ()),
             labels=dict(config.get("Labels") or {}),
             size=found["Size"],
             user=config.get("User") or "",
             environment=tuple(config.get("Env") or ()),
             diff_ids=tuple((found.get("RootFS") or {}).get("Layers") or ()),
         )
-
-    def image_id(self, reference: str) -> str | None:
-        """Return the id (``sha256:…`` of its config) of an image, or ``None``."""
-        found = self.image(reference)
-        return found.id if found else None
 
     def image_config(self, reference: str) -> ImageInfo:
         """Return what is known of an image; ``Unavailable`` when the engine does not have it."""
@@ -114,10 +191,16 @@ class Engine:
         """Return the references (``REPOSITORY:TAG``) of a repository's images, sorted."""
         with translated(f"listing images of {repository}"):
             images = self._api.images(name=repository)
-        return tuple(sorted(tag for image in images for tag in image["RepoTags"] or ()))
+        tags = (tag for image in images for tag in image["RepoTags"] or ())
+        return tuple(sorted(_IMPLIED.sub("", tag) for tag in tags))
 
     def chain_ids(self) -> frozenset[str]:
-        """Return the OCI chain id of every layer stack that the engine can already build upon."""
+        """Return the OCI chain id of every layer stack that an archive may leave out.
+
+        Only Docker's classic store takes an archive that lacks layers.
+        """
+        if self.store != "classic":
+            return frozenset()
         with translated("listing images"):
             ids = {image["Id"] for image in self._api.images(all=True)}
         chains: set[str] = set()
@@ -127,7 +210,7 @@ class Engine:
         return frozenset(chains)
 
     def load(self, chunks: Iterable[bytes]) -> None:
-        """Send an image archive (``docker save`` form), streamed.
+        """Take an image archive, streamed: ``docker save``'s form, or a packed OCI layout.
 
         Layers whose chain id is in ``chain_ids`` may be left out of the archive.
         """
@@ -167,21 +250,14 @@ class Engine:
         memory: int | None = None,
         gpus: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
-        contents: Sequence[Path] = (),
+        contents: Sequence[Archive] = (),
         cpu_shares: int | None = None,
         tmpfs: Sequence[str] = (),
-    ) -> "Container":
-        """Start a container and return at once; the caller must ``remove`` it.
-
-        ``memory`` is a limit in bytes; ``gpus`` the UUIDs of the host's GPUs that it is to see;
-        ``contents`` are layers (``Root.layers``) that are unpacked into it first;
-        ``cpu_shares`` (1024 unless given) says how much of the processors it gets when others
-        want them, too; ``tmpfs`` are directories that it has in memory.
-        When it cannot be started, nothing is left behind.
-        """
+    ) -> DockerContainer:
+        """Start a container and return at once; see ``interface.Starts``."""
         name = name or f"mlr-{secrets.token_hex(4)}"
         owned = {**(labels or {}), **owner.current().labels(run or name), owner.ROLE: role}
-        container = Container(self._api, name=name)
+        container = DockerContainer(self._api, name=name)
         with translated(f"starting container {name} from {image}"):
             try:
                 self._api.create_container(
@@ -190,7 +266,8 @@ class Engine:
                     name=name,
                     hostname=hostname,
                     entrypoint=list(entrypoint) if entrypoint is not None else None,
-                    environment=dict(environment or {}),
+                    environment={**_NO_PROXY, **(environment or {})},
+                    use_config_proxy=False,
                     user=user,
                     working_dir=workdir,
                     labels=owned,
@@ -198,11 +275,8 @@ class Engine:
                         mounts, network, memory, gpus, cpu_shares=cpu_shares, tmpfs=tmpfs
                     ),
                 )
-                for layer in contents:
-                    if self._aborted.is_set():
-                        raise CommandFailed(f"{name} was interrupted")
-                    with layer.open("rb") as file:
-                        container.put("/", inflated(file))
+                for archive in contents:
+                    container.put("/", archive())
                 self._api.start(name)
             except BaseException as error:
                 # "in use" means that the name is somebody else's container: leave that alone.
@@ -235,63 +309,6 @@ class Engine:
             ],
             log_config=docker.types.LogConfig(type="json-file"),
         )
-
-    def run(
-        self,
-        image: str,
-        command: Sequence[str],
-        *,
-        on_line: Callable[[str], None] | None = None,
-        timeout: float | None = None,
-        **options: Any,
-    ) -> RunResult:
-        """Run a container to its end and remove it, whatever happens; options as for ``start``.
-
-        ``on_line`` gets each line (stdout and stderr) as it is written. After ``timeout``
-        seconds, or when another thread calls ``abort``, the container is killed and
-        ``CommandFailed`` raised, with its last lines.
-        """
-        container = self.start(image, command, **options)
-        self._running.add(container)
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            with suppress(Unavailable):
-                container.kill()
-
-        timer = threading.Timer(timeout, expire) if timeout is not None else None
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
-        try:
-            if timer:
-                timer.start()
-            if self._aborted.is_set():
-                container.kill()
-            for line in container.follow():
-                tail.append(line)
-                if on_line:
-                    on_line(line)
-            code = container.wait()
-        finally:
-            if timer:
-                timer.cancel()
-            container.remove()
-            self._running.discard(container)
-        told = "\n       ".join(tail) or "it said nothing"
-        what = command[0] if command else image
-        if self._aborted.is_set():
-            raise CommandFailed(f"{what} was interrupted", why=told)
-        if expired.is_set():
-            raise CommandFailed(f"{what} did not end within {timeout:.0f} s", why=told)
-        return RunResult(exit_code=code, tail="\n".join(tail))
-
-    def abort(self) -> None:
-        """Make every ``run`` of other threads, now or later, end with ``CommandFailed``."""
-        # First the flag, then the list; ``run`` does it the other way round: none slips through.
-        self._aborted.set()
-        for container in tuple(self._running):
-            with suppress(Unavailable):
-                container.kill()
 
     # networks and volumes
 
@@ -331,7 +348,7 @@ class Engine:
         for thing in sorted(things, key=lambda t: order.index(t.kind)):
             with suppress(Missing), translated(f"removing {thing.kind} {thing.name}"):
                 if thing.kind == "container":
-                    Container(self._api, name=thing.id).remove()
+                    DockerContainer(self._api, name=thing.id).remove()
                 elif thing.kind == "network":
                     self._api.remove_network(thing.id)
                 else:
@@ -352,3 +369,9 @@ def _owned(kind: Any, ident: str, name: str, found: Mapping[str, Any]) -> Owned:
         labels=dict(found.get("Labels") or {}),
         running=found.get("State") == "running",
     )
+
+
+def _product(version: Mapping[str, Any]) -> str:
+    """Return who made the engine, from its answer about its version."""
+    parts = [part.get("Name", "") for part in version.get("Components") or ()]
+    return "Podman" if "Podman Engine" in parts else "Docker Engine"

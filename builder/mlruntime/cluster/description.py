@@ -1,0 +1,140 @@
+"""What a Spark cluster is: its nodes and when it is ready, as data. Core: no I/O, no engine.
+
+One master, workers, and a driver that applications run on. Starting it somewhere is the business
+of a backend; ``containers`` is one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from mlruntime.cluster.gpus import NO_GPUS, Gpus
+from mlruntime.engine.values import Mount
+
+SHARED: Final = "/shared"
+_MASTER_PORT: Final = 7077
+_STATUS_PORT: Final = 8080
+Role = Literal["master", "worker", "driver"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterSpec:
+    """What to bring up.
+
+    ``node_images`` gives single nodes (``worker-1``) another image; ``memory`` is what a
+    worker offers to executors, as Spark spells it; ``limit`` a container's memory in bytes;
+    ``gpus`` what its workers have of GPUs.
+    """
+
+    image: str
+    workers: int = 2
+    cores: int = 1
+    memory: str = "2g"
+    limit: int | None = None
+    node_images: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    gpus: Gpus = NO_GPUS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One node: ``name`` within the cluster (``worker-1``), ``host`` on its network.
+
+    ``memory`` is a limit in bytes; ``gpus`` are the UUIDs of GPUs that only this node sees.
+    """
+
+    name: str
+    role: Role
+    host: str
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    memory: int | None = None
+    gpus: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readiness:
+    """A cluster is ready when the JSON at ``url`` says that so many workers are alive."""
+
+    url: str
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterDescription:
+    """All of a cluster before it is started. All nodes see the directory ``shared``.
+
+    ``settings`` is what an application must set to be given all that the workers have.
+    """
+
+    ident: str
+    nodes: tuple[Node, ...]
+    master_url: str
+    ready: Readiness
+    settings: Mapping[str, str]
+    gpus: Gpus = NO_GPUS
+    shared: str = SHARED
+
+    def of_role(self, role: Role) -> tuple[Node, ...]:
+        """Return the nodes of a role, in order."""
+        return tuple(node for node in self.nodes if node.role == role)
+
+    @property
+    def driver(self) -> Node:
+        """Return the node that applications run on."""
+        return self.of_role("driver")[0]
+
+
+def describe(spec: ClusterSpec, ident: str) -> ClusterDescription:
+    """Return a cluster whose hosts are called ``mlr-IDENT-master`` and so on."""
+    master = _host(ident, "master")
+    url = f"spark://{master}:{_MASTER_PORT}"
+    start = ("spark-class", "org.apache.spark.deploy.master.Master", "--host", master)
+    ports = ("--port", str(_MASTER_PORT), "--webui-port", str(_STATUS_PORT))
+    return ClusterDescription(
+        ident=ident,
+        nodes=(
+            _node(spec, ident, "master", "master", (*start, *ports)),
+            *(_worker(spec, ident, f"worker-{n + 1}", url) for n in range(spec.workers)),
+            _node(spec, ident, "driver", "driver", ("sleep", "infinity")),
+        ),
+        master_url=url,
+        ready=Readiness(url=f"http://{master}:{_STATUS_PORT}/json/", workers=spec.workers),
+        settings=spec.gpus.application(),
+        gpus=spec.gpus,
+    )
+
+
+def _worker(spec: ClusterSpec, ident: str, name: str, master_url: str) -> Node:
+    start = ("spark-class", "org.apache.spark.deploy.worker.Worker", "--host", _host(ident, name))
+    offer = ("--cores", str(spec.cores), "--memory", spec.memory)
+    command = (*start, *offer, "--work-dir", "/tmp/spark-work", master_url)
+    return _node(spec, ident, name, "worker", command)
+
+
+def _node(spec: ClusterSpec, ident: str, name: str, role: Role, command: tuple[str, ...]) -> Node:
+    host = _host(ident, name)
+    return Node(
+        name=name,
+        role=role,
+        host=host,
+        image=spec.node_images.get(name, spec.image),
+        command=command,
+        environment={
+            "SPARK_LOCAL_HOSTNAME": host,
+            "SPARK_DAEMON_MEMORY": "512m",
+            "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            **spec.gpus.worker(),
+            **spec.environment,
+        },
+        memory=spec.limit,
+        gpus=spec.gpus.of(name),
+        mounts=spec.mounts,
+    )
+
+
+def _host(ident: str, name: str) -> str:
+    return f"mlr-{ident}-{name}"
