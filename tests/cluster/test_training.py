@@ -1,6 +1,7 @@
 """Training on a cluster equals training here, with each runtime's own Keras."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from mlruntime.cluster.containers import Cluster
@@ -32,12 +33,38 @@ def test_training_on_ranks_equals_training_on_the_whole_batch(
         assert distances["from the start"] > 1e-2, (case, distances)
 
 
-def test_an_estimator_with_several_inputs_weights_and_a_vector_of_scores(running: Cluster) -> None:
-    found = answer(running, "stages.py", "classification")["classification"]
-    assert found["type"] == "array<float>"
+def test_an_estimator_with_classes_and_callbacks_that_decide(running: Cluster) -> None:
+    told = answer(running, "stages.py", "classification", "together", "logits")
+    found = told["classification"]
+    vectors = {"probability": "vector", "rawPrediction": "vector"}
+    assert found["types"] == {"class": "double", **vectors}
+    assert found["calls"] == 1
     assert found["right"] > 0.9
     assert found["sum"] < 1e-5
     assert found["metrics"] == ["accuracy", "loss", "val_accuracy", "val_loss"]
+
+    callbacks_act_alike(told["together"])
+    two_classes_are_told_apart(told["logits"])
+
+
+def callbacks_act_alike(found: dict[str, Any]) -> None:
+    # 160 rows or so, in steps of 16: the optimizer has counted every step of every epoch.
+    assert 1 < found["epochs"] < 80
+    assert found["steps"] % found["epochs"] == 0 and 8 <= found["steps"] / found["epochs"] <= 11
+    assert found["learning rate"] < 0.05
+    assert found["vector"] == [2, 2]
+    assert found["of one rank"] == [3.0, 3.0]
+    assert found["broken"] == 1
+    assert found["by strings"] == ["loss"]
+
+
+def two_classes_are_told_apart(found: dict[str, Any]) -> None:
+    assert found["classes"] == 2 and found["class"]
+    assert found["area"] > 0.95
+    assert abs(found["margin"]) < 1e-6 and abs(found["probability"]) < 1e-6
+    assert found["nan"] == [True, False]
+    assert "column 'features' has nulls: there is no prediction for them" in found["null"]
+    assert found["not shared"].startswith("file:///tmp/not-shared is not shared: an executor")
 
 
 def test_an_estimator_takes_models_of_keras_2(running: Cluster, line: Runtime) -> None:

@@ -35,6 +35,7 @@ def main():
         "several_ranks.py 2": [],
         "from_a_dataframe.py": [],
         "in_a_pipeline.py": [f"file://{folder}/trained"],
+        "callbacks.py": [],
         "files.py": [str(folder)],
     }
     chosen = sys.argv[1:] or runs

@@ -1,6 +1,7 @@
 """``KerasEstimator`` and ``KerasModel`` as stages of a pipeline, on the cluster."""
 
 import json
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import keras
 import pandas as pd
 from pyspark.ml import Pipeline, PipelineModel
+from pyspark.ml.evaluation import BinaryClassificationEvaluator, MulticlassClassificationEvaluator
 from pyspark.ml.feature import VectorAssembler
+from pyspark.ml.functions import vector_to_array
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 from sparkdl import RankFailed
@@ -134,17 +137,111 @@ def classification(spark):
     )
     trained = KerasEstimator(
         model=model, np=2, epochs=25, batchSize=16, inputCols=["left", "right"], labelCol="kind",
-        weightCol="weight", validationCol="held", lastBatch="wrap", predictionCol="scores",
+        weightCol="weight", validationCol="held", lastBatch="wrap", predictionCol="class",
     ).fit(rows)  # fmt: skip
-    best = f.expr("array_position(scores, array_max(scores))") - 1
     scored = trained.transform(rows)
+    scores = vector_to_array("probability")
+    accuracy = MulticlassClassificationEvaluator(labelCol="kind", predictionCol="class")
     return {
-        "type": scored.schema["scores"].dataType.simpleString(),
-        "right": scored.select(f.avg((best == f.col("kind")).cast("double"))).first()[0],
+        "types": {
+            name: scored.schema[name].dataType.simpleString()
+            for name in ("class", "probability", "rawPrediction")
+        },
+        "right": accuracy.setMetricName("accuracy").evaluate(scored),
+        "calls": scored._jdf.queryExecution().executedPlan().toString().count("ArrowEvalPython"),
         "sum": scored.select(
-            f.max(f.abs(f.aggregate("scores", f.lit(0.0), lambda a, x: a + x) - 1))
+            f.max(f.abs(f.aggregate(scores, f.lit(0.0), lambda a, x: a + x) - 1))
         ).first()[0],
         "metrics": sorted(trained.history),
+    }
+
+
+def together(spark):
+    """Callbacks that decide by metrics, metrics of all kinds, and models of strings."""
+    x = f.array(f.rand(1), f.rand(2))
+    rows = spark.range(0, 200, 1, 2).select(x.alias("features"))
+    noisy = 2 * f.col("features")[0] - f.col("features")[1] + f.rand(3) / 2
+    rows = rows.withColumn("label", noisy).cache()
+
+    def trained(frame, callbacks, optimizer="adam", outputs=1, loss="mse", metrics=(), **options):
+        keras.utils.set_random_seed(1)
+        last = "softmax" if outputs > 1 else None
+        layers = [keras.Input((2,)), keras.layers.Dense(outputs, activation=last)]
+        model = keras.Sequential(layers)
+        model.compile(optimizer, loss, metrics=list(metrics))
+        return KerasEstimator(model=model, batchSize=8, callbacks=callbacks, **options).fit(frame)
+
+    def stopping():
+        return [
+            keras.callbacks.EarlyStopping("val_loss", min_delta=0.0005, restore_best_weights=True),
+            keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=0.01),
+        ]
+
+    def own():
+        import horovod.tensorflow as hvd
+
+        class Own(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                if hvd.rank() == 1:
+                    logs["mine"] = 3.0
+                    self.model.stop_training = epoch == 1
+
+        return [Own()]
+
+    stopped = trained(
+        rows, stopping, keras.optimizers.Adam(0.05), np=2, epochs=80, validationSplit=0.2
+    )
+    optimizer = stopped.to_keras().optimizer
+    epochs = len(stopped.history["loss"])
+    classes = rows.withColumn("label", f.array(f.lit(1.0), f.lit(0.0)))
+    vector = trained(
+        classes, own, outputs=2, loss="categorical_crossentropy", np=2, epochs=4,
+        metrics=[keras.metrics.F1Score()],
+    )  # fmt: skip
+    label = f.when(f.rand(5) < 0.01, float("nan")).otherwise(f.col("label"))
+    broken = trained(
+        rows.withColumn("label", label), lambda: [keras.callbacks.TerminateOnNaN()], np=2, epochs=5
+    )
+    return {
+        "epochs": epochs,
+        "steps": int(optimizer.iterations.numpy()),
+        "learning rate": float(optimizer.learning_rate.numpy()),
+        "vector": [len(vector.history["f1_score"]), len(vector.history["f1_score"][0])],
+        "of one rank": vector.history["mine"],
+        "broken": len(broken.history["loss"]),
+        "by strings": sorted(trained(rows, None, "sgd", np=1).history),
+    }
+
+
+def logits(spark):
+    """One number for two classes, not yet a probability; and rows without numbers."""
+    rows = spark.range(0, 200, 1, 2).select(f.array(f.rand(1) - 0.5).alias("features"))
+    rows = rows.withColumn("label", (f.col("features")[0] > 0).cast("int")).cache()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.1), keras.losses.BinaryCrossentropy(from_logits=True))
+    trained = KerasEstimator(model=model, epochs=5, batchSize=16, rawPredictionCol="raw").fit(rows)
+    scored = trained.transform(rows)
+    first = scored.first()
+    odd = spark.createDataFrame([([math.nan],), ([1.0],)], "features array<double>")
+    empty = spark.createDataFrame([([1.0],), ([None],)], "features array<double>")
+    try:
+        said = trained.transform(empty).collect()
+    except Exception as error:
+        said = next(line for line in str(error).splitlines() if "DataError" in line)
+    try:
+        trained.save("file:///tmp/not-shared")
+        saved = "saved"
+    except DataError as error:
+        saved = str(error)
+    return {
+        "classes": trained.numClasses,
+        "area": BinaryClassificationEvaluator(rawPredictionCol="raw").evaluate(scored),
+        "margin": first["raw"][0] + first["raw"][1],
+        "probability": first["probability"][1] - 1 / (1 + math.exp(-first["raw"][1])),
+        "class": first["prediction"] == float(first["raw"][1] > 0),
+        "nan": [math.isnan(row.prediction) for row in trained.transform(odd).collect()],
+        "null": said,
+        "not shared": saved,
     }
 
 
@@ -215,6 +312,8 @@ def main():
     parts = {
         "regression": regression,
         "classification": classification,
+        "together": together,
+        "logits": logits,
         "restart": restart,
         "refusals": refusals,
     }

@@ -66,7 +66,7 @@ def noted(values: Any, column: Column) -> Any:
     rows = values.reshape(-1, positions(column))
     with np.errstate(over="ignore", invalid="ignore"):
         narrow = rows.astype(column.narrowed)
-        if narrow.dtype.kind in "iu":
+        if narrow.dtype.kind in "iub":
             lost = narrow != rows
         else:
             lost = np.isfinite(rows) & ~np.isfinite(narrow)

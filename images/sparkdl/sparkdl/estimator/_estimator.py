@@ -2,6 +2,7 @@
 # ruff: noqa: N803 - Spark ML's names are in camel case
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pyspark import keyword_only
@@ -9,7 +10,9 @@ from pyspark.ml import Estimator
 from pyspark.ml.util import MLReadable, MLWritable
 
 from sparkdl import HorovodRunner
-from sparkdl.data import DataError, shard_dataframe
+from sparkdl.data import DataError
+from sparkdl.data._columns import Column, described, narrows, require_spark
+from sparkdl.data._frame import written
 from sparkdl.estimator import _train
 from sparkdl.estimator._model import KerasModel, fitted
 from sparkdl.estimator._packed import PackedModel
@@ -33,6 +36,8 @@ class KerasEstimator(Estimator, TrainingParams, MLReadable, MLWritable):
         inputCols: Sequence[str] = ("features",),
         labelCol: str = "label",
         predictionCol: str = "prediction",
+        probabilityCol: str = "probability",
+        rawPredictionCol: str = "rawPrediction",
         weightCol: str | None = None,
         np: int = 1,
         epochs: int = 1,
@@ -61,17 +66,18 @@ class KerasEstimator(Estimator, TrainingParams, MLReadable, MLWritable):
             self._value("labelCol"),
             self._value("weightCol"),
         )
+        require_spark(dataset)
         packed = self._packed_model()
         options = _with_keras(packed, self._value("runnerOptions"))
         runner = HorovodRunner(np=ranks).options(**options)
         objects = packed.named(self._objects())
-        columns = [*inputs, label, *([] if weight is None else [weight])]
-        rows = shard_dataframe(
+        rows = written(
             dataset,
-            columns,
+            self._columns(dataset, packed),
             directory=self._value("sharedDirectory"),
             validation=self._value("validationCol") or self._value("validationSplit"),
             seed=self._value("seed"),
+            instead="give the model inputs of dtype float64",
         )
         with rows:
             job = _train.Job(
@@ -93,6 +99,23 @@ class KerasEstimator(Estimator, TrainingParams, MLReadable, MLWritable):
             _require_enough(job, abs(ranks))
             trained = runner.run(_train.train, job=job)
         return fitted(self, trained, objects)
+
+    def _columns(self, dataset: Any, packed: PackedModel) -> list[Column]:
+        """Return what to write: the inputs as the model takes them, and what the loss takes.
+
+        A loss is computed in floating-point numbers, also from a label that is none.
+        """
+        inputs, weight = self.getInputCols(), self._value("weightCol")
+        others = [self._value("labelCol"), *([] if weight is None else [weight])]
+        dtypes = packed.input_dtypes(inputs)
+        floats = "float64" if set(dtypes.values()) == {"float64"} else "float32"
+        columns = described(dataset.schema, [*inputs, *others], floats, dtypes)
+        return [
+            replace(column, narrowed=floats)
+            if column.name in others and narrows(column.dtype, floats)
+            else column
+            for column in columns
+        ]
 
     def write(self) -> StageWriter:
         """Return a writer; ``estimator.save(path)`` is the short form."""

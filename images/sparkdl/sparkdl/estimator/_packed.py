@@ -8,13 +8,15 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sparkdl.horovod.tensorflow._optimizer import set_state
+
 _KERAS = ("keras", "tf_keras")
-_WEIGHTS = "model.weights.h5"
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +59,26 @@ class PackedModel:
 
     def compile_arguments(self, objects: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the model was compiled with, as arguments for ``compile``."""
-        config = json.loads(self._config())["compile_config"]
+        config = json.loads(self._config()).get("compile_config")
+        if not config or "optimizer" not in config:
+            raise ValueError(
+                "the model does not say how it was compiled: a class with a compile method of its "
+                "own needs get_compile_config and compile_from_config"
+            )
         saving = self.keras().saving
         with saving.custom_object_scope(dict(objects)):
             arguments: dict[str, Any] = saving.deserialize_keras_object(config)
         return arguments
+
+    def input_dtypes(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the types of the model's inputs by the columns ``names`` that feed them.
+
+        Models that do not say so take float32.
+        """
+        layers = _inputs(json.loads(self._config())["config"])
+        if len(names) == 1:
+            return {names[0]: next(iter(layers.values()), "float32")}
+        return {name: layers.get(name, "float32") for name in names}
 
     def named(self, objects: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``objects`` and those the model uses that were registered with Keras.
@@ -77,14 +94,18 @@ class PackedModel:
         given = {keras.saving.get_registered_name(one): one for one in objects.values()}
         return {**registered, **given, **objects}
 
-    def with_weights(self, weights: list[Any], objects: Mapping[str, Any]) -> "PackedModel":
-        """Return the same model with other weights.
+    def with_state(
+        self, weights: list[Any], optimizer: dict[str, Any], objects: Mapping[str, Any]
+    ) -> "PackedModel":
+        """Return the same model with other weights, and another state of its optimizer.
 
-        The description stays as it is: a rank, where nothing is registered with Keras, would
-        write other names for the user's own classes.
+        The description stays as it is, but for the learning rate: a rank, where nothing is
+        registered with Keras, would write other names for the user's own classes.
         """
         model = self.model(objects, compiled=True)
         model.set_weights(weights)
+        set_state(model, optimizer)
+        described = self.keras().saving.serialize_keras_object(model.optimizer)
         trained = zipfile.ZipFile(io.BytesIO(_saved(model)))
         made = io.BytesIO()
         with (
@@ -93,13 +114,15 @@ class PackedModel:
             zipfile.ZipFile(made, "w") as new,
         ):
             for info in old.infolist():
-                source = trained if info.filename == _WEIGHTS else old
-                new.writestr(info, source.read(info.filename))
+                data = (trained if info.filename == _WEIGHTS else old).read(info.filename)
+                if info.filename == _CONFIG:
+                    data = _with_learning_rate(data, described)
+                new.writestr(info, data)
         return PackedModel(package=self.package, data=made.getvalue())
 
     def _config(self) -> str:
         with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
-            return archive.read("config.json").decode()
+            return archive.read(_CONFIG).decode()
 
 
 def _package_of(model: Any) -> str:
@@ -108,6 +131,35 @@ def _package_of(model: Any) -> str:
         if package in _KERAS and kind.__name__ == "Model":
             return package
     raise TypeError(f"model must be a compiled Keras model, not {type(model).__name__}")
+
+
+def _inputs(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the types of the inputs of a functional or sequential model by their names."""
+    found = {}
+    for layer in config.get("layers", []):
+        if layer.get("class_name") == "InputLayer":
+            dtype = layer["config"].get("dtype") or "float32"
+            if isinstance(dtype, Mapping):  # a policy of Keras 3
+                dtype = dtype.get("config", {}).get("name", "float32")
+            found[layer["config"]["name"]] = dtype
+    return found
+
+
+def _with_learning_rate(config: bytes, optimizer: dict[str, Any]) -> bytes:
+    """Return a model's description with the learning rate its optimizer has now.
+
+    Keras 2 does not keep it with the weights.
+    """
+    whole = json.loads(config)
+    given = whole["compile_config"]["optimizer"]
+    if isinstance(given, str):
+        whole["compile_config"]["optimizer"] = optimizer
+        return json.dumps(whole).encode()
+    rates = [one.get("config", {}).get("learning_rate") for one in (given, optimizer)]
+    if not all(isinstance(rate, float) for rate in rates):
+        return config
+    given["config"]["learning_rate"] = rates[1]
+    return json.dumps(whole).encode()
 
 
 def _saved(model: Any) -> bytes:

@@ -40,6 +40,18 @@ class KerasParams(Params):
     predictionCol: Param = Param(
         Params._dummy(), "predictionCol", "the column of predictions", TypeConverters.toString
     )
+    probabilityCol: Param = Param(
+        Params._dummy(),
+        "probabilityCol",
+        "the column of the classes' probabilities; '' for none",
+        TypeConverters.toString,
+    )
+    rawPredictionCol: Param = Param(
+        Params._dummy(),
+        "rawPredictionCol",
+        "the column of what the model gives for each class; '' for none",
+        TypeConverters.toString,
+    )
     batchSize: Param = Param(
         Params._dummy(), "batchSize", "rows of a batch, on each rank", TypeConverters.toInt
     )
@@ -53,7 +65,13 @@ class KerasParams(Params):
 
     def __init__(self) -> None:
         super().__init__()
-        self._setDefault(inputCols=["features"], predictionCol="prediction", batchSize=32)
+        self._setDefault(
+            inputCols=["features"],
+            predictionCol="prediction",
+            probabilityCol="probability",
+            rawPredictionCol="rawPrediction",
+            batchSize=32,
+        )
 
     def getInputCols(self) -> list[str]:
         """Return ``inputCols``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, MLReader, MLWriter
 
+from sparkdl.data._errors import DataError
 from sparkdl.estimator._packed import PackedModel
 from sparkdl.estimator._params import UNWRITABLE, pickled, unpickled
 
@@ -39,6 +40,7 @@ class StageWriter(MLWriter):
         DefaultParamsWriter.saveMetadata(
             stage, path, spark.sparkContext, extraMetadata=extra, paramMap=params
         )
+        _require_seen(spark, path)
         if packed is not None:
             _upload(spark, packed.data, f"{path}/{_MODEL}")
 
@@ -64,6 +66,18 @@ class StageReader(MLReader):
             stage._set(model=PackedModel(package=metadata["kerasPackage"], data=data))
         stage._restore(metadata)
         return stage
+
+
+def _require_seen(spark: Any, path: str) -> None:
+    """Raise ``DataError`` unless the driver sees the metadata, which an executor has written."""
+    files, folder = _hadoop(spark, f"{path}/metadata")
+    if any(one.getPath().getName().startswith("part-") for one in files.listStatus(folder)):
+        return
+    files.delete(_path(spark, path), True)
+    raise DataError(
+        f"{path} is not shared: an executor wrote the stage's metadata there, and the driver does "
+        "not see them. Save to a path that all machines see (a shared directory, hdfs://, s3a://)."
+    )
 
 
 def _upload(spark: Any, data: bytes, target: str) -> None:

@@ -1,11 +1,16 @@
 """What every rank does for ``KerasEstimator.fit``."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sparkdl.data import DataError, Shard, ShardedData
 from sparkdl.estimator._packed import PackedModel
+from sparkdl.estimator._scores import Scores
+
+# How far apart ranks may be, as a share of how far training has moved the weights.
+_ROUNDING = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,27 +61,33 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What rank 0 returns. ``width``: numbers the model gives for a row; ``None``: one number."""
+    """What rank 0 returns."""
 
     packed: PackedModel
-    history: dict[str, list[float]]
-    width: int | None
+    history: dict[str, list[Any]]
+    scores: Scores
 
 
 def train(job: Job) -> Trained:
     """Train on this rank's rows together with all others."""
     keras = job.packed.keras()
     import horovod.tensorflow.keras as hvd
-    from horovod.tensorflow import allgather_object
+
+    from sparkdl.horovod.tensorflow._optimizer import set_state, state_of
 
     hvd.init()
     shard, held = job.shard(hvd.rank(), hvd.size()), job.held(hvd.rank(), hvd.size())
-    model = job.packed.model(job.objects, compiled=False)
+    model = job.packed.model(job.objects, compiled=True)
     width = _output_width(model, job, shard)
+    began = state_of(model)
     arguments = job.packed.compile_arguments(job.objects)
-    arguments["optimizer"] = hvd.DistributedOptimizer(arguments["optimizer"])
+    scores = Scores.of(width, arguments.get("loss"))
+    optimizer = keras.optimizers.get(arguments["optimizer"])
+    arguments["optimizer"] = hvd.DistributedOptimizer(optimizer)
     with keras.saving.custom_object_scope(dict(job.objects)):
         model.compile(**arguments)
+    set_state(model, began)
+    before = _trained(model)
     callbacks, first_epoch = _callbacks(job, model)
     history = model.fit(
         job.dataset(shard, job.epochs, first_epoch),
@@ -88,29 +99,51 @@ def train(job: Job) -> Trained:
         callbacks=callbacks,
         verbose=0,
     ).history
-    _require_same_weights(model, allgather_object)
-    everyone = allgather_object(
-        {name: [float(value) for value in values] for name, values in history.items()}
-    )
-    weights = model.get_weights()
-    return Trained(
-        packed=job.packed.with_weights(weights, job.objects) if hvd.rank() == 0 else job.packed,
-        history=_averaged(everyone),
-        width=width,
-    )
+    require_same_weights(_trained(model), before)
+    packed = job.packed
+    if hvd.rank() == 0:
+        packed = packed.with_state(model.get_weights(), state_of(model), job.objects)
+    return Trained(packed=packed, history=_together(history), scores=scores)
 
 
 def _callbacks(job: Job, model: Any) -> tuple[list[Any], int]:
     """Return the callbacks, and the epoch to begin with: not 0 in a run that starts again."""
-    from sparkdl.horovod.tensorflow.keras import CheckpointCallback, LogCallback
+    from sparkdl.horovod.tensorflow.keras import (
+        CheckpointCallback,
+        LogCallback,
+        collective_callbacks,
+    )
 
     callbacks = job.callbacks() if job.callbacks is not None else []
     if job.verbose:
         callbacks = [*callbacks, LogCallback(per_batch_log=job.verbose > 1)]
-    if not job.resumable:
-        return callbacks, 0
-    saver = CheckpointCallback(model)
-    return [*callbacks, saver], saver.first_epoch
+    first_epoch = 0
+    if job.resumable:
+        saver = CheckpointCallback(model)
+        callbacks, first_epoch = [*callbacks, saver], saver.first_epoch
+    return collective_callbacks(callbacks), first_epoch
+
+
+def _trained(model: Any) -> list[Any]:
+    """Return the weights that gradients change: others, such as moving averages, are a rank's."""
+    return [variable.numpy() for variable in model.trainable_variables]
+
+
+def _together(history: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return what of all ranks' histories is numbers, or lists of them: it is saved as JSON.
+
+    Keras' own metrics are the same on all ranks by now; others, and those that a rank alone has,
+    are averaged over the ranks that have them.
+    """
+    import horovod.tensorflow as hvd
+
+    from sparkdl.horovod.tensorflow._collective import averaged, numbers
+
+    own = {name: numbers(values) for name, values in history.items()}
+    lists = {name: values for name, values in own.items() if isinstance(values, list)}
+    everyone = hvd.allgather_object(lists, name="sparkdl.history")
+    whole = averaged([(one, None, None) for one in everyone])
+    return {name: values for name, values in whole.items() if isinstance(values, list)}
 
 
 def _output_width(model: Any, job: Job, shard: Shard) -> int | None:
@@ -125,30 +158,31 @@ def _output_width(model: Any, job: Job, shard: Shard) -> int | None:
     return None if len(shape) == 1 or shape[1] == 1 else int(shape[1])
 
 
-def _require_same_weights(model: Any, gather: Callable[[Any], list[Any]]) -> None:
-    """Raise unless all ranks trained one model: gradients that were not reduced go unnoticed."""
+def require_same_weights(weights: Sequence[Any], before: Sequence[Any]) -> None:
+    """Raise ``RuntimeError`` unless all ranks trained one model: a missed reduction is silent.
+
+    Every rank calls it. Weights that differ in their last digits, as on processors of different
+    kinds, are the same; how much that is, is measured by how far training has moved them from
+    ``before``.
+    """
+    import horovod.tensorflow as hvd
     import numpy as np
 
-    own = [
-        moment
-        for variable in model.trainable_variables
-        for value in [np.asarray(variable.numpy(), "float64")]
-        for moment in (value.sum(), np.square(value).sum())
-    ]
-    ranks = gather(own)
-    for rank, moments in enumerate(ranks):
-        if not np.allclose(moments, ranks[0], rtol=1e-3, atol=1e-5, equal_nan=True):
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(one).tobytes() for one in weights))
+    digests = hvd.allgather_object(digest.hexdigest(), name="sparkdl.weights.digest")
+    if len(set(digests)) == 1:
+        return
+
+    def square(one: Sequence[Any], other: Sequence[Any]) -> float:
+        """Return the squared distance; what has become infinite on one is so on all."""
+        pairs = (map(np.nan_to_num, pair) for pair in zip(one, other, strict=True))
+        return sum(float(np.square(np.subtract(a, b, dtype="float64")).sum()) for a, b in pairs)
+
+    theirs = hvd.broadcast_object(list(weights), root_rank=0, name="sparkdl.weights.first")
+    moved, apart = square(theirs, before), square(weights, theirs)
+    for rank, (one, other) in enumerate(hvd.allgather_object((apart, moved), name="sparkdl.apart")):
+        if not one <= other * _ROUNDING**2:
             raise RuntimeError(
                 f"rank {rank} ended with other weights than rank 0: Horovod did not reduce the "
                 "gradients, so this Horovod does not go with this Keras"
             )
-
-
-def _averaged(histories: list[dict[str, list[float]]]) -> dict[str, list[float]]:
-    return {
-        name: [
-            sum(values) / len(values)
-            for values in zip(*(history[name] for history in histories), strict=True)
-        ]
-        for name in histories[0]
-    }

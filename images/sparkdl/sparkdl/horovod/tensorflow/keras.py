@@ -1,13 +1,10 @@
-"""Keras callbacks for training functions: metrics to the driver, checkpoints.
+"""Keras callbacks for training functions: metrics to the driver, checkpoints, acting together.
 
 They work with Keras 2, Keras 3 and tf-keras: this module takes the Keras that the program has
 chosen (``TF_USE_LEGACY_KERAS``, or ``tf_keras`` alone imported), and the callbacks follow the
 protocol of all three.
 """
 
-import importlib.util
-import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,42 +12,16 @@ from typing import Any
 from sparkdl import _session
 from sparkdl._progress import metrics_line, plain
 from sparkdl.horovod import checkpoint
+from sparkdl.horovod.tensorflow._base import Callback
+from sparkdl.horovod.tensorflow._collective import collective_callbacks
+from sparkdl.horovod.tensorflow._optimizer import set_state, state_of
 
-__all__ = ["CheckpointCallback", "LogCallback"]
+__all__ = ["CheckpointCallback", "LogCallback", "collective_callbacks"]
 
 _PROGRESS_SECONDS = 0.5
 
 
-def _keras() -> Any:
-    legacy = os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "True", "true")
-    only = "tf_keras" in sys.modules and "keras" not in sys.modules
-    if (legacy or only) and importlib.util.find_spec("tf_keras"):
-        import tf_keras
-
-        return tf_keras
-    import keras
-
-    return keras
-
-
-class _Callback(_keras().callbacks.Callback):
-    """The base of Keras 2 asks what a callback implements; that of Keras 3 does not have it."""
-
-    _batches = False
-    # Keras 2 would otherwise wait for every batch's tensors to make numbers of them.
-    _supports_tf_logs = True
-
-    def _implements_train_batch_hooks(self) -> bool:
-        return self._batches
-
-    def _implements_test_batch_hooks(self) -> bool:
-        return False
-
-    def _implements_predict_batch_hooks(self) -> bool:
-        return False
-
-
-class LogCallback(_Callback):
+class LogCallback(Callback):
     """Shows rank 0's metrics on the driver: a line per epoch, and a progress line in between.
 
     ``per_batch_log=True`` makes it a line per batch too. Give it to every rank's ``fit``: on
@@ -103,7 +74,7 @@ class LogCallback(_Callback):
             print(line, flush=True)  # noqa: T201
 
 
-class CheckpointCallback(_Callback):
+class CheckpointCallback(Callback):
     """Saves a compiled model's weights and its optimizer's state; starts it from the last ones.
 
     ::
@@ -125,7 +96,7 @@ class CheckpointCallback(_Callback):
         state = checkpoint.latest()
         if state is not None:
             model.set_weights(state["weights"])
-            _set_optimizer(model, state["optimizer"])
+            set_state(model, state)
             self.first_epoch = state["epoch"] + 1
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -137,33 +108,6 @@ class CheckpointCallback(_Callback):
             {
                 "epoch": epoch,
                 "weights": self.model.get_weights(),
-                "optimizer": [_array(one) for one in _optimizer_variables(self.model.optimizer)],
+                **state_of(self.model),
             }
         )
-
-
-def _optimizer_variables(optimizer: Any) -> list[Any]:
-    variables = optimizer.variables
-    if callable(variables) and not isinstance(variables, list):  # older than Keras 2.11
-        variables = variables()
-    return list(variables)
-
-
-def _set_optimizer(model: Any, values: list[Any]) -> None:
-    optimizer = model.optimizer
-    if hasattr(optimizer, "_create_all_weights"):  # Keras 2's legacy optimizers
-        optimizer._create_all_weights(model.trainable_variables)
-    elif hasattr(optimizer, "build"):
-        optimizer.build(model.trainable_variables)
-    variables = _optimizer_variables(optimizer)
-    if len(variables) != len(values):
-        raise ValueError(
-            f"the checkpoint has {len(values)} variables of an optimizer, this one has "
-            f"{len(variables)}: it was saved with another optimizer or model"
-        )
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def _array(variable: Any) -> Any:
-    return variable.numpy() if hasattr(variable, "numpy") else variable
