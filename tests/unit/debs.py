@@ -53,8 +53,8 @@ def deb(
     content = b"!<arch>\n"
     for member, data in (
         ("debian-binary", b"2.0\n"),
-        ("control.tar.gz", gzip.compress(tarred(members, scripts))),
-        ("data.tar.gz", gzip.compress(tarred(files or {}))),
+        ("control.tar.gz", gzip.compress(tarred(members, scripts), mtime=0)),
+        ("data.tar.gz", gzip.compress(tarred(files or {}), mtime=0)),
     ):
         content += f"{member:16}{0:<12}{0:<6}{0:<6}{'100644':8}{len(data):<10}`\n".encode()
         content += data + b"\n" * (len(data) % 2)

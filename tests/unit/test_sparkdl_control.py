@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -125,13 +126,11 @@ def test_strangers_neither_join_nor_disturb(port: Any) -> None:
     with pytest.raises(ConnectionError):
         wire.call(address, b"x" * 32)
     for noise in (b"GET /global/0 HTTP/1.1\r\n\r\n", b"\0" * 100, wire.MAGIC + b"\1" * 200):
-        with socket.create_connection(address) as stranger:
+        # It may hang up before we have said everything.
+        with socket.create_connection(address) as stranger, suppress(OSError):
             stranger.sendall(noise)
             stranger.shutdown(socket.SHUT_WR)
-            try:
-                while stranger.recv(1024):
-                    pass
-            except ConnectionResetError:
+            while stranger.recv(1024):
                 pass
     assert port.members.keys() == {0}
     channel.send(Kind.LOAD)
