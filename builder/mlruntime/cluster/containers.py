@@ -32,7 +32,7 @@ from mlruntime.errors import CommandFailed, MlruntimeError, Unavailable
 
 READY_SECONDS: Final = 120.0
 _WATCH_SECONDS: Final = 0.25
-# Java's traces are long, and the cause may stand far above their end.
+# Java's stack traces are long, and the cause may be far above their end.
 _LOG_LINES: Final = 400
 _TOLD_LINES: Final = 20
 _FRAME: Final = re.compile(r"\s+(at |\.\.\. \d+ more)")
@@ -180,12 +180,12 @@ def cluster(
             _await_workers(running, say=say, ready=ready, clock=clock)
             yield running
         finally:
-            # A second Ctrl-C must not stop the removal; each engine call has its own time limit.
+            # A second Ctrl-C must not stop the removal; every engine call has its own time limit.
             with unimpressed():
                 try:
                     _tear_down(engine, described.ident)
                 except Unavailable as error:
-                    # What the block found matters more; the next run removes what is left.
+                    # The error of the block matters more; the next run removes what is left.
                     say(f"could not remove all of cluster {described.ident}: {error}")
 
 
@@ -227,7 +227,7 @@ def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
 def _submitted(
     pool: ThreadPoolExecutor, call: Callable[..., _T], *words: object, **options: object
 ) -> "Future[_T]":
-    # Interrupted while it starts a thread, a pool would not know that thread, nor wait for it.
+    # A pool that is interrupted while it starts a thread would not know it, and not wait for it.
     with postponed():
         return pool.submit(call, *words, **options)
 

@@ -9,7 +9,7 @@ from mlruntime.image.config import LABEL, PLAN_LABEL
 from mlruntime.lock.model import Lock
 from mlruntime.validation.state import Planned
 
-# Families that cannot be checked without a component, beyond the family of the same name.
+# Components that a family needs besides the one of the same name.
 _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "horovod": ("horovodrunner", "pipeline"),
     "keras": ("horovodrunner", "pipeline"),

@@ -29,7 +29,7 @@ def archive(expect: Mapping[str, Any], programs: Path = PROGRAMS) -> bytes:
         folders = {folder for name in files for folder in Path(name).parents}
         for folder in sorted(folders):
             entry = tarfile.TarInfo((Path(root) / folder).as_posix())
-            # Whatever user the image has must be able to work here.
+            # Any user of the image must be able to write here.
             entry.type, entry.mode = tarfile.DIRTYPE, 0o777
             tar.addfile(entry)
         for name, content in files.items():

@@ -121,7 +121,7 @@ class Runner:
     def _take(self, item: Item) -> bool:
         """Take in one item; return whether to go on reading."""
         if isinstance(item, MlruntimeError):
-            # The engine cut the stream: because a node died, or because it is gone itself.
+            # The stream was cut, because a node died or because the engine is gone.
             if not self._lost():
                 raise item
             return False

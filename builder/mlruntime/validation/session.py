@@ -20,7 +20,7 @@ from mlruntime.validation.report import CheckResult, Host, Report
 from mlruntime.validation.runner import Observer, Runner
 from mlruntime.validation.state import Planned, failed
 
-# Checked from outside, without a program in the image.
+# This check runs outside the image, without a program in it.
 IMAGE_CHECK: Final = "identity.image"
 # A cluster whose driver waits for one worker has two processes that compute.
 _AT_LEAST: Final = 2

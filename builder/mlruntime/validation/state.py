@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from mlruntime.validation.report import CheckResult, Status
 
-# How long the program may take to start, to get from one check to the next, and to end.
+# Seconds the program may take to start, between two checks, and to end.
 PAUSE_SECONDS: Final = 60.0
 # A factor that is hardly larger than before gives a check no time worth mentioning.
 _WORTHWHILE: Final = 1.1
@@ -158,7 +158,7 @@ class RunState:
         if name not in {p.name for p in self.planned}:
             raise ProtocolError(f"the program reports a check that nobody asked for: {name!r}")
 
-    # what makes checks fail from outside
+    # failures that come from outside the check program
 
     def violated(self, error: ProtocolError, now: float) -> tuple[CheckResult, ...]:
         """Fail the check that ``error`` names, and the running (else the next) one.
@@ -197,7 +197,7 @@ class RunState:
             return (self._last(_with_log(f"{end} after its last check", tail), now),)
         if self._done:
             return self._fail_all("the program said it was done without running it", now)
-        # One check may break the program as it is loaded; if the next one does so too, all do.
+        # One check may break the program while it is loaded. If the next does too, all would.
         self._barren += not self._started_any
         if self._barren > 1:
             return self._fail_all(_with_log(f"the program does not start: {end}", tail), now)
@@ -252,7 +252,7 @@ def parse_event(line: str) -> Event:
     """Read one line; anything but exactly the documented form raises ``ProtocolError``."""
     try:
         value = json.loads(line, parse_constant=_number, parse_float=_number)
-        # Half a surrogate pair could never be written to a report.
+        # A lone surrogate cannot be encoded as UTF-8, so it could not be written to a report.
         value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     except ValueError:
         raise ProtocolError(f"not an event: {line[:200]!r}") from None

@@ -41,8 +41,8 @@ def train(
     optimizer = keras.optimizers.SGD(training.RATE, momentum=momentum)
     optimizer = hvd.DistributedOptimizer(optimizer)
     model.compile(optimizer, loss="mse")
-    # Not the callback of that name: it broadcasts after the first step, so that this step's
-    # gradients would come from different weights.
+    # Not the callback of that name: it broadcasts after the first step, so the gradients of that
+    # step would come from different weights.
     broadcast_variables(training.variables(model), root_rank=0)
     given, first = callbacks(model)
     model.fit(
@@ -242,7 +242,7 @@ def logs(cluster: Cluster, proof: Proof) -> None:
         want = [f"{number} squared by rank {rank} is {number**2}" for number in range(_LINES)]
         want += ["written past Python", f"rank {rank} waits to be seen"]
         mine = [line.removeprefix(f"[{rank}] ") for line in shown if line.startswith(f"[{rank}] ")]
-        # What the frameworks have to say is between the lines, and shown like them.
+        # Output of the frameworks comes between these lines and is shown in the same way.
         proof.equal(f"rank {rank} kept", [line for line in kept[rank] if line in want], want)
         proof.equal(f"rank {rank} shown as kept", mine, kept[rank])
 

@@ -16,13 +16,13 @@ from .fatbin import architectures as architectures_of
 from .harness import Mismatch, Proof
 
 _SITE = "/opt/ml/lib/python*/site-packages"
-# The driver's own library: only a host has it. The one name that may be missing from an image.
+# The driver's library comes from the host; no other library may be missing from an image.
 _OF_THE_DRIVER = "libcuda.so.1"
-# What no image may have: it would be found in the driver's place.
+# Libraries that no image may have: they would be found instead of the driver's.
 _DRIVER_FILES = re.compile(
     r"lib(cuda|nvidia-ml|nvidia-ptxjitcompiler|nvidia-nvvm|cudadebugger)\.so(\.\d+)*"
 )
-# Who is loaded only after whom: the name is then taken from what is there already.
+# Libraries that are only loaded after others, whose copy of the name they then get.
 _AFTER = (
     ("/opt/ml/*/horovod/tensorflow/*", "/opt/ml/*/tensorflow/*"),
     ("/opt/ml/*/tensorflow_io_gcs_filesystem/*", "/opt/ml/*/tensorflow/*"),
@@ -76,7 +76,7 @@ def _resolves(image: Image, library: Library, name: str) -> bool:
     if name == _OF_THE_DRIVER or name in _DESKTOP.get(path.name, ()):
         return True
     providers = image.by_soname.get(name, [])
-    # What a wheel brings along lies together, and is loaded from the outermost inwards.
+    # Libraries in a wheel lie together and are loaded from the outermost directory inwards.
     if any(p.parent == path.parent and path.parent.name.endswith(".libs") for p in providers):
         return True
     return any(fnmatch(str(path), a) and fnmatch(str(p), b) for a, b in _AFTER for p in providers)

@@ -9,8 +9,8 @@ from typing import Any
 from .harness import Expectation, Mismatch
 
 _REGISTER_SECONDS = 45.0
-# The checks are many short jobs: what the second compiler and parallel collectors of four JVMs on
-# a small host would take is more than what they give.
+# The checks are many short jobs. On a small host, C2 and parallel garbage collectors in four JVMs
+# cost more time than they save.
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
