@@ -1,4 +1,4 @@
-"""Everything that can go wrong and is not a bug of ours.
+"""All errors that are not bugs of mlruntime.
 
 Each class fixes the exit code the command line contract promises. Only ``mlruntime.cli``
 prints one of these or exits; everything else raises or lets pass.
@@ -68,11 +68,11 @@ class HashMismatch(MlruntimeError):
 
 
 class Damaged(HashMismatch):
-    """What was put into the store whole is not whole any more: this host's fault, nobody else's."""
+    """A file was damaged after it had been stored: the cause is on this host."""
 
 
 class Unavailable(MlruntimeError):
-    """The engine, a registry, the network or a needed host tool is not to be had."""
+    """The engine, a registry, the network or a needed host tool is not available."""
 
     exit_code = 6
 

@@ -33,12 +33,12 @@ def _version(asked: bool) -> None:
 def application(words: Sequence[str] = ()) -> typer.Typer:
     """Return the command line with the verbs among ``words``, or with all when there is none.
 
-    A verb brings what it needs along; to import that for verbs nobody asked for takes longer
+    Each verb imports what it needs. Importing all of that for every verb would take longer
     than a build that has nothing to do.
     """
     app = typer.Typer(
         name="mlruntime",
-        help="Resolve, lock, compose and prove ML runtime images.",
+        help="Resolve, lock, build and test ML runtime images.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -53,7 +53,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
             typer.Option(metavar="DIR", help="definitions: matrix.yaml, runtimes/, images/"),
         ] = None,
         ca_bundle: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="certificates every download trusts")
+            Path | None, typer.Option(metavar="FILE", help="CA certificates for downloads")
         ] = None,
         verbose: Annotated[
             int,
@@ -62,7 +62,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
                 "--verbose",
                 count=True,
                 show_default=False,
-                help="say more about what is done; -vv: everything",
+                help="log each step and request; -vv: everything",
             ),
         ] = 0,
         quiet: Annotated[
@@ -83,7 +83,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; see DESIGN for what each means."""
+    """Run the command line and return its exit code; ``docs/cli.md`` explains them."""
     try:
         words = list(sys.argv[1:] if argv is None else argv)
         command = typer.main.get_command(application(words))
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MlruntimeError as error:
         print(f"mlruntime: {error}", file=sys.stderr)
         return error.exit_code
-    except (BrokenPipeError, SystemExit):  # the argument parser makes the one of the other
+    except (BrokenPipeError, SystemExit):  # the parser turns the first into the second
         output.discard()
         return INTERRUPTED
     except Exception as error:
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _usage(error: TyperException) -> None:
-    """Show a mistake in the words themselves, as the argument parser words it."""
+    """Show a usage error in the words of the argument parser."""
     show = getattr(error, "show", None)
     if show is not None:
         show()
@@ -143,7 +143,7 @@ def _bug(error: Exception) -> int:
 
 
 def run() -> NoReturn:
-    """Be the console script."""
+    """Run as the console script."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _terminated)

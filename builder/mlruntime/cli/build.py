@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def build(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, say 6.0-ml")],
+    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write an OCI layout into this directory")

@@ -1,4 +1,4 @@
-"""What every verb is told: where the definitions are."""
+"""What every verb gets: where the definitions are."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -36,18 +36,18 @@ def register(app: typer.Typer) -> None:
 def doctor(
     ctx: typer.Context,
     runtime: Annotated[
-        str | None, typer.Argument(metavar="[RUNTIME]", help="can this host run it?")
+        str | None, typer.Argument(metavar="[RUNTIME]", help="a runtime to check this host for")
     ] = None,
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
     contract: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="can this host run that image? host-contract.json or OCI layout"
+            metavar="FILE", help="an image to check for: host-contract.json or OCI layout"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
 ) -> None:
-    """Say what this host can do, and what to do about what is missing.
+    """Show what this host can do, and how to get what is missing.
 
     With a runtime or a contract: whether this host can run it, before anything is pulled.
     """

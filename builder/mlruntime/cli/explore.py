@@ -13,7 +13,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 def explore(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime to vary, say 6.0-ml")],
+    runtime: Annotated[str, typer.Argument(help="the runtime to vary, such as 6.0-ml")],
     space: Annotated[
         list[str],
         typer.Option(
@@ -22,7 +22,9 @@ def explore(
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="COMPONENT==VERSION", help="ask for this in all of them"),
+        typer.Option(
+            "--set", metavar="COMPONENT==VERSION", help="a line of the request for all of them"
+        ),
     ] = None,
     ignore_rule: Annotated[
         list[str] | None,
@@ -59,7 +61,7 @@ def explore(
 ) -> None:
     """Try combinations of releases, each through lock, build and validate, and keep the evidence.
 
-    It can be stopped at any time, and goes on from its state folder.
+    It can be stopped at any time, and continues from its state folder.
     """
     # Imported here so that `matrix show` does not wait for the engine and the stages.
     from mlruntime.cli.exploring import Wishes, run

@@ -55,7 +55,7 @@ class Wishes:
 
 
 def run(context: Context, wishes: Wishes) -> None:
-    """Be the verb; exits with 8 while combinations are left."""
+    """Run the verb; exits with 8 while combinations are left."""
     if wishes.until not in LEVELS:
         hint = did_you_mean(wishes.until, LEVELS)
         raise UsageError(f"--until: unknown level {wishes.until!r}", hint=hint)
@@ -125,7 +125,7 @@ def host_stages(
 
 
 def observer(total: int, say: Say) -> Progress:
-    """Return what tells of checks as ``validate`` does."""
+    """Return an observer that shows checks as ``validate`` does."""
     return Progress(say=say, total=total)
 
 

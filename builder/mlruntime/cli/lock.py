@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def lock(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, say 6.0-ml")],
+    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
     check: Annotated[
         bool,
         typer.Option("--check", help="write nothing; say what is stale, exit 4 if anything is"),

@@ -13,7 +13,7 @@ class _Stderr(logging.Handler):
     """Prints to whatever stderr is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line, or several for a traceback, less passwords."""
+        """Print one line, or several for a traceback, without passwords."""
         try:
             print(redacted(self.format(record)), file=sys.stderr, flush=True)
         except (OSError, ValueError):  # nobody reads it any more
@@ -25,7 +25,7 @@ _HANDLER.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
 
 def show(*, verbose: int = 0, quiet: bool = False) -> None:
-    """Show warnings; with ``-v`` what is done and requested, with ``-vv`` everything.
+    """Show warnings; with ``-v`` each step and request, with ``-vv`` everything.
 
     ``quiet`` leaves out progress and warnings: errors and results remain.
     """

@@ -25,7 +25,7 @@ def flush() -> None:
 
 @contextmanager
 def writable() -> Iterator[None]:
-    """Raise ``Unavailable`` where stdout cannot be written: a full disk, say."""
+    """Raise ``Unavailable`` if stdout cannot be written to, for example on a full disk."""
     try:
         yield
     except BrokenPipeError:
@@ -38,7 +38,7 @@ def writable() -> Iterator[None]:
 
 
 def discard() -> None:
-    """Write the rest of stdout to nowhere: whoever read it (``| head``) has gone."""
+    """Discard the rest of stdout: its reader (``| head``) has ended."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

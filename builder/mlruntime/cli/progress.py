@@ -27,7 +27,7 @@ class Lines:
         self._have = self._done = 0
 
     def started(self, name: str, size: int) -> None:
-        """Do nothing: files that begin are not news."""
+        """Do nothing: only received bytes and finished files count."""
 
     def advanced(self, name: str, count: int) -> None:
         """Count the bytes."""
@@ -74,7 +74,7 @@ def downloads(say: Callable[[str], None]) -> Iterator["Downloads"]:
     if is_quiet():
         yield Lines(say, time.monotonic)
         return
-    from rich.console import Console  # for terminals: nothing that a start should wait for
+    from rich.console import Console  # only for terminals: other starts do not wait for it
     from rich.progress import (
         BarColumn,
         DownloadColumn,

@@ -23,10 +23,12 @@ def register(app: typer.Typer) -> None:
 
 def resolve(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, say 6.0-ml")],
+    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="COMPONENT==VERSION", help="ask for this instead"),
+        typer.Option(
+            "--set", metavar="COMPONENT==VERSION", help="replace or add a line of the request"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:

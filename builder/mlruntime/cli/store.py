@@ -26,7 +26,9 @@ _JSON = typer.Option("--json", help="print the result as JSON")
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    verbs = typer.Typer(no_args_is_help=True, help="What is kept on this host: downloads, layers.")
+    verbs = typer.Typer(
+        no_args_is_help=True, help="Manage the store: downloads, compiled wheels, layers."
+    )
     verbs.command("list")(list_)
     verbs.command("size")(size)
     verbs.command("verify")(verify_)
@@ -37,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(ctx: typer.Context, as_json: Annotated[bool, _JSON] = False) -> None:
-    """Show, for each locked runtime, what of it the store has."""
+    """Show how much of each locked runtime the store has."""
     context: Context = ctx.obj
     definitions, store = Definitions(context.root), Store(store_root())
     rows: list[dict[str, Any]] = []
@@ -69,7 +71,7 @@ def list_(ctx: typer.Context, as_json: Annotated[bool, _JSON] = False) -> None:
 
 
 def size(as_json: Annotated[bool, _JSON] = False) -> None:
-    """Show what the store weighs."""
+    """Show how much disk space the store uses."""
     store = Store(store_root())
     weights = weigh(entries(store))
     emit(_weights_json(store, weights), _weights(f"Store {store.root}", weights), as_json)
@@ -96,13 +98,13 @@ def prune_(
     days: Annotated[
         float, typer.Option(min=0, help="keep what builds of the last DAYS days needed")
     ] = 30,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="remove nothing, say what")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would go")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Remove what no lock in use needs.
+    """Remove files that no lock in use needs.
 
-    In use are the locks of the definitions (`--root`), and those of every image that was built on
-    this host in the last days, wherever its definitions are.
+    Locks in use are those of the definitions (`--root`), and those of every image that was built
+    on this host in the last days, wherever its definitions are.
     """
     context: Context = ctx.obj
     store = Store(store_root())
@@ -146,7 +148,7 @@ def import_(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="what `store export` wrote")],
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Take what `store export` wrote into the store; every byte is checked."""
+    """Copy what `store export` wrote into the store; every byte is checked."""
     done = take_in(directory, Store(store_root()))
     value = {"files": done.files, "known": done.known, "size": done.size, "locks": list(done.locks)}
     text = f"{done.files - done.known} files, {_mb(done.size)}, taken in; {done.known} were there"

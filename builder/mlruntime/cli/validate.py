@@ -63,7 +63,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
-    """Prove an image on a cluster of containers: every check compares numbers, none may skip."""
+    """Test an image on a cluster of containers; every check compares numbers."""
     context: Context = ctx.obj
     if cluster != "docker":
         raise UsageError(f"--cluster {cluster} is not there yet", hint="use --cluster docker")
@@ -183,7 +183,7 @@ def _subject(
 
 
 def _writable(path: Path | None) -> None:
-    """Refuse a report file that could not be written, before minutes of checks."""
+    """Refuse a report file that cannot be written, before checks run for minutes."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise UsageError(f"cannot write {path}", why="it must be a file in an existing directory")
 
@@ -196,7 +196,7 @@ def _write(path: Path | None, text: str) -> None:
 
 @dataclass(kw_only=True, slots=True)
 class Progress:
-    """Says how each check goes, and every few seconds that one is still at it."""
+    """Shows how each check ends, and every few seconds which one is still running."""
 
     total: int
     say: Callable[[str], None]
@@ -205,7 +205,7 @@ class Progress:
     _said: float = field(default=0.0)
 
     def started(self, name: str) -> None:
-        """Note the time: a check that ends soon is told of once."""
+        """Note the time: a check that ends soon is shown once."""
         self._said = self.clock()
 
     def ended(self, result: CheckResult) -> None:

@@ -1,7 +1,7 @@
 """A described cluster in containers on a private network: brought up, watched, torn down.
 
-Brought up by waiting for readiness, torn down whatever happens. What a killed process left
-behind is removed by the next one that brings up a cluster.
+It is ready when all workers have registered, and it is always removed at the end. If a process was
+killed, the next one that starts a cluster removes what is left.
 """
 
 import queue
@@ -215,7 +215,7 @@ def _started(engine: Engine, described: ClusterDescription) -> Cluster:
 
 @contextmanager
 def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool; at the end wait for what is under way, however impatient the user is."""
+    """Yield a pool; at the end wait for running jobs, even after another Ctrl-C."""
     pool = ThreadPoolExecutor(max_workers=size)
     try:
         yield pool

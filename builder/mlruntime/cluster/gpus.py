@@ -1,4 +1,4 @@
-"""How a cluster's GPUs come to Spark's tasks, as data: none is the empty case. Core: no I/O."""
+"""How Spark's tasks get a cluster's GPUs, as data; no GPUs is the empty case. Core: no I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Gpus:
     """The GPUs of a cluster: each worker offers ``each``, which ``script`` finds in its container.
 
     ``devices`` are the UUIDs of the host's GPUs that the engine is to give to a worker, by the
-    worker's role; a worker that is not in there is given none, and its script finds what it finds.
+    worker's role; the engine gives none to a worker without an entry.
     """
 
     each: int = 0

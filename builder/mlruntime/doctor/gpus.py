@@ -1,6 +1,6 @@
 """Can this host's GPUs run that image? The answer in words. Core: no I/O.
 
-A host that cannot is told before anything is pulled or built, with what to do about it.
+If it cannot, the answer comes before anything is pulled or built, with what to do about it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -45,7 +45,7 @@ class Judgement:
 def judge(contract: HostContract, host: HostGpus | NoGpus) -> Judgement:
     """Compare a host with what an image asks for.
 
-    One device that can run it is enough; the others are told of, and how to leave them out. A
+    One device that can run it is enough; the others are listed, with how to leave them out. A
     driver that is too old rules out all of them.
     """
     if isinstance(host, NoGpus):

@@ -1,4 +1,4 @@
-"""Documents against types: msgspec checks and converts, and a mistake is told with its place.
+"""Documents against types: msgspec checks and converts, and a mistake is reported with its place.
 
 A form is a ``Form`` (a ``msgspec.Struct`` without unknown keys). msgspec says only roughly where a
 value does not fit, so ``explain`` looks again, for the words; what is accepted is msgspec's alone.

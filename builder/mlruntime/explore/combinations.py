@@ -65,7 +65,7 @@ class Combinations:
 
 
 def parse_settings(settings: Iterable[str], asked: Iterable[str], matrix: Matrix) -> Combinations:
-    """Read ``tensorflow=2.15..2.21`` and the like; what means nothing is a ``UsageError``.
+    """Read ``tensorflow=2.15..2.21`` and the like; anything else is a ``UsageError``.
 
     A setting's right side is a list of parts, separated by commas: ``A..B`` stands for the
     newest release of each minor from A to B, ``2.16`` for the newest release of that minor,

@@ -1,4 +1,4 @@
-"""Why a combination broke, read off an error and a log. Core: no I/O."""
+"""Why a combination broke, found from an error and a log. Core: no I/O."""
 
 import re
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ _BESIDE: Final = ("tensorflow", "keras", "horovod", "spark", "python", "java", "
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """What a rule can say of itself from now on."""
+    """The new evidence, source and date of a rule."""
 
     rule: Rule
     evidence: str
@@ -31,10 +31,10 @@ class Finding:
 
 
 def findings(matrix: Matrix, records: Iterable[Record]) -> tuple[Finding, ...]:
-    """Return what the records say about the rules that leave it to them.
+    """Return the evidence of the records for the rules that leave it to them.
 
-    Those are the rules whose source begins with ``explored:``: only a person can tell whether
-    the sentence of a rule is proven by a combination that works. Such a rule is about all
+    Those are the rules whose source begins with ``explored:``: only a person can decide
+    whether a working combination proves the sentence of a rule. Such a rule is about all
     combinations in which every component it names has a release that it names; it gets the
     highest level that one of these has attained, the latest of them.
     """

@@ -179,11 +179,11 @@ class HostStages:
         )
 
     def discard(self, combination: Combination) -> None:
-        """Take all images but the last out of the engine: the next one is built upon its layers."""
+        """Remove all images but the last from the engine: the next one builds on its layers."""
         self._remove(self.loaded[:-1])
 
     def close(self) -> None:
-        """Take out the last image as well."""
+        """Remove the last image as well."""
         self._remove(list(self.loaded))
 
     def _remove(self, references: list[str]) -> None:

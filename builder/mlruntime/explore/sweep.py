@@ -1,7 +1,7 @@
 """The driver of a sweep: each combination through resolve, lock, build and validate.
 
-It may end at any moment, by Ctrl-C or otherwise: what a stage found is in the state folder
-before the next stage begins, and a later sweep goes on from there.
+It may end at any moment, for example by Ctrl-C: the result of a stage is in the state folder
+before the next stage begins, and a later sweep continues from there.
 """
 
 import json
@@ -130,7 +130,7 @@ class Sweep:
         self._now = now
 
     def run(self) -> Outcome:
-        """Try what is left, as long as there is time; raises what is no combination's fault."""
+        """Try what is left while there is time; raise errors that no combination causes."""
         begin, why = self._clock(), None
         pending = [c for c in self._combinations if not self._resolved(c).ended(self._limits.goal)]
         for number, combination in enumerate(pending):
@@ -220,7 +220,7 @@ class Sweep:
             raise
         except _ITS_OWN as error:
             for line in str(error).splitlines():
-                if line.strip() not in log.lines:  # what a compiler said has been heard
+                if line.strip() not in log.lines:  # the compiler's messages are in the log already
                     log.record(line)
             failure = diagnose(stage, error, tuple(log.lines), str(log.path))
             return record.failed(failure, **self._spent(begin))
@@ -263,7 +263,7 @@ class Sweep:
 
 
 class _Log:
-    """Hears all about one combination: into its file, and the main lines to whoever waits."""
+    """Writes everything about one combination to its log, and shows the main lines."""
 
     def __init__(self, path: Path, sink: TextIO, say: Say) -> None:
         self.path = path
@@ -286,7 +286,7 @@ class _Log:
         self._say(f"  {line}")
 
     def record(self, line: str) -> None:
-        """Keep a line without telling it."""
+        """Write a line to the log without showing it."""
         self.lines.append(line.rstrip())
         self._sink.write(f"{line.rstrip()}\n")
         self._sink.flush()

@@ -30,7 +30,7 @@ class Routes(httpx.BaseTransport):
         self._sources = sources
         self._made: dict[tuple[str | None, bool], httpx.HTTPTransport] = {}
         self._guard = threading.Lock()
-        # What cannot be used is told before anything has been asked.
+        # Report unusable settings before the first request.
         self._trust()
 
     def proxy(self, url: str, part: str | None) -> Proxy | None:
@@ -38,7 +38,7 @@ class Routes(httpx.BaseTransport):
         return self._sources.network.proxies.of(url, part)
 
     def login(self, url: str, part: str | None) -> Login | None:
-        """Return who we are there, with the password that a keyring has if nobody else has."""
+        """Return the login for an address; a keyring may have the password."""
         network = self._sources.network
         found = network.credentials.of(url, part)
         if found is None or found.password is not None or found.headers:
@@ -133,7 +133,7 @@ def _trust_all(context: ssl.SSLContext, directory: Path) -> None:
     context.load_verify_locations(capath=str(directory))
     try:
         files = sorted(directory.iterdir())
-    except OSError:  # OpenSSL passes over what it may not read, too
+    except OSError:  # OpenSSL skips files that it may not read, too
         return
     if any(path.suffix in (".0", ".1") for path in files):
         return

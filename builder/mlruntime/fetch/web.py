@@ -1,4 +1,4 @@
-"""HTTP as every reader of a registry needs it: retried, resumed, and honest about what failed."""
+"""HTTP for every reader of a registry: retries, resumed downloads, and precise errors."""
 
 import re
 import shutil
@@ -22,13 +22,13 @@ from mlruntime.store.store import full_disk
 # How long a server may be silent, unless the host's settings say something else.
 _SILENCE: Final = 60.0
 _CONNECT: Final = 20.0
-# A server that asks us to come back later than this is not waited for.
+# The longest ``Retry-After`` that is waited for, in seconds.
 _PATIENCE: Final = 120.0
 T = TypeVar("T")
 
 
 class _StumbleError(Exception):
-    """The registry could not answer just now; another try may do, after ``pause`` seconds."""
+    """A temporary failure of the registry; another try may succeed after ``pause`` seconds."""
 
     def __init__(self, said: str, pause: float | None = None) -> None:
         super().__init__(said)
@@ -102,7 +102,7 @@ class Web:
         """Fill ``target`` from ``url``, going on after the bytes it already has.
 
         Returns ``False`` when the registry says that there is no such file. Stops past
-        ``size`` bytes, if known: whoever sends more is not sending what was asked for.
+        ``size`` bytes, if known: a longer answer cannot be the requested file.
         """
         if (path := _local(url)) is not None:
             if not path.is_file():
@@ -151,7 +151,7 @@ class Web:
 
     @contextmanager
     def _stumbling(self, url: str, part: str | None) -> Iterator[None]:
-        """Turn a network having a bad day into ``_StumbleError``; certificates are not retried."""
+        """Turn temporary network errors into ``_StumbleError``; certificates are not retried."""
         try:
             yield
         except (httpx.RequestError, httpx.InvalidURL) as error:

@@ -1,1 +1,1 @@
-"""What this machine tells: its clients' settings, its commands, its GPUs."""
+"""This machine: the settings of its package managers, its commands, its GPUs."""

@@ -38,10 +38,10 @@ def run(
 ) -> str:
     """Run a tool to its end and return its stdout as text.
 
-    ``heard`` gets its stderr, however it ends by itself; passwords in addresses are taken out.
-    Raises ``CommandFailed`` with the last lines of that when it exits other than 0 or takes
-    longer than ``timeout`` seconds. Neither the child nor what it started is left running,
-    whatever happens: they get SIGTERM, then SIGKILL.
+    ``heard`` gets its stderr, without passwords in addresses, if the tool ends by itself. Raises
+    ``CommandFailed``, with the last lines of stderr, when the tool exits other than 0, and when
+    it takes longer than ``timeout`` seconds. Neither the tool nor its children stay running:
+    they get SIGTERM, then SIGKILL.
     """
     words = [str(word) for word in argv]
     try:

@@ -1,4 +1,4 @@
-"""The GPUs of a host, as its driver tells of them."""
+"""The GPUs of a host, as its driver reports them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """A GPU, or a slice of one in MIG mode, as the driver tells of it.
+    """A GPU, or a slice of one in MIG mode, as the driver reports it.
 
     ``uuid`` is what ``CUDA_VISIBLE_DEVICES`` takes; ``capability`` the compute capability
     ("8.0"); ``mig`` is set for a slice, whose memory is the slice's own. ``trouble`` says why a

@@ -24,7 +24,7 @@ def read_gpus() -> HostGpus | NoGpus:
     """Ask the driver for its version and its GPUs, or say why it cannot be asked.
 
     A GPU that fails while it is read, or is lost, is a device with its ``trouble``: the others
-    are still told of. Nothing is raised for what a driver does.
+    are still reported. An error of the driver raises nothing.
     """
     try:
         import pynvml  # type: ignore[import-untyped]

@@ -1,4 +1,4 @@
-"""What may be shown: the one place where passwords are taken out of addresses and of text."""
+"""Removing passwords from addresses and text that are shown; nothing else does this."""
 
 import re
 from typing import Final

@@ -33,7 +33,7 @@ def is_sha256(text: str) -> bool:
 
 
 def entries(store: Store) -> Iterator[Entry]:
-    """Yield everything in the store, by kind and name. What goes meanwhile is left out."""
+    """Yield everything in the store, by kind and name. Entries removed meanwhile are left out."""
     folders = {BLOB: store.root / "blobs" / "sha256", PARTIAL: store.root / PARTIAL}
     folders |= {kind: store.root / kind for kind in RECORDS}
     for kind, folder in sorted(folders.items()):

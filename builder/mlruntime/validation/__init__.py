@@ -1,1 +1,1 @@
-"""Proving a built image on a real cluster: the checks, and how they are run and judged."""
+"""Testing a built image on a real cluster: the checks, and how they are run and judged."""

@@ -97,7 +97,7 @@ def absent_checks(lock: Lock, checks: Iterable[Planned]) -> dict[str, str]:
 def selected(names: Iterable[str], only: Sequence[str]) -> tuple[str, ...]:
     """Return the names that ``only`` asks for (families or full names), all when it is empty.
 
-    What names nothing raises ``UsageError`` with a "did you mean".
+    An unknown name raises ``UsageError`` with a "did you mean".
     """
     names = tuple(names)
     known = sorted({*names, *(name.partition(".")[0] for name in names)})

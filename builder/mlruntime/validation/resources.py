@@ -1,4 +1,4 @@
-"""The check programs and what they are told, as an archive for the driver's container."""
+"""The check programs and their input, as an archive for the driver's container."""
 
 import io
 import json

@@ -20,7 +20,7 @@ _WORTHWHILE: Final = 1.1
 
 
 class Planned(Protocol):
-    """What is to be known of a check; ``timeout`` in seconds.
+    """What this module needs to know of a check; ``timeout`` in seconds.
 
     ``needs`` are components: it belongs only to variants that have all of them; ``gpus`` is how
     many it must be given.
@@ -123,7 +123,7 @@ class RunState:
         return f"{self._limit:g} s ({self._plain_limit:g} s, multiplied by {self.factor:g})"
 
     def read(self, line: str, now: float) -> Event:
-        """Take in one line of the program; raise ``ProtocolError`` when it is out of place."""
+        """Process one line of the program; raise ``ProtocolError`` if it is not allowed there."""
         event = parse_event(line)
         if self._done:
             raise ProtocolError("the program went on after it said that it was done")
@@ -239,7 +239,7 @@ def failed(
 
 
 def ending(code: int) -> str:
-    """Say how a process ended; 128 + n is how shells and engines tell of signal n."""
+    """Say how a process ended; shells and engines report signal n as 128 + n."""
     signals = {134: "aborted", 137: "was killed", 139: "segmentation fault", 143: "terminated"}
     return f"exited with {code}" + (f" ({signals[code]})" if code in signals else "")
 

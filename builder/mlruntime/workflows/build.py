@@ -36,8 +36,8 @@ def build_locked(
 ) -> Built:
     """Compose the image of one variant; ``record`` gets every line that a build tool writes.
 
-    Nothing runs in the engine that the store can answer. Intermediate images are removed
-    whatever happens.
+    Nothing runs in the engine if the store has the result. Intermediate images are always
+    removed.
     """
     plan = planned_image(definitions, lock, variant)
     made = created(lock, host.epoch)

@@ -46,7 +46,7 @@ def _lock(definitions: Definitions, named: Named) -> Lock:
 def _of_revision(definitions: Definitions, named: Named, scratch: Path) -> tuple[Lock, Plan]:
     """Return the lock and the plan of a revision of the definitions' git repository.
 
-    Its layers are those that ``images/`` gave it then: today's may name what it has not.
+    Its layers come from ``images/`` of that revision: today's may name packages it lacks.
     """
     require("git", hint="install git, or name a lock file")
     file = f"runtimes/{named.what}/lock.json"
@@ -72,9 +72,9 @@ def _of_revision(definitions: Definitions, named: Named, scratch: Path) -> tuple
 
 
 def _git(root: Path, what: str, named: Named, *words: str) -> str:
-    """Run git in the definitions' folder; ``what`` is the error when it has not what is asked."""
+    """Run git in the definitions' folder; ``what`` is the error if git does not find it."""
     try:
-        return run(["env", "LC_ALL=C", "git", "-C", str(root), *words])  # its words are read below
+        return run(["env", "LC_ALL=C", "git", "-C", str(root), *words])  # messages are read below
     except CommandFailed as error:
         why = error.why or ""
     if "dubious ownership" in why:

@@ -1,4 +1,4 @@
-"""What a workflow needs of this machine. Made once per run; each part is reached when needed."""
+"""What a workflow needs of this machine. Made once per run; nothing is opened before its use."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager

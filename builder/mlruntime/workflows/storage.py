@@ -1,4 +1,4 @@
-"""Keeping the store: what it weighs, is it sound, what can go."""
+"""Maintaining the store: its size, damaged files, and what can be removed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def weigh(found: Iterable[Entry]) -> tuple[Weight, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """What a check of every blob found: those that are damaged, which were removed."""
+    """The result of checking every blob; the damaged ones were removed."""
 
     count: int
     size: int
@@ -45,7 +45,7 @@ class Checked:
 def verify(store: Store, say: Callable[[str], None]) -> Checked:
     """Read every blob; remove those whose bytes are not what their name says.
 
-    Whoever needs one of them fetches or makes it again.
+    They are fetched or built again when they are needed.
     """
     blobs = [entry for entry in entries(store) if entry.kind == BLOB]
     damaged = []
@@ -63,7 +63,7 @@ def verify(store: Store, say: Callable[[str], None]) -> Checked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned:
-    """What went, or would go, and what stays."""
+    """What was removed, or would be, and what stays."""
 
     removed: tuple[Entry, ...]
     kept: tuple[Entry, ...]

@@ -1,7 +1,7 @@
-"""Carrying everything that locks need to another machine, say one without a network.
+"""Copying everything that locks need to another machine, for example one without a network.
 
 An export is a folder with a store's layout, the locks, and ``index.json``, which names each file
-by its sha256. What is imported is believed only once its bytes have been read.
+by its sha256. A file is imported only after its bytes have been checked.
 """
 
 import json
@@ -45,7 +45,7 @@ class RecordForm(Form, frozen=True):
 
 
 class CarriedForm(Form, frozen=True):
-    """A lock that goes along."""
+    """A lock in an export."""
 
     runtime: Text
     digest: Text
@@ -71,7 +71,7 @@ class Exported:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
-    """What was taken over; ``known`` is how many files the store had already."""
+    """What was imported; ``known`` is how many files the store already had."""
 
     files: int
     known: int
@@ -92,7 +92,7 @@ def find_lock(definitions: Definitions, named: str) -> Lock:
 def export(
     locks: Iterable[Lock], variants: tuple[str, ...], host: Host, directory: Path
 ) -> Exported:
-    """Write everything the locks need into a new directory; what the store lacks is fetched.
+    """Write everything the locks need into a new directory; missing files are fetched.
 
     Wheels that are compiled here go along if the store has them. Raises ``UsageError`` when the
     directory is there and not empty.
@@ -159,7 +159,7 @@ def take_in(directory: Path, store: Store) -> Imported:
     """Take everything of an export into the store.
 
     Raises ``UsageError`` for a directory that is no export, and ``HashMismatch`` at the first file
-    whose bytes are not those that the index names; what came before it stays.
+    whose bytes are not those that the index names; files imported before it stay.
     """
     file = directory / INDEX
     if not file.is_file():

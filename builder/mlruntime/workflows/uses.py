@@ -1,4 +1,4 @@
-"""What of the store a lock needs; and which locks are in use."""
+"""Which files of the store a lock needs, and which locks are in use."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ class Needed:
 
 
 def artifacts_of(lock: Lock, variants: Iterable[str] = ()) -> tuple[Artifact, ...]:
-    """Return every file of a registry that these variants (all, if none is named) need, once."""
+    """Return each registry file that these variants (all, if none is named) need, once."""
     chosen = tuple(variants) or tuple(v.name for v in lock.variants)
     groups: list[tuple[Artifact, ...]] = [lock.os, lock.build_depends, lock.python, lock.jars]
     for variant in (lock.variant(name) for name in chosen):
@@ -85,7 +85,7 @@ def _layer_blob(text: str) -> str:
 
 
 def remember(store: Store, plan: Plan, lock: Lock, image: Image) -> None:
-    """Note what an image was made of: pruning keeps it for a while, whoever's lock it is."""
+    """Note what an image was made of: pruning keeps it for a while, for any definitions."""
     needed = needed_by(store, lock, (plan,)) | Needed(
         frozenset({(MANIFESTS, image.config.digest.partition(":")[2])})
     )

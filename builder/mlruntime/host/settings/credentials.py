@@ -1,4 +1,4 @@
-"""Who this host is to a registry: from URLs, variables, netrc, apt, Maven and keyring."""
+"""Logins for registries: from URLs, variables, netrc, apt, Maven and keyring."""
 
 import netrc
 import tomllib

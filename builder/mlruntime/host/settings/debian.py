@@ -1,4 +1,4 @@
-"""Which Debian archives apt is configured to use, and everything it is told about them."""
+"""Which Debian archives apt is configured to use, and with which options."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _PARTS: Final = ("", "-updates", "-security")
 # What apt takes for yes and for no: sources.list(5), apt's own StringToBool.
 _YES: Final = frozenset({"yes", "true", "with", "on", "enable", "1"})
 _NO: Final = frozenset({"no", "false", "without", "off", "disable", "0"})
-# What apt is told about how far an archive is believed, by its deb822 name; all of it is kept.
+# apt's options about how far it trusts an archive, by deb822 name; all of them are kept.
 _OPTIONS: Final = (
     "Check-Valid-Until",
     "Valid-Until-Min",

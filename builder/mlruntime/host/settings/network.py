@@ -1,4 +1,4 @@
-"""How registries are reached: what every part of the tool is given."""
+"""How registries are reached: the settings that every part of the tool gets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
