@@ -26,13 +26,13 @@ from mlruntime.layers.writer import MTIME, USER_ID
 _SECONDS: Final = 900
 _EXCLUDES: Final = "\n".join(f"path-exclude=/{prefix}*" for prefix in debian.EXCLUDED)
 _MOUNT: Final = "/mlr"
-# Whatever has changed has another line afterwards: a file's ctime cannot be set by anyone. What a
-# directory holds is in lines of its own.
+# A changed file has another line afterwards, since nobody can set a file's ctime. The entries of a
+# directory have lines of their own.
 _SEEN: Final = r"""find . -xdev \( -path ./mlr -o -path ./proc -o -path ./sys -o -path ./dev \) \
         -prune -o -type d -printf '%P\td %m %U:%G\n' -o -printf '%P\t%y %m %U:%G %s %C@\n' | sort"""
 # Preinst scripts run once their packages are there, not before, as with debootstrap's essential
 # packages. dpkg asks what to do about a conffile unless the new one lies beside it, and equals it.
-# force-unsafe-io: nobody keeps what a crash interrupts here, so files need not be synced.
+# force-unsafe-io: nothing is kept after a crash here, so files need not be synced.
 _SCRIPT: Final = f"""\
 set -eu
 cd /
@@ -98,11 +98,11 @@ _ENVIRONMENT: Final = {
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
     "SOURCE_DATE_EPOCH": str(MTIME),
 }
-# Part of the layer's key: changes when how it is made does.
+# Part of the layer's key: it changes when the way the layer is made changes.
 RECIPE: Final = hashlib.sha256(
     canonical_json([debian.RECIPE, _SCRIPT, _ENVIRONMENT]).encode()
 ).hexdigest()
-# An image must have a layer, and a container an image: the place where things are mounted.
+# A container needs an image, and an image needs a layer: this one is empty but for mount points.
 BLANK: Final = LiteralFiles(files=(), directories=(_MOUNT[1:],)).layer("blank")
 CONFIG: Final = ImageConfig(
     user="0:0",
@@ -137,7 +137,7 @@ def configure(
         ["/bin/sh", "-c", _SCRIPT],
         contents=(*root.contents, lambda: packed(notes, folders=[f"{_MOUNT[1:]}/out"])),
         hostname="bootstrap",
-        # dpkg syncs what it notes there, four times for each package, whatever it is told.
+        # dpkg syncs its notes there four times for each package, whatever options it gets.
         tmpfs=("/var/lib/dpkg/updates",),
         environment=_ENVIRONMENT,
         timeout=_SECONDS,

@@ -19,7 +19,7 @@ from mlruntime.store.store import Store
 
 _STAGE: Final = "mlruntime/stage"
 _SHOWN_SECONDS: Final = 3.0
-# A stage is thrown away, so when it was made is of no interest; a constant lets stages be shared.
+# Intermediate images are thrown away; a constant time of creation lets builds share them.
 _CREATED: Final = "1980-01-01T00:00:00Z"
 Say = Callable[[str], None]
 

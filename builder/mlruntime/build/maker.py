@@ -53,7 +53,7 @@ class LayerMaker:
     def __init__(self, context: BuildContext, supplies: Supplies) -> None:
         self._context = context
         self._supplies = supplies
-        # What is made, or being made, in this run, by the layer's name and key.
+        # Layers that this run has made or is making, by name and key.
         self._making: dict[tuple[str, str], Future[ImageLayer]] = {}
         self._starting = threading.Lock()
 

@@ -39,7 +39,7 @@ class System:
 
     def interpreter(self) -> Root:
         """Return the system's layers from the bottom up to the one with Python, to start with."""
-        # The others first: to configure them takes longest, and bytecode is compiled meanwhile.
+        # Start these first: configuring them takes longest, and bytecode is compiled meanwhile.
         for layer, _ in self._layers:
             self._maker.layer(layer)
         name = f"python{self._plan.python}"

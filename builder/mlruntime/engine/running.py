@@ -27,7 +27,7 @@ class Running:
 
     def abort(self) -> None:
         """Make every ``run`` of other threads, now or later, end with ``CommandFailed``."""
-        # First the flag, then the list; ``run`` does it the other way round: none slips through.
+        # Set the flag, then read the list; ``run`` does it the other way round: none is missed.
         self._aborted.set()
         for container in tuple(self._running):
             with suppress(Unavailable):

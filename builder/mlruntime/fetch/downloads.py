@@ -1,7 +1,7 @@
 """Downloads: from an artifact of a lock to a checked blob in the store.
 
-A download continues where a killed one stopped, is tried again when the registry stumbles, and
-enters the store only when its bytes have the locked hash.
+A download continues where a killed one stopped, is retried after a temporary failure, and enters
+the store only when its bytes have the locked hash.
 """
 
 import time
@@ -24,7 +24,7 @@ _GRACE_SECONDS = 1.0
 
 
 class Progress(Protocol):
-    """Hears how downloads get on; called from several threads."""
+    """Receives the progress of downloads; called from several threads."""
 
     def started(self, name: str, size: int) -> None:
         """A download of ``size`` bytes begins."""

@@ -105,7 +105,7 @@ def load(image: Image, blobs: Blobs, engine: Images) -> Loaded:
     except CommandFailed:
         if len(missing) == len(image.layers):
             raise
-    # Another build may have removed what ours was to be built upon: once more, with everything.
+    # Another build may have removed the layers that ours builds on: send everything again.
     return _send(image, image.layers, blobs, engine)
 
 

@@ -52,7 +52,7 @@ def stale(lock: Lock, request: LockRequest, recipes: Mapping[str, LoadedRecipe])
     """Return a sentence for each reason why a lock does not follow from its inputs any more."""
     versions = stale_versions(lock, request.present)
     inputs = stale_inputs(lock, input_digests(request, recipes))
-    # Whoever is told which version has changed need not be told that something has.
+    # If a version is named, the general sentence is not needed.
     return (*versions, *(said for said in inputs if said != _REQUEST or not versions))
 
 

@@ -95,7 +95,7 @@ class PythonSide:
         self, variant: str, provided: Mapping[str, DummyPackage], before: tuple[Artifact, ...]
     ) -> _Question:
         wanted = self.request.of(PYPI, variant)
-        # What a registry is asked for: a patched release is not there, its sdist is.
+        # Ask a registry for the release that is patched; ours is not there.
         versions = {w.name: published(w, self.recipes) for w in wanted}
         static = [
             Static(name=n, version=v, requires=self.recipes[n].recipe.requires(v))

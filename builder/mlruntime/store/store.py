@@ -71,7 +71,7 @@ class Store:
         return path
 
     def adopt_blob(self, path: Path, sha256: str) -> Path:
-        """Move a finished file into the store; one that lies is deleted: ``HashMismatch``."""
+        """Move a finished file into the store; delete it and raise if its bytes are wrong."""
         found = file_sha256(path)
         if found != sha256:
             path.unlink(missing_ok=True)
@@ -131,13 +131,13 @@ class Store:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Hold the store against being pruned, together with every other process that does."""
+        """Keep the store from being pruned; several processes may do so at once."""
         with held(self._everything(), fcntl.LOCK_SH):
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the store against everybody; ``Unavailable`` while another process uses it."""
+        """Use the store alone; raise ``Unavailable`` while another process uses it."""
         try:
             with held(self._everything(), fcntl.LOCK_EX | fcntl.LOCK_NB):
                 yield
@@ -166,7 +166,7 @@ def _made(directory: Path) -> Path:
 def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     """Hold the file lock of a file or directory, waiting for whoever has it.
 
-    With ``LOCK_NB`` in ``how`` nobody is waited for: ``BlockingIOError``.
+    With ``LOCK_NB`` in ``how`` it raises ``BlockingIOError`` instead of waiting.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -213,9 +213,9 @@ _REFUSED: Final = (
 
 @contextmanager
 def full_disk(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[None]:
-    """Turn "no space left" and "may not" into an error that says where and what to try.
+    """Turn "no space left" and "not permitted" into an error with a place and a hint.
 
-    ``instead`` says how to have another place written to.
+    ``instead`` says how to choose another place.
     """
     try:
         yield

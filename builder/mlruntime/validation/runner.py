@@ -29,7 +29,7 @@ class CheckTarget(Protocol):
 
 
 class Observer(Protocol):
-    """Hears what happens, for people who wait."""
+    """Receives progress, to show it to people who wait."""
 
     def started(self, name: str) -> None:
         """Note that a check began."""
@@ -40,7 +40,7 @@ class Observer(Protocol):
         ...
 
     def waiting(self, name: str | None, seconds: float) -> None:
-        """Note that ``name`` (or the program between two checks) is still at it."""
+        """Note that ``name`` (or the program between two checks) is still running."""
         ...
 
 
@@ -119,7 +119,7 @@ class Runner:
         return True
 
     def _take(self, item: Item) -> bool:
-        """Take in one item; return whether to go on reading."""
+        """Process one item; return whether to continue reading."""
         if isinstance(item, MlruntimeError):
             # The stream was cut, because a node died or because the engine is gone.
             if not self._lost():
@@ -148,7 +148,7 @@ class Runner:
         return True
 
     def _ended(self, result: CheckResult, now: float) -> bool:
-        """Believe a check's end only when the whole cluster is still there."""
+        """Accept a check's end only if the whole cluster is still running."""
         if (casualty := self._bench.casualty()) is None:
             self._tell(result)
             return True
@@ -163,7 +163,7 @@ class Runner:
         return True
 
     def _lost_soon(self) -> bool:
-        """Like ``_lost``, with patience: a process's end is seen before its container's."""
+        """Like ``_lost``, but wait: the end of a process is seen before that of its container."""
         deadline = self._clock() + TICK_SECONDS
         while self._clock() < deadline:
             if self._lost():
@@ -172,7 +172,7 @@ class Runner:
         return False
 
     def _gone(self, process: Process) -> bool:
-        """Wait for the killed process to be really gone, so that the next one is alone."""
+        """Wait until the killed process has ended, so that the next one runs alone."""
         deadline = self._clock() + _KILL_SECONDS
         while self._clock() < deadline:
             try:

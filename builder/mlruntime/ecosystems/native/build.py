@@ -24,7 +24,7 @@ from mlruntime.store.store import Store, file_sha256
 
 _KIND: Final = "native"
 _SECONDS: Final = 3600
-# Paths are fixed, because compilers write them into what they make.
+# Paths are fixed, because compilers write them into their output.
 _SCRIPT: Final = """\
 set -eu
 if [ -e /mlr/debs/Packages ]; then
@@ -181,7 +181,7 @@ def _packed(members: list[tarfile.TarInfo], content: Mapping[str, bytes]) -> byt
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for member in (*members, *map(tarfile.TarInfo, sorted(content.keys() - there))):
-            # A make that compares times must not find a patched file newer than what is made of it.
+            # `make` must not find a patched file newer than the files generated from it.
             member.mtime = MTIME
             member.size = len(content.get(member.name, b""))
             archive.addfile(member, io.BytesIO(content.get(member.name, b"")))
@@ -235,7 +235,7 @@ def _keep(store: Store, native: NativeWheel, wheel: Path) -> StoredWheel:
 def _environment(native: NativeWheel, build_depends: tuple[Artifact, ...]) -> dict[str, str]:
     return dict(native.environment) | {
         "MLR_TOOLCHAIN": " ".join(f"{a.name}={a.version}" for a in build_depends),
-        # How many compilers run at once does not change what they make.
+        # The number of parallel compilers does not change the result.
         "MAKEFLAGS": f"-j{os.cpu_count() or 1}",
         "SOURCE_DATE_EPOCH": str(MTIME),
         "PYTHONHASHSEED": "0",

@@ -22,7 +22,7 @@ _KIND: Final = "bytecode"
 _SECONDS: Final = 900
 # It reads what was put there, and writes below /mlr/out and /tmp.
 _NOBODY: Final = "65534:65534"
-# Of 1024: what runs beside it, one process after another, takes longer in the end.
+# CPU shares, of 1024. What runs beside it is sequential and would otherwise finish last.
 _CPU_SHARES: Final = 128
 
 
@@ -116,7 +116,7 @@ class _Compiling:
                     *(f"/{path}" for path in inside),
                 ],
                 contents=(*root.contents, lambda: packed(files, folders=["mlr/out"])),
-                # Where there is no more than Python, there is neither a locale nor a /tmp.
+                # A root with nothing but Python has neither a locale nor a /tmp.
                 environment={"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
                 tmpfs=("/tmp",),
                 user=_NOBODY,

@@ -31,7 +31,7 @@ from mlruntime.host.settings import Sources
 from mlruntime.lock.model import Artifact
 
 _MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-# The newest glibc that uv has a name for: a newer one runs all that is made for this one.
+# The newest glibc that uv knows; a newer one runs everything made for this one.
 _UV_GLIBC = (2, 40)
 
 
@@ -200,7 +200,7 @@ class Resolver:
 
 
 def _stanza(entry: Static) -> str:
-    # What can stand in a requirement is written alike as a TOML and as a JSON string.
+    # The characters of a requirement are written the same way in a TOML and a JSON string.
     return (
         f"[[dependency-metadata]]\nname = {json.dumps(entry.name)}\n"
         f"version = {json.dumps(entry.version)}\n"

@@ -19,7 +19,7 @@ from mlruntime.matrix.news import Release, alternatives
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
 
-# What an image can have: anything, or Linux with glibc on amd64.
+# Platforms of wheels that run in an image: any, or Linux with glibc on amd64.
 _PLATFORM: Final = re.compile(r"any|(many)?linux\w*_x86_64")
 
 

@@ -35,7 +35,7 @@ class Member:
         self._info = info
         self._at = self._start()
         self._pieces = self.pieces()
-        # Of the last piece, what has not been read yet.
+        # The rest of the last piece that has not been read yet.
         self._rest = memoryview(b"")
         self._left = info.file_size
 

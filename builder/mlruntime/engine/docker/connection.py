@@ -279,7 +279,7 @@ class DockerEngine:
                     container.put("/", archive())
                 self._api.start(name)
             except BaseException as error:
-                # "in use" means that the name is somebody else's container: leave that alone.
+                # "in use" means that another container has this name: do not touch it.
                 if not (isinstance(error, APIError) and error.status_code == 409):
                     container.remove()
                 raise

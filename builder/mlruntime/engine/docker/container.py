@@ -167,7 +167,7 @@ class DockerExec:
         """Kill it and every process it started, whatever group or session they are in."""
         killer = ["/bin/sh", "-c", _KILL, self._token]
         with suppress(Unavailable), translated(f"killing a process in {self._container.name}"):
-            # The same user: root without CAP_SYS_PTRACE may not read others' environments.
+            # Run as the same user: root without CAP_SYS_PTRACE cannot read others' environments.
             made = self._api.exec_create(self._container.name, killer, user=self._user)
             for _ in _frames(self._api, made["Id"]):
                 pass
