@@ -6,8 +6,8 @@ export SPARK_WORKER_PORT=tcp://10.96.0.11:7078 SPARK_WORKER_WEBUI_PORT=tcp://10.
 export SPARK_DAEMON_MEMORY=512m SPARK_LOCAL_IP=127.0.0.1
 export SPARK_DAEMON_JAVA_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
 
-awaits() { # ROLE…: until it is healthy, for a minute
-    for _ in $(seq 120); do
+awaits() { # ROLE…: until it is healthy, for minutes on a busy host
+    for _ in $(seq 600); do
         if $role health "$@" 2>/dev/null; then echo "$1: healthy"; return; fi
         sleep 0.5
     done
@@ -27,7 +27,7 @@ else
     $role connect --master 'local[1]' --conf spark.ui.enabled=false >connect.log 2>&1 &
     awaits connect
 fi
-for _ in $(seq 60); do
+for _ in $(seq 600); do
     python - <<'END' && break
 import json, sys, urllib.request
 state = json.load(urllib.request.urlopen("http://127.0.0.1:8080/json/"))
