@@ -55,15 +55,16 @@ def own_step(plain: Any) -> Any:
     """Return a model of the same layers with a ``train_step`` that applies the gradients itself."""
     import tensorflow as tf
 
+    # No annotations: a class within a function that is pickled does not bring their names along.
     class OwnStep(keras().Model):  # type: ignore[misc]
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.plain = plain
 
-        def call(self, x: Any) -> Any:
+        def call(self, x):
             return self.plain(x)
 
-        def train_step(self, rows: Any) -> Any:
+        def train_step(self, rows):
             x, y = rows
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
