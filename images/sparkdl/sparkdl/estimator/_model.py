@@ -1,6 +1,7 @@
 """The fitted stage: predicts on the executors."""
 # ruff: noqa: N802 - Spark ML's names are in camel case
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,14 +62,20 @@ class KerasModel(Model, KerasParams, MLReadable, MLWritable):
         prediction = self.getPredictionCol()
         if not self._scores.classes:
             returned = "double" if self._scores.width is None else "array<float>"
-            return dataset.withColumn(prediction, pandas_udf(function, returned)(*given))
+            answer = pandas_udf(function, returned)(*given)
+            return dataset.withColumn(prediction, _with_nan(answer, returned))
         # Spark would call a deterministic function once for each field that is taken of it.
         classify = pandas_udf(function, _CLASSES).asNondeterministic()
         answered = dataset.withColumn(_ANSWER, classify(*given))
+        answer = answered[_ANSWER]
+        raw, probability = (
+            array_to_vector(_with_nan(answer[name], "array<double>"))
+            for name in ("raw", "probability")
+        )
         fields = {
-            self._value("rawPredictionCol"): array_to_vector(answered[_ANSWER]["raw"]),
-            self._value("probabilityCol"): array_to_vector(answered[_ANSWER]["probability"]),
-            prediction: answered[_ANSWER]["prediction"],
+            self._value("rawPredictionCol"): raw,
+            self._value("probabilityCol"): probability,
+            prediction: _with_nan(answer["prediction"], "double"),
         }
         added = {name: column for name, column in fields.items() if name}
         return answered.withColumns(added).drop(_ANSWER)
@@ -95,6 +102,16 @@ def fitted(estimator: KerasParams, trained: Trained, objects: dict[str, Any]) ->
     model.history, model._scores = trained.history, trained.scores
     estimator._copyValues(model)
     return model._set(model=trained.packed, customObjects=objects)
+
+
+def _with_nan(column: Any, kind: str) -> Any:
+    """Return a Spark column with NaN where pandas has made nulls of it: a model gives none."""
+    from pyspark.sql import functions as f
+
+    if not kind.startswith("array"):
+        return f.coalesce(column, f.lit(math.nan).cast(kind))
+    inner = kind.removeprefix("array<").removesuffix(">")
+    return f.transform(column, lambda one: _with_nan(one, inner))
 
 
 def _first_null(dataset: Any, names: Sequence[str]) -> Any:
