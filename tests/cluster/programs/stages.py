@@ -227,7 +227,7 @@ def logits(spark):
     try:
         said = trained.transform(empty).collect()
     except Exception as error:
-        said = next(line for line in str(error).splitlines() if "DataError" in line)
+        said = next(line for line in str(error).splitlines() if "DataError:" in line)
     try:
         trained.save("file:///tmp/not-shared")
         saved = "saved"
