@@ -33,8 +33,8 @@ def test_training_on_ranks_equals_training_on_the_whole_batch(
         assert distances["from the start"] > 1e-2, (case, distances)
 
 
-def test_an_estimator_with_classes_and_callbacks_that_decide(running: Cluster) -> None:
-    told = answer(running, "stages.py", "classification", "together", "logits")
+def test_an_estimator_tells_classes_apart(running: Cluster) -> None:
+    told = answer(running, "stages.py", "classification", "logits")
     found = told["classification"]
     vectors = {"probability": "vector", "rawPrediction": "vector"}
     assert found["types"] == {"class": "double", **vectors}
@@ -43,11 +43,12 @@ def test_an_estimator_with_classes_and_callbacks_that_decide(running: Cluster) -
     assert found["sum"] < 1e-5
     assert found["metrics"] == ["accuracy", "loss", "val_accuracy", "val_loss"]
 
-    callbacks_act_alike(told["together"])
     two_classes_are_told_apart(told["logits"])
 
 
-def callbacks_act_alike(found: dict[str, Any]) -> None:
+def test_callbacks_act_alike_on_all_ranks(running: Cluster) -> None:
+    told = answer(running, "together.py")
+    found = told["together"]
     # 160 rows or so, in steps of 16: the optimizer has counted every step of every epoch.
     assert 1 < found["epochs"] < 80
     assert found["steps"] % found["epochs"] == 0 and 8 <= found["steps"] / found["epochs"] <= 11
@@ -56,6 +57,12 @@ def callbacks_act_alike(found: dict[str, Any]) -> None:
     assert found["of one rank"] == [3.0, 3.0]
     assert found["broken"] == 1
     assert found["by strings"] == ["loss"]
+    # Of 5 epochs of 4 steps the fourth ended before it was backed up: two are left.
+    assert told["resumed"] == {
+        "first": {"weights": 1, "ranks": [[None, 16]] * 2},
+        "again": {"weights": 1, "ranks": [[2, 20]] * 2},
+        "files": ["backup0", "best0.keras"],
+    }
 
 
 def two_classes_are_told_apart(found: dict[str, Any]) -> None:

@@ -156,63 +156,6 @@ def classification(spark):
     }
 
 
-def together(spark):
-    """Callbacks that decide by metrics, metrics of all kinds, and models of strings."""
-    x = f.array(f.rand(1), f.rand(2))
-    rows = spark.range(0, 200, 1, 2).select(x.alias("features"))
-    noisy = 2 * f.col("features")[0] - f.col("features")[1] + f.rand(3) / 2
-    rows = rows.withColumn("label", noisy).cache()
-
-    def trained(frame, callbacks, optimizer="adam", outputs=1, loss="mse", metrics=(), **options):
-        keras.utils.set_random_seed(1)
-        last = "softmax" if outputs > 1 else None
-        layers = [keras.Input((2,)), keras.layers.Dense(outputs, activation=last)]
-        model = keras.Sequential(layers)
-        model.compile(optimizer, loss, metrics=list(metrics))
-        return KerasEstimator(model=model, batchSize=8, callbacks=callbacks, **options).fit(frame)
-
-    def stopping():
-        return [
-            keras.callbacks.EarlyStopping("val_loss", min_delta=0.0005, restore_best_weights=True),
-            keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=0.01),
-        ]
-
-    def own():
-        import horovod.tensorflow as hvd
-
-        class Own(keras.callbacks.Callback):
-            def on_epoch_end(self, epoch, logs=None):
-                if hvd.rank() == 1:
-                    logs["mine"] = 3.0
-                    self.model.stop_training = epoch == 1
-
-        return [Own()]
-
-    stopped = trained(
-        rows, stopping, keras.optimizers.Adam(0.05), np=2, epochs=80, validationSplit=0.2
-    )
-    optimizer = stopped.to_keras().optimizer
-    epochs = len(stopped.history["loss"])
-    classes = rows.withColumn("label", f.array(f.lit(1.0), f.lit(0.0)))
-    vector = trained(
-        classes, own, outputs=2, loss="categorical_crossentropy", np=2, epochs=4,
-        metrics=[keras.metrics.F1Score()],
-    )  # fmt: skip
-    label = f.when(f.rand(5) < 0.01, float("nan")).otherwise(f.col("label"))
-    broken = trained(
-        rows.withColumn("label", label), lambda: [keras.callbacks.TerminateOnNaN()], np=2, epochs=5
-    )
-    return {
-        "epochs": epochs,
-        "steps": int(optimizer.iterations.numpy()),
-        "learning rate": float(optimizer.learning_rate.numpy()),
-        "vector": [len(vector.history["f1_score"]), len(vector.history["f1_score"][0])],
-        "of one rank": vector.history["mine"],
-        "broken": len(broken.history["loss"]),
-        "by strings": sorted(trained(rows, None, "sgd", np=1).history),
-    }
-
-
 def logits(spark):
     """One number for two classes, not yet a probability; and rows without numbers."""
     rows = spark.range(0, 200, 1, 2).select(f.array(f.rand(1) - 0.5).alias("features"))
@@ -312,7 +255,6 @@ def main():
     parts = {
         "regression": regression,
         "classification": classification,
-        "together": together,
         "logits": logits,
         "restart": restart,
         "refusals": refusals,
