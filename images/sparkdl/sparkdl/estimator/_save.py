@@ -71,7 +71,8 @@ class StageReader(MLReader):
 def _require_seen(spark: Any, path: str) -> None:
     """Raise ``DataError`` unless the driver sees the metadata, which an executor has written."""
     files, folder = _hadoop(spark, f"{path}/metadata")
-    if any(one.getPath().getName().startswith("part-") for one in files.listStatus(folder)):
+    found = files.listStatus(folder) if files.exists(folder) else ()
+    if any(one.getPath().getName().startswith("part-") for one in found):
         return
     files.delete(_path(spark, path), True)
     raise DataError(
