@@ -168,24 +168,25 @@ def logits(spark):
     odd = spark.createDataFrame([([math.nan],), ([1.0],)], "features array<double>")
     empty = spark.createDataFrame([([1.0],), ([None],)], "features array<double>")
     try:
-        said = trained.transform(empty).collect()
-    except Exception as error:
-        said = next(line for line in str(error).splitlines() if "DataError:" in line)
-    try:
         trained.save("file:///tmp/not-shared")
         saved = "saved"
     except DataError as error:
         saved = str(error)
-    return {
+    found = {
         "classes": trained.numClasses,
         "area": BinaryClassificationEvaluator(rawPredictionCol="raw").evaluate(scored),
         "margin": first["raw"][0] + first["raw"][1],
         "probability": first["probability"][1] - 1 / (1 + math.exp(-first["raw"][1])),
         "class": first["prediction"] == float(first["raw"][1] > 0),
         "nan": [math.isnan(row.prediction) for row in trained.transform(odd).collect()],
-        "null": said,
         "not shared": saved,
     }
+    # Last: Spark stops the other tasks of a job that failed, and their workers with them.
+    try:
+        said = trained.transform(empty).collect()
+    except Exception as error:
+        said = next(line for line in str(error).splitlines() if "DataError:" in line)
+    return {**found, "null": said}
 
 
 def restart(spark):
