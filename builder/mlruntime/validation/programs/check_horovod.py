@@ -204,16 +204,17 @@ def keras(cluster: Cluster, proof: Proof) -> None:
 
 def _trained_by_own_step() -> dict[str, Any]:
     """Let a ``train_step`` apply its gradients itself; return the weights and their digest."""
-    import horovod.tensorflow.keras as hvd
+    import horovod.tensorflow as hvd
+    import horovod.tensorflow.keras as hvd_keras
 
     x, y = training.data()
     x, y = x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()]
-    model = training.own_step(training.model([one + hvd.rank() for one in training.start()]))
-    model.compile(hvd.DistributedOptimizer(training.keras().optimizers.SGD(training.RATE)))
-    begin = hvd.callbacks.BroadcastGlobalVariablesCallback(0)
-    model.fit(
-        x, y, batch_size=len(x), epochs=training.STEPS, shuffle=False, verbose=0, callbacks=[begin]
-    )
+    plain = training.model([one + hvd.rank() for one in training.start()])
+    # Not the callback: a model that its first batch builds is broadcast after its first step.
+    hvd.broadcast_variables(training.variables(plain), root_rank=0)
+    model = training.own_step(plain)
+    model.compile(hvd_keras.DistributedOptimizer(training.keras().optimizers.SGD(training.RATE)))
+    model.fit(x, y, batch_size=len(x), epochs=training.STEPS, shuffle=False, verbose=0)
     weights = list(model.get_weights())
     digest = hashlib.sha256(b"".join(one.tobytes() for one in weights)).hexdigest()
     return {"weights": weights, "digest": digest}
