@@ -39,9 +39,14 @@ def deb(
     name: str,
     files: Mapping[str, Content] | None = None,
     control: Mapping[str, bytes] | None = None,
+    *,
+    data: bytes | None = None,
     **fields: str,
 ) -> tuple[Artifact, Path]:
-    """Write a package, an ar archive of two tar archives; ``control`` are further control files."""
+    """Write a package, an ar archive of two tar archives; ``control`` are further control files.
+
+    ``data`` is the second of them, instead of one with ``files``.
+    """
     values = {"Package": name, "Version": "1", "Architecture": "amd64"}
     values |= {"Maintainer": "Nobody <nobody@example.org>", "Description": f"the {name}"}
     values |= {key.replace("_", "-"): value for key, value in fields.items()}
@@ -51,13 +56,13 @@ def deb(
     members |= {f"./{key}": content for key, content in (control or {}).items()}
     scripts = tuple(f"./{key}" for key in ("preinst", "postinst", "prerm", "postrm"))
     content = b"!<arch>\n"
-    for member, data in (
+    for member, packed in (
         ("debian-binary", b"2.0\n"),
         ("control.tar.gz", gzip.compress(tarred(members, scripts), mtime=0)),
-        ("data.tar.gz", gzip.compress(tarred(files or {}), mtime=0)),
+        ("data.tar.gz", gzip.compress(tarred(files or {}) if data is None else data, mtime=0)),
     ):
-        content += f"{member:16}{0:<12}{0:<6}{0:<6}{'100644':8}{len(data):<10}`\n".encode()
-        content += data + b"\n" * (len(data) % 2)
+        content += f"{member:16}{0:<12}{0:<6}{0:<6}{'100644':8}{len(packed):<10}`\n".encode()
+        content += packed + b"\n" * (len(packed) % 2)
     path = folder / f"{name}_1_amd64.deb"
     path.write_bytes(content)
     artifact = Artifact(

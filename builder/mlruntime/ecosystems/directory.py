@@ -15,6 +15,8 @@ from mlruntime.layers.sink import MTIME, Owner
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# A link to nothing or to a directory, an empty link, a name that is too long.
+_IMPOSSIBLE: Final = (errno.ENOENT, errno.EPERM, errno.EINVAL, errno.ENAMETOOLONG)
 _IN_THE_WAY: Final = (errno.ELOOP, errno.ENOTDIR)
 
 
@@ -93,9 +95,9 @@ class DirectorySink:
 
     def _hard_link(self, path: str, target: str) -> None:
         with (
+            _named(path),
             self._parent(_below(target), make=False) as (source, old),
             self._parent(_below(path)) as (folder, name),
-            _named(path),
         ):
             os.link(old, name, src_dir_fd=source, dst_dir_fd=folder, follow_symlinks=False)
 
@@ -159,11 +161,15 @@ class DirectorySink:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Let an error about what is there already tell the whole path."""
+    """Let an error tell the whole path: about what is there already, or what cannot be there."""
     try:
         yield
     except FileExistsError:
         raise FileExistsError(path) from None
+    except OSError as error:
+        if error.errno not in _IMPOSSIBLE:
+            raise
+        raise UnsafePath(f"{path}: it cannot be put there ({error.strerror})") from None
 
 
 def _below(path: str) -> str:

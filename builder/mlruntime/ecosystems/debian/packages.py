@@ -194,22 +194,34 @@ def add_changes(writer: LayerWriter, archive: Path, removed: Iterable[str]) -> N
     """Add what configuring packages has changed: a tar archive of it, and paths that are gone.
 
     The archive has the directories that these were in, too, as they are. Raises
-    ``MlruntimeError`` when Java's trust store is not what can be normalised.
+    ``MlruntimeError`` when it cannot be read, when it has a path that no image may have, and when
+    Java's trust store is not what can be normalised.
     """
     removed = tuple(removed)
     needed = {str(parent) for path in removed for parent in PurePosixPath(path).parents}
-    with tarfile.open(archive) as tar:
-        for info in tar:
-            name = info.name
-            if not is_kept(name) and (name in _NOT_KEPT or name not in needed):
-                continue
-            content = tar.extractfile(info) if info.isreg() else None
-            if name == CACERTS and content is not None:
-                store = _keystore(content.read())
-                info.size, content = len(store), cast("tarfile.ExFileObject", io.BytesIO(store))
-            writer.member(info, cast("BinaryIO | None", content))
-    for path in removed:
-        writer.removal(path)
+    try:
+        with tarfile.open(archive) as tar:
+            for info in tar:
+                name = info.name
+                if is_kept(name) or (name not in _NOT_KEPT and name in needed):
+                    _add_change(writer, tar, info)
+        for path in removed:
+            writer.removal(path)
+    except (OSError, *_UNREADABLE) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the host's, not the archive's
+        raise MlruntimeError(
+            "what configuring Debian's packages has changed cannot be put into an image",
+            why=f"{type(error).__name__}: {error}",
+        ) from None
+
+
+def _add_change(writer: LayerWriter, tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+    content = tar.extractfile(info) if info.isreg() else None
+    if info.name == CACERTS and content is not None:
+        store = _keystore(content.read())
+        info.size, content = len(store), cast("tarfile.ExFileObject", io.BytesIO(store))
+    writer.member(info, cast("BinaryIO | None", content))
 
 
 def _keystore(data: bytes) -> bytes:

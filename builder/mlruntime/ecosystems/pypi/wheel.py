@@ -4,10 +4,14 @@ PyPA's ``installer`` decides what goes where; here is a destination for it that 
 streaming each file.
 """
 
+import configparser
+import errno
 import io
 import posixpath
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
@@ -36,6 +40,11 @@ _UNUSABLE: Final = (
     AssertionError,
     ValueError,
     KeyError,
+    IndexError,
+    EOFError,
+    configparser.Error,  # entry_points.txt
+    struct.error,
+    zlib.error,
     RuntimeError,  # zipfile's, for a file that is encrypted or compressed in an unknown way
     zipfile.BadZipFile,
 )
@@ -200,7 +209,10 @@ def install_wheel(
             compiled = stack.enter_context(zipfile.ZipFile(bytecode)) if bytecode else None
             destination = _Destination(sink, site, wheel, filename, compiled)
             installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
-    except _UNUSABLE as error:
+    except (OSError, *_UNUSABLE) as error:
+        # zipfile seeks to where a damaged archive says, before its start or beyond any end.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise InvalidLock(
             f"{filename} cannot be installed", why=_why(error), hint="lock another version"
         ) from None

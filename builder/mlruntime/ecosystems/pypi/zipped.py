@@ -14,6 +14,8 @@ _RAW: Final = -15
 _PACKED: Final = 1 << 18
 _PLAIN: Final = 1 << 20
 _WHOLE: Final = -1
+# No file is longer, and no file can be asked for what is further on.
+_LARGEST: Final = 1 << 62
 
 
 class Member:
@@ -41,6 +43,8 @@ class Member:
 
     def _start(self) -> int:
         offset = self._info.header_offset
+        if not 0 <= offset < _LARGEST:
+            raise self._damaged()
         self._handle.seek(offset)
         header = self._handle.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or not header.startswith(_SIGNATURE):
