@@ -29,10 +29,14 @@ from mlruntime.workflows import locked
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.stores import fetcher, store_root
 
-# A shell that starts us in the background has SIGINT ignored, and so have all our children; the
-# tests of Ctrl-C would wait for ever.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that starts us in the background has SIGINT ignored, nohup has SIGHUP, and so have all our
+# children; the tests of signals would wait for ever.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 CHECKOUT = Path(__file__).parents[1]
 # How long an example takes says how busy the machine is.
