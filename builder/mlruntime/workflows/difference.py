@@ -4,7 +4,7 @@ import tarfile
 from pathlib import Path
 
 from mlruntime.build.maker import cached_layer
-from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.definitions.files import Definitions
 from mlruntime.errors import CommandFailed, InvalidDefinition, InvalidLock, UsageError
 from mlruntime.host.command import require, run
 from mlruntime.image.difference import Difference, Named, Side, difference, parse_named
@@ -12,7 +12,7 @@ from mlruntime.image.plan import Plan
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
-from mlruntime.workflows.locked import read_lock
+from mlruntime.workflows.locked import find_lock
 from mlruntime.workflows.planning import planned_image
 
 
@@ -27,20 +27,11 @@ def _side(definitions: Definitions, store: Store, named: Named) -> Side:
         with store.scratch() as scratch:
             lock, plan = _of_revision(definitions, named, scratch)
     else:
-        lock = _lock(definitions, named)
+        lock = find_lock(definitions, named.what)
         lock.variant(named.variant)
         plan = planned_image(definitions, lock, named.variant)
     blobs = {layer.key: blob for layer in plan.layers if (blob := cached_layer(store, layer))}
     return Side(name=named.text, lock=lock, plan=plan, blobs=blobs)
-
-
-def _lock(definitions: Definitions, named: Named) -> Lock:
-    path = Path(named.what)
-    if path.is_file():
-        return parse_lock(read_text(path, named.what, InvalidLock), file=named.what)
-    if path.suffix == ".json" or len(path.parts) > 1:
-        raise UsageError(f"there is no lock file {named.what}")
-    return read_lock(definitions, named.what)
 
 
 def _of_revision(definitions: Definitions, named: Named, scratch: Path) -> tuple[Lock, Plan]:

@@ -1,12 +1,13 @@
 """A runtime's lock and its layers as values, and whether the lock is still the right one."""
 
 import logging
+from pathlib import Path
 from typing import Final
 
 from mlruntime import __version__
-from mlruntime.definitions.files import Definitions
+from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.ecosystems.native.inputs import load_recipes
-from mlruntime.errors import InvalidLock
+from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.image.sources.literal import LibrarySource
 from mlruntime.image.stack import Stack, parse_stack
 from mlruntime.lock.document import parse_lock
@@ -41,6 +42,16 @@ def read_lock(definitions: Definitions, runtime: str) -> Lock:
     """Return a runtime's lock as it is, stale or not."""
     shown = definitions.shown(definitions.lock_path(runtime))
     return parse_lock(definitions.lock_text(runtime), file=shown)
+
+
+def find_lock(definitions: Definitions, named: str) -> Lock:
+    """Return the lock in a file, or that of a runtime; ``UsageError`` when there is neither."""
+    path = Path(named)
+    if path.is_file():
+        return parse_lock(read_text(path, named, InvalidLock), file=named)
+    if path.suffix == ".json" or len(path.parts) > 1:
+        raise UsageError(f"there is no lock file {named}")
+    return read_lock(definitions, named)
 
 
 def fresh_lock(definitions: Definitions, runtime: str) -> Lock:

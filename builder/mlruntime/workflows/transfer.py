@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.definitions.files import read_text
 from mlruntime.documents.reading import did_you_mean, read_json
 from mlruntime.documents.schema import Form, Sha256, Text, checked
 from mlruntime.ecosystems.native import build as native
-from mlruntime.errors import HashMismatch, InvalidLock, UsageError
-from mlruntime.lock.document import FileName, parse_lock
+from mlruntime.errors import HashMismatch, UsageError
+from mlruntime.lock.document import FileName
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store, file_sha256, full_disk, link_or_copy
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.uses import artifacts_of, native_of
 
 FORMAT: Final = 1
@@ -77,16 +76,6 @@ class Imported:
     known: int
     size: int
     locks: tuple[str, ...]
-
-
-def find_lock(definitions: Definitions, named: str) -> Lock:
-    """Return the lock of a runtime, or the one in a file."""
-    path = Path(named)
-    if path.is_file():
-        return parse_lock(read_text(path, named, InvalidLock), file=named)
-    if path.suffix == ".json" or len(path.parts) > 1:
-        raise UsageError(f"there is no lock file {named}")
-    return read_lock(definitions, named)
 
 
 def export(
