@@ -123,6 +123,18 @@ def test_the_bytes_of_a_layer_do_not_change_without_the_number_in_its_key(tmp_pa
     assert found == f"sha256:{INSTALLED[WRITER]}", "count WRITER up, and note these bytes for it"
 
 
+@pytest.mark.parametrize(
+    "member",
+    ["toy-1.data", "toy-1.data/data", "./toy-1.data/scripts/x", "./toy/more.py", "toy//more.py"],
+)
+def test_a_path_that_the_installer_cannot_place_is_refused(tmp_path: Path, member: str) -> None:
+    """The installer itself looks for the ``.data`` folder of the first and third without end."""
+    wheel = made_wheel(tmp_path, "toy", {**FILES, member: b""})
+    with pytest.raises(InvalidLock, match=r"toy-1-py3-none-any\.whl cannot be installed") as raised:
+        install_wheel(LayerWriter(io.BytesIO()), wheel, wheel.name, Site(image_place("3.11")))
+    assert member in str(raised.value.why)
+
+
 # what two wheels, or two parts of one, have in common
 
 

@@ -132,7 +132,7 @@ def test_what_runs_runs_with_more_code_and_what_does_not_says_what_to_do(
     contract: HostContract, has: str
 ) -> None:
     device = replace(A100, capability=has, memory_mib=1 << 20)
-    host = HostGpus(driver="999", cuda="999", devices=(device,))
+    host = HostGpus(driver="9999", cuda="999", devices=(device,))
     found = judge(contract, host)
     major, minor = capability(has)
     sass = any(capability(a)[0] == major and capability(a)[1] <= minor

@@ -29,6 +29,7 @@ from mlruntime.ecosystems.pypi.content import Content
 from mlruntime.ecosystems.pypi.site import Again, Site
 from mlruntime.ecosystems.pypi.zipped import Member
 from mlruntime.errors import InvalidLock
+from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import Sink
 
 # Read into memory, unlike a wheel's other files. RECORD of the largest wheels has about 2 MiB.
@@ -38,7 +39,7 @@ _UNUSABLE: Final = (
     InstallerError,
     FileExistsError,
     AssertionError,
-    ValueError,
+    ValueError,  # and UnsafePath
     KeyError,
     IndexError,
     EOFError,
@@ -68,6 +69,7 @@ class _Wheel(WheelFile):
         for info in self._zipfile.infolist():
             if info.is_dir() or "__pycache__" in info.filename.split("/")[:-1]:
                 continue
+            self._refuse_unclear(info.filename)
             if _script(info.filename) in made:
                 continue
             member = Member(archive, info)
@@ -75,6 +77,18 @@ class _Wheel(WheelFile):
             executable = stat.S_ISREG(mode) and bool(mode & 0o111)
             record = records.get(info.filename, (info.filename, "", ""))
             yield record, _Unread(member, record[1], info), executable
+
+    def _refuse_unclear(self, filename: str) -> None:
+        """Raise ``UnsafePath`` for a path that the installer cannot tell the scheme of.
+
+        It goes up from a path until it meets the ``.data`` folder, and does not end where that is
+        the path itself or is spelt in another way (``./toy-1.data/scripts/toy``).
+        """
+        if checked(filename) != filename:
+            raise UnsafePath(f"{filename}: not a plain path")
+        parts = filename.split("/")
+        if parts[0] == self.data_dir and len(parts) < 3:
+            raise UnsafePath(f"{filename}: not in a folder of {self.data_dir}")
 
     def read_dist_info(self, filename: str) -> str:
         path = posixpath.join(self.dist_info_dir, filename)
