@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.engine import Running
 from mlruntime.engine.docker.connection import DockerEngine
 from mlruntime.errors import (
+    ArtifactNotFound,
     CommandFailed,
     Damaged,
     HashMismatch,
@@ -44,9 +45,10 @@ from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
-from mlruntime.store.store import Store
+from mlruntime.store.store import Store, file_sha256
 
 from tests.unit.debs import deb
+from tests.unit.wheels import made_wheel
 
 SPAWN = multiprocessing.get_context("spawn")
 SECONDS = 60
@@ -339,6 +341,76 @@ def with_python(shop: BuildContext, folder: Path) -> tuple[PlannedLayer, dict[st
     path = shop.store.keep_blob(package, artifact.sha256)
     layer = PlannedLayer(name="os", key="o" * 64, content=DebianPackages(packages=(artifact,)))
     return layer, {artifact.sha256: path}
+
+
+def test_a_file_that_is_gone_from_its_registry_is_told_with_the_day_it_was_last_seen(
+    tmp_path: Path,
+) -> None:
+    def gone(_: object) -> NoReturn:
+        raise ArtifactNotFound("toy-1.jar is not in the registry", where="maven", hint="lock again")
+
+    with pytest.raises(ArtifactNotFound) as caught:
+        made(tmp_path, shop=replace(workshop(tmp_path), fetch=gone))
+    assert str(caught.value) == (
+        "maven: toy-1.jar is not in the registry\n"
+        "  why: it was there when 0.1-ml was locked, on 2026-11-20 or later, and has been removed"
+        " since; or this host asks another registry\n"
+        "  try: lock again"
+    )
+
+
+def python_layers(folder: Path, shop: BuildContext, **content: str) -> list[PlannedLayer]:
+    """Return a layer for each wheel, all of which have the same file; the store has them."""
+    layers = []
+    for name, text in content.items():
+        path = made_wheel(folder, name, {"shared/x.py": text})
+        sha256 = file_sha256(path)
+        shop.store.keep_blob(path, sha256)
+        wheel = replace(ARTIFACT, kind="wheel", name=name, filename=path.name, sha256=sha256)
+        layers.append(PlannedLayer(name=name, key=sha256, content=PythonPackages(wheels=(wheel,))))
+    return layers
+
+
+def with_stored_wheels(shop: BuildContext) -> BuildContext:
+    def stored(artifacts: Iterable[Artifact]) -> dict[str, Path]:
+        found = {a.sha256: shop.store.blob(a.sha256) for a in artifacts}
+        return {sha256: path for sha256, path in found.items() if path}
+
+    return replace(shop, fetch=stored)
+
+
+def test_wheels_of_two_layers_with_one_file_are_refused_before_anything_is_compiled(
+    tmp_path: Path,
+) -> None:
+    """Also when both layers are there already, from two images that had one of them each."""
+    shop = with_stored_wheels(workshop(tmp_path))
+    layers = python_layers(tmp_path, shop, a="1\n", b="2\n")
+    why = "shared/x.py is also in a-1-py3-none-any.whl, with different content"
+    for _ in range(2):
+        with pytest.raises(
+            InvalidLock, match=r"b-1-py3-none-any\.whl cannot be installed"
+        ) as caught:
+            made(tmp_path, replace(toy(), layers=tuple(layers)), shop)
+        assert str(caught.value.why).endswith(why)
+        for layer in layers:  # as if made long ago
+            blob = made(tmp_path).layers[0].blob
+            shop.store.write_record("layers", layer.key, json.dumps(asdict(blob)))
+    assert all(cached_layer(shop.store, layer) for layer in layers)
+
+
+def test_wheels_of_two_layers_with_the_same_file_are_compared_once(tmp_path: Path) -> None:
+    shop = with_stored_wheels(workshop(tmp_path))
+    layers = python_layers(tmp_path, shop, a="1\n", b="1\n")
+    of = replace(toy(), layers=tuple(layers))
+    blob = made(tmp_path).layers[0].blob
+    for layer in layers:
+        shop.store.write_record("layers", layer.key, json.dumps(asdict(blob)))
+    made(tmp_path, of, shop)
+
+    def gone(_: object) -> NoReturn:
+        raise AssertionError("the wheels were read again")
+
+    made(tmp_path, of, replace(shop, fetch=gone))
 
 
 def test_bytecode_that_still_compiles_does_not_hide_a_layer_that_failed(tmp_path: Path) -> None:

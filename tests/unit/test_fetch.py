@@ -222,7 +222,9 @@ def test_a_deb_gone_from_the_pool_asks_for_a_new_lock(fetcher: Fetcher, registry
     with pytest.raises(ArtifactNotFound) as caught:
         fetcher.fetch(deb())
     assert caught.value.exit_code == 6
-    assert "re-lock" in str(caught.value)
+    assert "lock again with `mlruntime lock`" in str(caught.value)
+    assert "MLRUNTIME_DEBIAN_SNAPSHOT" in str(caught.value)
+    assert "mlruntime store export" in str(caught.value)
     assert registry.ranges() == [None]
 
 

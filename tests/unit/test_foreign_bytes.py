@@ -3,6 +3,7 @@
 A profile of hypothesis says how many inputs are tried (tests/conftest.py): `all` tries 10,000.
 """
 
+import gzip
 import io
 import tarfile
 import tempfile
@@ -19,6 +20,8 @@ from mlruntime.ecosystems.debian.packages import add_changes, read_package, unpa
 from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.maven.pom import parse_pom
 from mlruntime.ecosystems.maven.shipped import read_shipped
+from mlruntime.ecosystems.native.build import Unreadable, patched
+from mlruntime.ecosystems.native.patching import DoesNotApply
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.wheel import install_wheel
@@ -26,6 +29,7 @@ from mlruntime.errors import InvalidLock, MlruntimeError, Unavailable
 from mlruntime.layers.writer import LayerWriter
 
 from tests.unit.debs import deb, tarred
+from tests.unit.test_patching import diff, sdist
 from tests.unit.wheels import made_wheel
 
 PLACE = Place(prefix="env", interpreter="/env/bin/python", python="3.13")
@@ -113,6 +117,15 @@ def test_a_damaged_wheel(change: Callable[[bytes], bytes]) -> None:
         )
         wheel.write_bytes(change(wheel.read_bytes()))
         install(here, wheel)
+
+
+@given(damage(), st.booleans())
+def test_a_damaged_sdist(change: Callable[[bytes], bytes], plain: bool) -> None:
+    content = sdist(**{"x": "a\n", "y.c": "int main;\n" * 300})
+    if plain:  # else the compression's checksum finds nearly everything
+        content = gzip.decompress(content)
+    with suppress(Unreadable, DoesNotApply):
+        patched(change(content), {"1.patch": diff("a\n", "b\n", "x").encode()}, lambda _: None)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

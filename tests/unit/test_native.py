@@ -11,7 +11,7 @@ import pytest
 from mlruntime.ecosystems.native.build import build
 from mlruntime.engine import RunResult
 from mlruntime.engine.archives import reader
-from mlruntime.errors import CommandFailed
+from mlruntime.errors import CommandFailed, InvalidLock
 from mlruntime.lock.model import Artifact, NativeWheel
 from mlruntime.store.store import Store
 
@@ -70,8 +70,9 @@ def attempt(
     patch: bytes = GOOD,
     locked: bytes | None = None,
     script: bytes | None = None,
+    content: bytes | None = None,
 ) -> Any:
-    content = sdist(x="a\n")
+    content = sdist(x="a\n") if content is None else content
     source = root / "toy-1.tar.gz"
     source.write_bytes(content)
     artifact = Artifact(
@@ -124,6 +125,15 @@ def test_a_patch_that_does_not_apply_is_named_and_nothing_is_compiled(tmp_path: 
     assert engine.asked == 0
     with tarfile.open(tmp_path / "toy-1.tar.gz") as untouched:
         assert untouched.extractfile("toy-1/x").read() == b"a\n"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", sdist(x="a\n" * 9000)[:-40], bytes(10240)])
+def test_an_sdist_that_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    engine = Engine("toy-1+mlr.1-py3-none-any.whl")
+    with pytest.raises(InvalidLock, match=r"toy-1\.tar\.gz is not a source archive") as caught:
+        attempt(tmp_path, engine, content=content)
+    assert caught.value.why
+    assert engine.asked == 0
 
 
 def test_what_fails_to_compile_leaves_its_whole_log(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.site import Site
-from mlruntime.ecosystems.pypi.wheel import install_wheel
+from mlruntime.ecosystems.pypi.wheel import install_wheel, note_files
 from mlruntime.errors import InvalidLock
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import MTIME
@@ -295,3 +295,33 @@ def test_entries_of_an_archive_keep_their_kind_and_mode(root: Path) -> None:
     assert (root / "etc/tool").stat().st_mode & 0o7777 == 0o4755
     assert (root / "etc/same").stat().st_ino == (root / "etc/tool").stat().st_ino
     assert (root / "etc/link").readlink() == Path("tool")
+
+
+def test_what_is_noted_of_a_wheel_is_what_is_installed(tmp_path: Path) -> None:
+    wheel = made_wheel(tmp_path, "toy", FILES, entry_points=ENTRY_POINT)
+    site = Site(image_place("3.11"))
+    note_files(wheel, wheel.name, site)
+    installed = {path for path, entry in of_layer([wheel], site.place).items() if entry.content}
+    made_here = {f"{SITE}/toy-1.dist-info/{name}" for name in ("INSTALLER", "RECORD")}
+    assert site.files == installed - made_here
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "path"),
+    [
+        ({"shared/x.py": "1\n"}, {"shared/x.py": "2\n"}, f"{SITE}/shared/x.py"),
+        ({"a-1.data/scripts/run": "#!python\n1\n"}, {"b-1.data/scripts/run": "#!python\n2\n"},
+         "opt/ml/bin/run"),
+        ({"a-1.data/data/etc/x": "1"}, {"b-1.data/data/etc/x": "2"}, "opt/ml/etc/x"),
+        ({"shared/x.py": "1"}, {"b-1.data/platlib/shared/x.py": "2"}, f"{SITE}/shared/x.py"),
+    ],
+)  # fmt: skip
+def test_two_wheels_with_one_file_are_named_without_being_installed(
+    first: dict[str, str], second: dict[str, str], path: str, tmp_path: Path
+) -> None:
+    one, two = made_wheel(tmp_path, "a", first), made_wheel(tmp_path, "b", second)
+    site = Site(image_place("3.11"))
+    note_files(one, one.name, site)
+    with pytest.raises(InvalidLock, match=r"b-1-py3-none-any\.whl cannot be installed") as caught:
+        note_files(two, two.name, site)
+    assert caught.value.why == f"{path} is also in {one.name}, with different content"

@@ -10,6 +10,7 @@ from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
 
+from mlruntime.build.conflicts import refuse_conflicts
 from mlruntime.build.context import BuildContext
 from mlruntime.build.integrity import blame_damage
 from mlruntime.build.maker import LayerMaker, cached_layer
@@ -57,13 +58,15 @@ class _Build:
                 self._done[layer.name] = ImageLayer(
                     name=layer.name, blob=blob, cached=True, seconds=0.0
                 )
-        if len(self._done) < len(self._plan.layers):
-            try:
+        try:
+            if len(self._done) < len(self._plan.layers):
                 self._make_missing()
-            except Exception as error:
-                names = self._supplies.names
-                blame_damage(error, self._context.store, names, self._interpreter)
-                raise
+            else:
+                self._refuse_conflicts()
+        except Exception as error:
+            names = self._supplies.names
+            blame_damage(error, self._context.store, names, self._interpreter)
+            raise
         return tuple(self._done[layer.name] for layer in self._plan.layers)
 
     def _missing(self) -> list[PlannedLayer]:
@@ -73,10 +76,15 @@ class _Build:
         missing = self._missing()
         unbuilt = [n for layer in missing for n in layer.content.native if not self._is_built(n)]
         self._fetch(missing, unbuilt)
+        self._refuse_conflicts()
         self._write([x for x in missing if not set(x.content.native) & set(unbuilt)])
         if unbuilt:
             self._build_native(unbuilt)
+            self._refuse_conflicts()
             self._write(self._missing())
+
+    def _refuse_conflicts(self) -> None:
+        refuse_conflicts(self._plan, self._supplies, self._context.store)
 
     def _is_built(self, wheel: NativeWheel) -> bool:
         return self._supplies.built(wheel) is not None

@@ -10,6 +10,7 @@ from mlruntime.ecosystems.debian.packages import Changes
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.stored import StoredWheel
+from mlruntime.fetch.downloads import last_seen
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
 
@@ -39,7 +40,8 @@ class BuildSupplies:
     def fetch(self, artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
         """Bring artifacts into the store, and return their files by sha256."""
         wanted = {artifact.sha256: artifact for artifact in artifacts}
-        found = self._context.fetch(wanted.values())
+        with last_seen(self._lock):
+            found = self._context.fetch(wanted.values())
         self.files |= found
         self.names |= {sha256: artifact.filename for sha256, artifact in wanted.items()}
         return found

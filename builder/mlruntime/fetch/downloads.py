@@ -5,8 +5,9 @@ the store only when its bytes have the locked hash.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from mlruntime.fetch.locating import Locator, Locators
 from mlruntime.fetch.web import Web, held
 from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.host.tasks import TaskGroup
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.model import Artifact, Lock
 from mlruntime.store.store import Store
 
 AT_ONCE = 4
@@ -76,7 +77,7 @@ class Fetcher:
     ) -> dict[str, Path]:
         """Return the blobs of all artifacts by sha256; the biggest are begun first.
 
-        Raises ``HashMismatch``, ``ArtifactNotFound``, ``Unavailable`` or ``OutOfSpace``, after
+        Raises ``HashMismatch``, ``ArtifactNotFound``, ``Unavailable`` or ``StorageError``, after
         the downloads already running have been stopped; what they had is kept for the next try.
         """
         progress = progress or Silent()
@@ -175,5 +176,23 @@ def _lies(artifact: Artifact, url: str, error: HashMismatch) -> HashMismatch:
 
 def _not_found(artifact: Artifact, locator: Locator) -> ArtifactNotFound:
     return ArtifactNotFound(
-        f"{artifact.filename} is not in the registry", where=artifact.origin, hint=locator.hint
+        f"{artifact.filename} is not in the registry",
+        where=artifact.origin,
+        hint=f"{locator.hint}; or copy it from a machine that has it, with `mlruntime store export`"
+        " there and `mlruntime store import` here",
     )
+
+
+@contextmanager
+def last_seen(lock: Lock) -> Iterator[None]:
+    """Let the error about a file that is gone say when it was last there: when it was locked."""
+    try:
+        yield
+    except ArtifactNotFound as error:
+        raise ArtifactNotFound(
+            error.what,
+            where=error.where,
+            why=f"it was there when {lock.runtime} was locked, on {lock.snapshot[:10]} or later,"
+            " and has been removed since; or this host asks another registry",
+            hint=error.hint,
+        ) from None

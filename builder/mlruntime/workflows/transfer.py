@@ -18,6 +18,7 @@ from mlruntime.documents.reading import did_you_mean, read_json
 from mlruntime.documents.schema import Form, Sha256, Text, checked
 from mlruntime.ecosystems.native import build as native
 from mlruntime.errors import HashMismatch, UsageError
+from mlruntime.fetch.downloads import last_seen
 from mlruntime.lock.document import FileName
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store, file_sha256, full_disk, link_or_copy
@@ -98,7 +99,8 @@ def export(
         files: dict[str, tuple[Path, str]] = {}
         records, uncompiled = {}, []
         for lock in locks:
-            fetched = host.fetch(artifacts_of(lock, variants))
+            with last_seen(lock):
+                fetched = host.fetch(artifacts_of(lock, variants))
             for artifact in artifacts_of(lock, variants):
                 files[artifact.sha256] = fetched[artifact.sha256], artifact.filename
             for wheel in native_of(lock, variants):

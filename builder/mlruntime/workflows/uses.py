@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
+from mlruntime.build import conflicts
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
@@ -67,6 +68,7 @@ def needed_by(store: Store, lock: Lock, plans: Iterable[Plan] = ()) -> Needed:
         interpreter = interpreter_digest(lock, plan.python)
         names |= {("bytecode", bytecode.key(sha256, interpreter)) for sha256 in wheels}
         names |= {(_LAYERS, layer.key) for layer in plan.layers}
+        names.add((conflicts.KIND, conflicts.site_key(plan)))
         names |= {(BLOB, digest) for digest in _layer_blobs(store, plan)}
     return Needed(frozenset(names))
 

@@ -12,7 +12,7 @@ class DebianLocator:
     """Knows the pools; an artifact's origin is ``debian:SUITE:pool/…``."""
 
     hint: Final = (
-        "the archive has moved on to a newer version: re-lock with `mlruntime lock`, or set"
+        "the archive has moved on to a newer version: lock again with `mlruntime lock`, or set"
         " MLRUNTIME_DEBIAN_SNAPSHOT to a snapshot of the archive from the time of the lock"
     )
 

@@ -10,7 +10,9 @@ from mlruntime.lock.model import Artifact
 class MavenLocator:
     """Knows the layout of a Maven repository."""
 
-    hint: Final = "set MLRUNTIME_MAVEN_REPOSITORY to a repository that has it"
+    hint: Final = (
+        "set MLRUNTIME_MAVEN_REPOSITORY to a repository that has it, or ask for another release"
+    )
 
     def __init__(self, sources: Sources, web: Web) -> None:
         del web

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,12 +19,14 @@ from mlruntime.ecosystems.native.patching import DoesNotApply, apply_patch, pars
 from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.engine import Container, Runs
 from mlruntime.engine.archives import packed, save_files
-from mlruntime.errors import CommandFailed
+from mlruntime.errors import CommandFailed, InvalidLock
 from mlruntime.layers.writer import MTIME
 from mlruntime.lock.model import Artifact, NativeWheel
 from mlruntime.store.store import Store, file_sha256
 
 _KIND: Final = "native"
+# What tarfile lets through about an archive that is damaged or none at all.
+_UNREADABLE: Final = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 _SECONDS: Final = 3600
 # Paths are fixed, because compilers write them into their output.
 _SCRIPT: Final = """\
@@ -119,6 +123,12 @@ def build(
                 sdist = _patched(files[native.sdist.sha256], native, beside, log.append)
             except DoesNotApply as error:
                 raise _failed(store, native, log, str(error)) from None
+            except Unreadable as error:
+                raise InvalidLock(
+                    f"{native.sdist.filename} is not a source archive",
+                    why=str(error),
+                    hint=f"lock another version of {native.name}",
+                ) from None
             inside = _inside(scratch, native, files, build_depends, beside) | {
                 f"mlr/sdist/{native.sdist.filename}": sdist
             }
@@ -157,11 +167,10 @@ def build(
 def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], None]) -> bytes:
     """Return an sdist (a tar, however compressed) with patches applied in order, as a plain tar.
 
-    ``say`` hears of every patch that applied. Raises ``DoesNotApply`` naming the patch.
+    ``say`` hears of every patch that applied. Raises ``DoesNotApply`` naming the patch, and
+    ``Unreadable`` for what is no tar archive, or only the beginning of one.
     """
-    with tarfile.open(fileobj=io.BytesIO(sdist)) as source:
-        members = source.getmembers()
-        content = {m.name: source.extractfile(m).read() for m in members if m.isfile()}  # type: ignore[union-attr]
+    members, content = _unpacked(sdist)
     top = members[0].name.split("/")[0]
     for name, patch in patches.items():
         try:
@@ -174,6 +183,24 @@ def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], Non
         content |= {f"{top}/{path}": text.encode() for path, text in changed.items()}
         say(f"{name}: {len(changed)} files")
     return _packed(members, content)
+
+
+class Unreadable(ValueError):
+    """A source archive is damaged; the message says how."""
+
+
+def _unpacked(sdist: bytes) -> tuple[list[tarfile.TarInfo], dict[str, bytes]]:
+    """Return the members of a tar archive, of which there is at least one, and their content."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(sdist)) as source:
+            members = source.getmembers()
+            files = ((m.name, source.extractfile(m)) for m in members if m.isfile())
+            content = {name: file.read() for name, file in files if file is not None}
+    except _UNREADABLE as error:
+        raise Unreadable(str(error) or type(error).__name__) from None
+    if not members:
+        raise Unreadable("there is nothing in it")
+    return members, content
 
 
 def _packed(members: list[tarfile.TarInfo], content: Mapping[str, bytes]) -> bytes:

@@ -18,8 +18,8 @@ class PypiLocator:
     """Asks the indexes, once for each project."""
 
     hint: Final = (
-        "the index does not carry this file any more, or it is not the index it was locked from:"
-        " re-lock, or set UV_DEFAULT_INDEX"
+        "lock again with `mlruntime lock`, or set UV_DEFAULT_INDEX to the index that it was locked"
+        " from"
     )
 
     def __init__(self, sources: Sources, web: Web) -> None:

@@ -47,6 +47,11 @@ class Site:
             raise Collision(f"{target} is also in {before.wheel}, with different content")
         return False
 
+    @property
+    def files(self) -> frozenset[str]:
+        """Return the paths of all files so far."""
+        return frozenset(self._files)
+
     def libraries(self, pattern: str) -> list[tuple[str, str]]:
         """Return the shared libraries in directories like ``pattern``, by name: (name, path)."""
         if not pattern:

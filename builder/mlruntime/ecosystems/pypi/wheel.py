@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
@@ -205,6 +205,38 @@ class _Destination(WheelDestination):
             self._sink.data(f"{self._roots[scheme]}/{record_file_path}", stream.read())
 
 
+class _Listing(_Destination):
+    """Notes what a wheel brings, and where; nothing is inflated that need not be compared."""
+
+    def __init__(self, site: Site, wheel: Path, filename: str) -> None:
+        super().__init__(cast("Sink", _Nowhere()), site, wheel, filename, None)
+
+    def write_file(
+        self, scheme: Scheme, path: Any, stream: Any, is_executable: bool
+    ) -> RecordEntry:
+        if scheme == "scripts" or not isinstance(stream, _Unread):
+            return super().write_file(scheme, path, stream, is_executable)
+        target = f"{self._roots[scheme]}/{path}".lstrip("/")
+        self._site.is_new(target, self._filename, stream.size, self._again(stream))
+        return RecordEntry(str(path), None, None)
+
+
+class _Nowhere:
+    """The one method of a sink that is called while files are only noted."""
+
+    def data(self, path: str, content: bytes, *, executable: bool = False) -> None:
+        """Write nothing."""
+
+
+def note_files(wheel: Path, filename: str, site: Site) -> None:
+    """Note in ``site`` where a wheel's files would be installed; nothing is written.
+
+    Raises ``InvalidLock`` where ``install_wheel`` would, but for what only reading a file shows.
+    """
+    with _usable(wheel, filename) as archive:
+        installer.install(_Wheel(archive), _Listing(site, wheel, filename), {})
+
+
 def install_wheel(
     sink: Sink, wheel: Path, filename: str, site: Site, bytecode: Path | None = None
 ) -> None:
@@ -215,14 +247,19 @@ def install_wheel(
     path outside of the place, or a file that another wheel has with different content raises
     ``InvalidLock``.
     """
+    with _usable(wheel, filename) as archive, ExitStack() as stack:
+        compiled = stack.enter_context(zipfile.ZipFile(bytecode)) if bytecode else None
+        destination = _Destination(sink, site, wheel, filename, compiled)
+        installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
+
+
+@contextmanager
+def _usable(wheel: Path, filename: str) -> Iterator[zipfile.ZipFile]:
+    """Open a wheel by its own name; what makes it no use raises ``InvalidLock``."""
     try:
-        with ExitStack() as stack:
-            handle = stack.enter_context(wheel.open("rb"))
-            archive = stack.enter_context(zipfile.ZipFile(handle))
+        with wheel.open("rb") as handle, zipfile.ZipFile(handle) as archive:
             archive.filename = filename
-            compiled = stack.enter_context(zipfile.ZipFile(bytecode)) if bytecode else None
-            destination = _Destination(sink, site, wheel, filename, compiled)
-            installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
+            yield archive
     except (OSError, *_UNUSABLE) as error:
         # zipfile seeks to where a damaged archive says, before its start or beyond any end.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
