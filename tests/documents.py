@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 from mlruntime.cli import application
+from mlruntime.cluster.form import ClusterForm
 from mlruntime.definitions.files import Definitions
 from mlruntime.definitions.runtime import RuntimeDefinition, RuntimeForm
 from mlruntime.documents.schema import json_schema
@@ -53,6 +54,7 @@ FORMS = {
     "layers": (StackForm, "images/layers.yaml"),
     "recipe": (RecipeForm, "images/NAME/recipe.yaml"),
     "lock": (LockForm, "runtimes/ID/lock.json"),
+    "cluster": (ClusterForm, "cluster.yaml"),
 }
 # The request whose refusal the README explains.
 REFUSED = "tensorflow==2.16.2"

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlruntime.cluster.containers import Cluster, pumped
+from mlruntime.cluster.containers import Cluster
+from mlruntime.cluster.readiness import pumped
 from mlruntime.cluster.running import Item
 from mlruntime.engine import Container, Mount
 from mlruntime.errors import MlruntimeError

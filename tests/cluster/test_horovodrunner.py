@@ -15,7 +15,8 @@ from typing import Any
 
 import docker
 import pytest
-from mlruntime.cluster.containers import Cluster, ClusterSpec, cluster, pumped
+from mlruntime.cluster.containers import Cluster, ClusterSpec, cluster
+from mlruntime.cluster.readiness import pumped
 from mlruntime.engine import Engine
 
 from tests.cluster.driver import (

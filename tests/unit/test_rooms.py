@@ -14,6 +14,9 @@ PURE_ROOMS = frozenset({"documents", "layers", "lock", "matrix", "resolve", "sol
 PURE_MODULES = frozenset(
     {
         "cluster.description",
+        "cluster.form",
+        "cluster.memory",
+        "cluster.settings",
         "cluster.gpus",
         "doctor.gpus",
         "ecosystems.debian.dpkg",
@@ -236,6 +239,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
                 "engine.docker.connection",
                 "engine.docker.container",
                 "engine.docker.endpoint",
+                "engine.docker.options",
                 "engine.docker.sdk",
             },
         ),

@@ -20,7 +20,7 @@ from mlruntime.cli.context import Context, find_root
 from mlruntime.errors import MlruntimeError
 
 # In the order `--help` lists them.
-VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate", "diff", "store")
+VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate", "cluster", "diff", "store")
 INTERRUPTED = 130
 
 

@@ -1,7 +1,8 @@
 """What a Spark cluster is: its nodes and when it is ready, as data. Core: no I/O, no engine.
 
-One master, workers, and a driver that applications run on. Starting it somewhere is the business
-of a backend; ``containers`` is one.
+One master, workers, and what else is asked for: a driver that applications run on, the history
+server, the server of Spark Connect. Starting it somewhere is the business of a backend;
+``containers`` is one.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,11 @@ from mlruntime.engine.values import Mount
 SHARED: Final = "/shared"
 _MASTER_PORT: Final = 7077
 _STATUS_PORT: Final = 8080
-Role = Literal["master", "worker", "driver"]
+_HISTORY_PORT: Final = 18080
+_CONNECT_PORT: Final = 15002
+EVENTS: Final = f"{SHARED}/events"
+RECOVERY: Final = f"{SHARED}/recovery"
+Role = Literal["master", "worker", "history", "connect", "driver"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +28,9 @@ class ClusterSpec:
 
     ``node_images`` gives single nodes (``worker-1``) another image; ``memory`` is what a
     worker offers to executors, as Spark spells it; ``limit`` a container's memory in bytes;
-    ``gpus`` what its workers have of GPUs.
+    ``gpus`` what its workers have of GPUs. ``driver`` says whether there is a node that programs
+    run on. ``settings`` are Spark's of all nodes and applications; ``ports`` are published on the
+    host, by service (``ui``, ``history``, ``connect``), 0 for any.
     """
 
     image: str
@@ -35,13 +42,28 @@ class ClusterSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     gpus: Gpus = NO_GPUS
+    driver: bool = True
+    history: bool = False
+    connect: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Port:
+    """A port of a node: what answers there, and the host's port (0: any), if it is published."""
+
+    service: str
+    number: int
+    host: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
     """One node: ``name`` within the cluster (``worker-1``), ``host`` on its network.
 
-    ``memory`` is a limit in bytes; ``gpus`` are the UUIDs of GPUs that only this node sees.
+    ``memory`` is a limit in bytes, ``cores`` one in processors; ``gpus`` are the UUIDs of GPUs that
+    only this node sees.
     """
 
     name: str
@@ -53,6 +75,8 @@ class Node:
     memory: int | None = None
     gpus: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    cores: int | None = None
+    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,13 +118,17 @@ def describe(spec: ClusterSpec, ident: str) -> ClusterDescription:
     url = f"spark://{master}:{_MASTER_PORT}"
     start = ("spark-class", "org.apache.spark.deploy.master.Master", "--host", master)
     ports = ("--port", str(_MASTER_PORT), "--webui-port", str(_STATUS_PORT))
+    nodes = [_node(spec, ident, "master", "master", (*start, *ports))]
+    nodes += [worker(spec, ident, n + 1) for n in range(spec.workers)]
+    if spec.history:
+        nodes.append(_node(spec, ident, "history", "history", ("history", EVENTS)))
+    if spec.connect:
+        nodes.append(_node(spec, ident, "connect", "connect", ("connect",)))
+    if spec.driver:
+        nodes.append(_node(spec, ident, "driver", "driver", ("sleep", "infinity")))
     return ClusterDescription(
         ident=ident,
-        nodes=(
-            _node(spec, ident, "master", "master", (*start, *ports)),
-            *(_worker(spec, ident, f"worker-{n + 1}", url) for n in range(spec.workers)),
-            _node(spec, ident, "driver", "driver", ("sleep", "infinity")),
-        ),
+        nodes=tuple(nodes),
         master_url=url,
         ready=Readiness(url=f"http://{master}:{_STATUS_PORT}/json/", workers=spec.workers),
         settings=spec.gpus.application(),
@@ -108,10 +136,13 @@ def describe(spec: ClusterSpec, ident: str) -> ClusterDescription:
     )
 
 
-def _worker(spec: ClusterSpec, ident: str, name: str, master_url: str) -> Node:
+def worker(spec: ClusterSpec, ident: str, number: int) -> Node:
+    """Return the worker with this number, counted from 1."""
+    name = f"worker-{number}"
     start = ("spark-class", "org.apache.spark.deploy.worker.Worker", "--host", _host(ident, name))
     offer = ("--cores", str(spec.cores), "--memory", spec.memory)
-    command = (*start, *offer, "--work-dir", "/tmp/spark-work", master_url)
+    master = f"spark://{_host(ident, 'master')}:{_MASTER_PORT}"
+    command = (*start, *offer, "--work-dir", "/tmp/spark-work", master)
     return _node(spec, ident, name, "worker", command)
 
 
@@ -133,7 +164,23 @@ def _node(spec: ClusterSpec, ident: str, name: str, role: Role, command: tuple[s
         memory=spec.limit,
         gpus=spec.gpus.of(name),
         mounts=spec.mounts,
+        cores=spec.cores if role == "worker" else None,
+        ports=_ports(role, spec.ports),
     )
+
+
+def _ports(role: Role, published: Mapping[str, int]) -> tuple[Port, ...]:
+    return tuple(
+        Port(service=service, number=number, host=published.get(service))
+        for service, number in _SERVICES.get(role, ())
+    )
+
+
+_SERVICES: Final[Mapping[Role, tuple[tuple[str, int], ...]]] = {
+    "master": (("spark", _MASTER_PORT), ("ui", _STATUS_PORT)),
+    "history": (("history", _HISTORY_PORT),),
+    "connect": (("connect", _CONNECT_PORT),),
+}
 
 
 def _host(ident: str, name: str) -> str:

@@ -16,6 +16,7 @@ from mlruntime.engine.values import (
     Mount,
     Owned,
     RunResult,
+    Service,
     State,
     chain_ids,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "RunResult",
     "Running",
     "Runs",
+    "Service",
     "Starts",
     "State",
     "chain_ids",

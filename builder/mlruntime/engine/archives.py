@@ -37,20 +37,27 @@ def _inflated(layer: Path) -> Iterator[bytes]:
         yield from inflated(file)
 
 
-def packed(files: Mapping[str, Path | bytes], folders: Iterable[str] = ()) -> Iterator[bytes]:
+def packed(
+    files: Mapping[str, Path | bytes],
+    folders: Iterable[str] = (),
+    *,
+    user: int = 0,
+    mode: int = 0o644,
+) -> Iterator[bytes]:
     """Yield a tar archive, a block at a time: files by their path in it, and empty folders.
 
-    Everybody may read the files and write into the ``folders``; whose they are is root.
+    Files have this ``mode``, everybody may write into the ``folders``; all are the ``user``'s.
     """
     open_folders = set(folders)
     parents = {str(p) for path in (*files, *open_folders) for p in PurePosixPath(path).parents}
     for name in sorted((parents - {"."}) | open_folders):
         info = tarfile.TarInfo(name)
         info.type, info.mode = tarfile.DIRTYPE, 0o777 if name in open_folders else 0o755
+        info.uid = info.gid = user
         yield info.tobuf(tarfile.GNU_FORMAT)
     for name, content in files.items():
         info = tarfile.TarInfo(name)
-        info.mode = 0o644
+        info.mode, info.uid, info.gid = mode, user, user
         if isinstance(content, bytes):
             info.size = len(content)
             yield info.tobuf(tarfile.GNU_FORMAT) + content
@@ -70,6 +77,16 @@ def save_file(archive: Iterator[bytes], target: Path) -> None:
             what = "nothing" if found is None else f"{found.name}, which is no regular file"
             raise CommandFailed(f"a container left {what}")
         _save(tar, found, target)
+
+
+def read_file(archive: Iterator[bytes]) -> bytes:
+    """Return the content of the one regular file that an archive must hold."""
+    with _opened(archive) as tar:
+        found = tar.next()
+        content = tar.extractfile(found) if found is not None and found.isreg() else None
+        if content is None:
+            raise CommandFailed("a container has no such regular file")
+        return content.read()
 
 
 def save_files(archive: Iterator[bytes], folder: Path) -> tuple[Path, ...]:

@@ -13,6 +13,7 @@ from mlruntime.engine.values import (
     Mount,
     Owned,
     RunResult,
+    Service,
     State,
     Stream,
 )
@@ -46,8 +47,12 @@ class Container(Protocol):
         """Return the id of the image it was made from."""
         ...
 
-    def follow(self) -> Iterator[str]:
-        """Yield its output, stdout and stderr together, line by line until it ends."""
+    def address(self, port: int) -> str | None:
+        """Return ``HOST:PORT`` where the engine's host publishes a port of it, if it does."""
+        ...
+
+    def follow(self, stream: Stream | None = None) -> Iterator[str]:
+        """Yield its output, one stream or both together, line by line until it ends."""
         ...
 
     def logs(self, tail: int = ...) -> tuple[str, ...]:
@@ -71,6 +76,10 @@ class Container(Protocol):
 
     def call(self, argv: Sequence[str], *, user: str | None = None) -> RunResult:
         """Run a process in it to the end; the tail is its last lines, both streams together."""
+        ...
+
+    def interact(self, argv: Sequence[str], keyboard: int, screen: int) -> int:
+        """Run a process in it on the terminal with these descriptors; return its exit code."""
         ...
 
     def put(self, path: str, archive: bytes | Iterator[bytes]) -> None:
@@ -137,15 +146,20 @@ class Starts(Protocol):
         gpus: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
         contents: Sequence[Callable[[], Iterator[bytes]]] = (),
+        files: Mapping[str, Callable[[], Iterator[bytes]]] | None = None,
         cpu_shares: int | None = None,
         tmpfs: Sequence[str] = (),
+        service: Service | None = None,
     ) -> Container:
         """Start a container and return at once; the caller must ``remove`` it.
 
         ``memory`` is a limit in bytes; ``gpus`` the UUIDs of the host's GPUs that it is to see;
-        ``contents`` are tar archives that are unpacked at its root first, in this order;
+        ``contents`` are tar archives that are unpacked at its root first, in this order; ``files``
+        those that are unpacked in a directory, which may be a mount; each is asked for when the
+        container exists;
         ``cpu_shares`` (1024 unless given) says how much of the processors it gets when others
         want them, too; ``tmpfs`` are directories that it has in memory. It is given no proxies.
+        With a ``service`` it is to outlive this process; see ``sweep``.
         When it cannot be started, nothing is left behind.
         """
         ...
@@ -193,12 +207,35 @@ class Engine(Images, Starts, Runs, Protocol):
         """Remove an image's name, and the image when that was its last; nothing if not there."""
         ...
 
-    def create_network(self, name: str, *, run: str) -> None:
-        """Create a private network: its containers reach each other by name, and nothing else."""
+    def create_network(
+        self,
+        name: str,
+        *,
+        run: str,
+        internal: bool = True,
+        stays: bool = False,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create a private network: its containers reach each other by name, and nothing else.
+
+        What is not ``internal`` reaches the outside, too, and may publish ports; ``stays`` as for
+        a container with a ``service``.
+        """
         ...
 
-    def create_volume(self, name: str, *, run: str) -> None:
+    def create_volume(
+        self,
+        name: str,
+        *,
+        run: str,
+        stays: bool = False,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         """Create a named volume."""
+        ...
+
+    def container(self, name: str) -> Container:
+        """Return a container by its name or id, which is not looked up yet."""
         ...
 
     def owned(self, labels: Mapping[str, str] | None = None) -> tuple[Owned, ...]:
@@ -210,7 +247,10 @@ class Engine(Images, Starts, Runs, Protocol):
         ...
 
     def sweep(self) -> tuple[Owned, ...]:
-        """Remove, and return, what processes of this host left that are no longer there."""
+        """Remove, and return, what processes of this host left that are no longer there.
+
+        What has the label ``owner.KEPT`` stays, and so does all of a run in which anything has it.
+        """
         ...
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ its start time and the boot it belongs to, so a reused process id is never taken
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,9 @@ from typing import Final
 MARK: Final = "mlruntime"
 RUN: Final = "mlruntime.run"
 ROLE: Final = "mlruntime.role"
+# What is to outlive the process that made it says so by itself, or another thing of its run does.
+KEPT: Final = "mlruntime.kept"
+STARTER: Final = "mlruntime.starter"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +44,14 @@ class Owner:
             "mlruntime.host": self.host,
         }
 
+    def starter(self, run: str) -> dict[str, str]:
+        """Return the labels for something that is to outlive this process, once it is ``KEPT``."""
+        return {
+            MARK: "1",
+            RUN: run,
+            STARTER: f"{self.pid} {self.started} {self.boot} {self.host}",
+        }
+
 
 def current(proc: Path = Path("/proc")) -> Owner:
     """Return this process."""
@@ -48,11 +59,18 @@ def current(proc: Path = Path("/proc")) -> Owner:
     return Owner(pid=pid, started=_started(proc, pid) or 0, boot=_boot(proc), host=_host(proc))
 
 
+def kept_runs(labels: Iterable[Mapping[str, str]]) -> frozenset[str]:
+    """Return the runs in which something is to be kept, of the labels of all things."""
+    return frozenset(one[RUN] for one in labels if KEPT in one and RUN in one)
+
+
 def abandoned(labels: Mapping[str, str], proc: Path = Path("/proc")) -> bool:
     """Tell whether these labels name a process of this host that is no longer there.
 
     Anything doubtful (another host, labels missing or unreadable) is not abandoned.
     """
+    if STARTER in labels:
+        return abandoned(_of_starter(labels), proc)
     if labels.get(MARK) != "1" or not labels.get("mlruntime.host"):
         return False
     if labels["mlruntime.host"] != _host(proc):
@@ -64,6 +82,12 @@ def abandoned(labels: Mapping[str, str], proc: Path = Path("/proc")) -> bool:
     if labels.get("mlruntime.boot") != _boot(proc):
         return True
     return _started(proc, pid) != started
+
+
+def _of_starter(labels: Mapping[str, str]) -> dict[str, str]:
+    keys = ("mlruntime.pid", "mlruntime.started", "mlruntime.boot", "mlruntime.host")
+    words = labels[STARTER].split()
+    return {MARK: labels.get(MARK, ""), **(dict(zip(keys, words, strict=False)))}
 
 
 def _started(proc: Path, pid: int) -> int | None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Stream = Literal["stdout", "stderr"]
@@ -14,12 +14,30 @@ ImageStore = Literal["classic", "containerd", "podman"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mount:
-    """A named volume seen in a container; or (``kind="bind"``) a directory of the engine's host."""
+    """A named volume seen in a container; or (``kind="bind"``) a directory of the engine's host.
+
+    A volume without a ``source`` is the container's own, and goes with it.
+    """
 
     source: str
     target: str
     read_only: bool = False
     kind: Literal["bind", "volume"] = "bind"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """How a container runs that outlives the process which starts it.
+
+    It is confined: a root that cannot be written to, no capabilities, none to be had; what it
+    writes goes to ``mounts``. ``restart``: the engine starts it again whenever it ends. ``cpus`` is
+    a limit. ``ports`` are those of the container that the engine's host publishes on 127.0.0.1,
+    with the port there (0: any that is free).
+    """
+
+    restart: bool = False
+    cpus: float | None = None
+    ports: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,12 +84,16 @@ class RunResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """Whether a container runs; ``exit_code`` and ``oom_killed`` once it does not."""
+    """Whether a container runs; ``exit_code`` and ``oom_killed`` once it does not.
+
+    ``restarts`` says how often the engine has started it again.
+    """
 
     running: bool
     exit_code: int
     oom_killed: bool
     error: str
+    restarts: int = 0
 
     def __str__(self) -> str:
         if self.running:

@@ -19,26 +19,24 @@ from urllib3.exceptions import HTTPError
 from mlruntime.engine import owner
 from mlruntime.engine.docker.container import DockerContainer
 from mlruntime.engine.docker.endpoint import Endpoint, endpoints
+from mlruntime.engine.docker.options import NO_PROXY, host_config, labels_of
 from mlruntime.engine.docker.sdk import START_HINT, Missing, failure, knock, reason, translated
 from mlruntime.engine.running import Archive, Running
-from mlruntime.engine.values import EngineInfo, ImageInfo, ImageStore, Mount, Owned, chain_ids
+from mlruntime.engine.values import (
+    EngineInfo,
+    ImageInfo,
+    ImageStore,
+    Mount,
+    Owned,
+    Service,
+    chain_ids,
+)
 from mlruntime.errors import Unavailable
 
 _SECONDS: Final = 120
 _LOAD_SECONDS: Final = 1800
 # What Docker and Podman put before a name that has no registry; users and we leave it out.
 _IMPLIED: Final = re.compile(r"^(docker\.io|localhost)/")
-# What a container starts with must not depend on the proxies of this host or of the engine's: the
-# docker command, its SDK and Podman's service give them to containers, and ours reach nothing.
-_NO_PROXY: Final[Mapping[str, str]] = {
-    **{
-        spelled: ""
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY")
-        for spelled in (name, name.lower())
-    },
-    "NO_PROXY": "*",
-    "no_proxy": "*",
-}
 
 
 def connect() -> "DockerEngine":
@@ -251,12 +249,14 @@ class DockerEngine:
         gpus: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
         contents: Sequence[Archive] = (),
+        files: Mapping[str, Archive] | None = None,
         cpu_shares: int | None = None,
         tmpfs: Sequence[str] = (),
+        service: Service | None = None,
     ) -> DockerContainer:
         """Start a container and return at once; see ``interface.Starts``."""
         name = name or f"mlr-{secrets.token_hex(4)}"
-        owned = {**(labels or {}), **owner.current().labels(run or name), owner.ROLE: role}
+        owned = labels_of(run or name, labels, stays=service is not None) | {owner.ROLE: role}
         container = DockerContainer(self._api, name=name)
         with translated(f"starting container {name} from {image}"):
             try:
@@ -266,17 +266,27 @@ class DockerEngine:
                     name=name,
                     hostname=hostname,
                     entrypoint=list(entrypoint) if entrypoint is not None else None,
-                    environment={**_NO_PROXY, **(environment or {})},
+                    environment={**NO_PROXY, **(environment or {})},
                     use_config_proxy=False,
                     user=user,
                     working_dir=workdir,
                     labels=owned,
-                    host_config=self._host_config(
-                        mounts, network, memory, gpus, cpu_shares=cpu_shares, tmpfs=tmpfs
+                    ports=sorted(service.ports) if service else None,
+                    host_config=host_config(
+                        self._api,
+                        mounts,
+                        network,
+                        memory,
+                        gpus,
+                        cpu_shares=cpu_shares,
+                        tmpfs=tmpfs,
+                        service=service,
                     ),
                 )
                 for archive in contents:
                     container.put("/", archive())
+                for directory, archive in (files or {}).items():
+                    container.put(directory, archive())
                 self._api.start(name)
             except BaseException as error:
                 # "in use" means that another container has this name: do not touch it.
@@ -285,45 +295,40 @@ class DockerEngine:
                 raise
         return container
 
-    def _host_config(
-        self,
-        mounts: Sequence[Mount],
-        network: str,
-        memory: int | None,
-        gpus: Sequence[str],
-        *,
-        cpu_shares: int | None,
-        tmpfs: Sequence[str],
-    ) -> Any:
-        asked = [docker.types.DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
-        return self._api.create_host_config(
-            device_requests=asked if gpus else None,
-            network_mode=network,
-            cpu_shares=cpu_shares,
-            tmpfs=dict.fromkeys(tmpfs, ""),
-            mem_limit=memory,
-            memswap_limit=memory,
-            mounts=[
-                docker.types.Mount(m.target, m.source, type=m.kind, read_only=m.read_only)
-                for m in mounts
-            ],
-            log_config=docker.types.LogConfig(type="json-file"),
-        )
-
     # networks and volumes
 
-    def create_network(self, name: str, *, run: str) -> None:
-        """Create a private bridge network: its containers reach each other and nothing else."""
-        labels = owner.current().labels(run)
+    def create_network(
+        self,
+        name: str,
+        *,
+        run: str,
+        internal: bool = True,
+        stays: bool = False,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create a private bridge network; see ``interface.Engine``."""
+        owned = labels_of(run, labels, stays=stays)
         with translated(f"creating network {name}"):
-            self._api.create_network(name, driver="bridge", internal=True, labels=labels)
+            self._api.create_network(name, driver="bridge", internal=internal, labels=owned)
 
-    def create_volume(self, name: str, *, run: str) -> None:
+    def create_volume(
+        self,
+        name: str,
+        *,
+        run: str,
+        stays: bool = False,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         """Create a named volume."""
+        owned = labels_of(run, labels, stays=stays)
         with translated(f"creating volume {name}"):
-            self._api.create_volume(name, labels=owner.current().labels(run))
+            self._api.create_volume(name, labels=owned)
 
     # what we own
+
+    def container(self, name: str) -> DockerContainer:
+        """Return a container by its name or id, which is not looked up yet."""
+        return DockerContainer(self._api, name=name)
 
     def owned(self, labels: Mapping[str, str] | None = None) -> tuple[Owned, ...]:
         """Return what runs of this tool made and is still there: containers, networks, volumes.
@@ -356,7 +361,13 @@ class DockerEngine:
 
     def sweep(self) -> tuple[Owned, ...]:
         """Remove, and return, what processes of this host left that are no longer there."""
-        left = tuple(thing for thing in self.owned() if owner.abandoned(thing.labels))
+        things = self.owned()
+        kept = owner.kept_runs(thing.labels for thing in things)
+        left = tuple(
+            thing
+            for thing in things
+            if thing.labels.get(owner.RUN) not in kept and owner.abandoned(thing.labels)
+        )
         self.remove(left)
         return left
 

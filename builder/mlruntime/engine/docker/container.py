@@ -9,6 +9,7 @@ from typing import Any, Final
 from docker.errors import APIError
 from docker.utils.socket import STDERR, frames_iter
 
+from mlruntime.engine.docker import terminal
 from mlruntime.engine.docker.sdk import Missing, translated
 from mlruntime.engine.running import TAIL_LINES
 from mlruntime.engine.values import Lines, RunResult, State, Stream
@@ -25,14 +26,16 @@ class DockerContainer:
     def state(self) -> State:
         """Return whether it runs and how it ended; a removed one counts as killed."""
         try:
-            state = self._inspect()["State"]
+            found = self._inspect()
         except Missing:
             return State(running=False, exit_code=137, oom_killed=False, error="it was removed")
+        state = found["State"]
         return State(
-            running=bool(state["Running"]),
+            running=bool(state["Running"]) and not state.get("Restarting"),
             exit_code=int(state["ExitCode"]),
             oom_killed=bool(state["OOMKilled"]),
             error=str(state.get("Error") or ""),
+            restarts=int(found.get("RestartCount") or 0),
         )
 
     def image_id(self) -> str:
@@ -44,11 +47,18 @@ class DockerContainer:
             found: dict[str, Any] = self._api.inspect_container(self.name)
             return found
 
-    def follow(self) -> Iterator[str]:
-        """Yield its output, stdout and stderr together, line by line until it ends."""
+    def address(self, port: int) -> str | None:
+        """Return ``HOST:PORT`` where the engine's host publishes a port of it, if it does."""
+        ports = self._inspect()["NetworkSettings"].get("Ports") or {}
+        found = ports.get(f"{port}/tcp")
+        return f"{found[0]['HostIp']}:{found[0]['HostPort']}" if found else None
+
+    def follow(self, stream: Stream | None = None) -> Iterator[str]:
+        """Yield its output, one stream or both together, line by line until it ends."""
+        only = {} if stream is None else {s: s == stream for s in ("stdout", "stderr")}
         with translated(f"reading the output of {self.name}"):
             lines = Lines()
-            for chunk in self._api.logs(self.name, stream=True, follow=True):
+            for chunk in self._api.logs(self.name, stream=True, follow=True, **only):
                 yield from lines.feed(chunk)
             yield from lines.end()
 
@@ -88,6 +98,24 @@ class DockerContainer:
         process = self.exec(argv, user=user)
         tail = deque((line for _, line in process), maxlen=TAIL_LINES)
         return RunResult(exit_code=process.exit_code(), tail="\n".join(tail))
+
+    def interact(self, argv: Sequence[str], keyboard: int, screen: int) -> int:
+        """Run a process in it on the terminal with these descriptors; return its exit code."""
+        with translated(f"running {argv[0]} in {self.name}"):
+            made = self._api.exec_create(self.name, list(argv), tty=True, stdin=True)
+            ident = made["Id"]
+            connection = self._api.exec_start(ident, tty=True, socket=True)
+            try:
+                terminal.interact(
+                    connection,
+                    keyboard,
+                    screen,
+                    lambda rows, columns: self._api.exec_resize(ident, rows, columns),
+                )
+            finally:
+                connection._response.close()
+                connection.close()
+            return int(self._api.exec_inspect(ident)["ExitCode"] or 0)
 
     def put(self, path: str, archive: bytes | Iterator[bytes]) -> None:
         """Unpack a tar archive into an existing directory of it, also before it runs."""

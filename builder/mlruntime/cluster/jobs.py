@@ -1,0 +1,228 @@
+"""Programs on a standing cluster: each runs in a container of its own, which is its driver."""
+
+import queue
+import secrets
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from mlruntime.cluster.description import ClusterSpec, describe
+from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
+from mlruntime.cluster.standing import CLUSTER, Standing, network_of
+from mlruntime.cluster.starting import HOME, mounts
+from mlruntime.engine import Container, Engine, Service, State, owner
+from mlruntime.engine.archives import packed
+from mlruntime.engine.values import Stream
+from mlruntime.errors import MlruntimeError, UsageError
+
+# A program that is in the image already, as spark-submit writes it.
+_INSIDE: Final = "local:"
+OnLine = Callable[[Stream, str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A program for ``spark-submit``. Files are this host's; they go into its working directory.
+
+    ``py_files``, ``files`` and ``archives`` are what ``spark-submit`` sends on to the executors.
+    """
+
+    program: str
+    arguments: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    py_files: tuple[Path, ...] = ()
+    archives: tuple[Path, ...] = ()
+    main_class: str | None = None
+    settings: Mapping[str, str] | None = None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return what ``spark-submit`` is told besides the program."""
+        words: list[str] = []
+        for key, value in (self.settings or {}).items():
+            words += ["--conf", f"{key}={value}"]
+        if self.main_class:
+            words += ["--class", self.main_class]
+        for option, paths in (
+            ("--files", self.files),
+            ("--py-files", self.py_files),
+            ("--archives", self.archives),
+        ):
+            if paths:
+                words += [option, ",".join(f"{HOME}/{path.name}" for path in paths)]
+        return tuple(words)
+
+    def command(self) -> tuple[str, ...]:
+        """Return the command line in the container.
+
+        Python runs as itself: below ``spark-submit``, its stderr would come out as stdout.
+        """
+        inside = self.program.startswith(_INSIDE)
+        program = self.program if inside else f"{HOME}/{Path(self.program).name}"
+        if not program.endswith(".py"):
+            return ("spark-submit", *self.options, program, *self.arguments)
+        program = program.removeprefix(_INSIDE).removeprefix("//")
+        return ("python", "-u", program, *self.arguments)
+
+    def environment(self) -> dict[str, str]:
+        """Return what tells PySpark the options, as ``pyspark`` reads them."""
+        return {"PYSPARK_SUBMIT_ARGS": shlex.join([*self.options, "pyspark-shell"])}
+
+    def sent(self) -> dict[str, Path]:
+        """Return this host's files by the name that they get; ``UsageError`` if one is not there.
+
+        Two with one name are refused: one would replace the other.
+        """
+        own = () if self.program.startswith(_INSIDE) else (Path(self.program),)
+        found: dict[str, Path] = {}
+        for path in (*own, *self.files, *self.py_files, *self.archives):
+            if not path.is_file():
+                raise UsageError(f"there is no file {path}", hint="what is sent must be a file")
+            if path.name in found and found[path.name] != path:
+                raise UsageError(
+                    f"{found[path.name]} and {path} have the same name",
+                    why="all files go into one directory",
+                )
+            found[path.name] = path
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a job ended."""
+
+    job: str
+    exit_code: int
+    state: State
+
+
+def submit(engine: Engine, cluster: Standing, job: Job, on_line: OnLine) -> Ended:
+    """Run a program to its end, passing on what it writes; then nothing of it is left.
+
+    Ctrl-C ends it. When this process is killed, the next cluster or job removes what is left.
+    """
+    for _ in engine.sweep():
+        pass
+    with ended_as_by_ctrl_c(), _job(engine, cluster, job, kept=False) as (ident, container):
+        for stream, line in streamed(container):
+            on_line(stream, line)
+        code, state = container.wait(), container.state()
+    return Ended(job=ident, exit_code=code, state=state)
+
+
+def detach(engine: Engine, cluster: Standing, job: Job) -> str:
+    """Start a program and leave it running; return the job's name for ``logs`` and ``status``."""
+    ident, container = _started(engine, cluster, job, kept=True)
+    del container
+    return ident
+
+
+@contextmanager
+def _job(
+    engine: Engine, cluster: Standing, job: Job, *, kept: bool
+) -> Iterator[tuple[str, Container]]:
+    ident, container = _started(engine, cluster, job, kept=kept)
+    try:
+        yield ident, container
+    finally:
+        with unimpressed():
+            container.remove()
+
+
+def _started(engine: Engine, cluster: Standing, job: Job, *, kept: bool) -> tuple[str, Container]:
+    files, ident = job.sent(), f"job-{secrets.token_hex(3)}"
+    return ident, start_beside(
+        engine,
+        cluster,
+        ident,
+        job.command(),
+        environment=job.environment(),
+        files=files,
+        kept=kept,
+    )
+
+
+def start_beside(
+    engine: Engine,
+    cluster: Standing,
+    ident: str,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    files: Mapping[str, Path] | None = None,
+    kept: bool = False,
+) -> Container:
+    """Start a container beside a cluster's nodes that can be the driver of an application."""
+    spec, host = cluster.spec, f"mlr-{cluster.name}-{ident}"
+    user = _user(engine, spec)
+    there = partial(packed, dict(files or {}), user=user)
+    return engine.start(
+        spec.image,
+        command,
+        name=host,
+        run=f"{cluster.name}-{ident}",
+        role=ident,
+        hostname=host,
+        network=network_of(cluster.name, cluster.run),
+        mounts=(*mounts(cluster.name, cluster.run), *spec.mounts),
+        environment={**_environment(spec, cluster.name, host), **(environment or {})},
+        memory=spec.limit,
+        labels={CLUSTER: cluster.name, **({owner.KEPT: "1"} if kept else {})},
+        files={HOME: there} if files else None,
+        service=Service(),
+    )
+
+
+@contextmanager
+def beside(engine: Engine, cluster: Standing) -> Iterator[Container]:
+    """Yield a container in which applications of the cluster can be started by hand."""
+    for _ in engine.sweep():
+        pass
+    ident = f"job-{secrets.token_hex(3)}"
+    with ended_as_by_ctrl_c():
+        container = start_beside(engine, cluster, ident, ["sleep", "infinity"])
+        try:
+            yield container
+        finally:
+            with unimpressed():
+                container.remove()
+
+
+def _environment(spec: ClusterSpec, name: str, host: str) -> dict[str, str]:
+    master = describe(spec, name).master_url
+    return {"SPARK_LOCAL_HOSTNAME": host, "MASTER": master, **spec.environment}
+
+
+def _user(engine: Engine, spec: ClusterSpec) -> int:
+    return int(engine.image_config(spec.image).user.partition(":")[0])
+
+
+def streamed(container: Container) -> Iterator[tuple[Stream, str]]:
+    """Yield what a container writes until it ends; each stream in order, one beside the other."""
+    items: queue.Queue[tuple[Stream, str] | MlruntimeError | None] = queue.Queue()
+
+    def pump(stream: Stream) -> None:
+        try:
+            for line in container.follow(stream):
+                items.put((stream, line))
+            items.put(None)
+        except MlruntimeError as error:
+            items.put(error)
+
+    streams: tuple[Stream, ...] = ("stdout", "stderr")
+    for stream in streams:
+        threading.Thread(target=pump, args=(stream,), daemon=True, name=stream).start()
+    open_streams = len(streams)
+    while open_streams:
+        item = items.get()
+        if isinstance(item, MlruntimeError):
+            raise item
+        if item is None:
+            open_streams -= 1
+        else:
+            yield item

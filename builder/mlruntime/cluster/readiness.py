@@ -1,0 +1,141 @@
+"""When a cluster of containers is ready: its master says so; and which node ended before that."""
+
+import queue
+import re
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from mlruntime.cluster.description import ClusterDescription
+from mlruntime.cluster.running import ClusterFailed, Item
+from mlruntime.engine import Container, Exec, State
+from mlruntime.errors import MlruntimeError, Unavailable
+
+_WATCH_SECONDS: Final = 0.25
+# Java's stack traces are long, and the cause may be far above their end.
+_LOG_LINES: Final = 400
+_TOLD_LINES: Final = 20
+_FRAME: Final = re.compile(r"\s+(at |\.\.\. \d+ more)")
+
+# Runs in a node: says how many workers the master sees, ends when it is all.
+_AWAIT: Final = """
+import json, sys, time, urllib.request
+url, wanted, seen = sys.argv[1], int(sys.argv[2]), None
+while seen != wanted:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            alive = json.load(answer)["aliveworkers"]
+    except (OSError, ValueError, KeyError):
+        alive = None
+    if alive != seen:
+        seen = alive
+        print(seen, flush=True)
+    time.sleep(0.1)
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Casualty:
+    """A container that ended although it should run."""
+
+    role: str
+    state: State
+    log: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.state}"
+
+
+class ContainerProcess:
+    """A process in the driver's container."""
+
+    def __init__(self, process: Exec) -> None:
+        self._process = process
+        self._items = pumped(process)
+
+    @property
+    def items(self) -> "queue.Queue[Item]":
+        """Its lines, and its end."""
+        return self._items
+
+    def kill(self) -> None:
+        """Kill it with all its descendants; nothing when its container is gone."""
+        with suppress(Unavailable):
+            self._process.kill()
+
+
+def first_dead(nodes: Mapping[str, Container]) -> Casualty | None:
+    """Return the first of these that has ended, even if it was started again since."""
+    for name, container in nodes.items():
+        state = container.state()
+        if not state.running or state.restarts:
+            log: tuple[str, ...] = ()
+            with suppress(Unavailable):
+                log = container.logs(tail=_LOG_LINES)
+            return Casualty(role=name, state=state, log=log)
+    return None
+
+
+def await_workers(
+    description: ClusterDescription,
+    nodes: Mapping[str, Container],
+    *,
+    asked: Container,
+    say: Callable[[str], None],
+    ready: float,
+    clock: Callable[[], float],
+) -> None:
+    """Wait until all workers have registered; the master is asked from within the node ``asked``.
+
+    Raises ``ClusterFailed``, with the last lines of a container, when one of ``nodes`` ends before
+    that or when it takes longer than ``ready`` seconds.
+    """
+    wanted, gpus = description.ready, description.gpus
+    deadline = clock() + ready
+    process = ContainerProcess(
+        asked.exec(["python3", "-c", _AWAIT, wanted.url, str(wanted.workers)])
+    )
+    while True:
+        try:
+            item = process.items.get(timeout=_WATCH_SECONDS)
+        except queue.Empty:
+            item = None
+        if (dead := first_dead(nodes)) is not None:
+            words = _last_words(dead)
+            what = f"{dead} before the cluster was ready"
+            raise ClusterFailed(what, why=words, hint=gpus.hint(words))
+        if isinstance(item, int):
+            if item == 0:
+                return
+            raise ClusterFailed(f"waiting for the workers exited with {item}")
+        if isinstance(item, MlruntimeError):
+            raise item
+        if item and item[0] == "stdout":
+            count = item[1] if item[1] != "None" else "no"
+            say(f"{count} of {wanted.workers} workers registered")
+        if clock() > deadline:
+            log = "\n       ".join(nodes.get("master", asked).logs()[-10:])
+            raise ClusterFailed(f"the workers did not register within {ready:g} s", why=log)
+
+
+def _last_words(dead: Casualty) -> str:
+    lines = [line for line in dead.log if not _FRAME.match(line)]
+    return "\n       ".join(lines[-_TOLD_LINES:]) or "it said nothing"
+
+
+def pumped(process: Exec) -> "queue.Queue[Item]":
+    """Run a process from a thread; its lines, then its exit code or what went wrong, come out."""
+    items: queue.Queue[Item] = queue.Queue()
+
+    def pump() -> None:
+        try:
+            for line in process:
+                items.put(line)
+            items.put(process.exit_code())
+        except MlruntimeError as error:
+            items.put(error)
+
+    threading.Thread(target=pump, daemon=True, name="exec").start()
+    return items

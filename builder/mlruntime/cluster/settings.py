@@ -1,0 +1,59 @@
+"""Spark's settings of a standing cluster, as the file that all of its nodes read. Core: no I/O.
+
+The secret of a cluster is in this file only: what is on a command line or in a container's
+environment can be seen by everybody who may ask the engine.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from mlruntime.cluster.description import EVENTS, RECOVERY, ClusterSpec
+
+# Only who has the secret gets a connection, and each connection is encrypted.
+_SAFE: Final = {
+    "spark.authenticate": "true",
+    "spark.network.crypto.enabled": "true",
+    "spark.network.crypto.authEngineVersion": "2",
+    # This server takes programs from everybody: Spark has no authentication for it.
+    "spark.master.rest.enabled": "false",
+}
+_RECOVERED: Final = {
+    "spark.deploy.recoveryMode": "FILESYSTEM",
+    "spark.deploy.recoveryDirectory": RECOVERY,
+}
+# Workers' and applications' pages through the master's, the only one that the host publishes.
+_PAGES: Final = {"spark.ui.reverseProxy": "true", "spark.ui.showConsoleProgress": "false"}
+
+
+def safe_settings() -> Mapping[str, str]:
+    """Return what makes Spark refuse strangers; the secret is not part of it."""
+    return dict(_SAFE)
+
+
+def cluster_settings(spec: ClusterSpec, master_url: str) -> dict[str, str]:
+    """Return the settings of all nodes and applications, without the secret."""
+    events = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"file:{EVENTS}",
+    }
+    return {
+        "spark.master": master_url,
+        **_SAFE,
+        **_RECOVERED,
+        **_PAGES,
+        **(events if spec.history else {}),
+        **spec.gpus.application(),
+        **spec.settings,
+    }
+
+
+def properties(settings: Mapping[str, str]) -> str:
+    """Return settings as Java reads properties: one line each, the last of a name wins."""
+    return "".join(f"{key} {_escaped(value)}\n" for key, value in settings.items())
+
+
+def _escaped(value: str) -> str:
+    text = value.replace("\\", "\\\\")
+    # In front of a value, Java takes these for what stands between key and value.
+    begin = len(text) - len(text.lstrip(" \t\f=:"))
+    return "".join(f"\\{c}" for c in text[:begin]) + text[begin:]

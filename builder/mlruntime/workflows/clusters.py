@@ -1,0 +1,122 @@
+"""From what a team writes down of a cluster to what is started: its image, its GPUs, its size."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlruntime.cluster.description import ClusterSpec
+from mlruntime.cluster.form import WORKER_MIB, ClusterForm
+from mlruntime.cluster.gpus import NO_GPUS, Gpus
+from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
+from mlruntime.errors import UsageError
+from mlruntime.host.gpus import HostGpus
+from mlruntime.host.nvml import read_gpus
+from mlruntime.image.config import LABEL
+from mlruntime.workflows.build import reference
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What to start, and the image's runtime and variant for people."""
+
+    spec: ClusterSpec
+    runtime: str
+    image: ImageInfo
+
+
+def cluster_text(path: Path) -> str:
+    """Return the text of a ``cluster.yaml``; ``InvalidDefinition`` when it cannot be read."""
+    return read_text(path, str(path))
+
+
+def choose(engine: Engine, definitions: Definitions, form: ClusterForm) -> Chosen:
+    """Return what to start on an engine; ``UsageError`` for what it cannot give."""
+    image = find_image(engine, definitions, form)
+    info = engine.info()
+    must_fit(form, info)
+    gpus = given(form, read_gpus()) if form.gpus else NO_GPUS
+    return Chosen(
+        spec=spec_of(form, image.id, gpus),
+        runtime=image.labels[f"{LABEL}.runtime"],
+        image=image,
+    )
+
+
+def find_image(engine: Engine, definitions: Definitions, form: ClusterForm) -> ImageInfo:
+    """Return the image; one that the engine does not have, or that is not ours, is an error."""
+    if form.runtime is not None:
+        definitions.folder(form.runtime)  # with a "did you mean"
+        image = engine.image_config(reference(form.runtime, form.variant))
+    else:
+        assert form.image is not None
+        image = engine.image_config(form.image)
+    if f"{LABEL}.runtime" not in image.labels:
+        raise UsageError(
+            f"{form.image} is not one of our images",
+            why=f"it has no label {LABEL}.runtime: nothing is known of what it starts with",
+            hint="build one: `mlruntime build RUNTIME --load`",
+        )
+    return image
+
+
+def must_fit(form: ClusterForm, info: EngineInfo) -> None:
+    """Raise ``UsageError`` when a worker is larger than the engine's host."""
+    if form.cores > info.cpus:
+        raise UsageError(
+            f"a worker of {form.cores} cores, but the engine's host has {info.cpus}",
+            hint=f"write `cores: {info.cpus}` or less",
+        )
+    if form.limit_mib * _MIB > info.memory:
+        raise UsageError(
+            f"a worker with {form.memory} of memory, but the engine's host has "
+            f"{info.memory / (1 << 30):.1f} GiB",
+            hint="write less in `memory:`",
+        )
+
+
+def given(form: ClusterForm, host: object) -> Gpus:
+    """Deal a host's GPUs out to the workers; ``UsageError`` when it has too few."""
+    devices = [d for d in host.devices if not d.trouble] if isinstance(host, HostGpus) else []
+    wanted = form.gpus * form.workers
+    if len(devices) < wanted:
+        raise UsageError(
+            f"{form.workers} workers with {form.gpus} GPUs each, but this host has {len(devices)}",
+            hint="`mlruntime doctor` says what it has",
+        )
+    uuids = [device.uuid for device in devices[:wanted]]
+    shares = [tuple(uuids[n : n + form.gpus]) for n in range(0, wanted, form.gpus)]
+    return Gpus(each=form.gpus, devices={f"worker-{n + 1}": s for n, s in enumerate(shares)})
+
+
+def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
+    """Return what to start of an image. A worker offers its memory less what it needs itself."""
+    ports: Mapping[str, int] = {
+        "ui": form.ports.ui,
+        **({"history": form.ports.history} if form.history else {}),
+        **({"connect": form.ports.connect} if form.connect else {}),
+    }
+    return ClusterSpec(
+        image=image,
+        workers=form.workers,
+        cores=form.cores,
+        memory=f"{form.limit_mib - WORKER_MIB}m",
+        limit=form.limit_mib * _MIB,
+        mounts=tuple(
+            Mount(
+                source=v.source,
+                target=v.target.rstrip("/"),
+                read_only=v.read_only,
+                kind="bind" if v.source.startswith("/") else "volume",
+            )
+            for v in form.volumes or ()
+        ),
+        gpus=gpus,
+        driver=False,
+        history=form.history,
+        connect=form.connect,
+        settings=form.settings,
+        ports=ports,
+    )

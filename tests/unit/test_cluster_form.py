@@ -1,0 +1,131 @@
+"""cluster.yaml: what is accepted, how mistakes are told, and what follows for the nodes."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from mlruntime.cluster.description import describe
+from mlruntime.cluster.form import parse_cluster, with_flags
+from mlruntime.cluster.gpus import Gpus
+from mlruntime.cluster.memory import mebibytes
+from mlruntime.cluster.settings import cluster_settings, properties
+from mlruntime.errors import InvalidDefinition, UsageError
+from mlruntime.host.gpus import Device, HostGpus
+from mlruntime.workflows import clusters
+
+from tests.documents import CHECKOUT
+
+FILE = CHECKOUT / "docs" / "examples" / "cluster.yaml"
+
+
+def test_the_example_of_the_documentation() -> None:
+    form = parse_cluster(FILE.read_text(), file="cluster.yaml")
+    spec = clusters.spec_of(form, "sha256:1")
+    assert (spec.workers, spec.memory, spec.limit) == (2, "3072m", 4 << 30)
+    assert [(m.source, m.target, m.kind, m.read_only) for m in spec.mounts] == [
+        ("datasets", "/data", "volume", True)
+    ]
+    described = describe(spec, "team-a")
+    assert [n.name for n in described.nodes] == ["master", "worker-1", "worker-2", "history"]
+    published = {p.service: p.host for n in described.nodes for p in n.ports}
+    assert published == {"spark": None, "ui": 8080, "history": 18080}
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("workers: 2", "cluster.yaml", "a runtime or an image, and not both"),
+        ("{runtime: 6.0-ml, image: x}", "cluster.yaml", "a runtime or an image, and not both"),
+        ("{runtime: 6.0-ml, worker: 2}", "cluster.yaml: worker", "unknown key 'worker'"),
+        ("{runtime: 6.0-ml, workers: 0}", "cluster.yaml: workers", "at least 1, found 0"),
+        ("{runtime: 6.0-ml, memory: 1g}", "cluster.yaml: memory", "too little for a worker"),
+        ("{runtime: 6.0-ml, memory: 4 GB}", "cluster.yaml: memory", "not an amount of memory"),
+        ("{runtime: 6.0-ml, variant: tpu}", "cluster.yaml: variant", "unknown value 'tpu'"),
+        ("{runtime: 6.0-ml, spark: {spark.master: x}}", "cluster.yaml: spark.spark.master",
+         "is set by mlruntime"),
+        ("{runtime: 6.0-ml, spark: {master: x}}", "cluster.yaml: spark.master",
+         "not a setting of Spark"),
+        ('{runtime: 6.0-ml, spark: {spark.a: "x\\ny"}}', "cluster.yaml: spark.spark.a",
+         "not one line of text"),
+        ("{runtime: 6.0-ml, volumes: [{source: aa, target: /opt/ml}]}",
+         "cluster.yaml: volumes[0].target", "would hide files of the image"),
+        ("{runtime: 6.0-ml, volumes: [{source: ../x, target: /d}]}",
+         "cluster.yaml: volumes[0].source", "neither a volume's name"),
+        ("{runtime: 6.0-ml, volumes: [{source: aa, target: /d}, {source: bb, target: /d/}]}",
+         "cluster.yaml: volumes[1].target", "/d is there twice"),
+        ("{runtime: 6.0-ml, ports: {ui: 70000}}", "cluster.yaml: ports.ui", "is not a port"),
+        ("{runtime: 6.0-ml, ports: {ui: 80, history: 80}}", "cluster.yaml: ports.history",
+         "the port of ui, too"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(text: str, where: str, what: str) -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        parse_cluster(text, file="cluster.yaml")
+    assert (caught.value.where, what in caught.value.what) == (where, True), caught.value.what
+
+
+def test_flags_go_before_the_file() -> None:
+    text = "{runtime: 6.0-ml, workers: 3, spark: {spark.a: '1', spark.b: '1'}}"
+    flags = {"workers": 5, "cores": None, "spark": {"spark.b": "2"}, "image": "other"}
+    form = with_flags(text, "cluster.yaml", flags)
+    assert (form.workers, form.cores, form.runtime, form.image) == (5, 1, None, "other")
+    assert form.settings == {"spark.a": "1", "spark.b": "2"}
+
+
+def test_what_the_engine_s_host_does_not_have() -> None:
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "cores": 4, "memory": "64g"})
+    info: Any = SimpleNamespace(cpus=2, memory=128 << 30)
+    with pytest.raises(UsageError, match="a worker of 4 cores, but the engine's host has 2"):
+        clusters.must_fit(form, info)
+    info = SimpleNamespace(cpus=4, memory=16 << 30)
+    with pytest.raises(UsageError, match=r"with 64g of memory, but .* has 16\.0 GiB"):
+        clusters.must_fit(form, info)
+
+
+def test_gpus_are_dealt_out_to_workers() -> None:
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "gpus": 2})
+    devices = tuple(Device(index=n, uuid=f"GPU-{n}") for n in range(5))
+    found = clusters.given(form, HostGpus(driver="1", cuda=None, devices=devices))
+    assert found == Gpus(
+        each=2, devices={"worker-1": ("GPU-0", "GPU-1"), "worker-2": ("GPU-2", "GPU-3")}
+    )
+    with pytest.raises(UsageError, match="2 workers with 2 GPUs each, but this host has 3"):
+        clusters.given(form, HostGpus(driver="1", cuda=None, devices=devices[:3]))
+
+
+def test_strangers_are_refused_whatever_is_set() -> None:
+    form = with_flags(None, "f", {"runtime": "6.0-ml", "spark": {"spark.sql.ansi.enabled": "true"}})
+    settings = cluster_settings(clusters.spec_of(form, "i"), "spark://m:7077")
+    assert settings["spark.authenticate"] == settings["spark.network.crypto.enabled"] == "true"
+    assert settings["spark.master.rest.enabled"] == "false"
+    assert settings["spark.sql.ansi.enabled"] == "true"
+    assert "spark.authenticate.secret" not in settings
+
+
+@example("= x")
+@example(": x")
+@example("\\")
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30))
+def test_a_value_is_what_java_reads(value: str) -> None:
+    line = properties({"spark.key": value})
+    assert line.endswith("\n")
+    assert _as_java_reads(line.removesuffix("\n")) == ("spark.key", value)
+
+
+def _as_java_reads(line: str) -> tuple[str, str]:
+    """Return what ``java.util.Properties`` makes of a line whose key is plain."""
+    key, _, rest = line.partition(" ")
+    rest = rest.lstrip(" \t\f")
+    if rest[:1] in ("=", ":"):
+        rest = rest[1:].lstrip(" \t\f")
+    out, chars = "", iter(rest)
+    for char in chars:
+        out += next(chars, "") if char == "\\" else char
+    return key, out
+
+
+@pytest.mark.parametrize(("text", "size"), [("512m", 512), ("4g", 4096), ("1t", 1 << 20)])
+def test_memory(text: str, size: int) -> None:
+    assert mebibytes(text) == size

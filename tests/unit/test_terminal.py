@@ -1,0 +1,39 @@
+"""A process that uses this terminal: keys, pictures, sizes."""
+
+import os
+import pty
+import socket
+import termios
+import threading
+
+from mlruntime.engine.docker.terminal import interact
+
+
+def test_keys_go_in_and_what_is_drawn_comes_out() -> None:
+    person, terminal = pty.openpty()
+    here, there = socket.socketpair()
+    sizes: list[tuple[int, int]] = []
+    heard: list[bytes] = []
+    before = termios.tcgetattr(terminal)
+
+    def process() -> None:
+        heard.append(there.recv(1))  # Ctrl-C is a key like others
+        there.sendall(b"drawn\r\n")
+        there.close()
+
+    def resize(rows: int, columns: int) -> None:
+        sizes.append((rows, columns))
+        os.write(person, b"\x03")  # the terminal is raw by now
+
+    termios.tcsetwinsize(terminal, (50, 132))
+    thread = threading.Thread(target=process)
+    thread.start()
+    interact(here, terminal, terminal, resize)
+    thread.join()
+    assert heard == [b"\x03"]
+    assert os.read(person, 100) == b"drawn\r\n"
+    assert sizes == [(50, 132)]
+    assert termios.tcgetattr(terminal) == before
+    here.close()
+    os.close(person)
+    os.close(terminal)
