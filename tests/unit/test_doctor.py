@@ -132,5 +132,5 @@ def test_a_host_without_a_driver_and_one_that_could_not_be_asked() -> None:
     assert (missing.status, missing.found, missing.hint) == (
         "missing", "no driver: Not Loaded", "install it",
     )  # fmt: skip
-    (unknown,) = doctor.nvidia(NoGpus(what="not looked at", asked=False))
+    (unknown,) = doctor.nvidia(NoGpus(what="not looked at", looked_for=False))
     assert (unknown.status, unknown.found, unknown.needed) == ("not-run", "not looked at", False)

@@ -137,7 +137,7 @@ def test_what_is_no_space(matrix: Matrix, settings: list[str], message: str) -> 
 def test_a_space_in_a_file(matrix: Matrix) -> None:
     text = 'axes:\n  tensorflow: 2.15..2.16\n  horovod: ["0.28.0", "0.28.1"]\nset: [spark==3.5.*]\n'
     space = parse_combinations(text, file="space.yaml", matrix=matrix)
-    assert space.asked == ("spark==3.5.*",)
+    assert space.settings == ("spark==3.5.*",)
     assert [c.name for c in space.combinations] == [
         "tensorflow-2.16.2_horovod-0.28.1",
         "tensorflow-2.16.2_horovod-0.28.0",

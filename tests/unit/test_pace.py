@@ -14,14 +14,14 @@ from mlruntime.validation.pace import MOST, REFERENCE_SECONDS, Pace
 def test_a_fast_host_shortens_nothing_and_a_hanging_one_stretches_not_for_ever() -> None:
     assert Pace().factor == Pace(seconds=0.1).factor == 1
     assert Pace(seconds=REFERENCE_SECONDS * 3).factor == 3
-    assert Pace(asked=2, seconds=REFERENCE_SECONDS * 3).factor == 6
-    assert Pace(asked=2, seconds=1e9).factor == 2 * MOST
+    assert Pace(multiplier=2, seconds=REFERENCE_SECONDS * 3).factor == 6
+    assert Pace(multiplier=2, seconds=1e9).factor == 2 * MOST
 
 
 def test_the_reason_is_told() -> None:
     assert Pace().why is Pace(seconds=0.1).why is None
-    assert Pace(asked=2).why == "--timeout-multiplier 2"
-    slow = Pace(asked=2, seconds=1.26).why
+    assert Pace(multiplier=2).why == "--timeout-multiplier 2"
+    slow = Pace(multiplier=2, seconds=1.26).why
     assert slow == (
         "--timeout-multiplier 2; the host is slow or busy: a computation that takes 0.42 s on two "
         "idle cores took 1.3 s"
@@ -29,8 +29,8 @@ def test_the_reason_is_told() -> None:
 
 
 def test_the_slowest_measurement_counts() -> None:
-    pace = Pace(asked=2).slower(None).slower(2.1).slower(0.5).slower(None)
-    assert pace == Pace(asked=2, seconds=2.1)
+    pace = Pace(multiplier=2).slower(None).slower(2.1).slower(0.5).slower(None)
+    assert pace == Pace(multiplier=2, seconds=2.1)
 
 
 class Process:

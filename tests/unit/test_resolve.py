@@ -88,7 +88,7 @@ def test_every_release_preferred_to_the_chosen_one_is_excluded_by_a_named_edge(
             if better in given.request.get(reason.component, releases):
                 trial = {**chosen, reason.component: better}
                 assert not all(given.holds(rule, trial) for rule in bounds)
-        assert reason.asked is not None or reason.needed_by
+        assert reason.requested is not None or reason.needed_by
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_a_resolution_as_json_has_the_reason_of_each_choice(matrix: Matrix) -> N
     assert data["versions"]["pyarrow"] == "25.0.1"
     pyarrow = next(c for c in data["components"] if c["component"] == "pyarrow")
     assert pyarrow["bounded_by"] == ["pyarrow-26-numpy"]
-    assert pyarrow["asked"] == ">=15"
+    assert pyarrow["requested"] == ">=15"
 
 
 def test_a_part_is_not_what_rules_out_its_whole(matrix: Matrix) -> None:

@@ -99,7 +99,7 @@ def read_combinations(wishes: Wishes, matrix: Matrix) -> Combinations:
     found = parse_combinations(
         read_text(files[0], str(files[0]), UsageError), file=str(files[0]), matrix=matrix
     )
-    return replace(found, asked=(*found.asked, *wishes.settings))
+    return replace(found, settings=(*found.settings, *wishes.settings))
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def host_stages(
         stages = HostStages(
             definitions=definitions,
             matrix=without_rules(matrix, wishes.ignored),
-            base=read_runtime(definitions, wishes.runtime, matrix).with_settings(space.asked),
+            base=read_runtime(definitions, wishes.runtime, matrix).with_settings(space.settings),
             trial=wishes.trial,
             host=host,
             registries=registries,

@@ -218,7 +218,7 @@ def certificates(bundle: Path | None, directories: tuple[Path, ...] = ()) -> Fin
 def nvidia(host: HostGpus | NoGpus) -> tuple[Finding, ...]:
     """Show the driver and each of its GPUs; CPU builds need neither."""
     if isinstance(host, NoGpus):
-        status: Status = "missing" if host.asked else "not-run"
+        status: Status = "missing" if host.looked_for else "not-run"
         found = f"{host.what}: {host.why}" if host.why else host.what
         return (Finding(name="nvidia", status=status, found=found, needed=False, hint=host.hint),)
     cuda = f", for CUDA {host.cuda} and older" if host.cuda else ""

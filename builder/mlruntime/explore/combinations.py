@@ -49,10 +49,10 @@ class Combination:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Combinations:
-    """All combinations of some releases; ``asked`` are request lines that hold in each of them."""
+    """All combinations of some releases; each of them has the request lines ``settings``, too."""
 
     axes: tuple[Axis, ...]
-    asked: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     @property
     def combinations(self) -> tuple[Combination, ...]:
@@ -64,25 +64,25 @@ class Combinations:
         )
 
 
-def parse_settings(settings: Iterable[str], asked: Iterable[str], matrix: Matrix) -> Combinations:
+def parse_settings(axes: Iterable[str], settings: Iterable[str], matrix: Matrix) -> Combinations:
     """Read ``tensorflow=2.15..2.21`` and the like; anything else is a ``UsageError``.
 
-    A setting's right side is a list of parts, separated by commas: ``A..B`` stands for the
+    An axis's right side is a list of parts, separated by commas: ``A..B`` stands for the
     newest release of each minor from A to B, ``2.16`` for the newest release of that minor,
     ``2.16.1`` for that very release, ``*`` for the newest release of every minor.
     """
-    axes: dict[str, Axis] = {}
-    for setting in settings:
-        spot = Place(setting, file="--space", error=UsageError)
-        name, equals, text = (part.strip() for part in setting.partition("="))
+    found: dict[str, Axis] = {}
+    for axis in axes:
+        spot = Place(axis, file="--space", error=UsageError)
+        name, equals, text = (part.strip() for part in axis.partition("="))
         if not equals or text.startswith("="):
-            raise spot.fail(f"{setting!r} is not an axis", hint="COMPONENT=A..B, or a file")
-        if name in axes:
+            raise spot.fail(f"{axis!r} is not an axis", hint="COMPONENT=A..B, or a file")
+        if name in found:
             raise spot.fail(f"{name} is there twice")
-        axes[name] = _axis(spot, name, text.split(","), matrix.components)
-    if not axes:
+        found[name] = _axis(spot, name, text.split(","), matrix.components)
+    if not found:
         raise UsageError("a space has at least one axis", hint="--space tensorflow=2.15..2.21")
-    return Combinations(axes=tuple(axes.values()), asked=tuple(asked))
+    return Combinations(axes=tuple(found.values()), settings=tuple(settings))
 
 
 def parse_combinations(text: str, *, file: str, matrix: Matrix) -> Combinations:
@@ -95,8 +95,8 @@ def parse_combinations(text: str, *, file: str, matrix: Matrix) -> Combinations:
         axes.append(_axis(item, name, parts, matrix.components))
     if not axes:
         raise top.get("axes").fail("a space has at least one axis")
-    asked = top.maybe("set")
-    return Combinations(axes=tuple(axes), asked=asked.texts() if asked else ())
+    settings = top.maybe("set")
+    return Combinations(axes=tuple(axes), settings=settings.texts() if settings else ())
 
 
 def _axis(

@@ -96,7 +96,7 @@ class HostStages:
     def _registries(self) -> SharedRegistries:
         return SharedRegistries(self.registries)
 
-    def _asked(self, combination: Combination) -> LockRequest:
+    def _request(self, combination: Combination) -> LockRequest:
         definition = replace(
             self.base,
             runtime=f"{self.base.runtime}.{combination.name}",
@@ -113,24 +113,24 @@ class HostStages:
 
     def resolve(self, combination: Combination) -> Resolved:
         """Choose versions."""
-        asked = self._asked(combination)
+        request = self._request(combination)
         tried = {
-            "versions": asked.versions,
-            "python": asked.python,
-            "debian": asked.debian,
-            "snapshot": asked.snapshot,
-            "variants": asked.variants,
+            "versions": request.versions,
+            "python": request.python,
+            "debian": request.debian,
+            "snapshot": request.snapshot,
+            "variants": request.variants,
             "recipes": recipes_digest(self._recipes),
             "omit": sorted(self.trial.omit),
             "only": sorted(self.trial.only),
             "workers": self.trial.workers,
         }
         key = hashlib.sha256(canonical_json(tried).encode()).hexdigest()
-        return Resolved(key=key, versions=asked.versions)
+        return Resolved(key=key, versions=request.versions)
 
     def lock(self, combination: Combination, say: Say) -> Lock:
         """Ask the registries."""
-        request = self._asked(combination)
+        request = self._request(combination)
         return assemble(
             request,
             inputs=input_digests(request, self._recipes),

@@ -48,10 +48,10 @@ class HostGpus:
 class NoGpus:
     """Why nothing is known of a host's GPUs: ``what`` is missing, ``why``, and what to try.
 
-    ``asked`` is false when there was no way to ask the driver.
+    ``looked_for`` is false when there was no way to ask the driver.
     """
 
     what: str
     why: str | None = None
     hint: str | None = None
-    asked: bool = True
+    looked_for: bool = True

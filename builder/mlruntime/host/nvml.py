@@ -15,7 +15,7 @@ _NO_PYNVML: Final = NoGpus(
     what="GPUs were not looked at",
     why="nvidia-ml-py is not installed",
     hint="pip install 'mlruntime[gpu]' to have GPUs looked at",
-    asked=False,
+    looked_for=False,
 )
 _NO_SLICES: Final = "it is in MIG mode and has no slice (make some: `nvidia-smi mig -cgi … -C`)"
 

@@ -58,5 +58,5 @@ def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
     components = lock.components_of(variant)
     found |= {f"{LABEL}.component.{n}": v for n, v in components if n not in omitted}
     found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.omitted}
-    asked = lock.variant(variant).contract
-    return tuple(sorted((*found.items(), *(asked.labels() if asked else ()))))
+    contract = lock.variant(variant).contract
+    return tuple(sorted((*found.items(), *(contract.labels() if contract else ()))))

@@ -35,7 +35,7 @@ class RequestLine:
         return f"{self.component}{self.specifier}" if len(self.specifier) else self.component
 
     @property
-    def asked(self) -> str:
+    def requested(self) -> str:
         """Return the specifier, ``ANY_VERSION`` when empty."""
         return str(self.specifier) or ANY_VERSION
 
@@ -93,7 +93,7 @@ class Encoding:
         ``relaxed`` lines come before all, as near as possible to what was asked, left out at
         last. Rules whose index is in ``without`` do not count.
         """
-        asked = {line.component: line for line in lines}
+        requested = {line.component: line for line in lines}
         eased = {line.component: line for line in relaxed}
         domains, ranking = [], []
         for name, count in zip(self._names, self._count, strict=True):
@@ -102,15 +102,15 @@ class Encoding:
             if name in eased:
                 domains.append(absent * 2 - 1)
                 ranking.append([*self._nearest(eased[name]), absent])
-            elif name in asked:
-                domains.append(asked[name].mask)
+            elif name in requested:
+                domains.append(requested[name].mask)
                 ranking.append(values)
             else:
                 domains.append(absent * 2 - 1)
                 ranking.append([absent, *values])
         order = sorted(
             range(len(self._names)),
-            key=lambda i: (self._names[i] not in eased, self._names[i] not in asked),
+            key=lambda i: (self._names[i] not in eased, self._names[i] not in requested),
         )
         return self._problem.solve(domains, order, ranking, without=without)
 

@@ -13,8 +13,8 @@ from mlruntime.matrix.model import Rule
 class Reason:
     """Why a component has its version.
 
-    ``asked`` is the request's specifier, or ``None`` when the component was drawn in by the
-    rules ``needed_by``. ``newest`` is the newest release there is, ``newest_asked`` the newest
+    ``requested`` is the request's specifier, or ``None`` when the component was drawn in by the
+    rules ``needed_by``. ``newest`` is the newest release there is, ``newest_requested`` the newest
     that the request allows; ``bounded_by`` are the rules that between them exclude every release
     which the request allows and which is preferred to the chosen one. ``spell`` returns a release
     as the matrix spells it.
@@ -22,9 +22,9 @@ class Reason:
 
     component: str
     version: Version
-    asked: str | None
+    requested: str | None
     newest: Version
-    newest_asked: Version
+    newest_requested: Version
     needed_by: tuple[Rule, ...]
     bounded_by: tuple[Rule, ...]
     spell: Callable[[Version], str] = field(default=str, compare=False, repr=False)

@@ -55,7 +55,7 @@ def resolve(matrix: Matrix, request: Request) -> Resolution:
 
 def request_lines(encoding: Encoding, request: Request) -> list[RequestLine]:
     """Return the request's lines in order of preference."""
-    asked: dict[str, SpecifierSet] = {}
+    wanted: dict[str, SpecifierSet] = {}
     for component, specifier in request:
         if component not in encoding.matrix.components:
             raise UsageError(
@@ -63,9 +63,9 @@ def request_lines(encoding: Encoding, request: Request) -> list[RequestLine]:
                 where="request",
                 hint=did_you_mean(component, encoding.matrix.components),
             )
-        asked[component] = asked.get(component, SpecifierSet()) & specifier
+        wanted[component] = wanted.get(component, SpecifierSet()) & specifier
     return [
-        encoding.line(name, asked[name]) for name in encoding.matrix.preference if name in asked
+        encoding.line(name, wanted[name]) for name in encoding.matrix.preference if name in wanted
     ]
 
 
@@ -136,18 +136,18 @@ def _reasons(
         name: 1 << matrix.components[name].releases.index(version)
         for name, version in versions.items()
     }
-    asked = {line.component: line for line in lines}
-    limits = {name: line.mask for name, line in asked.items()}
+    requested = {line.component: line for line in lines}
+    limits = {name: line.mask for name, line in requested.items()}
     for name, version in versions.items():
         component = matrix.components[name]
-        line = asked.get(name)
+        line = requested.get(name)
         allowed = limits.get(name, (1 << len(component.releases)) - 1)
         yield Reason(
             component=name,
             version=version,
-            asked=line.asked if line else None,
+            requested=line.requested if line else None,
             newest=component.newest,
-            newest_asked=component.releases[(allowed & -allowed).bit_length() - 1],
+            newest_requested=component.releases[(allowed & -allowed).bit_length() - 1],
             needed_by=() if line else _needed_by(matrix, name, chosen),
             bounded_by=_bounded_by(matrix, name, allowed & chosen[name] - 1, chosen, limits),
             spell=component.spell,

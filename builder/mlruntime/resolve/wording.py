@@ -24,7 +24,7 @@ def conflict_text(conflict: Conflict) -> str:
             text += [f"      {rule.evidence}, {rule.date}: {rule.source}"]
     else:
         line = conflict.lines[0]
-        text += ["", f"No release of {line.component} in the matrix matches {line.asked}."]
+        text += ["", f"No release of {line.component} in the matrix matches {line.requested}."]
     text += ["", *_changes(conflict)]
     return "\n".join(text)
 
@@ -71,20 +71,21 @@ def conflict_json(conflict: Conflict) -> dict[str, Any]:
 
 def reason_text(reason: Reason) -> str:
     """Return why a component has its version, in one line."""
-    if reason.asked is None:
+    if reason.requested is None:
         needed = ", ".join(rule.id for rule in reason.needed_by)
         text = f"needed by {needed}"
-    elif reason.asked == ANY_VERSION:
+    elif reason.requested == ANY_VERSION:
         text = "asked for"
     else:
-        text = f"asked for {reason.asked}"
+        text = f"asked for {reason.requested}"
     if reason.version == reason.newest:
         return text + "; the newest there is"
     if not reason.bounded_by:
         return text + "; the newest of these"
     ids = ", ".join(rule.id for rule in reason.bounded_by)
     return (
-        text + f"; the newest that fits: {reason.spell(reason.newest_asked)} is ruled out by {ids}"
+        text
+        + f"; the newest that fits: {reason.spell(reason.newest_requested)} is ruled out by {ids}"
     )
 
 
@@ -101,7 +102,7 @@ def resolution_json(resolution: Resolution) -> dict[str, Any]:
             {
                 "component": r.component,
                 "version": r.spell(r.version),
-                "asked": r.asked,
+                "requested": r.requested,
                 "newest": r.spell(r.newest),
                 "needed_by": [rule.id for rule in r.needed_by],
                 "bounded_by": [rule.id for rule in r.bounded_by],

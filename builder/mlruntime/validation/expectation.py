@@ -20,9 +20,9 @@ _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 def labels(lock: Lock, variant: str, plan: str | None = None) -> dict[str, str]:
     """Return the labels that an image built from this lock, by the plan of this digest, has."""
     absent = {omission.component for omission in lock.omitted}
-    asked = lock.variant(variant).contract
+    contract = lock.variant(variant).contract
     return {
-        **(dict(asked.labels()) if asked else {}),
+        **(dict(contract.labels()) if contract else {}),
         f"{LABEL}.runtime": lock.runtime,
         f"{LABEL}.variant": variant,
         f"{LABEL}.lock.digest": lock.digest,
@@ -64,7 +64,7 @@ def expectation(
     """
     absent = {omission.component for omission in lock.omitted}
     components = {n: v for n, v in lock.components_of(variant) if n not in absent}
-    asked = lock.variant(variant).contract
+    contract = lock.variant(variant).contract
     return {
         "master": master,
         "workers": len(workers),
@@ -77,7 +77,7 @@ def expectation(
         "node_images": dict(nodes),
         "labels": labels(lock, variant),
         "shared": shared,
-        "contract": asked.to_dict() if asked else None,
+        "contract": contract.to_dict() if contract else None,
         "settings": dict(settings),
     }
 

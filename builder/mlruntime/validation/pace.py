@@ -17,11 +17,11 @@ MOST: Final = 20.0
 class Pace:
     """By how much the limits of checks are multiplied.
 
-    ``asked`` is what the user wants, ``seconds`` what the fixed computation took (``None``: it was
-    not run, or did not end).
+    ``multiplier`` is the user's, ``seconds`` what the fixed computation took (``None``: it was not
+    run, or did not end).
     """
 
-    asked: float = 1.0
+    multiplier: float = 1.0
     seconds: float | None = None
 
     @property
@@ -34,12 +34,12 @@ class Pace:
     @property
     def factor(self) -> float:
         """Return what a limit is multiplied by."""
-        return self.asked * self.slowness
+        return self.multiplier * self.slowness
 
     @property
     def why(self) -> str | None:
         """Return why limits are stretched, or ``None`` when they are not."""
-        reasons = [f"--timeout-multiplier {self.asked:g}"] if self.asked != 1 else []
+        reasons = [f"--timeout-multiplier {self.multiplier:g}"] if self.multiplier != 1 else []
         if self.slowness > 1:
             reasons.append(
                 f"the host is slow or busy: a computation that takes {REFERENCE_SECONDS:g} s on "
@@ -50,4 +50,4 @@ class Pace:
     def slower(self, seconds: float | None) -> "Pace":
         """Return the pace after another measurement: the slower of the two counts."""
         known = [taken for taken in (self.seconds, seconds) if taken is not None]
-        return Pace(asked=self.asked, seconds=max(known, default=None))
+        return Pace(multiplier=self.multiplier, seconds=max(known, default=None))

@@ -76,8 +76,8 @@ def planned(
     Nor does a check that needs a component which the variant does not even have. One that needs
     more GPUs than the cluster has, ``gpus``, is not run, for the reason given.
     """
-    asked = {*dict(lock.components_of(variant)), *(o.component for o in lock.omitted)}
-    ours = [c for c in checks if c.name != IMAGE_CHECK and asked.issuperset(c.needs)]
+    components = {*dict(lock.components_of(variant)), *(o.component for o in lock.omitted)}
+    ours = [c for c in checks if c.name != IMAGE_CHECK and components.issuperset(c.needs)]
     by_name = {check.name: check for check in ours}
     names = selected((IMAGE_CHECK, *by_name), only)
     wanted = [by_name[name] for name in names if name in by_name]
@@ -128,7 +128,7 @@ def validate(
     """
     plan = plan_of(subject, checks, only)
     image, info = place.image(subject.image), place.info()
-    watch = Watch(Pace(asked=multiplier), say)
+    watch = Watch(Pace(multiplier=multiplier), say)
     started, begin = now(), clock()
     results = {name: _not_run(name, why) for name, why in plan.absent.items()}
     for result in results.values():
