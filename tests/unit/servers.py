@@ -118,6 +118,18 @@ class Server:
             handler.wfile.write(body)
 
 
+def debian(server: Server, packages: bytes, valid_until: str = "") -> None:
+    """Serve a Debian release with these paragraphs below ``/debian``."""
+    digest = hashlib.sha256(packages).hexdigest()
+    server.put("/debian/dists/bookworm/main/binary-amd64/Packages", packages)
+    server.put(
+        "/debian/dists/bookworm/Release",
+        "Suite: bookworm\nCodename: bookworm\nArchitectures: amd64\nComponents: main\n"
+        f"Date: Sat, 01 Nov 2025 00:00:00 UTC\n{valid_until}"
+        f"SHA256:\n {digest} {len(packages)} main/binary-amd64/Packages\n",
+    )
+
+
 @contextmanager
 def serving(state: Server, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """Serve on 127.0.0.1 until the block ends."""

@@ -28,7 +28,7 @@ from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store
 
 from tests.unit.relays import Relay, relaying
-from tests.unit.servers import SNAPSHOT, Server, serving, wheel
+from tests.unit.servers import SNAPSHOT, Server, debian, serving, wheel
 
 pytestmark = pytest.mark.starts  # uv, apt, openssl
 SECRET = "hunter2"
@@ -438,15 +438,8 @@ def archive(server: Server, valid_until: str = "") -> None:
         f"Filename: pool/main/a/apt/apt_2.6_amd64.deb\nSize: {len(THING)}\n"
         f"SHA256: {THE_WHEEL.sha256}\nDescription: x\n"
     ).encode()
-    digest = hashlib.sha256(packages).hexdigest()
-    server.put("/debian/dists/bookworm/main/binary-amd64/Packages", packages)
     server.put("/debian/pool/main/a/apt/apt_2.6_amd64.deb", THING)
-    server.put(
-        "/debian/dists/bookworm/Release",
-        "Suite: bookworm\nCodename: bookworm\nArchitectures: amd64\nComponents: main\n"
-        f"Date: Sat, 01 Nov 2025 00:00:00 UTC\n{valid_until}"
-        f"SHA256:\n {digest} {len(packages)} main/binary-amd64/Packages\n",
-    )
+    debian(server, packages, valid_until)
 
 
 def stanza(machine: Machine, url: str, more: str = "") -> dict[str, str]:

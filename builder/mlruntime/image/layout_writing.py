@@ -6,6 +6,7 @@ So a layout holds, at every moment, what it held before or what it is to hold.
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from mlruntime.store.store import full_disk, held, link_or_copy
 
 _LAYOUT: Final = "oci-layout"
 _INDEX: Final = "index.json"
+_PARTIAL: Final = ".mlruntime-"
 
 
 def refuse_output(directory: Path) -> None:
@@ -50,6 +52,7 @@ def write_layout(image: Image, blobs: Blobs, directory: Path) -> None:
 
 
 def _put(image: Image, blobs: Blobs, directory: Path) -> None:
+    _sweep(directory)
     before = _index(directory)
     files = oci.layout_files(image.config, image.manifest, image.reference)
     for path, content in files.items():
@@ -63,6 +66,16 @@ def _put(image: Image, blobs: Blobs, directory: Path) -> None:
     _write(directory / _INDEX, oci.index([*kept, mine]).content)
     _write(directory / _LAYOUT, files[_LAYOUT])
     _remove_unused(directory, before, [*kept, mine])
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what killed processes left half-written; the caller holds the directory."""
+    for folder in (directory, directory / "blobs" / "sha256"):
+        for left in folder.glob(f"{_PARTIAL}*"):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
 
 def _index(directory: Path) -> list[dict[str, Any]]:
@@ -82,7 +95,7 @@ def _named(entry: dict[str, Any]) -> str | None:
 
 def _write(target: Path, content: bytes) -> None:
     """Write a file in one step; whoever may read the directory may read it."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".mlruntime-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=_PARTIAL, delete=False) as file:
         try:
             file.write(content)
             file.flush()
@@ -97,7 +110,7 @@ def _write(target: Path, content: bytes) -> None:
 def _link(source: Path, target: Path) -> None:
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mlruntime-") as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL) as folder:
         made = Path(folder) / target.name
         link_or_copy(source, made)
         made.replace(target)

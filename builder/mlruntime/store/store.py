@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -232,17 +232,37 @@ def full_disk(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[
 
 
 def write_whole(path: Path, text: str, *, instead: str = "name another folder") -> None:
-    """Write a file in one step, its directory made if needed; nobody ever sees half of it."""
+    """Write a file in one step, its directory made if needed; nobody ever sees half of it.
+
+    What a killed process left beside it is overwritten, and so goes with the next write.
+    """
+    partial = path.with_name(f".{path.name}.partial")
     with full_disk(path.parent, instead=instead):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".write-", dir=path.parent)
+        descriptor = _claimed(partial)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
+                sink.truncate()
                 sink.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+                sink.flush()
+                os.fchmod(sink.fileno(), 0o644)
+                partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def _claimed(path: Path) -> int:
+    """Open a file for writing that no other process writes to: whoever does is waited for."""
+    while True:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Whoever had it may have put it in its place.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        os.close(descriptor)
 
 
 def file_sha256(path: Path) -> str:

@@ -7,8 +7,8 @@ by its sha256. A file is imported only after its bytes have been checked.
 import json
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from mlruntime.errors import HashMismatch, UsageError
 from mlruntime.fetch.downloads import last_seen
 from mlruntime.lock.document import FileName
 from mlruntime.lock.model import Lock
-from mlruntime.store.store import Store, file_sha256, full_disk, link_or_copy
+from mlruntime.store.store import Store, file_sha256, full_disk, held, link_or_copy
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.uses import artifacts_of, native_of
 
@@ -88,14 +88,11 @@ def export(
     directory is there and not empty.
     """
     directory = directory.absolute()
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UsageError(
-            f"{directory} is there already, and not empty",
-            hint="name a directory that does not exist yet",
-        )
+    _refuse_used(directory)
     locks, store = tuple(locks), host.store
-    partial = directory.parent / f".{directory.name}.{os.getpid()}.partial"
-    with store.shared(), full_disk(directory, instead="write it elsewhere"):
+    partial = directory.parent / f".{directory.name}.partial"
+    with store.shared(), full_disk(directory, instead="write it elsewhere"), _emptied(partial):
+        _refuse_used(directory)  # another export may have written it while we waited
         files: dict[str, tuple[Path, str]] = {}
         records, uncompiled = {}, []
         for lock in locks:
@@ -110,15 +107,40 @@ def export(
                     continue
                 files[built.sha256] = built.path, built.filename
                 records[native.record_key(wheel)] = built
-        try:
-            _write(partial, locks, files, {key: store.record_path(_NATIVE, key) for key in records})
-            with suppress(OSError):  # it may be there, and empty
-                directory.rmdir()
-            partial.rename(directory)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        _write(partial, locks, files, {key: store.record_path(_NATIVE, key) for key in records})
+        with suppress(OSError):  # it may be there, and empty
+            directory.rmdir()
+        partial.rename(directory)
     size = sum((directory / "blobs" / "sha256" / sha256).stat().st_size for sha256 in files)
     return Exported(files=len(files), size=size, uncompiled=tuple(dict.fromkeys(uncompiled)))
+
+
+def _refuse_used(directory: Path) -> None:
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(
+            f"{directory} is there already, and not empty",
+            hint="name a directory that does not exist yet",
+        )
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[None]:
+    """Keep a directory for this process alone, without what a killed one left; remove it at last.
+
+    By then it has another name, if all went well.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        folder.mkdir(exist_ok=True)  # whoever had it may have put it in its place
+        for left in folder.iterdir():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(
