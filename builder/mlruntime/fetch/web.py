@@ -4,7 +4,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,10 +25,15 @@ _CONNECT: Final = 20.0
 # The longest ``Retry-After`` that is waited for, in seconds.
 _PATIENCE: Final = 120.0
 T = TypeVar("T")
+# A server's answer, for those who ask with ``Web.once``.
+Answer = httpx.Response
 
 
-class _StumbleError(Exception):
-    """A temporary failure of the registry; another try may succeed after ``pause`` seconds."""
+class StumbleError(Exception):
+    """A temporary failure of the registry; another try may succeed after ``pause`` seconds.
+
+    Raised within an attempt that ``Web.again`` makes, and never seen outside of it.
+    """
 
     def __init__(self, said: str, pause: float | None = None) -> None:
         super().__init__(said)
@@ -114,6 +119,54 @@ class Web:
             return True
         return self._again(lambda: self._stream(url, target, grown, size, part), url)
 
+    def once(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | Iterator[bytes] | None = None,
+        part: str | None = None,
+        follow: bool = True,
+    ) -> httpx.Response:
+        """Send one request and return its answer, whatever its status, read to the end.
+
+        Raises ``StumbleError`` for what another try may mend: a cut connection, a server's own
+        trouble (5xx), and too many requests (429). For use within ``again``.
+        """
+        with self._stumbling(url, part):
+            answer = self._client.request(
+                method,
+                url,
+                headers=dict(headers),
+                content=content,
+                extensions={"part": part},
+                follow_redirects=follow,
+            )
+        if answer.status_code >= 500 or answer.status_code in (408, 429):
+            said = without_markup(answer.text)
+            raise StumbleError(
+                f"HTTP status {answer.status_code}" + (f": {said}" if said else ""),
+                _later(answer, url),
+            )
+        return answer
+
+    @contextmanager
+    def streamed(self, url: str, *, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """Yield the answer to a GET before its body is read; raises as ``once`` does."""
+        asked = self._client.stream("GET", url, headers={"Accept-Encoding": "identity", **headers})
+        with self._stumbling(url, None), asked as answer:
+            if answer.status_code >= 500 or answer.status_code in (408, 429):
+                raise StumbleError(f"HTTP status {answer.status_code}", _later(answer, url))
+            yield answer
+
+    def again(self, attempt: Callable[[], T], url: str, hint: str) -> T:
+        """Return what ``attempt`` returns, tried again after each ``StumbleError``.
+
+        After the last try it raises ``Unavailable`` with ``hint``.
+        """
+        return self._again(attempt, url, "could not be used", hint)
+
     def _stream(
         self,
         url: str,
@@ -130,7 +183,7 @@ class Web:
             if answer.status_code == 416 or (answer.status_code == 206 and useless):
                 target.unlink(missing_ok=True)
                 grown(-have)
-                raise _StumbleError("it would not send the rest of the file")
+                raise StumbleError("it would not send the rest of the file")
             if self._absent(answer, url, part):
                 return False
             if useless:
@@ -146,12 +199,12 @@ class Web:
                         return True
                 # Without a Content-Length, only the expected size tells of a cut connection.
                 if "Content-Length" not in answer.headers and sink.tell() < (size or 0):
-                    raise _StumbleError("the connection was cut")
+                    raise StumbleError("the connection was cut")
         return True
 
     @contextmanager
     def _stumbling(self, url: str, part: str | None) -> Iterator[None]:
-        """Turn temporary network errors into ``_StumbleError``; certificates are not retried."""
+        """Turn temporary network errors into ``StumbleError``; certificates are not retried."""
         try:
             yield
         except (httpx.RequestError, httpx.InvalidURL) as error:
@@ -168,7 +221,7 @@ class Web:
                 said += f", through the proxy {proxy}"
             if isinstance(error, httpx.ProxyError) and re.match(r"40[37]\b", said):
                 raise _proxy_refuses(url, said) from None
-            raise _StumbleError(said) from None
+            raise StumbleError(said) from None
 
     def _absent(self, answer: httpx.Response, url: str, part: str | None) -> bool:
         """Return whether the registry has no such file; raise for every other refusal."""
@@ -176,7 +229,7 @@ class Web:
         if status in (404, 410):
             return True
         if status >= 500 or status in (408, 429):
-            raise _StumbleError(f"HTTP status {status}", _later(answer, url))
+            raise StumbleError(f"HTTP status {status}", _later(answer, url))
         if status == 407:
             raise _proxy_refuses(url, f"HTTP status 407, by {self._routes.proxy(url, part)}")
         if status == 401:
@@ -192,20 +245,36 @@ class Web:
             raise Unavailable(f"{without_secrets(url)} was refused", why=f"HTTP status {status}")
         return False
 
-    def _again(self, attempt: Callable[[], T], url: str) -> T:
+    def _again(
+        self,
+        attempt: Callable[[], T],
+        url: str,
+        failed: str = "could not be read",
+        hint: str = "check the network, the proxy and the registry, then run it again:"
+        " what was downloaded is kept",
+    ) -> T:
         for pause in (*self._pauses, None):
             try:
                 return attempt()
-            except _StumbleError as error:
+            except StumbleError as error:
                 if pause is None or self.stop.is_set():
                     raise Unavailable(
-                        f"{without_secrets(url)} could not be read",
+                        f"{without_secrets(url)} {failed}",
                         why=f"{error} ({len(self._pauses) + 1} tries)",
-                        hint="check the network, the proxy and the registry, then run it again:"
-                        " what was downloaded is kept",
+                        hint=hint,
                     ) from None
                 self._sleep(pause if error.pause is None else max(pause, error.pause))
         raise AssertionError("unreachable")
+
+
+def with_query(url: str, fields: Mapping[str, str]) -> str:
+    """Return an address with more fields in its query."""
+    return str(httpx.URL(url).copy_merge_params(dict(fields)))
+
+
+def without_markup(text: str) -> str:
+    """Return the start of what a server said, on one line; nothing of a page in HTML."""
+    return "" if "<" in text[:200] else " ".join(text.split())[:200]
 
 
 def _proxy_refuses(url: str, why: str) -> Unavailable:
