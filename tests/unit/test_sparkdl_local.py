@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -441,6 +442,72 @@ def test_the_end_of_the_driver_is_the_end_of_its_ranks(tmp_path: Path, number: i
     driver.wait()
     assert ("KeyboardInterrupt" in errors.read_text()) == (number == signal.SIGINT)
     until(lambda: not any(alive(int(one.name)) for one in ranks.iterdir()))
+
+
+@pytest.mark.parametrize("moment", ["waiting", "closing", "reading"])
+def test_an_interrupt_after_the_last_rank_has_returned_does_not_cost_the_result(
+    run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    moment: str,
+) -> None:
+    local, supervise = load("_local"), load("_supervise")
+    interrupted = []
+
+    def once(result: Any) -> Any:
+        if result is not None and not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        return result
+
+    if moment == "waiting":
+        result = local.LocalTasks.result
+        monkeypatch.setattr(local.LocalTasks, "result", lambda tasks: once(result(tasks)))
+    elif moment == "closing":
+        monkeypatch.setattr(local.LocalTasks, "close", lambda tasks: once(True))
+    else:
+        monkeypatch.setattr(supervise.cloudpickle, "loads", once)
+    with pytest.raises(KeyboardInterrupt):
+        run(where_am_i())
+    monkeypatch.undo()
+    kept = only(tmp_path) / "result.pickle"
+    assert pickle.loads(kept.read_bytes())[:2] == (0, 2)
+    assert (
+        f"rank 0's result is kept: pickle.load(open({str(kept)!r}, 'rb'))"
+        in capsys.readouterr().out
+    )
+
+
+def test_an_interrupt_while_ranks_still_run_leaves_no_result(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = load("_attempt")
+
+    def interrupt(self: Any, member: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(attempt.Attempt, "_joined", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(where_am_i())
+    assert not (only(tmp_path) / "result.pickle").exists()
+
+
+def test_a_result_that_the_driver_cannot_read_is_kept(
+    run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Elsewhere:
+        def __reduce__(self) -> Any:
+            return eval, ("__import__('os').environ['HOROVOD_RANK']",)
+
+    with pytest.raises(KeyError):
+        run(lambda: Elsewhere())
+    kept = only(tmp_path) / "result.pickle"
+    assert b"HOROVOD_RANK" in kept.read_bytes()
+    assert "cannot be unpickled here (KeyError('HOROVOD_RANK'))" in capsys.readouterr().out
 
 
 def until(true: Callable[[], bool]) -> None:

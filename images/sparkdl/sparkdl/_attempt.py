@@ -1,5 +1,6 @@
 """One attempt of a run, watched from the driver until rank 0's result is there."""
 
+import contextlib
 import json
 import queue
 import signal
@@ -72,6 +73,9 @@ class Attempt:
             except RankLost:
                 lost = True
                 raise
+            except KeyboardInterrupt:
+                self._await_result()
+                raise
             finally:
                 if not lost:
                     launcher.remember(list(control.members.values()))
@@ -90,15 +94,27 @@ class Attempt:
             except queue.Empty:
                 pass
             busy = self.logs.show()
-            result = self.launcher.result() if self._all_over() else None
-            if result is not None:
+            if self._all_over() and (result := self._result()) is not None:
                 self._last_remarks()
-                return result or next(
-                    m.result for m in self.control.members.values() if m.rank == 0
-                )
+                return result
             if not self._all_over():
                 self._spark_ended()
             self._check_time()
+
+    def _result(self) -> bytes | None:
+        """Return rank 0's result once all tasks have ended, and have the logs know of it."""
+        result = self.launcher.result()
+        if result is not None:
+            result = result or next(m.result for m in self.control.members.values() if m.rank == 0)
+            self.logs.finished = result
+        return result
+
+    def _await_result(self) -> None:
+        """Wait for the result if every rank has returned: an interrupt must not cost it."""
+        deadline = time.monotonic() + _END_SECONDS
+        with contextlib.suppress(HorovodRunnerError):
+            while self._all_over() and self._result() is None and time.monotonic() < deadline:
+                time.sleep(_TICK_SECONDS)
 
     def _last_remarks(self) -> None:
         self._warn_of_ranks_alone()

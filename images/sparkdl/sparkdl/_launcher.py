@@ -28,6 +28,9 @@ class Launcher(Protocol):
     def finish(self, seconds: float) -> None:
         """Wait for the tasks to end; end them when they have not after this time."""
 
+    def close(self) -> None:
+        """Give back what all attempts have used."""
+
     def launched(self) -> bool:
         """Return whether Spark has started any of the tasks, as far as it is known."""
 

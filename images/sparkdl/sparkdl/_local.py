@@ -1,7 +1,6 @@
 """Ranks on the driver's own host."""
 
 import os
-import queue
 import threading
 from collections.abc import Sequence
 
@@ -26,10 +25,11 @@ class LocalTasks:
     def __init__(self, payload: bytes, terms: Terms, gpus: Sequence[str] = ()) -> None:
         self._payload, self._terms, self._gpus = payload, terms, gpus
         self._threads: list[threading.Thread] = []
-        self._results: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._result: bytes | None = None
 
     def start(self, invitation: Invitation, np: int) -> None:
         """Start one thread per rank."""
+        self._result = None
         cores = max(1, _cores.available() // np)
         for number in range(np):
             seat = Seat(
@@ -48,19 +48,22 @@ class LocalTasks:
     def _attend(self, invitation: Invitation, seat: Seat) -> None:
         result = _attend.attend(invitation, seat, self._terms, self._payload)
         if result is not None:
-            self._results.put(result)
+            self._result = result
 
     def result(self) -> bytes | None:
         """Return rank 0's result once every thread has ended."""
         if any(thread.is_alive() for thread in self._threads):
             return None
-        return None if self._results.empty() else self._results.get()
+        return self._result
 
     def finish(self, seconds: float) -> None:
         """Wait for the threads: they end when their ranks are killed, which takes no time."""
         for thread in self._threads:
             thread.join(seconds)
         self._threads.clear()
+
+    def close(self) -> None:
+        """Nothing was used by all attempts together."""
 
     def launched(self) -> bool:
         """Threads have no slots to wait for."""

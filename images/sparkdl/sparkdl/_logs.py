@@ -28,7 +28,8 @@ class RunLogs:
     ``output`` and the other methods that take what ranks say are called from threads, and never
     wait for the screen; ``show`` is called by the thread that runs ``HorovodRunner.run``.
     The directory holds ``rank-N.log`` (stdout and stderr, as written), ``run.log`` (what the
-    driver noticed, and messages), ``metrics.jsonl`` and ``timeline.json``.
+    driver noticed, and messages), ``metrics.jsonl`` and ``timeline.json``; ``result.pickle`` if
+    the driver could not return what rank 0 had returned.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class RunLogs:
         self.attempt = 0
         self.path = _made(directory, run)
         self._occupied = None if self.path is None else _retention.occupy(self.path)
+        # Rank 0's pickled result, as soon as the driver has it.
+        self.finished: bytes | None = None
         self.checkpoints = None if checkpoints is None else Path(checkpoints) / run
         if self.checkpoints is not None:
             self.checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -187,6 +190,17 @@ class RunLogs:
         if self.path is not None and (self.path / NAME).exists():
             return self.path / NAME
         return None
+
+    def keep_result(self) -> Path | None:
+        """Write rank 0's pickled result, if it is there; return the file."""
+        if self.finished is None or self.path is None:
+            return None
+        file = self.path / _retention.RESULT
+        try:
+            write(file, self.finished)
+        except OSError:
+            return None
+        return file
 
     def succeeded(self) -> None:
         """Remove the checkpoints: the run has given its result."""

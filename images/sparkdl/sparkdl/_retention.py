@@ -1,4 +1,4 @@
-"""How long the log directories of runs are kept: the newest, those in progress, and checkpoints.
+"""Which log directories of runs are kept: the newest, and those that somebody still needs.
 
 A run in progress holds a lock on its directory, which ends with its process however that ends,
 so runs of other programs that keep their logs in the same place are left alone too. Where the
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sparkdl.horovod.checkpoint import NAME
 
+RESULT = "result.pickle"
 _RUN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
@@ -36,7 +37,7 @@ def prune(directory: Path, keep: int) -> list[Path]:
     """Remove all but the newest ``keep`` runs' logs; return what was removed.
 
     Never removed are runs in progress; nor, and they are not counted either, what no run of
-    ours has made, another user's runs, and runs that have left a checkpoint to go on from.
+    ours has made, another user's runs, and runs that have left a checkpoint or a result.
     """
     found: list[tuple[str, int, Path]] = []
     try:
@@ -49,13 +50,17 @@ def prune(directory: Path, keep: int) -> list[Path]:
     return [path for *_, path in sorted(found, reverse=True)[keep:] if _removed(path)]
 
 
+def _needed(path: Path) -> bool:
+    return (path / NAME).exists() or (path / RESULT).exists()
+
+
 def _made_by_us(path: Path) -> int | None:
     """Return when a run's directory that may go was last added to, ``None`` for all else."""
     if not _RUN.fullmatch(path.name):
         return None
     try:
         about = path.lstat()
-        if (path / NAME).exists():
+        if _needed(path):
             return None
     except OSError:
         return None
@@ -68,7 +73,7 @@ def _removed(path: Path) -> bool:
     if descriptor is None:
         return False
     try:
-        if (path / NAME).exists():  # its run has saved it since
+        if _needed(path):  # its run has saved it since
             return False
         with contextlib.suppress(OSError):
             shutil.rmtree(path)

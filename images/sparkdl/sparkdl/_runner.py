@@ -58,12 +58,11 @@ class HorovodRunner:
         Raises ``RankFailed`` with the first failing rank's traceback, ``RankLost`` (one of them)
         when a rank died or hung and no restart is left, ``NotEnoughSlots``, ``NotSendable`` or
         ``UnsuitableCluster`` before anything was started, and ``RunCancelled``. Ctrl-C ends
-        every rank's process before ``KeyboardInterrupt`` is raised.
+        every rank's process before ``KeyboardInterrupt`` is raised; if all ranks had returned by
+        then, the result is kept in the run's log directory.
         """
         if not callable(main):
             raise TypeError(f"main must be callable, not {type(main).__name__}")
-        import cloudpickle
-
         from sparkdl import _payload
 
         payload = _payload.pack(main, kwargs)
@@ -71,7 +70,7 @@ class HorovodRunner:
         everything = self.driver_log_verbosity == "all"
         terms = _terms(self._options, _payload.frameworks(main, payload))
         np = abs(self.num_processor)
-        return cloudpickle.loads(run(payload, terms, np, self._options, everything))
+        return run(payload, terms, np, self._options, everything)
 
 
 def _terms(options, frameworks):
@@ -106,10 +105,7 @@ def _cluster(payload, terms, np, options, everything):
     _network.require_ipv4(context.getConf().get("spark.driver.host") or "localhost")
     found = _slots.require_slots(context, max(np, 1), options.executor_timeout)
     tasks = _barrier.SparkTasks(context, payload, terms)
-    try:
-        return _supervise.run(tasks, np or found, options, everything)
-    finally:
-        tasks.close()
+    return _supervise.run(tasks, np or found, options, everything)
 
 
 def _context(session):

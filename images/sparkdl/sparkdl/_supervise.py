@@ -3,6 +3,9 @@
 import secrets
 import time
 from pathlib import Path
+from typing import Any
+
+import cloudpickle
 
 from sparkdl._attempt import Attempt
 from sparkdl._errors import HorovodRunnerError, RankLost
@@ -11,8 +14,12 @@ from sparkdl._logs import RunLogs
 from sparkdl._options import RunOptions
 
 
-def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> bytes:
-    """Run attempts until one succeeds or no more are allowed; return rank 0's pickled result."""
+def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> Any:
+    """Run attempts until one succeeds or no more are allowed; return what rank 0 returned.
+
+    A result that has come so far is never lost: who is interrupted, or cannot unpickle it, finds
+    it in the run's log directory.
+    """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     logs = RunLogs(
         directory=options.log_directory,
@@ -24,7 +31,11 @@ def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> b
         resume_from=options.resume_from,
     )
     try:
-        result = _attempts(launcher, np, options, logs)
+        try:
+            pickled = _attempts(launcher, np, options, logs)
+        finally:
+            launcher.close()
+        result = _unpickled(pickled, logs)
         logs.succeeded()
         return result
     except HorovodRunnerError as error:
@@ -36,11 +47,26 @@ def run(launcher: Launcher, np: int, options: RunOptions, everything: bool) -> b
         raise
     except KeyboardInterrupt:
         logs.event("interrupted")
-        if (left := logs.checkpoint_left()) is not None:
+        if (kept := logs.keep_result()) is not None:
+            logs.tell(f"interrupted after all ranks had returned; {_reading(kept)}")
+        elif (left := logs.checkpoint_left()) is not None:
             logs.tell(f"interrupted; go on from the last checkpoint: {_resuming(left)}")
         raise
     finally:
         logs.close()
+
+
+def _unpickled(pickled: bytes, logs: RunLogs) -> Any:
+    try:
+        return cloudpickle.loads(pickled)
+    except Exception as error:
+        if (kept := logs.keep_result()) is not None:
+            logs.tell(f"rank 0's result cannot be unpickled here ({error!r}); {_reading(kept)}")
+        raise
+
+
+def _reading(kept: Path) -> str:
+    return f"rank 0's result is kept: pickle.load(open({str(kept)!r}, 'rb'))"
 
 
 def _resuming(left: Path) -> str:
