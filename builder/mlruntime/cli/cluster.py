@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlruntime.cli.cluster_render import render
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say, writable
 from mlruntime.cluster.form import ClusterForm, good_name, with_flags
@@ -44,6 +45,7 @@ def register(app: typer.Typer) -> None:
     verbs.command("scale")(scale)
     verbs.command("down")(down)
     verbs.command("list")(list_)
+    verbs.command("render")(render)
     app.add_typer(verbs, name="cluster")
 
 

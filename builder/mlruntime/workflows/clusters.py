@@ -1,5 +1,7 @@
 """From what a team writes down of a cluster to what is started: its image, its GPUs, its size."""
 
+import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +9,16 @@ from pathlib import Path
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.form import WORKER_MIB, ClusterForm
 from mlruntime.cluster.gpus import NO_GPUS, Gpus
+from mlruntime.cluster.rendering import Rendered, Wanted, left_out, must_be_pullable, render
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
 from mlruntime.errors import UsageError
 from mlruntime.host.gpus import HostGpus
 from mlruntime.host.nvml import read_gpus
 from mlruntime.image.config import LABEL
+from mlruntime.store.store import full_disk
 from mlruntime.workflows.build import reference
+from mlruntime.workflows.locked import read_lock
 
 _MIB = 1 << 20
 
@@ -120,3 +125,67 @@ def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
         settings=form.settings,
         ports=ports,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """What was written: the files' names, and what the place cannot have."""
+
+    names: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def render_cluster(
+    definitions: Definitions,
+    form: ClusterForm,
+    place: str,
+    name: str,
+    output: Path,
+    *,
+    image: str | None = None,
+) -> Files:
+    """Write the files that start a cluster elsewhere; a secret that is there already stays."""
+    if form.runtime is None:
+        raise UsageError(
+            "files for other machines need a runtime",
+            why="its lock says which Spark and which driver belong together",
+            hint="write `runtime:` in the description, and name the image with --image",
+        )
+    lock = read_lock(definitions, form.runtime)
+    contract = lock.variant(form.variant).contract
+    image = image or reference(form.runtime, form.variant)
+    must_be_pullable(place, image)
+    spec, notes = left_out(place, spec_of(form, image, Gpus(each=form.gpus)))
+    wanted = Wanted(
+        name=name,
+        spec=spec,
+        secret=secrets.token_hex(32),
+        spark=dict(lock.components_of(form.variant))["spark"],
+        driver=contract.minimum_driver if contract else None,
+    )
+    files = render(place, wanted, cluster_templates(definitions))
+    with full_disk(output):
+        output.mkdir(parents=True, exist_ok=True)
+        for file, rendered in files.items():
+            _write(output / file, rendered)
+    return Files(names=tuple(sorted(files)), left_out=notes)
+
+
+def cluster_templates(definitions: Definitions) -> dict[str, str]:
+    """Return the templates below ``images/cluster`` by path."""
+    found = definitions.image_files()
+    return {
+        path.removeprefix("cluster/"): content.decode()
+        for path, content in found.items()
+        if path.startswith("cluster/")
+    }
+
+
+def _write(path: Path, file: Rendered) -> None:
+    if path.name.startswith("secret") and path.exists():
+        return
+    path.unlink(missing_ok=True)
+    mode = 0o600 if file.secret else 0o755 if file.executable else 0o644
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
+        out.write(file.text)
+    path.chmod(mode)

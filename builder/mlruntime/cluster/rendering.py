@@ -1,0 +1,163 @@
+"""Files that start a cluster elsewhere, from its description and ``images/cluster/``. Core: no I/O.
+
+Every place has templates in a folder of its own; each becomes a file of the same name without
+``.j2``. What is said of the cluster is the same for all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from mlruntime.cluster.description import ClusterSpec, Node, describe
+from mlruntime.cluster.gpus import DISCOVERY
+from mlruntime.cluster.settings import cluster_settings, properties
+from mlruntime.engine.values import Mount
+from mlruntime.errors import InvalidDefinition, UsageError
+from mlruntime.image.templates import render as rendered
+
+PLACES: Final = ("compose", "kubernetes", "hosts", "slurm")
+_MIB: Final = 1 << 20
+_DAEMON_MIB: Final = 1024
+# In Kubernetes and on hosts, nodes are found by other names than in an engine's network.
+_MASTER: Final = {"kubernetes": "spark://{name}-master:7077", "slurm": "spark://@MASTER@:7077",
+                  "hosts": "spark://@MASTER@:7077"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rendered:
+    """One file; ``secret``: only its owner may read it. ``executable``: it is a program."""
+
+    text: str
+    secret: bool = False
+    executable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What is to be rendered. ``secret`` is the cluster's, for places that are told it in a file.
+
+    ``spark`` is the version of Spark in the image; ``driver`` the oldest driver of NVIDIA that the
+    image runs with, if it is for GPUs.
+    """
+
+    name: str
+    spec: ClusterSpec
+    secret: str
+    spark: str
+    driver: str | None = None
+
+
+def render(place: str, wanted: Wanted, templates: Mapping[str, str]) -> dict[str, Rendered]:
+    """Return the files for a place by name; ``templates`` are those below ``images/cluster``."""
+    known = variables(place, wanted, templates)
+    found: dict[str, Rendered] = {}
+    for path in sorted(templates):
+        folder, _, name = path.partition("/")
+        if folder != place or not name.endswith(".j2") or _left_out(name, wanted.spec):
+            continue
+        text = rendered(templates[path], known, file=f"images/cluster/{path}")
+        target = name.removesuffix(".j2").replace("NAME", wanted.name)
+        found[target] = Rendered(
+            text=text, secret=target.startswith("secret"), executable=target.endswith(".sh")
+        )
+    if not found:
+        raise InvalidDefinition(f"images/cluster/{place} has no templates")
+    if place in ("compose", "hosts"):
+        found["spark.conf"] = Rendered(text=properties(settings(place, wanted)), secret=True)
+    return found
+
+
+def left_out(place: str, spec: ClusterSpec) -> tuple[ClusterSpec, tuple[str, ...]]:
+    """Return a description with what a place can have, and what that leaves out."""
+    if place == "compose":
+        return spec, ()
+    notes = [
+        what
+        for there, what in ((spec.history, "the history server"), (spec.connect, "Spark Connect"))
+        if there
+    ]
+    return replace(spec, history=False, connect=False), tuple(notes)
+
+
+def _left_out(name: str, spec: ClusterSpec) -> bool:
+    return "gpu" in name and not spec.gpus.each
+
+
+def settings(place: str, wanted: Wanted) -> dict[str, str]:
+    """Return Spark's settings in a place, without the secret."""
+    url = _MASTER.get(place, describe(wanted.spec, wanted.name).master_url)
+    return cluster_settings(wanted.spec, url.format(name=wanted.name))
+
+
+def variables(place: str, wanted: Wanted, templates: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a template may use."""
+    spec, name = wanted.spec, wanted.name
+    described = describe(spec, name)
+    limit = (spec.limit or 0) // _MIB
+    return {
+        "name": name,
+        "prefix": f"mlr-{name}",
+        "image": spec.image,
+        "workers": spec.workers,
+        "cores": spec.cores,
+        "offered": spec.memory,
+        "limit": f"{limit}m",
+        "limit_mib": limit,
+        "daemon_mib": _DAEMON_MIB,
+        "gpus": spec.gpus.each,
+        "discovery": DISCOVERY,
+        "worker_gpus": spec.gpus.worker().get("SPARK_WORKER_OPTS", ""),
+        "history": spec.history,
+        "connect": spec.connect,
+        "secret": wanted.secret,
+        "spark": wanted.spark,
+        "driver": wanted.driver or "",
+        "settings": settings(place, wanted),
+        "conf": properties(settings(place, wanted)),
+        "configure": templates["configure.sh.j2"].rstrip("\n"),
+        "nodes": [_node(node, spec, n) for n, node in enumerate(described.nodes)],
+        "volumes": _volumes(spec),
+        "mounts": spec.mounts,
+        "named_volumes": [m.source for m in spec.mounts if m.kind == "volume"],
+        "ports": dict(spec.ports),
+        "user_settings": dict(spec.settings),
+    }
+
+
+def _node(node: Node, spec: ClusterSpec, position: int) -> dict[str, Any]:
+    """Return one node for Compose; the first is the master, workers follow it."""
+    daemon = node.role in ("master", "history")
+    published = [p for p in node.ports if p.host is not None]
+    first = (position - 1) * spec.gpus.each
+    environment = dict(node.environment)
+    environment.pop("SPARK_WORKER_OPTS", None)
+    return {
+        "name": node.name,
+        "role": node.role,
+        "host": node.host,
+        "command": list(node.command),
+        "environment": environment,
+        "memory": f"{_DAEMON_MIB}m" if daemon else f"{(spec.limit or 0) // _MIB}m",
+        "cores": node.cores,
+        "ports": [f"127.0.0.1:{p.host or ''}:{p.number}" for p in published],
+        "devices": [str(number) for number in range(first, first + spec.gpus.each)],
+    }
+
+
+def _volumes(spec: ClusterSpec) -> list[str]:
+    own = ["conf:/etc/spark:ro", "shared:/shared", "/tmp", "/home/ml"]
+    return [*own, *(_volume(mount) for mount in spec.mounts)]
+
+
+def _volume(mount: Mount) -> str:
+    return f"{mount.source}:{mount.target}" + (":ro" if mount.read_only else "")
+
+
+def must_be_pullable(place: str, image: str) -> None:
+    """Raise ``UsageError`` when other machines could not pull the image by this name."""
+    host = image.partition("/")[0]
+    if place != "compose" and not ("." in host or ":" in host):
+        raise UsageError(
+            f"{image} is an image of this machine only",
+            hint="push it, and name it with --image REGISTRY/NAME@sha256:…",
+        )
