@@ -37,6 +37,10 @@ PURE_MODULES = frozenset(
         "ecosystems.pypi.wheel",
         "ecosystems.pypi.zipped",
         "engine.values",
+        "environment.contents",
+        "environment.layout",
+        "environment.personal",
+        "environment.settings",
         "errors",
         "explore.combinations",
         "explore.diagnosis",
@@ -106,6 +110,7 @@ HARMLESS = {
     ("ecosystems.maven.shipped", "io"): "buffers in memory",
     ("ecosystems.pypi.content", "io"): "buffers in memory",
     ("ecosystems.pypi.wheel", "io"): "buffers in memory",
+    ("environment.personal", "urllib"): "quotes a path",
 }
 FILES = frozenset(
     [
@@ -245,7 +250,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
         ),
         ("subprocess", {"host.command"}),
         ("httpx", {"fetch.routes", "fetch.web"}),
-        ("fcntl", {"store.store"}),
+        ("fcntl", {"environment.linking", "store.store"}),
         ("pynvml", {"host.nvml"}),
     ],
 )

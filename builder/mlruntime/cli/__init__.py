@@ -20,7 +20,18 @@ from mlruntime.cli.context import Context, find_root
 from mlruntime.errors import MlruntimeError
 
 # In the order `--help` lists them.
-VERBS = ("doctor", "matrix", "resolve", "lock", "build", "validate", "cluster", "diff", "store")
+VERBS = (
+    "doctor",
+    "matrix",
+    "resolve",
+    "lock",
+    "build",
+    "env",
+    "validate",
+    "cluster",
+    "diff",
+    "store",
+)
 INTERRUPTED = 130
 
 

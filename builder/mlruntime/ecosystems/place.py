@@ -9,6 +9,14 @@ from mlruntime.layers.writer import USER
 # The dynamic linker of Debian's amd64 looks here without being told to (ld.so(8), multiarch).
 LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
 PREFIX: Final = "opt/ml"
+# The first lines of a script that is started by the Python in its own directory, wherever that is:
+# the shell runs the second line, and Python reads it as a string.
+BESIDE: Final = b"""#!/bin/sh
+'''exec' "$(dirname "$(readlink -f "$0")")/python" "$0" "$@"
+' '''
+"""
+# The interpreter that scripts are made with before they get these lines.
+STAND_IN: Final = "/mlr/python"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,9 +24,9 @@ class Place:
     """An environment that packages are put into, as paths below a sink's root.
 
     ``prefix`` is its directory (``""``: the root itself), ``interpreter`` what scripts start with
-    (an absolute path as their readers will see it), ``python`` that interpreter's minor version
-    ("3.11"), ``owner`` whose it is, ``None`` being whoever installs; ``jars`` is where jars go,
-    below the sink's root.
+    (an absolute path as their readers will see it; ``""``: the ``python`` beside them), ``python``
+    that interpreter's minor version ("3.11"), ``owner`` whose it is, ``None`` being whoever
+    installs; ``jars`` is where jars go, below the sink's root.
     """
 
     prefix: str

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from mlruntime.errors import CommandFailed, Unavailable
 from mlruntime.host.secrets import redacted
@@ -77,6 +77,18 @@ def run(
             f"{words[0]} exited with {child.returncode}", why=tail or "it said nothing"
         )
     return out
+
+
+def replace_process(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Become another program, found by the ``PATH`` of ``env``: its exit code becomes ours.
+
+    Raises ``CommandFailed`` if it cannot be started.
+    """
+    program = shutil.which(argv[0], path=env.get("PATH"))
+    try:
+        os.execve(program or argv[0], list(argv), dict(env))
+    except OSError as error:
+        raise CommandFailed(f"{argv[0]} could not be started", why=error.strerror) from None
 
 
 def _end(child: "subprocess.Popen[str]") -> None:

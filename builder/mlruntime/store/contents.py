@@ -13,7 +13,7 @@ BLOB: Final = "blobs"
 PARTIAL: Final = "partial"
 USES: Final = "uses"
 # Records that can be made anew from blobs; each is a file, or a folder, named after its key.
-RECORDS: Final = ("bytecode", "layers", "manifests", "native", "sites", USES)
+RECORDS: Final = ("bytecode", "layers", "manifests", "native", "sites", "trees", USES)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 

@@ -112,7 +112,7 @@ class Store:
         with full_disk(parent), held(parent):
             _sweep(parent)
             directory = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
-            descriptor = _taken(directory)
+            descriptor = taken(directory)
         try:
             yield directory
         finally:
@@ -176,7 +176,7 @@ def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _taken(directory: Path) -> int | None:
+def taken(directory: Path) -> int | None:
     """Take the lock of a scratch directory; ``None`` when its owner, or another user, has it."""
     try:
         descriptor = os.open(directory, os.O_RDONLY)
@@ -193,7 +193,7 @@ def _taken(directory: Path) -> int | None:
 def _sweep(parent: Path) -> None:
     """Remove scratch directories whose owner is gone; the caller holds the lock of ``parent``."""
     for directory in parent.glob("work-*"):
-        if (descriptor := _taken(directory)) is not None:
+        if (descriptor := taken(directory)) is not None:
             shutil.rmtree(directory, ignore_errors=True)
             os.close(descriptor)
 

@@ -10,6 +10,8 @@ from mlruntime.build import conflicts
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
+from mlruntime.environment import trees
+from mlruntime.environment.layout import place
 from mlruntime.image.image import MANIFESTS, Image
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.python import interpreter_digest
@@ -58,15 +60,19 @@ def native_of(lock: Lock, variants: Iterable[str] = ()) -> tuple[NativeWheel, ..
 def needed_by(store: Store, lock: Lock, plans: Iterable[Plan] = ()) -> Needed:
     """Return what a lock needs: its artifacts, its compiled wheels, and the layers of its plans."""
     wheels = [a.sha256 for a in artifacts_of(lock)]
+    files = {(a.sha256, a.filename) for a in artifacts_of(lock)}
     names: set[tuple[str, str]] = {(BLOB, sha256) for sha256 in wheels}
     for wheel in native_of(lock):
         names.add(("native", native.record_key(wheel)))
         if (built := native.built(store, wheel)) is not None:
             names.add((BLOB, built.sha256))
             wheels.append(built.sha256)
+            files.add((built.sha256, built.filename))
     for plan in plans:
         interpreter = interpreter_digest(lock, plan.python)
         names |= {("bytecode", bytecode.key(sha256, interpreter)) for sha256 in wheels}
+        where = place(plan.python)
+        names |= {(trees.KIND, trees.key(*file, where)) for file in files}
         names |= {(_LAYERS, layer.key) for layer in plan.layers}
         names.add((conflicts.KIND, conflicts.site_key(plan)))
         names |= {(BLOB, digest) for digest in _layer_blobs(store, plan)}

@@ -6,6 +6,7 @@ the time of its making: the one file in which two bootstraps of the same package
 
 import hashlib
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 from mlruntime.layers.writer import MTIME
@@ -32,7 +33,21 @@ def normalised(keystore: bytes) -> bytes:
         entries.append((alias, certificate))
     if offset + 20 != len(keystore):
         raise ValueError("a JKS keystore must end with a SHA-1 digest")
-    body = struct.pack(">III", magic, version, count)
+    return _written(entries)
+
+
+def trust_store(certificates: Mapping[str, bytes]) -> bytes:
+    """Return a trust store of certificates (DER) by alias, as ``normalised`` would leave it."""
+    entries = []
+    for alias, content in certificates.items():
+        kind = b"X.509"
+        value = struct.pack(">H", len(kind)) + kind + struct.pack(">I", len(content)) + content
+        entries.append((alias.encode("ascii", "replace"), value))
+    return _written(entries)
+
+
+def _written(entries: list[tuple[bytes, bytes]]) -> bytes:
+    body = struct.pack(">III", _MAGIC, 2, len(entries))
     for alias, certificate in sorted(entries):
         body += struct.pack(">IH", _TRUSTED_CERTIFICATE, len(alias)) + alias
         body += struct.pack(">Q", MTIME * 1000) + certificate

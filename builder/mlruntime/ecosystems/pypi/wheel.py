@@ -25,6 +25,7 @@ from installer.scripts import Script
 from installer.sources import WheelFile
 from installer.utils import Scheme, construct_record_file, fix_shebang, parse_entrypoints
 
+from mlruntime.ecosystems.place import BESIDE, STAND_IN
 from mlruntime.ecosystems.pypi.content import Content
 from mlruntime.ecosystems.pypi.site import Again, Site
 from mlruntime.ecosystems.pypi.zipped import Member
@@ -135,7 +136,7 @@ class _Destination(WheelDestination):
         self._bytecode = bytecode
         self._compiled = frozenset(bytecode.namelist()) if bytecode else frozenset()
         place = site.place
-        self._interpreter = place.interpreter
+        self._interpreter = place.interpreter or STAND_IN
         self._roots = {
             "purelib": place.site_packages,
             "platlib": place.site_packages,
@@ -151,7 +152,7 @@ class _Destination(WheelDestination):
         target = f"{self._roots[scheme]}/{path}".lstrip("/")
         if scheme == "scripts":
             with fix_shebang(io.BytesIO(stream.read()), self._interpreter) as fixed:
-                return self._add(target, str(path), fixed.read(), executable=True)
+                return self._add(target, str(path), self._started(fixed.read()), executable=True)
         if not isinstance(stream, _Unread):
             return self._add(target, str(path), stream.read(), executable=is_executable)
         if not self._site.is_new(target, self._filename, stream.size, self._again(stream)):
@@ -161,6 +162,11 @@ class _Destination(WheelDestination):
         if target in self._compiled and self._bytecode is not None:
             self._write_bytecode(target, self._bytecode)
         return stream.record(str(path))
+
+    def _started(self, script: bytes) -> bytes:
+        """Return a script that starts with the place's interpreter, or with the one beside it."""
+        line = f"#!{STAND_IN}\n".encode()
+        return BESIDE + script.removeprefix(line) if script.startswith(line) else script
 
     def _add(self, target: str, path: str, data: bytes, *, executable: bool) -> RecordEntry:
         """Write a file that is in memory."""

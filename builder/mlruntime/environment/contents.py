@@ -1,0 +1,77 @@
+"""What an environment is made of: the part of a plan that is not its operating system. Core."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from mlruntime.ecosystems.place import LIBRARIES
+from mlruntime.environment.layout import Kept, located, relative
+from mlruntime.environment.personal import started_beside
+from mlruntime.image.plan import Plan
+from mlruntime.image.sources.jars import Jars
+from mlruntime.image.sources.literal import File, LiteralFiles
+from mlruntime.image.sources.python import PythonPackages
+from mlruntime.lock.model import Artifact, Lock, NativeWheel
+
+# Of the image's system: Java, a BLAS for Spark with the libraries that it is linked with, and the
+# certificates that Java trusts. Everything else comes from the host.
+_SYSTEM: Final = ("openjdk-*", "libopenblas0-*", "libgfortran5", "libquadmath0", "ca-certificates")
+# What of these packages is used. dpkg's notes, and what Debian's own tools read, is not.
+_USED: Final = ("usr/lib/jvm/", "etc/java-*/", f"{LIBRARIES}/", "usr/share/doc/")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """The packages, files and links of an environment.
+
+    ``native`` are compiled wheels, ``links`` symbolic links (path, target), ``linked`` patterns of
+    directories below site-packages whose libraries are found by their names.
+    """
+
+    python: str
+    wheels: tuple[Artifact, ...]
+    native: tuple[NativeWheel, ...]
+    jars: tuple[Artifact, ...]
+    system: tuple[Artifact, ...]
+    files: tuple[File, ...]
+    links: tuple[tuple[str, str], ...]
+    linked: tuple[str, ...]
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return everything that is fetched."""
+        return (*self.wheels, *self.jars, *self.system)
+
+
+def contents(plan: Plan, lock: Lock) -> Contents:
+    """Return what an environment has of a plan's image."""
+    layers = [layer.content for layer in plan.layers]
+    kept = Kept.of(plan.config.environment)
+    python = [c for c in layers if isinstance(c, PythonPackages)]
+    literal = [c for c in layers if isinstance(c, LiteralFiles)]
+    known = (*(f for c in python for f in c.files), *(f for c in literal for f in c.files))
+    own = [file for file in known if file.path in kept]
+    links = [link for c in literal for link in c.links if link[0] in kept]
+    return Contents(
+        python=plan.python,
+        wheels=tuple(wheel for c in python for wheel in c.wheels),
+        native=tuple(wheel for c in python for wheel in c.native),
+        jars=tuple(jar for c in layers if isinstance(c, Jars) for jar in c.artifacts),
+        system=tuple(a for a in lock.os if any(fnmatchcase(a.name, p) for p in _SYSTEM)),
+        files=tuple(
+            File(path=located(f.path), content=started_beside(f.content), executable=f.executable)
+            for f in own
+        ),
+        links=tuple((located(p), relative(located(p), t)) for p, t in links if not _leads_out(t)),
+        linked=tuple(sorted({c.linked for c in python if c.linked})),
+    )
+
+
+def _leads_out(target: str) -> bool:
+    """Return whether a link is to the image's own interpreter: the host's takes its place."""
+    return target.startswith("/usr/bin/")
+
+
+def is_used(path: str) -> bool:
+    """Return whether a file of a Debian package belongs into an environment."""
+    return any(fnmatchcase(path, f"{pattern}*") for pattern in _USED)

@@ -1,0 +1,170 @@
+"""Making an environment: beside its place, and then moved there in one step."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mlruntime.environment.description import FILES, LOCK, Description, write_description
+from mlruntime.environment.entries import Entry, encoded
+from mlruntime.environment.interpreter import Interpreter
+from mlruntime.environment.layout import NOTES
+from mlruntime.environment.linking import Linker
+from mlruntime.environment.materials import Materials
+from mlruntime.environment.personal import fish_script, pip_conf, posix_script, pyvenv
+from mlruntime.environment.settings import Variables
+from mlruntime.errors import UsageError
+from mlruntime.layers.sink import MTIME
+from mlruntime.store.store import full_disk, held, taken
+
+_ELSEWHERE = "name another path"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """An environment to be made: what of, for which interpreter, and what it says of itself."""
+
+    materials: Materials
+    interpreter: Interpreter
+    variables: Variables
+    lock: str
+    description: Description
+
+
+def create(order: Order, target: Path, linker: Linker) -> Description:
+    """Make an environment at ``target``, an absolute path; all of it or nothing.
+
+    Raises ``UsageError`` if somebody else was faster, ``StorageError`` if it cannot be written.
+    """
+    with full_disk(target.parent, instead=_ELSEWHERE):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with beside(target) as folder:
+            description = _fill(order, folder, target, linker)
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+                raise UsageError(
+                    "something else was made here meanwhile", where=str(target)
+                ) from None
+    return description
+
+
+def _fill(order: Order, folder: Path, target: Path, linker: Linker) -> Description:
+    entries = [one.entry for one in order.materials.linked]
+    make_folders(folder, [e.path for e in entries])
+    for one in order.materials.linked:
+        put(folder, one.source, one.entry, linker)
+    for path, content, executable in common_files(order):
+        entries.append(write(folder, path, content, executable=executable))
+    for path, link in order.materials.links:
+        entry = Entry(path=path, target=link)
+        make_folders(folder, [path])
+        put(folder, "", entry, linker)
+        entries.append(entry)
+    description = Description(
+        **{
+            **{f: getattr(order.description, f) for f in Description.__struct_fields__},
+            "made": {way: count for way, count in linker.used.items() if count},
+        }
+    )
+    make_folders(folder, [FILES])
+    (folder / FILES).write_bytes(encoded(sorted(entries, key=lambda e: e.path)))
+    write_description(folder, description)
+    write_personal(folder, target, order.interpreter, order.variables)
+    return description
+
+
+def common_files(order: Order) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield the files that are the same in every environment of a plan: path, bytes, executable."""
+    for file in order.materials.files:
+        yield file.path, file.content, file.executable
+    yield LOCK, order.lock.encode(), False
+
+
+def make_folders(root: Path, paths: list[str]) -> None:
+    """Make the directories that these paths are in."""
+    for folder in sorted({os.path.dirname(path) for path in paths}):  # noqa: PTH120
+        (root / folder).mkdir(parents=True, exist_ok=True)
+
+
+def put(root: Path, source: str, entry: Entry, linker: Linker) -> None:
+    """Put a file of the store, or a link; its directory exists."""
+    path = f"{root}/{entry.path}"
+    if entry.target:
+        Path(path).symlink_to(entry.target)
+    else:
+        linker.put(source, path, executable=entry.executable)
+
+
+def write(root: Path, path: str, content: bytes, *, executable: bool) -> Entry:
+    """Write a file of the environment's own and return what it is."""
+    make_folders(root, [path])
+    target = root / path
+    target.write_bytes(content)
+    target.chmod(0o755 if executable else 0o644)
+    os.utime(target, (MTIME, MTIME))
+    digest = hashlib.sha256(content).hexdigest()
+    return Entry(path=path, size=len(content), sha256=digest, executable=executable)
+
+
+def write_personal(
+    root: Path, target: Path, interpreter: Interpreter, variables: Variables
+) -> None:
+    """Write or replace the files in ``root`` that are made for a place and an interpreter."""
+    here = variables.at(target)
+    texts = {
+        "pyvenv.cfg": pyvenv(interpreter.executable, interpreter.version),
+        "pip.conf": pip_conf(PurePosixPath(target)),
+        "bin/activate": posix_script(here),
+        "bin/activate.fish": fish_script(here),
+    }
+    for path, text in texts.items():
+        new = root / f"{path}.new"
+        new.write_text(text, encoding="utf-8")
+        new.replace(root / path)
+    python = root / "bin" / "python"
+    python.unlink(missing_ok=True)
+    python.symlink_to(interpreter.executable)
+
+
+def is_personal(path: str) -> bool:
+    """Return whether a file is made for a place, or by running: no package brings it."""
+    own = ("pyvenv.cfg", "pip.conf", "bin/activate", "bin/activate.fish", "bin/python")
+    return path in own or path.startswith(f"{NOTES}/") or "__pycache__" in path.split("/")
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """Yield a directory beside ``target`` that is gone afterwards, unless it was moved.
+
+    What killed runs left beside it goes first: each is held by a file lock.
+    """
+    prefix = f".{target.name}.creating-"
+    with held(target.parent):
+        for left in target.parent.glob(f"{_escaped(prefix)}*"):
+            _remove_left(left)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+        descriptor = taken(folder)
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+
+
+def _remove_left(folder: Path) -> None:
+    if (descriptor := taken(folder)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)

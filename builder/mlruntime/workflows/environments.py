@@ -1,0 +1,129 @@
+"""From a lock to an environment on this host, and what is done with one afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlruntime.definitions.files import Definitions
+from mlruntime.ecosystems.native import build as native
+from mlruntime.ecosystems.pypi import ORIGIN as PYPI
+from mlruntime.environment.contents import contents
+from mlruntime.environment.creation import Order, create
+from mlruntime.environment.description import FORMAT, Description, is_environment
+from mlruntime.environment.host import System, refuse_host, refuse_target
+from mlruntime.environment.interpreter import Interpreter, find_interpreter
+from mlruntime.environment.layout import place
+from mlruntime.environment.linking import Linker
+from mlruntime.environment.materials import Materials, materials
+from mlruntime.environment.settings import Variables, variables
+from mlruntime.environment.trees import Tree, unpacked
+from mlruntime.errors import Unavailable
+from mlruntime.fetch.downloads import last_seen
+from mlruntime.image.plan import Plan
+from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.store.store import Store
+from mlruntime.workflows.host import Host
+from mlruntime.workflows.planning import planned_image
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What an environment is wanted of: a lock's variant, and a Python if one is named."""
+
+    lock: Lock
+    variant: str
+    python: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that is known of an environment before anything of it is written."""
+
+    plan: Plan
+    materials: Materials
+    variables: Variables
+
+
+def create_environment(
+    definitions: Definitions, asked: Asked, target: Path, host: Host, environ: Mapping[str, str]
+) -> Description:
+    """Make an environment at ``target``; all of it or nothing.
+
+    Nothing is downloaded before the place, this host and its Python have been found good. Raises
+    ``Unavailable`` for what this host lacks, ``UsageError`` for a path that will not do.
+    """
+    refuse_target(target, is_environment=is_environment(target))
+    system = System.here()
+    refuse_host(system, "0")
+    plan = planned_image(definitions, asked.lock, asked.variant)
+    interpreter = find_interpreter(plan.python, environ, home=Path.home(), given=asked.python)
+    host.say(f"Python {interpreter.version}: {interpreter.executable}")
+    with host.store.shared():
+        prepared = prepare(plan, asked.lock, host)
+        refuse_host(system, prepared.materials.glibc)
+        order = Order(
+            materials=prepared.materials,
+            interpreter=interpreter,
+            variables=prepared.variables,
+            lock=asked.lock.to_json(),
+            description=_description(prepared, asked, target, interpreter),
+        )
+        return create(order, target, Linker())
+
+
+def prepare(plan: Plan, lock: Lock, host: Host) -> Prepared:
+    """Fetch and unpack what the store lacks; the caller keeps the store from being pruned."""
+    wanted = contents(plan, lock)
+    compiled = [_compiled(host.store, lock, wheel) for wheel in wanted.native]
+    with last_seen(lock):
+        files = dict(host.fetch(wanted.artifacts))
+    files |= {artifact.sha256: path for artifact, path in compiled}
+    where = place(wanted.python)
+
+    def tree(artifact: Artifact) -> Tree:
+        return unpacked(host.store, artifact, files[artifact.sha256], where)
+
+    packages = [tree(a) for a in (*wanted.wheels, *(a for a, _ in compiled), *wanted.jars)]
+    made = materials(wanted, packages, [tree(artifact) for artifact in wanted.system])
+    return Prepared(plan=plan, materials=made, variables=variables(plan.config, made.libraries))
+
+
+def _compiled(store: Store, lock: Lock, wheel: NativeWheel) -> tuple[Artifact, Path]:
+    """Return a wheel that the store has; compiling one takes a container."""
+    found = native.built(store, wheel)
+    if found is None:
+        raise Unavailable(
+            f"{wheel.name} {wheel.version} has not been compiled yet",
+            why="no registry has this wheel: a build compiles it, in a container",
+            hint=f"`mlruntime build {lock.runtime}` where there is a container engine; or there"
+            " `mlruntime store export`, and here `mlruntime store import`",
+        )
+    artifact = Artifact(
+        kind="wheel",
+        name=wheel.name,
+        version=wheel.version,
+        filename=found.filename,
+        size=found.path.stat().st_size,
+        sha256=found.sha256,
+        origin=PYPI,
+    )
+    return artifact, found.path
+
+
+def _description(
+    prepared: Prepared, asked: Asked, target: Path, interpreter: Interpreter
+) -> Description:
+    return Description(
+        format=FORMAT,
+        runtime=asked.lock.runtime,
+        variant=asked.variant,
+        lock=asked.lock.digest,
+        plan=prepared.plan.digest,
+        python=interpreter.version,
+        interpreter=str(interpreter.executable),
+        path=str(target),
+        glibc=prepared.materials.glibc,
+        made={},
+        variables=dict(prepared.variables.set),
+        folders={name: list(parts) for name, parts in prepared.variables.extended.items()},
+    )
