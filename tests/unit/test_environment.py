@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,17 +20,25 @@ from mlruntime.environment.creation import Order, create
 from mlruntime.environment.description import FORMAT, Description, read_description, read_files
 from mlruntime.environment.host import System, refuse_host, refuse_target
 from mlruntime.environment.interpreter import Interpreter, find_interpreter
+from mlruntime.environment.layout import NOTES
 from mlruntime.environment.linking import COPY, LINK, Linker
 from mlruntime.environment.personal import fish_script, posix_script
+from mlruntime.environment.repairing import remove, repair
 from mlruntime.environment.settings import Variables
 from mlruntime.environment.trees import KIND
+from mlruntime.environment.verification import differences
 from mlruntime.errors import Damaged, InvalidLock, MlruntimeError, Unavailable, UsageError
 from mlruntime.image.plan import Plan, plan
 from mlruntime.image.sources.model import Tools
 from mlruntime.image.stack import parse_stack
 from mlruntime.lock.model import Artifact, Lock, Variant
 from mlruntime.store.store import Store
-from mlruntime.workflows.environments import Prepared, prepare
+from mlruntime.workflows.environments import (
+    Prepared,
+    known_environments,
+    prepare,
+    remember_environment,
+)
 from mlruntime.workflows.host import Host
 
 from tests.unit.debs import deb
@@ -190,8 +199,11 @@ class World:
     def create(
         self, target: Path, linker: Linker | None = None, found: Prepared | None = None
     ) -> Description:
+        return create(self.order(target, found), target, linker or Linker())
+
+    def order(self, target: Path, found: Prepared | None = None) -> Order:
         found = found or self.prepared()
-        order = Order(
+        return Order(
             materials=found.materials,
             interpreter=Interpreter(executable=Path(sys.executable).resolve(), version=PYTHON),
             variables=found.variables,
@@ -211,7 +223,6 @@ class World:
                 folders={n: list(v) for n, v in found.variables.extended.items()},
             ),
         )
-        return create(order, target, linker or Linker())
 
 
 @pytest.fixture
@@ -517,3 +528,90 @@ def test_a_python_that_does_not_start_is_passed_over(tmp_path: Path) -> None:
     wanted = fake_python(tmp_path / "b")
     environ = {"PATH": f"{tmp_path}/a:{tmp_path}/b"}
     assert find_interpreter("9.9", environ, home=tmp_path).executable == wanted
+
+
+def spoilt(root: Path) -> None:
+    """Change, remove and add something in an environment."""
+    toy = root / SITE / "toy.py"
+    content = toy.read_bytes()
+    toy.unlink()
+    toy.write_bytes(content.replace(b"42", b"43"))
+    (root / "opt" / "spark").unlink()
+    (root / JVM / "bin" / "java").unlink()
+    (root / JVM / "bin").rmdir()
+    (root / "bin" / "toy").chmod(0o644)
+    (root / "thesis.txt").write_text("years of work")
+    (root / SITE / "__pycache__").mkdir()
+    (root / SITE / "__pycache__" / "toy.cpython-311.pyc").write_bytes(b"")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_is_not_as_it_was_made_is_found(world: World, tmp_path: Path, *, quick: bool) -> None:
+    root = tmp_path / "ml"
+    world.create(root, Linker((COPY,)))
+    assert differences(root, read_files(root), quick=quick).damaged == ()
+    spoilt(root)
+    found = differences(root, read_files(root), quick=quick)
+    assert found.added == ("thesis.txt",)
+    assert found.changed == ("bin/toy", f"{SITE}/toy.py")
+    assert found.removed == ("opt/spark", f"{JVM}/bin/java")
+
+
+def test_what_is_not_as_it_was_made_is_put_back(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "ml"
+    world.create(root, Linker((COPY,)))
+    spoilt(root)
+    (root / "bin" / "activate").unlink()
+    damaged = differences(root, read_files(root)).damaged
+    repair(root, world.order(root), damaged, Linker())
+    assert differences(root, read_files(root)).damaged == ()
+    assert (root / "thesis.txt").read_text() == "years of work"
+    assert (root / "bin" / "activate").is_file()
+    assert {p.name for p in tmp_path.iterdir()} == {"ml", "world"}
+
+
+def test_a_store_that_is_gone_takes_nothing_with_it(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "ml"
+    world.create(root)
+    shutil.rmtree(world.store.root)
+    assert differences(root, read_files(root)).damaged == ()
+
+
+def test_removing_leaves_what_is_somebody_s_own(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "ml"
+    world.create(root)
+    (root / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match=r"no package brought are in it: thesis\.txt"):
+        remove(root, differences(root, read_files(root)).added)
+    assert (root / "thesis.txt").is_file()
+    remove(root, ("thesis.txt",), force=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"world"}
+
+
+def test_known_environments_are_those_still_there(world: World, tmp_path: Path) -> None:
+    for name in ("a", "b ünï"):
+        world.create(tmp_path / name)
+        remember_environment(world.store, tmp_path / name)
+    assert known_environments(world.store) == (tmp_path / "a", tmp_path / "b ünï")
+    (tmp_path / "a").rename(tmp_path / "c")
+    assert known_environments(world.store) == (tmp_path / "b ünï",)
+
+
+@pytest.mark.parametrize("name", ["environment.json", "files.json"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[[1]]", b'{"format": 1}'])
+def test_notes_that_cannot_be_read_are_told(
+    world: World, tmp_path: Path, name: str, content: bytes
+) -> None:
+    root = tmp_path / "ml"
+    world.create(root)
+    (root / NOTES / name).write_bytes(content)
+    if (name, content) == ("files.json", b"[]"):
+        assert read_files(root) == ()
+        return
+    with pytest.raises(InvalidLock, match="cannot be read"):
+        read_description(root) if name == "environment.json" else read_files(root)
+
+
+def test_a_directory_that_is_no_environment_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no environment here"):
+        read_description(tmp_path)

@@ -1,7 +1,9 @@
 """``mlruntime env``: a runtime as a directory on this host, without a container."""
 
 import os
+import shlex
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +14,23 @@ from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
-from mlruntime.environment.description import Description, read_description
+from mlruntime.documents.tables import Table, plain
+from mlruntime.environment.description import Description, read_description, read_files
 from mlruntime.environment.linking import COPY
 from mlruntime.environment.personal import fish_script, posix_script
-from mlruntime.errors import UsageError
+from mlruntime.environment.repairing import remove as remove_environment
+from mlruntime.environment.verification import differences
+from mlruntime.errors import UsageError, ValidationFailed
 from mlruntime.host.command import replace_process
-from mlruntime.workflows.environments import Asked, create_environment
+from mlruntime.store.store import Store
+from mlruntime.workflows.environments import (
+    Asked,
+    create_environment,
+    known_environments,
+    repair_environment,
+)
 from mlruntime.workflows.locked import fresh_lock
+from mlruntime.workflows.stores import store_root
 
 _PATH = typer.Argument(metavar="PATH", help="the environment's directory")
 _JSON = typer.Option("--json", help="print the result as JSON")
@@ -34,6 +46,10 @@ def register(app: typer.Typer) -> None:
     verbs.command("run", context_settings=through)(run)
     verbs.command("shell")(shell)
     verbs.command("activate")(activate)
+    verbs.command("verify")(verify)
+    verbs.command("repair")(repair)
+    verbs.command("list")(list_)
+    verbs.command("remove")(remove)
     app.add_typer(verbs, name="env")
 
 
@@ -93,6 +109,71 @@ def activate(
         "before": {n: list(v) for n, v in settings.extended.items()},
     }
     emit(value, text.rstrip("\n"), as_json)
+
+
+def verify(
+    path: Annotated[Path, _PATH],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="believe a file that has its size and date")
+    ] = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Compare every file of an environment with its lock; exits with 7 if one is not as locked."""
+    root = _absolute(path)
+    made = read_description(root)
+    found = differences(root, read_files(root), quick=quick)
+    lines = [f"{kind}: {name}" for kind, names in asdict(found).items() for name in names]
+    damaged, added = len(found.damaged), len(found.added)
+    lines.append(
+        f"{made.runtime} ({made.variant}) in {root}: "
+        + (f"{damaged} files are not as locked" if damaged else "every file is as locked")
+        + (f", {added} more were added" if added else "")
+    )
+    value = {"path": str(root), "runtime": made.runtime, "lock_digest": made.lock, **asdict(found)}
+    emit(value, "\n".join(lines), as_json)
+    if damaged:
+        raise ValidationFailed(
+            f"{damaged} files are not as locked",
+            where=str(root),
+            hint=f"`mlruntime env repair {shlex.quote(str(path))}`",
+        )
+
+
+def repair(
+    ctx: typer.Context,
+    path: Annotated[Path, _PATH],
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Put back what was changed or removed; also after an environment or its Python has moved."""
+    context: Context = ctx.obj
+    root = _absolute(path)
+    host = ctx.with_resource(this_host(context))
+    mended = repair_environment(Definitions(context.root), root, host, os.environ)
+    text = "\n".join([*(f"put back: {name}" for name in mended), f"{root} is as locked"])
+    emit({"path": str(root), "repaired": list(mended)}, text, as_json)
+
+
+def list_(as_json: Annotated[bool, _JSON] = False) -> None:
+    """List the environments that were made with this host's store."""
+    found = [(root, read_description(root)) for root in known_environments(Store(store_root()))]
+    rows = tuple((str(root), one.runtime, one.variant, one.python) for root, one in found)
+    columns = ("path", "runtime", "variant", "python")
+    value = [summary(one) | {"path": str(root)} for root, one in found]
+    text = plain(Table(title="Environments", columns=columns, rows=rows))
+    emit({"environments": value}, text, as_json)
+
+
+def remove(
+    path: Annotated[Path, _PATH],
+    force: Annotated[bool, typer.Option("--force", help="also files of your own in it")] = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Remove an environment; the store keeps what it was made of."""
+    root = _absolute(path)
+    read_description(root)
+    added = () if force else differences(root, read_files(root), quick=True).added
+    remove_environment(root, added, force=force)
+    emit({"removed": str(root)}, f"removed {root}", as_json)
 
 
 def summary(made: Description) -> dict[str, Any]:

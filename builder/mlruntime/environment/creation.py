@@ -4,10 +4,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from mlruntime.environment.description import FILES, LOCK, Description, write_description
 from mlruntime.environment.entries import Entry, encoded
@@ -18,6 +20,7 @@ from mlruntime.environment.materials import Materials
 from mlruntime.environment.personal import fish_script, pip_conf, posix_script, pyvenv
 from mlruntime.environment.settings import Variables
 from mlruntime.errors import UsageError
+from mlruntime.image.sources.literal import File
 from mlruntime.layers.sink import MTIME
 from mlruntime.store.store import full_disk, held, taken
 
@@ -56,61 +59,61 @@ def create(order: Order, target: Path, linker: Linker) -> Description:
 
 
 def _fill(order: Order, folder: Path, target: Path, linker: Linker) -> Description:
-    entries = [one.entry for one in order.materials.linked]
-    make_folders(folder, [e.path for e in entries])
-    for one in order.materials.linked:
-        put(folder, one.source, one.entry, linker)
-    for path, content, executable in common_files(order):
-        entries.append(write(folder, path, content, executable=executable))
-    for path, link in order.materials.links:
-        entry = Entry(path=path, target=link)
-        make_folders(folder, [path])
-        put(folder, "", entry, linker)
-        entries.append(entry)
-    description = Description(
-        **{
-            **{f: getattr(order.description, f) for f in Description.__struct_fields__},
-            "made": {way: count for way, count in linker.used.items() if count},
-        }
-    )
-    make_folders(folder, [FILES])
-    (folder / FILES).write_bytes(encoded(sorted(entries, key=lambda e: e.path)))
+    found = tuple(pieces(order))
+    make_folders(folder, (*(piece.entry.path for piece in found), FILES))
+    for piece in found:
+        put(f"{folder}/{piece.entry.path}", piece, linker)
+    entries = sorted((piece.entry for piece in found), key=lambda entry: entry.path)
+    (folder / FILES).write_bytes(encoded(entries))
+    made = {way: count for way, count in linker.used.items() if count}
+    description = msgspec.structs.replace(order.description, made=made)
     write_description(folder, description)
     write_personal(folder, target, order.interpreter, order.variables)
     return description
 
 
-def common_files(order: Order) -> Iterator[tuple[str, bytes, bool]]:
-    """Yield the files that are the same in every environment of a plan: path, bytes, executable."""
-    for file in order.materials.files:
-        yield file.path, file.content, file.executable
-    yield LOCK, order.lock.encode(), False
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """A file or link of an environment: from a ``source`` in the store, or with its ``content``."""
+
+    entry: Entry
+    source: str = ""
+    content: bytes | None = None
 
 
-def make_folders(root: Path, paths: list[str]) -> None:
+def pieces(order: Order) -> Iterator[Piece]:
+    """Yield what is the same in every environment of a plan."""
+    for one in order.materials.linked:
+        yield Piece(entry=one.entry, source=one.source)
+    for path, target in order.materials.links:
+        yield Piece(entry=Entry(path=path, target=target))
+    for file in (*order.materials.files, File(path=LOCK, content=order.lock.encode())):
+        entry = Entry(
+            path=file.path,
+            size=len(file.content),
+            sha256=hashlib.sha256(file.content).hexdigest(),
+            executable=file.executable,
+        )
+        yield Piece(entry=entry, content=file.content)
+
+
+def make_folders(root: Path, paths: Iterable[str]) -> None:
     """Make the directories that these paths are in."""
     for folder in sorted({os.path.dirname(path) for path in paths}):  # noqa: PTH120
         (root / folder).mkdir(parents=True, exist_ok=True)
 
 
-def put(root: Path, source: str, entry: Entry, linker: Linker) -> None:
-    """Put a file of the store, or a link; its directory exists."""
-    path = f"{root}/{entry.path}"
-    if entry.target:
-        Path(path).symlink_to(entry.target)
+def put(path: str, piece: Piece, linker: Linker) -> None:
+    """Put one piece at an absolute path; its directory exists, and it does not."""
+    if piece.entry.target:
+        Path(path).symlink_to(piece.entry.target)
+    elif piece.content is None:
+        linker.put(piece.source, path, executable=piece.entry.executable)
     else:
-        linker.put(source, path, executable=entry.executable)
-
-
-def write(root: Path, path: str, content: bytes, *, executable: bool) -> Entry:
-    """Write a file of the environment's own and return what it is."""
-    make_folders(root, [path])
-    target = root / path
-    target.write_bytes(content)
-    target.chmod(0o755 if executable else 0o644)
-    os.utime(target, (MTIME, MTIME))
-    digest = hashlib.sha256(content).hexdigest()
-    return Entry(path=path, size=len(content), sha256=digest, executable=executable)
+        target = Path(path)
+        target.write_bytes(piece.content)
+        target.chmod(0o755 if piece.entry.executable else 0o644)
+        os.utime(target, (MTIME, MTIME))
 
 
 def write_personal(

@@ -1,29 +1,45 @@
 """From a lock to an environment on this host, and what is done with one afterwards."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
-from mlruntime.definitions.files import Definitions
+from msgspec import structs
+
+from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.environment.contents import contents
-from mlruntime.environment.creation import Order, create
-from mlruntime.environment.description import FORMAT, Description, is_environment
+from mlruntime.environment.creation import Order, create, pieces
+from mlruntime.environment.description import (
+    FORMAT,
+    LOCK,
+    Description,
+    is_environment,
+    read_description,
+)
 from mlruntime.environment.host import System, refuse_host, refuse_target
 from mlruntime.environment.interpreter import Interpreter, find_interpreter
 from mlruntime.environment.layout import place
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.materials import Materials, materials
+from mlruntime.environment.repairing import repair
 from mlruntime.environment.settings import Variables, variables
 from mlruntime.environment.trees import Tree, unpacked
-from mlruntime.errors import Unavailable
+from mlruntime.environment.verification import differences
+from mlruntime.errors import InvalidLock, Unavailable
 from mlruntime.fetch.downloads import last_seen
 from mlruntime.image.plan import Plan
+from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import planned_image
+
+# Where the store notes environments: not among what pruning removes.
+_KNOWN: Final = "environments"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +77,68 @@ def create_environment(
     with host.store.shared():
         prepared = prepare(plan, asked.lock, host)
         refuse_host(system, prepared.materials.glibc)
-        order = Order(
-            materials=prepared.materials,
-            interpreter=interpreter,
-            variables=prepared.variables,
-            lock=asked.lock.to_json(),
-            description=_description(prepared, asked, target, interpreter),
+        order = _order(prepared, asked, target, interpreter)
+        made = create(order, target, Linker())
+        remember_environment(host.store, target)
+    return made
+
+
+def repair_environment(
+    definitions: Definitions, root: Path, host: Host, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Put an environment right again; return the paths that were not as they were made.
+
+    Raises ``InvalidLock`` if these definitions do not make it any more.
+    """
+    found = read_description(root)
+    lock = parse_lock(read_text(root / LOCK, LOCK, InvalidLock), file=f"{root}/{LOCK}")
+    plan = planned_image(definitions, lock, found.variant)
+    if plan.digest != found.plan:
+        raise InvalidLock(
+            f"these definitions make another {found.runtime} than they did for this environment",
+            where=str(root),
+            why="its files come from other versions of images/ or of mlruntime",
+            hint=f"make it anew: `mlruntime env create {found.runtime} PATH`",
         )
-        return create(order, target, Linker())
+    interpreter = _same_or_another(found, plan, environ)
+    with host.store.shared():
+        asked = Asked(lock=lock, variant=found.variant)
+        order = _order(prepare(plan, lock, host), asked, root, interpreter)
+        order = replace(order, description=structs.replace(order.description, made=found.made))
+        listed = [piece.entry for piece in pieces(order)]
+        damaged = differences(root, listed).damaged
+        repair(root, order, damaged, Linker())
+        remember_environment(host.store, root)
+    return damaged
+
+
+def _same_or_another(found: Description, plan: Plan, environ: Mapping[str, str]) -> Interpreter:
+    """Return the Python that an environment was made with, another one if that is gone."""
+    try:
+        given = Path(found.interpreter)
+        return find_interpreter(plan.python, environ, home=Path.home(), given=given)
+    except Unavailable:
+        return find_interpreter(plan.python, environ, home=Path.home())
+
+
+def remember_environment(store: Store, root: Path) -> None:
+    """Note where an environment is, for ``known_environments``."""
+    store.write_record(_KNOWN, hashlib.sha256(str(root).encode()).hexdigest(), f"{root}\n")
+
+
+def known_environments(store: Store) -> tuple[Path, ...]:
+    """Return the environments of this host that are still there, sorted; the others are forgotten.
+
+    One that was moved is known again once it has been repaired.
+    """
+    found = []
+    for note in sorted((store.root / _KNOWN).glob("*")):
+        root = Path(note.read_text(encoding="utf-8").rstrip("\n"))
+        if is_environment(root):
+            found.append(root)
+        else:
+            note.unlink(missing_ok=True)
+    return tuple(sorted(found))
 
 
 def prepare(plan: Plan, lock: Lock, host: Host) -> Prepared:
@@ -108,6 +178,16 @@ def _compiled(store: Store, lock: Lock, wheel: NativeWheel) -> tuple[Artifact, P
         origin=PYPI,
     )
     return artifact, found.path
+
+
+def _order(prepared: Prepared, asked: Asked, target: Path, interpreter: Interpreter) -> Order:
+    return Order(
+        materials=prepared.materials,
+        interpreter=interpreter,
+        variables=prepared.variables,
+        lock=asked.lock.to_json(),
+        description=_description(prepared, asked, target, interpreter),
+    )
 
 
 def _description(
