@@ -70,8 +70,8 @@ PURE_MODULES = frozenset(
         "validation.state",
     }
 )
-# They run inside an image, by its Python: not part of the package's own graph.
-INSIDE = ("ecosystems.pypi.compile_wheels", "validation.programs")
+# They run inside an image or an environment, by its Python: not part of the package's own graph.
+INSIDE = ("ecosystems.pypi.compile_wheels", "environment.unpack", "validation.programs")
 OUTSIDE = frozenset(
     [
         "asyncio",

@@ -17,6 +17,8 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import Table, plain
 from mlruntime.environment.description import Description, read_description, read_files
 from mlruntime.environment.linking import COPY
+from mlruntime.environment.packing import pack as write_archive
+from mlruntime.environment.packing import refuse_archive
 from mlruntime.environment.personal import fish_script, posix_script
 from mlruntime.environment.repairing import remove as remove_environment
 from mlruntime.environment.verification import differences
@@ -28,6 +30,7 @@ from mlruntime.workflows.environments import (
     create_environment,
     known_environments,
     repair_environment,
+    unpack_environment,
 )
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.stores import store_root
@@ -48,6 +51,8 @@ def register(app: typer.Typer) -> None:
     verbs.command("activate")(activate)
     verbs.command("verify")(verify)
     verbs.command("repair")(repair)
+    verbs.command("pack")(pack)
+    verbs.command("unpack")(unpack)
     verbs.command("list")(list_)
     verbs.command("remove")(remove)
     app.add_typer(verbs, name="env")
@@ -151,6 +156,38 @@ def repair(
     mended = repair_environment(Definitions(context.root), root, host, os.environ)
     text = "\n".join([*(f"put back: {name}" for name in mended), f"{root} is as locked"])
     emit({"path": str(root), "repaired": list(mended)}, text, as_json)
+
+
+def pack(
+    path: Annotated[Path, _PATH],
+    output_: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="NAME.tar or NAME.tar.gz")
+    ],
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Write an environment as one archive, for a host without a network or mlruntime."""
+    root, archive = _absolute(path), _absolute(output_)
+    refuse_archive(archive)
+    size = write_archive(root, archive)
+    text = f"{archive}: {size / 1e6:.0f} MB; there: tar -xf {archive.name}, sh */unpack.sh"
+    emit({"archive": str(archive), "size": size}, text, as_json)
+
+
+def unpack(
+    ctx: typer.Context,
+    archive: Annotated[Path, typer.Argument(metavar="FILE", help="what `env pack` wrote")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="where the environment will be")],
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Make an environment of an archive; without mlruntime, run the `unpack.sh` in it."""
+    started = time.monotonic()
+    if not archive.is_file():
+        raise UsageError("there is no such file", where=str(archive))
+    host = ctx.with_resource(this_host(ctx.obj))
+    made = unpack_environment(archive, _absolute(path), host, os.environ)
+    seconds = time.monotonic() - started
+    text = f"{made.runtime} ({made.variant}) with Python {made.python} in {made.path}"
+    emit(summary(made) | {"seconds": round(seconds, 2)}, text, as_json)
 
 
 def list_(as_json: Annotated[bool, _JSON] = False) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,8 @@ from mlruntime.layers.sink import MTIME
 from mlruntime.store.store import full_disk, held, taken
 
 _ELSEWHERE = "name another path"
+# What an archive of an environment makes itself at home with (`packing`).
+UNPACK: Final = "unpack.sh"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +141,7 @@ def write_personal(
 
 def is_personal(path: str) -> bool:
     """Return whether a file is made for a place, or by running: no package brings it."""
-    own = ("pyvenv.cfg", "pip.conf", "bin/activate", "bin/activate.fish", "bin/python")
+    own = ("pyvenv.cfg", "pip.conf", "bin/activate", "bin/activate.fish", "bin/python", UNPACK)
     return path in own or path.startswith(f"{NOTES}/") or "__pycache__" in path.split("/")
 
 

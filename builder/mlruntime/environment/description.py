@@ -39,8 +39,18 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def settings(self, root: Path) -> Variables:
         """Return the variables of the environment at ``root``."""
+        return self.relative.at(root)
+
+    @property
+    def relative(self) -> Variables:
+        """Return the variables wherever the environment is."""
         folders = {name: tuple(parts) for name, parts in self.folders.items()}
-        return Variables(set=self.variables, extended=folders).at(root)
+        return Variables(set=self.variables, extended=folders)
+
+    @property
+    def minor(self) -> str:
+        """Return the minor version of its Python ("3.11")."""
+        return ".".join(self.python.split(".")[:2])
 
 
 def is_environment(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """The files of an environment that are made for its place and its interpreter. Core: text out."""
 
 import shlex
-from pathlib import Path, PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from urllib.parse import quote
 
 from mlruntime.ecosystems.place import BESIDE, PREFIX
@@ -10,7 +10,7 @@ from mlruntime.environment.settings import Variables
 _IMAGES_PYTHON = f"#!/{PREFIX}/bin/python\n".encode()
 
 
-def pyvenv(executable: Path, version: str) -> str:
+def pyvenv(executable: PurePath, version: str) -> str:
     """Return ``pyvenv.cfg``, by which Python knows that it runs in an environment (PEP 405)."""
     return (
         f"home = {executable.parent}\n"

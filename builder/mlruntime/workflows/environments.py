@@ -12,29 +12,32 @@ from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.environment.contents import contents
-from mlruntime.environment.creation import Order, create, pieces
+from mlruntime.environment.creation import Order, beside, create, pieces, write_personal
 from mlruntime.environment.description import (
     FORMAT,
     LOCK,
     Description,
     is_environment,
     read_description,
+    read_files,
+    write_description,
 )
 from mlruntime.environment.host import System, refuse_host, refuse_target
 from mlruntime.environment.interpreter import Interpreter, find_interpreter
 from mlruntime.environment.layout import place
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.materials import Materials, materials
+from mlruntime.environment.packing import extract, without_scripts
 from mlruntime.environment.repairing import repair
 from mlruntime.environment.settings import Variables, variables
 from mlruntime.environment.trees import Tree, unpacked
 from mlruntime.environment.verification import differences
-from mlruntime.errors import InvalidLock, Unavailable
+from mlruntime.errors import HashMismatch, InvalidLock, Unavailable
 from mlruntime.fetch.downloads import last_seen
 from mlruntime.image.plan import Plan
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
-from mlruntime.store.store import Store
+from mlruntime.store.store import Store, full_disk
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import planned_image
 
@@ -110,6 +113,41 @@ def repair_environment(
         repair(root, order, damaged, Linker())
         remember_environment(host.store, root)
     return damaged
+
+
+def unpack_environment(
+    archive: Path, target: Path, host: Host, environ: Mapping[str, str]
+) -> Description:
+    """Make an environment of an archive, all of it or nothing; neither network nor store is used.
+
+    Raises ``HashMismatch`` if a file is not the one that was packed.
+    """
+    refuse_target(target, is_environment=is_environment(target))
+    with full_disk(target.parent, instead="name another path"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with beside(target) as folder:
+            root = extract(archive, folder)
+            found = read_description(root)
+            refuse_host(System.here(), found.glibc)
+            interpreter = find_interpreter(found.minor, environ, home=Path.home())
+            if damaged := differences(root, read_files(root)).damaged:
+                raise HashMismatch(
+                    f"{len(damaged)} files are not what was packed, such as {damaged[0]}",
+                    where=str(archive),
+                    hint="copy the archive again",
+                )
+            without_scripts(root)
+            write_personal(root, target, interpreter, found.relative)
+            made = structs.replace(
+                found,
+                path=str(target),
+                python=interpreter.version,
+                interpreter=str(interpreter.executable),
+            )
+            write_description(root, made)
+            root.rename(target)
+    remember_environment(host.store, target)
+    return made
 
 
 def _same_or_another(found: Description, plan: Plan, environ: Mapping[str, str]) -> Interpreter:
