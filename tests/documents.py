@@ -37,6 +37,7 @@ from mlruntime.matrix.tables import (
     component_list,
     overview,
 )
+from mlruntime.release.policy import PolicyForm
 from mlruntime.resolve.resolution import NoSolution, resolve
 from mlruntime.resolve.wording import conflict_text, resolution_rows
 from mlruntime.validation.catalog import CHECKS
@@ -57,6 +58,7 @@ FORMS = {
     "recipe": (RecipeForm, "images/NAME/recipe.yaml"),
     "lock": (LockForm, "runtimes/ID/lock.json"),
     "cluster": (ClusterForm, "cluster.yaml"),
+    "release": (PolicyForm, "release.yaml"),
 }
 # The request whose refusal the README explains.
 REFUSED = "tensorflow==2.16.2"

@@ -29,6 +29,8 @@ VERBS = (
     "env",
     "validate",
     "cluster",
+    "release",
+    "verify",
     "diff",
     "store",
 )

@@ -48,7 +48,7 @@ def expectation(
     variant: str,
     *,
     libraries: Mapping[str, str],
-    image: str | None,
+    image: str,
     master: str,
     driver: str,
     workers: Sequence[str],

@@ -1,0 +1,143 @@
+"""``mlruntime verify``: is this what was released?"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlruntime.cli.context import Context
+from mlruntime.cli.output import emit
+from mlruntime.cli.registry import opened
+from mlruntime.documents.reading import did_you_mean
+from mlruntime.documents.tables import Table, plain
+from mlruntime.errors import UsageError
+from mlruntime.image.layout import entries, is_layout, name_of
+from mlruntime.release.checking import CLUSTER_TESTED, Answer, Source, check
+from mlruntime.release.sources import LayoutSource, RegistrySource, pull
+from mlruntime.store.store import Store
+from mlruntime.workflows.release import images_of
+from mlruntime.workflows.signing import verifying_key
+from mlruntime.workflows.stores import store_root
+
+_MARKS = {"passed": "ok", "failed": "FAILED", "not-run": "not run"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("verify")(verify)
+
+
+def verify(
+    ctx: typer.Context,
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF|LAYOUT",
+            help="HOST/REPO:TAG, HOST/REPO@DIGEST, or an OCI layout: DIRECTORY[:NAME]",
+        ),
+    ],
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="the public key of who has released it")
+    ] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(metavar="POLICY", help="cluster-tested; may be repeated")
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--pull", help="pull every layer and hash it, too")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="keep it, documents included, as an OCI layout"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Check signature, lock, provenance, SBOM and test result of a released image."""
+    for policy in require or ():
+        if policy != CLUSTER_TESTED:
+            raise UsageError(
+                f"there is no policy {policy!r}", hint=did_you_mean(policy, [CLUSTER_TESTED])
+            )
+    public = verifying_key(key) if key is not None else None
+    context: Context = ctx.obj
+    found: list[tuple[str, tuple[Answer, ...]]] = []
+    with _source(reference, context, whole, output) as (source, name, tag):
+        for variant, manifest in images_of(source, name):
+            answers = check(source, manifest, key=public, tag=tag, require=tuple(require or ()))
+            found.append((variant, answers))
+    emit(_value(reference, found), _text(found), as_json)
+    if code := _code(found):
+        raise typer.Exit(code)
+
+
+@contextmanager
+def _source(
+    reference: str, context: Context, whole: bool, output: Path | None
+) -> Iterator[tuple[Source, str, str | None]]:
+    """Yield where to read from, what to read there, and the tag that was asked for."""
+    directory, _, name = reference.partition(":")
+    if Path(reference).is_dir():
+        directory, name = reference, ""
+    if is_layout(Path(directory)):
+        name = name or _only(Path(directory))
+        yield LayoutSource(Path(directory)), name, None if "sha256:" in name else name
+        return
+    if Path(directory).is_dir():
+        raise UsageError(f"{directory} is not an OCI layout", why="it has no file oci-layout")
+    with (
+        opened(reference, context.ca_bundle) as (repository, asked),
+        Store(store_root()).scratch() as scratch,
+    ):
+        wanted = asked.digest or asked.tag
+        if wanted is None:
+            raise UsageError(f"{reference} names no image", hint="add :TAG or @DIGEST")
+        if output is None:
+            source = RegistrySource(repository, scratch if whole else None)
+            yield source, wanted, asked.tag
+            return
+        manifest = repository.manifest(wanted)
+        if manifest is None:
+            raise UsageError(f"there is no {reference}")
+        pull(repository, manifest, asked.tag or manifest.digest, output)
+        yield LayoutSource(output), manifest.digest, asked.tag
+
+
+def _only(directory: Path) -> str:
+    """Return the name of the only image of a layout, or its digest."""
+    named = [n for e in entries(directory) if (n := name_of(e)) and not n.startswith("sha256-")]
+    if len(named) == 1:
+        return named[0]
+    every = [str(e.get("digest").text()) for e in entries(directory)]
+    if not named and len(every) == 1:
+        return every[0]
+    raise UsageError(
+        f"{directory} holds several images", hint=f"name one: {directory}:NAME ({', '.join(named)})"
+    )
+
+
+def _code(found: list[tuple[str, tuple[Answer, ...]]]) -> int:
+    statuses = {answer.status for _, answers in found for answer in answers}
+    return 7 if "failed" in statuses or not statuses else 8 if "not-run" in statuses else 0
+
+
+def _value(reference: str, found: list[tuple[str, tuple[Answer, ...]]]) -> dict[str, Any]:
+    return {
+        "reference": reference,
+        "images": [
+            {
+                "name": name,
+                "answers": [{"name": a.name, "status": a.status, "told": a.told} for a in answers],
+            }
+            for name, answers in found
+        ],
+    }
+
+
+def _text(found: list[tuple[str, tuple[Answer, ...]]]) -> str:
+    rows = tuple(
+        (name, answer.name, _MARKS[answer.status], answer.told)
+        for name, answers in found
+        for answer in answers
+    )
+    return plain(Table(title="", columns=("image", "question", "answer", "told"), rows=rows))

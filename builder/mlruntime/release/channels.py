@@ -1,0 +1,237 @@
+"""What was released, and where channels point: the record of a runtime. Core: no I/O.
+
+A version is never changed and never taken back. Channels (``candidate``, ``stable``) move, and each
+move is kept. A retired version stays where it is; no channel may point at it.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal
+
+from mlruntime.documents.reading import did_you_mean, read_json
+from mlruntime.documents.schema import Form, Natural, Text, checked, described
+from mlruntime.errors import HashMismatch, UsageError
+from mlruntime.release.versions import RuntimeVersion, parse_version
+
+FORMAT: Final = 1
+CANDIDATE: Final = "candidate"
+STABLE: Final = "stable"
+CHANNELS: Final = (CANDIDATE, STABLE)
+RECORD_TYPE: Final = "application/vnd.mlruntime.record.v1+json"
+Digest = Annotated[str, described("a digest", "^sha256:[0-9a-f]{64}$")]
+
+
+class VersionForm(Form, frozen=True):
+    """One version: the digests of its index and of its variants' images."""
+
+    version: Text
+    index: Digest
+    variants: dict[str, Digest]
+    released: Text
+    retired: str | None = None
+
+
+class MoveForm(Form, frozen=True):
+    """One move of a channel; ``version`` is null when it points at nothing any more."""
+
+    channel: Literal["candidate", "stable"]
+    version: str | None
+    at: Text
+    why: str
+
+
+class RecordForm(Form, frozen=True):
+    """The record of a runtime."""
+
+    format: Natural
+    runtime: Text
+    versions: list[VersionForm]
+    moves: list[MoveForm]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Released:
+    """A version that was released; ``retired`` says why nobody should use it any more.
+
+    ``index`` and those of ``variants`` are digests; ``released`` is RFC 3339 in UTC.
+    """
+
+    version: RuntimeVersion
+    index: str
+    variants: tuple[tuple[str, str], ...]
+    released: str
+    retired: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """One move of a channel."""
+
+    channel: str
+    version: RuntimeVersion | None
+    at: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """Every version of a runtime, oldest first, and every move of its channels."""
+
+    runtime: str
+    versions: tuple[Released, ...] = ()
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def latest(self) -> Released | None:
+        """Return the newest version, retired or not."""
+        return max(self.versions, key=lambda v: v.version.patch, default=None)
+
+    def version(self, text: str) -> Released:
+        """Return a version, or raise ``UsageError`` with a "did you mean"."""
+        wanted = parse_version(self.runtime, text)
+        for found in self.versions:
+            if found.version == wanted:
+                return found
+        known = [v.version.text for v in self.versions]
+        raise UsageError(f"{text} was never released", hint=did_you_mean(text, known))
+
+    def where(self, channel: str) -> RuntimeVersion | None:
+        """Return the version that a channel points at."""
+        found = [move.version for move in self.moves if move.channel == channel]
+        return found[-1] if found else None
+
+    def same(self, variants: Iterable[tuple[str, str]]) -> Released | None:
+        """Return the version that has exactly these images: (variant, digest)."""
+        wanted = tuple(sorted(variants))
+        return next((v for v in self.versions if v.variants == wanted), None)
+
+    def with_version(self, made: Released) -> "Record":
+        """Return the record with one more version."""
+        versions = (*self.versions, made)
+        return replace(self, versions=tuple(sorted(versions, key=lambda v: v.version.patch)))
+
+    def moved(self, channel: str, version: RuntimeVersion | None, *, at: str, why: str) -> "Record":
+        """Return the record with a channel at another version; the same one if it is there.
+
+        A retired version is refused.
+        """
+        if version is not None:
+            found = self.version(version.text)
+            if found.retired is not None:
+                raise UsageError(
+                    f"{version.text} is retired", why=found.retired, hint="choose another version"
+                )
+        if self.where(channel) == version:
+            return self
+        move = Move(channel=channel, version=version, at=at, why=why)
+        return replace(self, moves=(*self.moves, move))
+
+    def before(self, channel: str) -> RuntimeVersion | None:
+        """Return the last version that a channel pointed at before, and that is not retired."""
+        now = self.where(channel)
+        for move in reversed(self.moves):
+            if move.channel == channel and move.version not in (None, now):
+                assert move.version is not None
+                if self.version(move.version.text).retired is None:
+                    return move.version
+        return None
+
+    def retiring(self, version: RuntimeVersion, *, at: str, why: str) -> "Record":
+        """Return the record with a version retired; channels at it go back to the one before."""
+        made = self
+        for channel in CHANNELS:
+            if made.where(channel) == version:
+                made = made.moved(channel, made.before(channel), at=at, why=f"retired: {why}")
+        versions = tuple(
+            replace(v, retired=why) if v.version == version else v for v in made.versions
+        )
+        return replace(made, versions=versions)
+
+    def tags(self) -> dict[str, str]:
+        """Return the digest of every tag that there has to be: versions, and channels."""
+        found: dict[str, str] = {}
+        for version in self.versions:
+            found[version.version.tag()] = version.index
+            found |= {version.version.tag(name): digest for name, digest in version.variants}
+        for channel in CHANNELS:
+            at = self.where(channel)
+            if at is None:
+                continue
+            version = self.version(at.text)
+            found[channel_tag(self.runtime, None, channel)] = version.index
+            for name, digest in version.variants:
+                found[channel_tag(self.runtime, name, channel)] = digest
+        return found
+
+    def to_json(self) -> str:
+        """Return the record's text; equal records give equal bytes."""
+        value: dict[str, Any] = {
+            "format": FORMAT,
+            "runtime": self.runtime,
+            "versions": [
+                {
+                    "version": v.version.text,
+                    "index": v.index,
+                    "variants": dict(v.variants),
+                    "released": v.released,
+                    **({"retired": v.retired} if v.retired is not None else {}),
+                }
+                for v in self.versions
+            ],
+            "moves": [
+                {
+                    "channel": m.channel,
+                    "version": m.version.text if m.version else None,
+                    "at": m.at,
+                    "why": m.why,
+                }
+                for m in self.moves
+            ],
+        }
+        return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def channel_tag(runtime: str, variant: str | None, channel: str) -> str:
+    """Return a channel's tag: ``6.0-ml-cpu`` is stable, ``6.0-ml-cpu-candidate`` is not yet."""
+    name = runtime + (f"-{variant}" if variant else "")
+    return name if channel == STABLE else f"{name}-{channel}"
+
+
+def record_tag(runtime: str) -> str:
+    """Return the tag under which a registry keeps the record of a runtime."""
+    return f"{runtime}-record"
+
+
+def parse_record(text: str, *, file: str) -> Record:
+    """Read a record; raise ``HashMismatch`` for one that nobody of us has written."""
+    top = read_json(text, file=file, error=HashMismatch)
+    form = checked(RecordForm, top)
+    if form.format != FORMAT:
+        raise top.get("format").fail(f"this is format {form.format}, we read {FORMAT}")
+
+    def version(said: str) -> RuntimeVersion:
+        return parse_version(form.runtime, said)
+
+    return Record(
+        runtime=form.runtime,
+        versions=tuple(
+            Released(
+                version=version(v.version),
+                index=v.index,
+                variants=tuple(sorted(v.variants.items())),
+                released=v.released,
+                retired=v.retired,
+            )
+            for v in form.versions
+        ),
+        moves=tuple(
+            Move(
+                channel=m.channel,
+                version=version(m.version) if m.version else None,
+                at=m.at,
+                why=m.why,
+            )
+            for m in form.moves
+        ),
+    )

@@ -1,0 +1,112 @@
+"""Every document of a released image, by name: SBOM, provenance, test result, lock, notes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mlruntime.image.image import Blobs, Image
+from mlruntime.image.plan import Plan
+from mlruntime.lock.model import Lock
+from mlruntime.registry.client import Blob
+from mlruntime.registry.referrers import Attachment
+from mlruntime.release import sbom, statements
+from mlruntime.release.policy import Allowed
+from mlruntime.release.signing import ENVELOPE_TYPE, SigningKey, enveloped
+from mlruntime.validation.reading import Outcome
+
+SBOM: Final = "sbom.cdx.json"
+SBOM_SPDX: Final = "sbom.spdx.json"
+REPORT: Final = "validation-report.json"
+LOCK: Final = "lock.json"
+NOTES: Final = "release-notes.md"
+CONTRACT: Final = "host-contract.json"
+PROVENANCE: Final = "provenance.intoto.json"
+TEST_RESULT: Final = "test-result.intoto.json"
+RELEASE: Final = "release.intoto.json"
+TYPES: Final[Mapping[str, str]] = {
+    SBOM: "application/vnd.cyclonedx+json",
+    SBOM_SPDX: "application/spdx+json",
+    REPORT: "application/vnd.mlruntime.report.v1+json",
+    LOCK: "application/vnd.mlruntime.lock.v2+json",
+    NOTES: "text/markdown",
+    CONTRACT: "application/vnd.mlruntime.host-contract.v1+json",
+    PROVENANCE: ENVELOPE_TYPE,
+    TEST_RESULT: ENVELOPE_TYPE,
+    RELEASE: ENVELOPE_TYPE,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """An image that may be released: its bytes, what made it, and the report of its validation.
+
+    ``licences`` are those of its packages, as ``attribute`` found them.
+    """
+
+    variant: str
+    image: Image
+    blobs: Blobs
+    lock: Lock
+    plan: Plan
+    outcome: Outcome
+    report: str
+    built: statements.Built
+    licences: Mapping[str, str]
+    allowed: tuple[Allowed, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the image's manifest."""
+        return self.image.manifest.digest
+
+
+def attachment(name: str, content: bytes) -> Attachment:
+    """Return a document as it is attached."""
+    return Attachment(name=name, artifact_type=TYPES[name], content=content)
+
+
+def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachment, ...]:
+    """Return the documents that are not signed by themselves."""
+    name = f"{made.lock.runtime}-{made.variant}"
+    found = sbom.packages(made.lock, made.variant, made.licences)
+    about = (name, made.digest, version, made.lock, found)
+    texts = {
+        SBOM: sbom.cyclonedx(*about),
+        SBOM_SPDX: sbom.spdx(*about),
+        REPORT: made.report,
+        LOCK: made.lock.to_json(),
+        NOTES: notes,
+    }
+    if contract := made.lock.variant(made.variant).contract:
+        texts[CONTRACT] = contract.to_json()
+    return tuple(attachment(n, text.encode()) for n, text in texts.items())
+
+
+def statements_of(made: Candidate) -> dict[str, bytes]:
+    """Return the statements that are to be signed, by name, but for the release's own."""
+    name = f"{made.lock.runtime}-{made.variant}"
+    allowed = {entry.check: entry for entry in made.allowed}
+    report = Blob.of(made.report.encode()).digest
+    return {
+        PROVENANCE: statements.provenance(name, made.digest, made.lock, made.variant, made.built),
+        TEST_RESULT: statements.test_result(name, made.digest, made.outcome, report, allowed),
+    }
+
+
+def release_statement(
+    made: Candidate, version: str, documents: tuple[Attachment, ...], key: SigningKey
+) -> Attachment:
+    """Return the signed statement that says which documents, to the byte, belong to a release."""
+    listed = {d.name: (d.artifact_type, d.blob.digest) for d in documents}
+    said = statements.released(
+        f"{made.lock.runtime}-{made.variant}",
+        made.digest,
+        runtime=made.lock.runtime,
+        version=version,
+        variant=made.variant,
+        lock=made.lock.digest,
+        outcome=made.outcome,
+        allowed=made.allowed,
+        documents=listed,
+    )
+    return attachment(RELEASE, enveloped(said, key))

@@ -1,0 +1,77 @@
+"""Release notes, generated from a lock and the one before. Core: a pure function."""
+
+from collections.abc import Iterable, Iterator
+
+from mlruntime.lock.model import Artifact, Lock
+from mlruntime.release.policy import Allowed
+from mlruntime.release.versions import Step, all_artifacts
+from mlruntime.validation.reading import Outcome
+
+
+def notes(
+    version: str,
+    lock: Lock,
+    variants: Iterable[tuple[str, str]],
+    step: Step,
+    before: Lock | None,
+    outcomes: Iterable[Outcome],
+    allowed: Iterable[Allowed] = (),
+) -> str:
+    """Return Markdown; ``variants`` are (name, digest of the image)."""
+    named = tuple(variants)
+    sections = [
+        [f"# {version}"],
+        ["## New in this version", *(f"- {reason}" for reason in step.reasons)],
+        ["## Removed", *_removed(before, lock)] if _removed(before, lock) else [],
+        ["## System environment", *_table(("component", "version"), _components(lock))],
+        *(
+            [f"## Libraries of `{name}`", *_table(("package", "version"), _libraries(lock, name))]
+            for name, _ in named
+        ),
+        ["## Known issues", *_issues(lock, allowed)],
+        ["## Tested", *(f"- `{o.variant}`: {_tested(o)}" for o in outcomes)],
+        ["## Images", *_table(("variant", "digest"), ((f"`{n}`", f"`{d}`") for n, d in named))],
+    ]
+    return "\n\n".join("\n".join(_spaced(section)) for section in sections if section) + "\n"
+
+
+def _spaced(section: list[str]) -> list[str]:
+    return [section[0], "", *section[1:]] if len(section) > 1 else section
+
+
+def _table(columns: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]:
+    lines = [f"| {columns[0]} | {columns[1]} |", "| --- | --- |"]
+    return lines + [f"| {a} | {b} |" for a, b in rows]
+
+
+def _components(lock: Lock) -> Iterator[tuple[str, str]]:
+    absent = {omission.component for omission in lock.omitted}
+    for name, version in sorted(lock.all_components.items()):
+        yield name, "left out" if name in absent else version
+
+
+def _libraries(lock: Lock, variant: str) -> list[tuple[str, str]]:
+    own = lock.variant(variant)
+    artifacts: tuple[Artifact, ...] = (*lock.python, *own.python, *lock.jars)
+    found = [(a.name, a.version) for a in artifacts]
+    return sorted({*found, *((wheel.name, wheel.version) for wheel in own.native)})
+
+
+def _removed(before: Lock | None, lock: Lock) -> list[str]:
+    if before is None:
+        return []
+    gone = all_artifacts(before).keys() - all_artifacts(lock).keys()
+    return [f"- {name}" + (f" ({variant})" if variant else "") for _, name, variant in sorted(gone)]
+
+
+def _issues(lock: Lock, allowed: Iterable[Allowed]) -> list[str]:
+    found = [f"- {o.component} is not in the image: {o.why}" for o in lock.omitted]
+    found += [f"- not tested: `{a.check}`. {a.why}" for a in allowed]
+    return found or ["None are known."]
+
+
+def _tested(outcome: Outcome) -> str:
+    total = len(outcome.passed) + len(outcome.failed) + len(outcome.not_run)
+    text = f"{len(outcome.passed)} of {total} checks passed on {outcome.workers} workers"
+    names = ", ".join(f"`{name}`" for name, _ in outcome.not_run)
+    return text + (f"; not run: {names}" if names else "")

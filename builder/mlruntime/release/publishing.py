@@ -1,0 +1,256 @@
+"""Putting a release into a registry, so that whatever happens it is all there or not seen.
+
+Blobs, then manifests by digest, then documents and signatures: nothing of it has a name yet. After
+it has been pulled back and verified, the version's tags, the record, and last the channels. Each
+step can be done again, so a release that was cut off is finished by the same command.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from mlruntime.errors import UsageError
+from mlruntime.host.tasks import TaskGroup
+from mlruntime.image import oci
+from mlruntime.image.image import Blobs, Image, blob_file, verify
+from mlruntime.registry.client import INDEX_TYPE, MANIFEST_TYPE, Blob, Manifest, Repository
+from mlruntime.registry.referrers import EMPTY, EMPTY_TYPE, Attachment, attach, referrers
+from mlruntime.release.channels import RECORD_TYPE, Record, parse_record, record_tag
+from mlruntime.release.documents import (
+    RELEASE,
+    Candidate,
+    attachment,
+    plain_documents,
+    release_statement,
+    statements_of,
+)
+from mlruntime.release.signing import (
+    SIGNATURE_ANNOTATION,
+    SIMPLE_SIGNING_TYPE,
+    SigningKey,
+    enveloped,
+    opened,
+    signature_tag,
+    simple_signing,
+)
+
+_PARALLEL: Final = 4
+VARIANT: Final = "io.mlruntime.variant"
+
+
+def push_image(repository: Repository, image: Image, blobs: Blobs) -> dict[str, str]:
+    """Push an image by its digest; return what each blob took. Its layers are hashed first."""
+    for layer in image.layers:
+        verify(layer, blobs)
+    config = Blob(
+        digest=image.config.digest, size=len(image.config.content), content=image.config.content
+    )
+    layers = {
+        layer.blob.digest: Blob(
+            digest=layer.blob.digest,
+            size=layer.blob.size,
+            path=blob_file(blobs, layer.blob.digest),
+        )
+        for layer in image.layers
+    }
+    wanted = [config, *layers.values()]
+    with TaskGroup(_PARALLEL, lambda: None, name="push") as group:
+        jobs = [group.submit(repository.push_blob, blob) for blob in wanted]
+        took = {blob.digest: job.result() for blob, job in zip(wanted, jobs, strict=True)}
+    repository.push_manifest(Manifest(content=image.manifest.content, media_type=oci.MANIFEST_TYPE))
+    return took
+
+
+def index_of(version: str, images: Iterable[tuple[str, oci.Document]]) -> Manifest:
+    """Return the index of a version: (variant, manifest); what is pulled by default is first."""
+    value = {
+        "schemaVersion": 2,
+        "mediaType": INDEX_TYPE,
+        "manifests": [
+            manifest.descriptor()
+            | {
+                "platform": {"architecture": "amd64", "os": "linux"},
+                "annotations": {VARIANT: variant},
+            }
+            for variant, manifest in sorted(images)
+        ],
+        "annotations": {"org.opencontainers.image.version": version},
+    }
+    return Manifest(
+        content=json.dumps(value, separators=(",", ":")).encode(), media_type=INDEX_TYPE
+    )
+
+
+def attach_documents(
+    repository: Repository, made: Candidate, version: str, notes: str, key: SigningKey
+) -> tuple[Attachment, ...]:
+    """Attach every document of an image; what is attached already, signed by this key, stays."""
+    subject = made.image.manifest.descriptor()
+    there = _attached(repository, made.digest)
+    documents = list(plain_documents(made, version, notes))
+    for name, statement in statements_of(made).items():
+        documents.append(_signed(name, statement, key, there.get(name, ())))
+    release = release_statement(made, version, tuple(documents), key)
+    same = _reused(release.content, key, there.get(RELEASE, ()))
+    documents.append(attachment(RELEASE, same or release.content))
+    for document in documents:
+        if document.content not in there.get(document.name, ()):
+            attach(repository, subject, document)
+    return tuple(documents)
+
+
+def _signed(name: str, statement: bytes, key: SigningKey, there: Iterable[bytes]) -> Attachment:
+    for known in there:
+        if base64.b64encode(statement).decode() in known.decode("utf-8", "replace"):
+            try:
+                opened(known, key.public, what=name)
+            except Exception:
+                continue
+            return attachment(name, known)
+    return attachment(name, enveloped(statement, key))
+
+
+def _reused(envelope: bytes, key: SigningKey, there: Iterable[bytes]) -> bytes | None:
+    """Return an envelope that is there with the same statement, signed by this key."""
+    payload = json.loads(envelope)["payload"]
+    for known in there:
+        try:
+            opened(known, key.public, what=RELEASE)
+            if json.loads(known)["payload"] == payload:
+                return known
+        except Exception:
+            continue
+    return None
+
+
+def _attached(repository: Repository, digest: str) -> dict[str, list[bytes]]:
+    """Return the documents of a digest that are there, by name."""
+    found: dict[str, list[bytes]] = {}
+    for entry in referrers(repository, digest):
+        manifest = repository.manifest(str(entry.get("digest")))
+        if manifest is None:
+            continue
+        for layer in manifest.parsed().get("layers", ()):
+            name = str((layer.get("annotations") or {}).get("org.opencontainers.image.title", ""))
+            found.setdefault(name, []).append(repository.small_blob(str(layer["digest"])))
+    return found
+
+
+def sign(repository: Repository, digest: str, key: SigningKey) -> None:
+    """Sign a digest as cosign does, unless this key has signed it there already."""
+    payload = simple_signing(repository.name.repository, digest)
+    tag = signature_tag(digest)
+    there = repository.manifest(tag)
+    layers: list[dict[str, Any]] = list(there.parsed().get("layers", ())) if there else []
+    blob = Blob.of(payload)
+    for layer in layers:
+        signature = str((layer.get("annotations") or {}).get(SIGNATURE_ANNOTATION, ""))
+        if layer.get("digest") == blob.digest and _accepted(signature, payload, key):
+            return
+    layers.append(
+        {
+            "mediaType": SIMPLE_SIGNING_TYPE,
+            "digest": blob.digest,
+            "size": blob.size,
+            "annotations": {SIGNATURE_ANNOTATION: base64.b64encode(key.sign(payload)).decode()},
+        }
+    )
+    diff_ids = [layer["digest"] for layer in layers]
+    config = Blob.of(
+        json.dumps(
+            {
+                "architecture": "",
+                "os": "",
+                "config": {},
+                "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            }
+        ).encode()
+    )
+    value = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {"mediaType": oci.CONFIG_TYPE, "digest": config.digest, "size": config.size},
+        "layers": layers,
+    }
+    for part in (config, blob):
+        repository.push_blob(part)
+    content = json.dumps(value, separators=(",", ":")).encode()
+    repository.push_manifest(Manifest(content=content, media_type=MANIFEST_TYPE), tag)
+
+
+def _accepted(signature: str, payload: bytes, key: SigningKey) -> bool:
+    try:
+        return key.public.accepts(base64.b64decode(signature, validate=True), payload)
+    except ValueError:
+        return False
+
+
+# The record, and tags.
+
+
+def read_record(repository: Repository, runtime: str) -> Record:
+    """Return the record of a runtime; an empty one when nothing of it was released."""
+    found = repository.manifest(record_tag(runtime))
+    if found is None:
+        return Record(runtime=runtime)
+    layers = found.parsed().get("layers") or [{}]
+    text = repository.small_blob(str(layers[0].get("digest"))).decode("utf-8", "replace")
+    record = parse_record(text, file=f"{repository.name.repository}:{record_tag(runtime)}")
+    if record.runtime != runtime:
+        raise UsageError(f"the record of {runtime} is that of {record.runtime}")
+    return record
+
+
+def write_record(repository: Repository, record: Record, before: Record) -> None:
+    """Write the record, unless somebody else has done so since ``before`` was read."""
+    if read_record(repository, record.runtime) != before:
+        raise UsageError(
+            f"somebody else has released or moved {record.runtime} at the same time",
+            where=repository.name.repository,
+            hint="nothing was changed; run it again",
+        )
+    blob = Blob.of(record.to_json().encode())
+    value = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": RECORD_TYPE,
+        "config": {"mediaType": EMPTY_TYPE, "digest": EMPTY.digest, "size": EMPTY.size},
+        "layers": [{"mediaType": RECORD_TYPE, "digest": blob.digest, "size": blob.size}],
+    }
+    for part in (EMPTY, blob):
+        repository.push_blob(part)
+    content = json.dumps(value, separators=(",", ":")).encode()
+    manifest = Manifest(content=content, media_type=MANIFEST_TYPE)
+    repository.push_manifest(manifest, record_tag(record.runtime))
+
+
+def refuse_moved(repository: Repository, wanted: Mapping[str, str]) -> None:
+    """Raise ``UsageError`` when a version's tag is there with another digest: it never moves."""
+    for tag, digest in wanted.items():
+        found = repository.manifest(tag)
+        if found is not None and found.digest != digest:
+            raise UsageError(
+                f"the tag {tag} is taken, and a version's tag never moves",
+                where=repository.name.repository,
+                why=f"it is {found.digest}, this release is {digest}",
+                hint="somebody has pushed by hand, or two releases ran at once: look at"
+                " `mlruntime release list`",
+            )
+
+
+def settle(repository: Repository, tags: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Make tags point where they have to; those that do already are left alone."""
+    for tag, digest in tags.items():
+        found = repository.manifest(tag)
+        if found is not None and found.digest == digest:
+            continue
+        target = repository.manifest(digest)
+        if target is None:
+            raise UsageError(
+                f"{tag} should be {digest}, which the registry does not have",
+                where=repository.name.repository,
+                hint="release it again from the same lock",
+            )
+        repository.push_manifest(target, tag)
+        say(f"{tag} is {digest}")

@@ -1,0 +1,174 @@
+"""What is in an image, as CycloneDX 1.6 and SPDX 2.3. Core: values in, text out.
+
+Equal images give equal bytes: identifiers are made of the image's digest, and the time is that of
+the lock's snapshot. The libraries are imported late: they are the extra ``release``.
+"""
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from mlruntime.lock.model import Lock
+from mlruntime.release.statements import in_image, purl
+
+# A namespace of our own for identifiers that follow from a digest (RFC 4122, 4.3).
+_NAMESPACE: Final = uuid.UUID("6f1d9a0e-3a52-5c1b-9a3e-2f4a6b1f7c11")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """A package of an image; ``sha256`` is that of the file it came in, where there is one."""
+
+    name: str
+    version: str
+    purl: str
+    sha256: str | None
+    licence: str | None
+    built_from: str | None = None
+
+
+def packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> tuple[Package, ...]:
+    """Return every package of an image, what is compiled here and our own library included.
+
+    ``licences`` are by owner, as ``attribute`` names them.
+    """
+    return tuple(_packages(lock, variant, licences))
+
+
+def _packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> Iterator[Package]:
+    debian = lock.all_components.get("debian", "")
+    for artifact in in_image(lock, variant):
+        prefix = {"deb": "deb", "jar": "jar"}.get(artifact.kind, "pypi")
+        yield Package(
+            name=artifact.name,
+            version=artifact.version,
+            purl=purl(artifact, debian),
+            sha256=artifact.sha256,
+            licence=licences.get(f"{prefix}:{artifact.name}"),
+        )
+    for wheel in lock.variant(variant).native:
+        yield Package(
+            name=wheel.name,
+            version=wheel.version,
+            purl=f"pkg:pypi/{wheel.name}@{wheel.version.replace('+', '%2B')}",
+            sha256=None,
+            licence=licences.get(f"pypi:{wheel.name}"),
+            built_from=f"{wheel.sdist.filename}, sha256:{wheel.sdist.sha256}",
+        )
+
+
+def cyclonedx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package, ...]) -> str:
+    """Return the CycloneDX document, as JSON."""
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.license import DisjunctiveLicense
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
+
+    bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, digest))
+    bom.metadata.timestamp = datetime.fromisoformat(lock.snapshot)
+    top = Component(
+        name=name,
+        version=version,
+        type=ComponentType.CONTAINER,
+        bom_ref=digest,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest.partition(":")[2])],
+    )
+    bom.metadata.component = top
+    parts = []
+    for package in found:
+        made = Component(
+            name=package.name,
+            version=package.version,
+            type=ComponentType.LIBRARY,
+            bom_ref=package.purl,
+            purl=PackageURL.from_string(package.purl),
+        )
+        if package.sha256:
+            made.hashes.add(HashType(alg=HashAlgorithm.SHA_256, content=package.sha256))
+        if package.licence:
+            made.licenses.add(DisjunctiveLicense(name=package.licence))
+        if package.built_from:
+            made.properties.add(Property(name="mlruntime:built-from", value=package.built_from))
+        parts.append(made)
+        bom.components.add(made)
+    bom.register_dependency(top, parts)
+    return str(JsonV1Dot6(bom).output_as_string(indent=1)) + "\n"
+
+
+def spdx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package, ...]) -> str:
+    """Return the SPDX document, as JSON, which SPDX's own library has validated."""
+    import json
+
+    from spdx_tools.spdx.jsonschema.document_converter import DocumentConverter
+    from spdx_tools.spdx.model import (
+        Actor,
+        ActorType,
+        Checksum,
+        ChecksumAlgorithm,
+        CreationInfo,
+        Document,
+        ExternalPackageRef,
+        ExternalPackageRefCategory,
+        Relationship,
+        RelationshipType,
+        SpdxNoAssertion,
+    )
+    from spdx_tools.spdx.model import Package as SpdxPackage
+    from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+    none = SpdxNoAssertion()
+
+    def described(ident: str, called: str, at: str, sha256: str | None, **more: Any) -> SpdxPackage:
+        return SpdxPackage(
+            spdx_id=ident,
+            name=called,
+            version=at,
+            download_location=none,
+            files_analyzed=False,
+            license_concluded=none,
+            license_declared=none,
+            copyright_text=none,
+            checksums=[Checksum(ChecksumAlgorithm.SHA256, sha256)] if sha256 else [],
+            **more,
+        )
+
+    top = described("SPDXRef-image", name, version, digest.partition(":")[2])
+    parts = [
+        described(
+            _ident(p.purl),
+            p.name,
+            p.version,
+            p.sha256,
+            external_references=[
+                ExternalPackageRef(ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", p.purl)
+            ],
+            license_comment=p.licence,
+            source_info=p.built_from,
+        )
+        for p in found
+    ]
+    info = CreationInfo(
+        spdx_version="SPDX-2.3",
+        spdx_id="SPDXRef-DOCUMENT",
+        name=f"{name} {version}",
+        document_namespace=f"urn:uuid:{uuid.uuid5(_NAMESPACE, f'spdx {digest}')}",
+        creators=[Actor(ActorType.TOOL, "mlruntime")],
+        created=datetime.fromisoformat(lock.snapshot).replace(tzinfo=None),
+    )
+    links = [Relationship("SPDXRef-DOCUMENT", RelationshipType.DESCRIBES, "SPDXRef-image")]
+    links += [Relationship("SPDXRef-image", RelationshipType.CONTAINS, p.spdx_id) for p in parts]
+    document = Document(creation_info=info, packages=[top, *parts], relationships=links)
+    if wrong := validate_full_spdx_document(document):
+        raise ValueError(f"our SPDX document is not valid: {wrong[0].validation_message}")
+    value = DocumentConverter().convert(document)  # type: ignore[no-untyped-call]
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _ident(text: str) -> str:
+    """Return an SPDX identifier: letters, digits, dots and hyphens alone."""
+    return "SPDXRef-" + re.sub(r"[^A-Za-z0-9.-]+", "-", text.removeprefix("pkg:"))

@@ -1,0 +1,189 @@
+"""In-toto statements about an image: who made it from what, how it was tested, what was released.
+
+Core: values in, bytes out. Nothing in them depends on when they are made.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from packageurl import PackageURL
+
+from mlruntime.documents.reading import canonical_json
+from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.release.policy import Allowed
+from mlruntime.validation.reading import Outcome
+
+STATEMENT: Final = "https://in-toto.io/Statement/v1"
+PROVENANCE: Final = "https://slsa.dev/provenance/v1"
+TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
+# Ours: which documents belong to a release, so that none can be taken away or changed unseen.
+RELEASE: Final = "urn:mlruntime:release:v1"
+BUILD_TYPE: Final = "urn:mlruntime:build:v1"
+BUILDER: Final = "urn:mlruntime:builder"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """How an image was made: by which version of this tool, from which plan and definitions.
+
+    ``revision`` is the git commit of the definitions, where they are in a repository.
+    """
+
+    tool: str
+    plan: str
+    revision: str | None = None
+
+
+def purl(artifact: Artifact, debian: str = "") -> str:
+    """Return an artifact's package URL; ``debian`` is the release, for a Debian package."""
+    if artifact.kind == "deb":
+        arch = artifact.filename.rpartition("_")[2].removesuffix(".deb")
+        qualifiers = {"arch": arch} | ({"distro": f"debian-{debian}"} if debian else {})
+        return PackageURL("deb", "debian", artifact.name, artifact.version, qualifiers).to_string()
+    if artifact.kind == "jar":
+        group, _, name = artifact.name.partition(":")
+        return PackageURL("maven", group, name, artifact.version).to_string()
+    return PackageURL("pypi", None, artifact.name, artifact.version).to_string()
+
+
+def in_image(lock: Lock, variant: str) -> tuple[Artifact, ...]:
+    """Return the locked artifacts whose files are in a variant's image, sorted."""
+    found = (*lock.os, *lock.python, *lock.jars, *lock.variant(variant).python)
+    return tuple(sorted(set(found), key=lambda a: (a.kind, a.name, a.version)))
+
+
+def materials(lock: Lock, variant: str) -> tuple[Artifact, ...]:
+    """Return everything that an image is made from, what native wheels need included, sorted."""
+    found = {*in_image(lock, variant)}
+    native = lock.variant(variant).native
+    for wheel in native:
+        found |= {wheel.sdist, *wheel.link_against, *wheel.requirements}
+        found |= {*wheel.build_depends_unpacked}
+    if native:
+        found |= {*lock.build_depends}
+    return tuple(sorted(found, key=lambda a: (a.kind, a.name, a.version)))
+
+
+def statement(name: str, digest: str, kind: str, predicate: Mapping[str, Any]) -> bytes:
+    """Return a statement about one digest, in-toto's own library having checked its form."""
+    from in_toto_attestation.v1.resource_descriptor import (
+        ResourceDescriptor,
+    )
+    from in_toto_attestation.v1.statement import Statement
+
+    digests = {"sha256": digest.partition(":")[2]}
+    subject = ResourceDescriptor(name=name, digest=digests)
+    Statement([subject.pb], kind, dict(predicate)).validate()
+    value = {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": digests}],
+        "predicateType": kind,
+        "predicate": predicate,
+    }
+    return canonical_json(value).encode()
+
+
+def provenance(name: str, digest: str, lock: Lock, variant: str, built: Built) -> bytes:
+    """Return SLSA's provenance: every artifact of the lock is a resolved dependency."""
+    debian = lock.all_components.get("debian", "")
+    dependencies: list[dict[str, Any]] = [
+        {"uri": purl(a, debian), "name": a.filename, "digest": {"sha256": a.sha256}}
+        for a in materials(lock, variant)
+    ]
+    if built.revision:
+        dependencies.append({"name": "definitions", "digest": {"gitCommit": built.revision}})
+    predicate = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": {"runtime": lock.runtime, "variant": variant},
+            "internalParameters": {
+                "lock": lock.digest,
+                "plan": built.plan,
+                "native": [_native(wheel) for wheel in lock.variant(variant).native],
+            },
+            "resolvedDependencies": dependencies,
+        },
+        "runDetails": {
+            "builder": {"id": BUILDER, "version": {"mlruntime": built.tool}},
+            "metadata": {"invocationId": built.plan},
+        },
+    }
+    _fits("provenance", predicate)
+    return statement(name, digest, PROVENANCE, predicate)
+
+
+def _native(wheel: NativeWheel) -> dict[str, str]:
+    return {"name": wheel.name, "version": wheel.version, "recipe": f"sha256:{wheel.key}"}
+
+
+def test_result(
+    name: str, digest: str, outcome: Outcome, report: str, allowed: Mapping[str, Allowed]
+) -> bytes:
+    """Return the outcome of a validation; ``report`` is the digest of the whole report.
+
+    What was not run, and allowed not to be, is in ``warnedTests``: it never counts as passed.
+    """
+    predicate = {
+        "result": "WARNED" if outcome.not_run else "PASSED",
+        "configuration": [
+            {"name": "validation-report.json", "digest": {"sha256": report.partition(":")[2]}},
+            {"name": "lock.json", "digest": {"sha256": outcome.lock.partition(":")[2]}},
+        ],
+        "passedTests": sorted(outcome.passed),
+        "warnedTests": sorted(name for name, _ in outcome.not_run),
+        "failedTests": sorted(name for name, _ in outcome.failed),
+    }
+    _fits("test_result", predicate)
+    return statement(name, digest, TEST_RESULT, predicate)
+
+
+def released(
+    name: str,
+    digest: str,
+    *,
+    runtime: str,
+    version: str,
+    variant: str,
+    lock: str,
+    outcome: Outcome,
+    allowed: Iterable[Allowed],
+    documents: Mapping[str, tuple[str, str]],
+) -> bytes:
+    """Return what a release is: ``documents`` are (artifact type, digest) by name."""
+    predicate = {
+        "runtime": runtime,
+        "version": version,
+        "variant": variant,
+        "lock": lock,
+        "validated": {
+            "started": outcome.started,
+            "workers": outcome.workers,
+            "passed": len(outcome.passed),
+            "notRun": [{"check": n, "why": w.partition("\n")[0]} for n, w in outcome.not_run],
+            "allowed": [{"check": a.check, "why": a.why} for a in allowed],
+        },
+        "documents": [
+            {"name": n, "artifactType": kind, "digest": sha256}
+            for n, (kind, sha256) in sorted(documents.items())
+        ],
+    }
+    return statement(name, digest, RELEASE, predicate)
+
+
+def _fits(kind: str, predicate: Mapping[str, Any]) -> None:
+    """Raise when a predicate is not what its specification has, by in-toto's own messages."""
+    from google.protobuf.json_format import ParseDict
+
+    if kind == "provenance":
+        from in_toto_attestation.predicates.provenance.v1 import (
+            provenance_pb2 as pb,
+        )
+
+        ParseDict(dict(predicate), pb.Provenance())
+        return
+    from in_toto_attestation.predicates.test_result.v0 import (
+        test_result_pb2,
+    )
+
+    ParseDict(dict(predicate), test_result_pb2.TestResult())
