@@ -1,6 +1,8 @@
 """Configuring Debian packages: the locked ones, and toy packages among them."""
 
+import io
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,15 +11,17 @@ from mlruntime.build import bootstrap
 from mlruntime.build.context import BuildContext
 from mlruntime.build.maker import cached_layer
 from mlruntime.ecosystems.debian import packages as debian
+from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.engine import Engine
 from mlruntime.engine.archives import Root
-from mlruntime.errors import CommandFailed
+from mlruntime.errors import CommandFailed, InvalidDefinition
 from mlruntime.image.config import ImageConfig
 from mlruntime.image.image import ImageLayer
 from mlruntime.image.sources.debian import DebianPackages
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store
+from mlruntime.workflows.stores import fetcher, host_sources
 
 from tests.conftest import Runtime
 from tests.unit.debs import Content, deb
@@ -64,8 +68,7 @@ def configure(
             layers=tuple(blob(store, b.digest) for b in (*below, toys.blob) if b),
         )
         packages = [(a, blob(store, a.sha256)) for layer in system for a in layer.content.artifacts]
-        scratch = tmp_path / "scratch"
-        scratch.mkdir()
+        scratch = Path(tempfile.mkdtemp(dir=tmp_path))
         read = [debian.read_package(*pair) for pair in (*packages, *more)]
         said: list[str] = []
         try:
@@ -166,6 +169,59 @@ def test_what_maintainer_scripts_do_is_what_changes(configure: Configure, tmp_pa
     assert all("\nStatus: install ok installed\n" in text for text in paragraphs.values())
     # The conffile is known by its md5, so that an upgrade can see whether it was edited.
     assert "\n /etc/toy.conf b026324c6904b2a9cb4b88d6d61c81d1\n" in paragraphs["Package: toy"]
+
+
+@pytest.fixture
+def published(
+    runtime: Runtime, store: Store, tmp_path: Path
+) -> Callable[[str], list[tuple[Artifact, Path]]]:
+    """Return what fetches a package of Debian, and what it needs beyond the runtime's system."""
+
+    def fetched(name: str) -> list[tuple[Artifact, Path]]:
+        release = tmp_path / "release"
+        release.mkdir()
+        closure = Archive(host_sources(), runtime.lock.component("debian"), release).closure([name])
+        there = {artifact.name for artifact in runtime.lock.os}
+        more = [artifact for artifact in closure if artifact.name not in there]
+        found = fetcher(store).fetch_all(more)
+        return [(artifact, found[artifact.sha256]) for artifact in more]
+
+    return fetched
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("openssh-server", "/etc/ssh/ssh_host_ed25519_key"),
+        ("ssl-cert", "/etc/ssl/private/ssl-cert-snakeoil.key"),
+    ],
+)
+def test_debian_s_packages_that_make_secrets_are_refused(
+    configure: Configure,
+    published: Callable[[str], list[tuple[Artifact, Path]]],
+    name: str,
+    secret: str,
+) -> None:
+    with pytest.raises(InvalidDefinition, match=f"^{name}: configuring it makes secrets") as caught:
+        configure(*published(name))
+    assert secret in caught.value.what
+
+
+@pytest.mark.extra
+def test_a_package_with_a_machine_id_gives_the_same_bytes_twice(
+    configure: Configure, published: Callable[[str], list[tuple[Artifact, Path]]]
+) -> None:
+    digests, packages = set(), published("dbus")
+    assert "dbus" in {artifact.name for artifact, _ in packages}
+    for _ in range(2):
+        changes = configure(*packages)
+        writer = LayerWriter(io.BytesIO())
+        debian.add_changes(writer, changes.archive, changes.removed)
+        digests.add(writer.finish().digest)
+        assert "var/lib/dbus/machine-id" not in writer
+        assert "etc/machine-id" not in writer
+    assert len(digests) == 1
 
 
 def test_the_system_is_what_dpkg_would_have_made(runtime: Runtime, engine: Engine) -> None:
