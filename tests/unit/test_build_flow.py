@@ -628,7 +628,7 @@ def test_a_crew_does_not_wait_for_ever() -> None:
 def test_a_tool_that_takes_too_long_ends_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlruntime.host.command._GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("mlruntime.host.command.GRACE_SECONDS", 0.1)
     alive = tmp_path / "alive"
     # Neither heeds SIGTERM; the grandchild holds the pipe open.
     script = f"trap '' TERM; (trap '' TERM; echo $$ > {alive}; sleep 600) & sleep 600"

@@ -98,7 +98,7 @@ def test_two_copies_of_a_name_are_seen(compiled: Compile, tmp_path: Path) -> Non
     for folder in ("a", "b"):
         compiled(f"{folder}/libcudart.so.12", "-Wl,-soname,libcudart.so.12")
     paths = Image(tmp_path).by_soname["libcudart.so.12"]
-    assert len(check_static._places(paths)) == 2
+    assert len(check_static.places_of(paths)) == 2
 
 
 def test_what_comes_in_one_folder_of_a_wheel_is_loaded_together(
@@ -109,9 +109,9 @@ def test_what_comes_in_one_folder_of_a_wheel_is_loaded_together(
     compiled("other/libhdf6.so", "-Wl,--no-as-needed", str(inner))
     image = Image(tmp_path)
     found = of(tmp_path)
-    assert check_static._resolves(image, found["libhdf5.so"], "libsz.so")
-    assert not check_static._resolves(image, found["libhdf6.so"], "libsz.so")
-    assert check_static._resolves(image, found["libhdf6.so"], "libcuda.so.1")
+    assert check_static.resolves(image, found["libhdf5.so"], "libsz.so")
+    assert not check_static.resolves(image, found["libhdf6.so"], "libsz.so")
+    assert check_static.resolves(image, found["libhdf6.so"], "libcuda.so.1")
 
 
 Entry = tuple[int, int, int]  # kind, architecture, size of the payload
@@ -140,7 +140,7 @@ def test_every_entry_of_every_fat_binary_counts(binaries: list[list[Entry]]) -> 
     section = b"".join(binary(entries) for entries in binaries)
     path = Path("memory")
     with _in_memory(section) as file:
-        found = set(fatbin._entries(file, 0, len(section), path))
+        found = set(fatbin.entries(file, 0, len(section), path))
     assert found == {
         (kind, f"{number // 10}.{number % 10}")
         for entries in binaries
@@ -165,7 +165,7 @@ def test_a_section_of_a_library_is_read(compiled: Compile, tmp_path: Path) -> No
 @pytest.mark.parametrize("content", [b"no fat binary at all....", binary([(2, 7, 0)])])
 def test_what_is_not_understood_is_not_taken_for_nothing(content: bytes) -> None:
     with _in_memory(content) as file, pytest.raises(ValueError, match="memory"):
-        list(fatbin._entries(file, 0, len(content), Path("memory")))
+        list(fatbin.entries(file, 0, len(content), Path("memory")))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_what_is_not_understood_is_not_taken_for_nothing(content: bytes) -> None
     ],
 )
 def test_ptx_is_compiled_for_later_gpus_only(want: str, ptx: set[str], good: bool) -> None:
-    assert check_static._compiles(want, frozenset(ptx)) is good
+    assert check_static.compiles(want, frozenset(ptx)) is good
 
 
 @pytest.mark.parametrize(
@@ -196,4 +196,4 @@ def test_ptx_is_compiled_for_later_gpus_only(want: str, ptx: set[str], good: boo
 def test_machine_code_runs_on_its_major_and_later_minors(
     want: str, sass: set[str], runs: bool
 ) -> None:
-    assert check_static._runs(want, frozenset(sass)) is runs
+    assert check_static.runs(want, frozenset(sass)) is runs

@@ -145,10 +145,10 @@ def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
     stat.mkdir()
     fields = " ".join(["S", *["0"] * 18, "4711", "0"])
     (stat / "stat").write_text(f"7 (a (strange) name) {fields}\n")
-    assert owner._started(tmp_path, 7) == 4711
+    assert owner.start_time(tmp_path, 7) == 4711
     (stat / "stat").write_text(f"7 (x) {fields.replace('S', 'Z', 1)}\n")
-    assert owner._started(tmp_path, 7) is None
-    assert owner._started(tmp_path, 8) is None
+    assert owner.start_time(tmp_path, 7) is None
+    assert owner.start_time(tmp_path, 8) is None
 
 
 def test_this_process_owns_itself() -> None:

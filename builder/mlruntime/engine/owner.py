@@ -56,7 +56,7 @@ class Owner:
 def current(proc: Path = Path("/proc")) -> Owner:
     """Return this process."""
     pid = os.getpid()
-    return Owner(pid=pid, started=_started(proc, pid) or 0, boot=_boot(proc), host=_host(proc))
+    return Owner(pid=pid, started=start_time(proc, pid) or 0, boot=_boot(proc), host=_host(proc))
 
 
 def kept_runs(labels: Iterable[Mapping[str, str]]) -> frozenset[str]:
@@ -81,7 +81,7 @@ def abandoned(labels: Mapping[str, str], proc: Path = Path("/proc")) -> bool:
         return False
     if labels.get("mlruntime.boot") != _boot(proc):
         return True
-    return _started(proc, pid) != started
+    return start_time(proc, pid) != started
 
 
 def _of_starter(labels: Mapping[str, str]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def _of_starter(labels: Mapping[str, str]) -> dict[str, str]:
     return {MARK: labels.get(MARK, ""), **(dict(zip(keys, words, strict=False)))}
 
 
-def _started(proc: Path, pid: int) -> int | None:
+def start_time(proc: Path, pid: int) -> int | None:
     """Return a process's start time, or ``None`` when it is gone or only a zombie."""
     try:
         text = (proc / str(pid) / "stat").read_text()

@@ -16,7 +16,7 @@ from mlruntime.host.secrets import redacted
 
 _LOG: Final = logging.getLogger(__name__)
 # Seconds a tool gets to end after SIGTERM.
-_GRACE_SECONDS: Final = 5.0
+GRACE_SECONDS: Final = 5.0
 
 
 def require(tool: str, *, hint: str) -> str:
@@ -97,4 +97,4 @@ def _end(child: "subprocess.Popen[str]") -> None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            child.wait(_GRACE_SECONDS)
+            child.wait(GRACE_SECONDS)

@@ -55,13 +55,13 @@ def libraries(cluster: Cluster, proof: Proof) -> None:
         f"{library.path} needs {name}"
         for library in image.libraries
         for name in library.needed
-        if not _resolves(image, library, name)
+        if not resolves(image, library, name)
     ]
     proof.equal("not to be found", missing, [])
     copies = {
         soname: places
         for soname, paths in image.by_soname.items()
-        if len(places := _places(paths)) > 1 and not bundled(paths)
+        if len(places := places_of(paths)) > 1 and not bundled(paths)
     }
     proof.equal("in more than one place", copies, {})
     if cluster.expect.contract is not None:
@@ -69,7 +69,8 @@ def libraries(cluster: Cluster, proof: Proof) -> None:
         proof.equal("opened by TensorFlow and not found", opened, [])
 
 
-def _resolves(image: Image, library: Library, name: str) -> bool:
+def resolves(image: Image, library: Library, name: str) -> bool:
+    """Tell whether the dynamic linker finds what a library needs, or the driver brings it."""
     if image.find(library, name) is not None:
         return True
     path = library.path
@@ -82,7 +83,7 @@ def _resolves(image: Image, library: Library, name: str) -> bool:
     return any(fnmatch(str(path), a) and fnmatch(str(p), b) for a, b in _AFTER for p in providers)
 
 
-def _places(paths: list[Path]) -> set[str]:
+def places_of(paths: list[Path]) -> set[str]:
     """Return where the files are; a JDK has one library twice, for programs that embed it."""
     places = {str(path.parent) for path in paths}
     return {place for place in places if not place.endswith("/lib/server")} or places
@@ -206,10 +207,10 @@ def architectures(cluster: Cluster, proof: Proof) -> None:
         have = [path for path in found if f"/site-packages/{owner}/" in path]
         proof.above(f"files of {owner} with GPU code", len(have), 0)
     for path, code in sorted(found.items()):
-        lacking = [want for want in promised["architectures"] if not _runs(want, code.sass)]
+        lacking = [want for want in promised["architectures"] if not runs(want, code.sass)]
         proof.equal(f"{path}: no machine code for", lacking, [])
         later = [a for a in _LATER if any(_order(p) <= _order(a) for p in promised["ptx"])]
-        lacking = [a for a in later if not (_runs(a, code.sass) or _compiles(a, code.ptx))]
+        lacking = [a for a in later if not (runs(a, code.sass) or compiles(a, code.ptx))]
         proof.equal(f"{path}: nothing that runs on", lacking, [])
 
 
@@ -218,12 +219,12 @@ def _order(capability: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _compiles(want: str, ptx: frozenset[str]) -> bool:
+def compiles(want: str, ptx: frozenset[str]) -> bool:
     """Return whether a driver can compile one of these for a GPU: PTX of no later capability."""
     return any(_order(one) <= _order(want) for one in ptx)
 
 
-def _runs(want: str, sass: frozenset[str]) -> bool:
+def runs(want: str, sass: frozenset[str]) -> bool:
     """Return whether a GPU runs one of these: machine code of its major, and no later minor."""
     major, minor = _order(want)
     return any(m == major and n <= minor for m, n in map(_order, sass))

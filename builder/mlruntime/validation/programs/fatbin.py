@@ -42,14 +42,15 @@ def architectures(path: Path) -> Architectures:
         for name in _SECTIONS:
             section = elf.get_section_by_name(name)
             if section is not None:
-                found.update(_entries(file, section["sh_offset"], section["sh_size"], path))
+                found.update(entries(file, section["sh_offset"], section["sh_size"], path))
     return Architectures(
         sass=frozenset(arch for kind, arch in found if kind == _SASS),
         ptx=frozenset(arch for kind, arch in found if kind == _PTX),
     )
 
 
-def _entries(file: BinaryIO, start: int, size: int, path: Path) -> Iterator[tuple[int, str]]:
+def entries(file: BinaryIO, start: int, size: int, path: Path) -> Iterator[tuple[int, str]]:
+    """Yield what is in a section of GPU code of ``size`` bytes: (kind, architecture)."""
     at, end = start, start + size
     while at + _BINARY.size <= end:
         file.seek(at)
