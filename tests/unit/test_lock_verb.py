@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from mlruntime.cli import host as composition
 from mlruntime.cli import main
 from mlruntime.ecosystems.maven.repository import LockedJars
 from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Artifact
+from mlruntime.locking import registries
 
 MATRIX = """
 components:
@@ -119,7 +119,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     world = World()
-    monkeypatch.setattr(composition, "HostRegistries", world)
+    monkeypatch.setattr(registries, "HostRegistries", world)
     monkeypatch.setenv("MLRUNTIME_STORE", str(tmp_path / "store"))
     return world
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from mlruntime.build.supplies import BuildSupplies
 from mlruntime.ecosystems.pypi.site import Site
-from mlruntime.ecosystems.pypi.wheel import note_files
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.store.store import Store
@@ -32,6 +31,9 @@ def refuse_conflicts(plan: Plan, supplies: BuildSupplies, store: Store) -> None:
     found = [x.content for x in plan.layers if isinstance(x.content, PythonPackages)]
     if len(found) < 2 or store.record(KIND, site_key(plan)) is not None:
         return
+    # Imported late: a build that has nothing to do reads no wheel.
+    from mlruntime.ecosystems.pypi.wheel import note_files
+
     supplies.fetch(wheel for content in found for wheel in content.wheels)
     native = [supplies.built(wheel) for content in found for wheel in content.native]
     site = Site(supplies.place)

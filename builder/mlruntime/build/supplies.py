@@ -10,7 +10,7 @@ from mlruntime.ecosystems.debian.packages import Changes
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.stored import StoredWheel
-from mlruntime.fetch.downloads import last_seen
+from mlruntime.fetch.locating import last_seen
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
 

@@ -4,17 +4,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import say
 from mlruntime.cli.progress import downloads
 from mlruntime.engine import Connecting
-from mlruntime.fetch.web import Web
 from mlruntime.lock.model import Artifact
-from mlruntime.locking.registries import HostRegistries
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.stores import fetcher, host_sources, store_root
+
+if TYPE_CHECKING:
+    from mlruntime.locking.registries import HostRegistries
 
 
 @contextmanager
@@ -27,7 +29,11 @@ def this_host(context: Context) -> Iterator[Host]:
             return fetcher(store, context.ca_bundle).fetch_all(artifacts, progress)
 
     @contextmanager
-    def registries() -> Iterator[HostRegistries]:
+    def registries() -> Iterator["HostRegistries"]:
+        # Imported late: what asks no registry does without HTTP, apt's formats and pip's.
+        from mlruntime.fetch.web import Web
+        from mlruntime.locking.registries import HostRegistries
+
         sources = host_sources(context.ca_bundle)
         with store.scratch() as scratch, Web(sources) as web:
             yield HostRegistries(

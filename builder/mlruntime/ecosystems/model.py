@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from packaging.version import InvalidVersion, Version
 
 from mlruntime.ecosystems.place import Place
 from mlruntime.fetch.locating import Locator
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.layers.sink import Sink
 from mlruntime.lock.model import Artifact
 from mlruntime.matrix.model import ArtifactTemplate, Component, Matrix
 from mlruntime.matrix.news import Release
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 class Upstream(Protocol):
@@ -38,10 +40,10 @@ class Ecosystem(Protocol):
     def origin(self) -> str:
         """Return the word that its artifacts' origins start with."""
 
-    def locator(self, sources: Sources, web: Web) -> Locator:
+    def locator(self, sources: Sources, web: "Web") -> Locator:
         """Return what knows where artifacts may be had on this host."""
 
-    def upstream(self, sources: Sources, web: Web, scratch: Path) -> Upstream:
+    def upstream(self, sources: Sources, web: "Web", scratch: Path) -> Upstream:
         """Return what knows the releases; ``scratch`` is an empty directory."""
 
     def install(self, sink: Sink, place: Place, artifacts: Iterable[tuple[Artifact, Path]]) -> None:

@@ -3,16 +3,18 @@
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlruntime.ecosystems.model import Ecosystem, Upstream
 from mlruntime.ecosystems.registered import ECOSYSTEMS
 from mlruntime.errors import MlruntimeError
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.matrix.model import ArtifactTemplate, Component, Matrix
 from mlruntime.matrix.news import Answer, Offer
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 # As many registries' answers are waited for at a time.
 _AT_ONCE: Final = 8
@@ -28,7 +30,7 @@ class Registries:
     def __init__(
         self,
         sources: Sources,
-        web: Web,
+        web: "Web",
         scratch: Path,
         ecosystems: Mapping[str, Ecosystem] = ECOSYSTEMS,
     ) -> None:

@@ -5,8 +5,7 @@ Whatever is created carries the labels of ``owner``, so that ``sweep`` can remov
 process left, and nothing else.
 """
 
-from mlruntime.engine.connecting import Connecting
-from mlruntime.engine.docker.connection import connect
+from mlruntime.engine.connecting import Connecting, connect
 from mlruntime.engine.interface import Container, Engine, Exec, Images, Runs, Starts
 from mlruntime.engine.running import Running
 from mlruntime.engine.values import (

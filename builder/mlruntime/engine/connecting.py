@@ -2,9 +2,23 @@
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mlruntime.engine.docker.connection import connect
 from mlruntime.engine.interface import Engine
+
+if TYPE_CHECKING:
+    from mlruntime.engine.docker.connection import DockerEngine
+
+
+def connect() -> "DockerEngine":
+    """Connect to the engine that the docker command would use, else to one with a usual socket.
+
+    Raises ``Unavailable``, with all that was tried and how to start one, when none answers.
+    """
+    # Imported late: the SDK takes longer to import than a build that has nothing to do.
+    from mlruntime.engine.docker.connection import connect as to_docker
+
+    return to_docker()
 
 
 class Connecting:

@@ -5,9 +5,8 @@ the store only when its bytes have the locked hash.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, wait
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +15,7 @@ from mlruntime.fetch.locating import Locator, Locators
 from mlruntime.fetch.web import Web, held
 from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.host.tasks import TaskGroup
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store
 
 AT_ONCE = 4
@@ -181,18 +180,3 @@ def _not_found(artifact: Artifact, locator: Locator) -> ArtifactNotFound:
         hint=f"{locator.hint}; or copy it from a machine that has it, with `mlruntime store export`"
         " there and `mlruntime store import` here",
     )
-
-
-@contextmanager
-def last_seen(lock: Lock) -> Iterator[None]:
-    """Let the error about a file that is gone say when it was last there: when it was locked."""
-    try:
-        yield
-    except ArtifactNotFound as error:
-        raise ArtifactNotFound(
-            error.what,
-            where=error.where,
-            why=f"it was there when {lock.runtime} was locked, on {lock.snapshot[:10]} or later,"
-            " and has been removed since; or this host asks another registry",
-            hint=error.hint,
-        ) from None

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlruntime.errors import Unavailable
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources, without_secrets
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
+
+    from mlruntime.fetch.web import Web
 
 _SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 
@@ -23,7 +24,7 @@ class Listing:
     files: "tuple[DistributionPackage, ...]"
 
 
-def project_listings(sources: Sources, web: Web, project: str) -> Iterator[Listing]:
+def project_listings(sources: Sources, web: "Web", project: str) -> Iterator[Listing]:
     """Yield what each index that knows the project lists of it; nothing when none does.
 
     Only an index that answers "not found" is passed over: a refusal raises ``Unavailable``.
@@ -49,7 +50,7 @@ def project_listings(sources: Sources, web: Web, project: str) -> Iterator[Listi
 
 
 def project_files(
-    sources: Sources, web: Web, project: str
+    sources: Sources, web: "Web", project: str
 ) -> "dict[str, list[DistributionPackage]]":
     """Return a project's files by name, from every index that has them, in the indexes' order."""
     files: dict[str, list[DistributionPackage]] = {}

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlruntime.engine import Engine
 from mlruntime.lock.model import Artifact
-from mlruntime.locking.registries import HostRegistries
 from mlruntime.store.store import Store
+
+if TYPE_CHECKING:
+    from mlruntime.locking.registries import HostRegistries
 
 Say = Callable[[str], None]
 
@@ -24,7 +27,7 @@ class Host:
 
     store: Store
     fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
-    registries: Callable[[], AbstractContextManager[HostRegistries]]
+    registries: "Callable[[], AbstractContextManager[HostRegistries]]"
     engine: Callable[[], Engine]
     say: Say
     epoch: str | None = None

@@ -5,7 +5,6 @@ from pathlib import Path
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.lock.model import Lock
-from mlruntime.locking.assembly import assemble
 from mlruntime.locking.request import LockRequest
 from mlruntime.locking.staleness import input_digests, stale, stale_artifacts
 from mlruntime.store.store import full_disk, write_whole
@@ -18,6 +17,9 @@ def make_lock(
     definitions: Definitions, request: LockRequest, host: Host, omit: tuple[str, ...] = ()
 ) -> Lock:
     """Ask the registries; components in ``omit`` may be left out if a registry lacks them."""
+    # Imported late: only what asks registries needs apt's and pip's formats.
+    from mlruntime.locking.assembly import assemble
+
     recipes = load_recipes(definitions.images_folder())
     with host.store.shared(), host.registries() as registries:
         return assemble(

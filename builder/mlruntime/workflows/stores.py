@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.errors import UsageError
-from mlruntime.fetch.downloads import Fetcher
 from mlruntime.host.settings import Sources, discover
 from mlruntime.store.store import Store
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.downloads import Fetcher
 
 
 def store_root() -> Path:
@@ -32,6 +34,9 @@ def host_sources(ca_bundle: Path | None = None) -> Sources:
     return discover(os.environ, home=_home(), ca_bundle=ca_bundle)
 
 
-def fetcher(store: Store, ca_bundle: Path | None = None) -> Fetcher:
+def fetcher(store: Store, ca_bundle: Path | None = None) -> "Fetcher":
     """Return a fetcher that goes where this host's own clients go."""
+    # Imported late: a build that has nothing to do fetches nothing.
+    from mlruntime.ecosystems.fetching import host_fetcher
+
     return host_fetcher(store, host_sources(ca_bundle))

@@ -18,7 +18,7 @@ from mlruntime.documents.reading import did_you_mean, read_json
 from mlruntime.documents.schema import Form, Sha256, Text, checked
 from mlruntime.ecosystems.native import build as native
 from mlruntime.errors import HashMismatch, UsageError
-from mlruntime.fetch.downloads import last_seen
+from mlruntime.fetch.locating import last_seen
 from mlruntime.lock.document import FileName
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store, file_sha256, full_disk, held, link_or_copy

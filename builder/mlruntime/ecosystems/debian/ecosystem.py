@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlruntime.ecosystems.debian import ORIGIN
 from mlruntime.ecosystems.debian.locator import DebianLocator
 from mlruntime.ecosystems.debian.packages import unpack
 from mlruntime.ecosystems.debian.upstream import DebianUpstream
 from mlruntime.ecosystems.place import Place
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.layers.sink import Sink
 from mlruntime.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 class Debian:
@@ -20,11 +22,11 @@ class Debian:
 
     origin: Final = ORIGIN
 
-    def locator(self, sources: Sources, web: Web) -> DebianLocator:
+    def locator(self, sources: Sources, web: "Web") -> DebianLocator:
         """Return what knows the pools of this host's archives."""
         return DebianLocator(sources, web)
 
-    def upstream(self, sources: Sources, web: Web, scratch: Path) -> DebianUpstream:
+    def upstream(self, sources: Sources, web: "Web", scratch: Path) -> DebianUpstream:
         """Return what reads Debian's releases."""
         del web
         return DebianUpstream(sources, scratch)

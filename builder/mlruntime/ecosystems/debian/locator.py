@@ -1,11 +1,13 @@
 """Where a Debian package is: in the pool of an archive of this host."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlruntime.errors import Unavailable
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import DEBIAN_HINT, Sources
 from mlruntime.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 class DebianLocator:
@@ -16,7 +18,7 @@ class DebianLocator:
         " MLRUNTIME_DEBIAN_SNAPSHOT to a snapshot of the archive from the time of the lock"
     )
 
-    def __init__(self, sources: Sources, web: Web) -> None:
+    def __init__(self, sources: Sources, web: "Web") -> None:
         del web
         self._sources = sources
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlruntime.ecosystems.maven import ORIGIN
 from mlruntime.ecosystems.maven.locator import MavenLocator
 from mlruntime.ecosystems.maven.upstream import MavenUpstream
 from mlruntime.ecosystems.place import Place
 from mlruntime.errors import InvalidLock
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.layers.paths import UnsafePath
 from mlruntime.layers.sink import Sink
 from mlruntime.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 class Maven:
@@ -21,11 +23,11 @@ class Maven:
 
     origin: Final = ORIGIN
 
-    def locator(self, sources: Sources, web: Web) -> MavenLocator:
+    def locator(self, sources: Sources, web: "Web") -> MavenLocator:
         """Return what knows the layout of this host's repository."""
         return MavenLocator(sources, web)
 
-    def upstream(self, sources: Sources, web: Web, scratch: Path) -> MavenUpstream:
+    def upstream(self, sources: Sources, web: "Web", scratch: Path) -> MavenUpstream:
         """Return what reads the repository's metadata."""
         del scratch
         return MavenUpstream(sources, web)

@@ -1,10 +1,12 @@
 """Where a jar is: at one place in the Maven repository of this host."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 class MavenLocator:
@@ -14,7 +16,7 @@ class MavenLocator:
         "set MLRUNTIME_MAVEN_REPOSITORY to a repository that has it, or ask for another release"
     )
 
-    def __init__(self, sources: Sources, web: Web) -> None:
+    def __init__(self, sources: Sources, web: "Web") -> None:
         del web
         self._repository = sources.maven
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlruntime.ecosystems.maven import ORIGIN
 from mlruntime.ecosystems.maven.closure import Jar, needed
@@ -11,10 +12,12 @@ from mlruntime.ecosystems.maven.locator import maven_url
 from mlruntime.ecosystems.maven.pom import Coordinates, Pom, Projects, parse_pom
 from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJars
 from mlruntime.errors import ArtifactNotFound, HashMismatch, InvalidDefinition
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import without_secrets
 from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store, file_sha256
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +33,7 @@ class Repository:
     """A Maven repository by its address, reached through ``web``; jars go into ``store``."""
 
     url: str
-    web: Web
+    web: "Web"
     store: Store
     _jars: dict[Jar, Artifact] = field(default_factory=dict, init=False)
     _poms: dict[Coordinates, Pom] = field(default_factory=dict, init=False)

@@ -1,6 +1,7 @@
 """What the Maven repository has released of a component."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from packaging.version import Version
@@ -8,16 +9,18 @@ from packaging.version import Version
 from mlruntime.ecosystems.maven.locator import maven_url
 from mlruntime.ecosystems.model import version_or_none
 from mlruntime.errors import Unavailable
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.matrix.model import ArtifactTemplate, Component, Matrix
 from mlruntime.matrix.news import Release, alternatives
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 class MavenUpstream:
     """The Maven repository of this host."""
 
-    def __init__(self, sources: Sources, web: Web) -> None:
+    def __init__(self, sources: Sources, web: "Web") -> None:
         self._sources = sources
         self._web = web
 

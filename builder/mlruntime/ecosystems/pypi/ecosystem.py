@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi import ORIGIN
@@ -10,10 +10,12 @@ from mlruntime.ecosystems.pypi.locator import PypiLocator
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.upstream import PypiUpstream
 from mlruntime.ecosystems.pypi.wheel import install_wheel
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.layers.sink import Sink
 from mlruntime.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 
 class Pypi:
@@ -21,11 +23,11 @@ class Pypi:
 
     origin: Final = ORIGIN
 
-    def locator(self, sources: Sources, web: Web) -> PypiLocator:
+    def locator(self, sources: Sources, web: "Web") -> PypiLocator:
         """Return what asks this host's package indexes."""
         return PypiLocator(sources, web)
 
-    def upstream(self, sources: Sources, web: Web, scratch: Path) -> PypiUpstream:
+    def upstream(self, sources: Sources, web: "Web", scratch: Path) -> PypiUpstream:
         """Return what asks them for releases."""
         del scratch
         return PypiUpstream(sources, web)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from mlruntime.errors import HashMismatch
 from mlruntime.fetch.indexes import project_files
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.lock.model import Artifact
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
+
+    from mlruntime.fetch.web import Web
 
 
 class PypiLocator:
@@ -22,7 +23,7 @@ class PypiLocator:
         " from"
     )
 
-    def __init__(self, sources: Sources, web: Web) -> None:
+    def __init__(self, sources: Sources, web: "Web") -> None:
         self._sources = sources
         self._web = web
         self._pages: dict[str, Future[dict[str, list[DistributionPackage]]]] = {}

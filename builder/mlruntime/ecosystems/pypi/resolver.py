@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uv
 from packaging.markers import Environment
@@ -25,10 +26,12 @@ from mlruntime.ecosystems.pypi.explanation import explained, warnings
 from mlruntime.ecosystems.pypi.reach import uv_environ, uv_words
 from mlruntime.errors import CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.fetch.indexes import Listing, project_listings
-from mlruntime.fetch.web import Web
 from mlruntime.host.command import run
 from mlruntime.host.settings import Sources
 from mlruntime.lock.model import Artifact
+
+if TYPE_CHECKING:
+    from mlruntime.fetch.web import Web
 
 _MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 # The newest glibc that uv knows; a newer one runs everything made for this one.
@@ -104,7 +107,7 @@ class Resolver:
     """
 
     sources: Sources
-    web: Web
+    web: "Web"
     target: Target
     snapshot: str
     scratch: Path

@@ -11,13 +11,14 @@ from packaging.version import Version
 from mlruntime.ecosystems.model import version_or_none
 from mlruntime.errors import Unavailable
 from mlruntime.fetch.indexes import project_listings
-from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.matrix.model import ArtifactTemplate, Component, Matrix
 from mlruntime.matrix.news import Release, alternatives
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
+
+    from mlruntime.fetch.web import Web
 
 # Platforms of wheels that run in an image: any, or Linux with glibc on amd64.
 _PLATFORM: Final = re.compile(r"any|(many)?linux\w*_x86_64")
@@ -26,7 +27,7 @@ _PLATFORM: Final = re.compile(r"any|(many)?linux\w*_x86_64")
 class PypiUpstream:
     """The package indexes of this host."""
 
-    def __init__(self, sources: Sources, web: Web) -> None:
+    def __init__(self, sources: Sources, web: "Web") -> None:
         self._sources = sources
         self._web = web
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from debian.deb822 import Deb822
-
 from mlruntime.errors import UsageError
 from mlruntime.host.settings.credentials import Login, of_url
 
@@ -145,6 +143,9 @@ def _kept(suites: list[str], components: list[str], codename: str | None) -> Ite
 
 
 def _deb822(text: str, codename: str | None, file: str) -> Iterator[DebianSource]:
+    # Imported late: it takes longer than all other settings together.
+    from debian.deb822 import Deb822
+
     for stanza in Deb822.iter_paragraphs(text, use_apt_pkg=False):
         if "deb" not in stanza.get("Types", "").split():
             continue

@@ -9,7 +9,6 @@ from mlruntime.documents.schema import Text
 from mlruntime.ecosystems.place import LIBRARIES
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.stored import StoredWheel
-from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.image.sources.literal import File, dist_info, file_digests
 from mlruntime.image.sources.model import (
     PlannedLayer,
@@ -56,6 +55,9 @@ class PythonPackages:
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Install the wheels, link their libraries, add the files."""
+        # Imported late: planning installs nothing.
+        from mlruntime.ecosystems.pypi.wheel import install_wheel
+
         site = Site(supplies.place)
         for wheel in self.all_wheels(supplies):
             bytecode = supplies.bytecode(wheel.sha256)
