@@ -33,7 +33,7 @@ from mlruntime.environment.settings import Variables, variables
 from mlruntime.environment.trees import Tree, unpacked
 from mlruntime.environment.verification import differences
 from mlruntime.errors import HashMismatch, InvalidLock, Unavailable
-from mlruntime.fetch.downloads import last_seen
+from mlruntime.fetch.locating import last_seen
 from mlruntime.image.plan import Plan
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
