@@ -181,10 +181,9 @@ def _keras() -> dict[str, Any]:
 
 
 def _same_weights(
-    cluster: Cluster, proof: Proof, component: str, environment: dict[str, str] | None = None
+    cluster: Cluster, proof: Proof, component: str, answers: list[dict[str, Any]]
 ) -> None:
     """Demand equal weights on all ranks; those of the loop are also numpy's on all the data."""
-    answers = _answers(cluster, proof, _keras, environment)
     version = cluster.expect.components[component]
     for rank, answer in enumerate(answers):
         proof.equal(f"keras.{rank}", answer["keras"], version)
@@ -199,7 +198,7 @@ def _same_weights(
 
 def keras(cluster: Cluster, proof: Proof) -> None:
     """Keras through Horovod: ranks that begin apart and see other data end with one model."""
-    _same_weights(cluster, proof, "keras")
+    _same_weights(cluster, proof, "keras", _answers(cluster, proof, _keras))
 
 
 def _trained_by_own_step() -> dict[str, Any]:
@@ -222,16 +221,25 @@ def _trained_by_own_step() -> dict[str, Any]:
 
 def train_step(cluster: Cluster, proof: Proof) -> None:
     """``apply_gradients`` in a ``train_step`` reduces: all ranks end as the whole batch does."""
-    answers = _answers(cluster, proof, _trained_by_own_step)
+    _as_the_whole_batch(proof, _answers(cluster, proof, _trained_by_own_step))
+
+
+def _as_the_whole_batch(proof: Proof, answers: list[dict[str, Any]]) -> None:
     for rank, answer in enumerate(answers):
         proof.equal(f"digest.rank {rank}", answer["digest"], answers[0]["digest"])
     for number, want in enumerate(training.by_hand()):
         proof.close(f"weights.{number}", answers[0]["weights"][number], want, within=1e-5)
 
 
+def _legacy_keras() -> dict[str, Any]:
+    return {**_keras(), "train_step": _trained_by_own_step()}
+
+
 def legacy_keras(cluster: Cluster, proof: Proof) -> None:
-    """The same with tf-keras, in processes with ``TF_USE_LEGACY_KERAS=1``."""
-    _same_weights(cluster, proof, "tf-keras", fresh.LEGACY_KERAS)
+    """All of this with tf-keras, in processes with ``TF_USE_LEGACY_KERAS=1``."""
+    answers = _answers(cluster, proof, _legacy_keras, fresh.LEGACY_KERAS)
+    _same_weights(cluster, proof, "tf-keras", answers)
+    _as_the_whole_batch(proof, [answer["train_step"] for answer in answers])
 
 
 def _spark_rank(offset: float) -> Any:
