@@ -125,7 +125,7 @@ def test_every_broken_image_is_in_the_table() -> None:
 
 def test_the_layers_are_those_of_the_stack() -> None:
     stack = yaml.safe_load(page("images/layers.yaml"))
-    told = re.findall(r"^\| \d+ \| `(\w+)` \|", page("docs/images.md"), re.MULTILINE)
+    told = re.findall(r"^\| \d+ \| `([\w-]+)` \|", page("docs/images.md"), re.MULTILINE)
     assert told == [layer["name"] for layer in stack["layers"]]
 
 

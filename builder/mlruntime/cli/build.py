@@ -13,7 +13,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.image.image import Image
 from mlruntime.image.layout_writing import refuse_output, write_layout
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CORE, Lock
 from mlruntime.workflows.build import build_locked, reference
 from mlruntime.workflows.locked import fresh_lock
 
@@ -27,6 +27,7 @@ def build(
     ctx: typer.Context,
     runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write an OCI layout into this directory")
     ] = None,
@@ -40,13 +41,13 @@ def build(
         refuse_output(output)
     definitions = Definitions(context.root)
     host = ctx.with_resource(this_host(context))
-    lock = fresh_lock(definitions, runtime)
+    lock = fresh_lock(definitions, runtime).cut(flavour)
     built = build_locked(
         definitions,
         lock,
         variant,
         host,
-        reference=reference(runtime, variant),
+        reference=reference(runtime, variant, flavour),
         into_engine=load_,
     )
     if output is not None:
@@ -62,6 +63,7 @@ def summary(planned: Plan, lock: Lock, image: Image, seconds: float) -> dict[str
     return {
         "runtime": planned.runtime,
         "variant": planned.variant,
+        "flavour": planned.flavour,
         "reference": image.reference,
         "digest": image.manifest.digest,
         "image_id": image.config.digest,
@@ -80,7 +82,7 @@ def summary(planned: Plan, lock: Lock, image: Image, seconds: float) -> dict[str
             }
             for layer in image.layers
         ],
-        "omitted": [{"component": o.component, "why": o.why} for o in lock.omitted],
+        "omitted": [{"component": o.component, "why": o.why} for o in lock.all_omitted],
         "seconds": round(seconds, 2),
     }
 

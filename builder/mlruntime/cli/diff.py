@@ -22,7 +22,9 @@ def diff(
     ctx: typer.Context,
     a: Annotated[
         str,
-        typer.Argument(metavar="A", help="RUNTIME[:VARIANT], RUNTIME@GIT-REVISION, a lock file"),
+        typer.Argument(
+            metavar="A", help="RUNTIME[:VARIANT[-FLAVOUR]], RUNTIME@REVISION, a lock file"
+        ),
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="likewise")],
     as_markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,

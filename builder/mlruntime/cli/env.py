@@ -24,6 +24,7 @@ from mlruntime.environment.repairing import remove as remove_environment
 from mlruntime.environment.verification import differences
 from mlruntime.errors import UsageError, ValidationFailed
 from mlruntime.host.command import replace_process
+from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
 from mlruntime.workflows.environments import (
     Asked,
@@ -63,6 +64,7 @@ def create(
     runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="where the environment will be")],
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
     python: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the Python to use; else one is found")
     ] = None,
@@ -72,7 +74,8 @@ def create(
     started = time.monotonic()
     context: Context = ctx.obj
     definitions = Definitions(context.root)
-    asked = Asked(lock=fresh_lock(definitions, runtime), variant=variant, python=python)
+    lock = fresh_lock(definitions, runtime).cut(flavour)
+    asked = Asked(lock=lock, variant=variant, python=python)
     host = ctx.with_resource(this_host(context))
     made = create_environment(definitions, asked, _absolute(path), host, os.environ)
     seconds = time.monotonic() - started

@@ -10,11 +10,11 @@ from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Artifact, Flavour, Lock
 from mlruntime.locking.request import LockRequest, refuse_future
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.locked import lock_request, read_lock
-from mlruntime.workflows.locking import make_lock, reasons_to_lock, write_if_changed
+from mlruntime.workflows.locking import core_to_keep, make_lock, reasons_to_lock, write_if_changed
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +38,9 @@ def lock(
             metavar="COMPONENT", help="leave this component out if a registry lacks it; repeatable"
         ),
     ] = None,
+    keep_core: Annotated[
+        bool, typer.Option("--keep-core", help="lock the flavours anew, and nothing else")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Write, or check, runtimes/RUNTIME/lock.json: every artifact by version, size and sha256."""
@@ -52,7 +55,8 @@ def lock(
     if registry:
         raise UsageError("--registry goes with --check")
     refuse_future(request, datetime.now(UTC))
-    made = make_lock(definitions, request, host, tuple(omit_unavailable or ()))
+    keep = core_to_keep(definitions, request) if keep_core else None
+    made = make_lock(definitions, request, host, tuple(omit_unavailable or ()), keep)
     written = write_if_changed(path, made.to_json())
     result = summary(made) | {"file": definitions.shown(path), "written": written}
     emit(result, _text(result), as_json)
@@ -80,6 +84,7 @@ def _check(
 def summary(lock: Lock) -> dict[str, Any]:
     """Return the verb's JSON; sizes in bytes."""
     wheels = [*lock.python, *(a for v in lock.variants for a in v.python)]
+    added = {flavour.name: _wheels_of(flavour) for flavour in lock.flavours}
     builds = {n.key: n for v in lock.variants for n in v.native}
     sdists = [n.sdist for n in builds.values()]
     tools = {a.sha256: a for n in builds.values() for a in (*n.link_against, *n.requirements)}
@@ -88,7 +93,8 @@ def summary(lock: Lock) -> dict[str, Any]:
         "digest": lock.digest,
         "components": lock.all_components,
         "omitted": [
-            {"component": o.component, "artifact": o.artifact, "why": o.why} for o in lock.omitted
+            {"component": o.component, "artifact": o.artifact, "why": o.why}
+            for o in lock.all_omitted
         ],
         "artifacts": {
             "debian": _tally(lock.os),
@@ -99,9 +105,15 @@ def summary(lock: Lock) -> dict[str, Any]:
                 [a for sha, a in tools.items() if sha not in {w.sha256 for w in wheels}]
             ),
             "jars": _tally(lock.jars),
+            **{f"wheels of {name}": _tally(found) for name, found in added.items()},
+            **{f"jars of {f.name}": _tally(f.jars) for f in lock.flavours if f.jars},
         },
         "native": [{"name": n.name, "version": n.version, "key": n.key} for n in builds.values()],
     }
+
+
+def _wheels_of(flavour: Flavour) -> list[Artifact]:
+    return [*flavour.python, *(a for v in flavour.variants for a in v.python)]
 
 
 def _tally(artifacts: list[Artifact] | tuple[Artifact, ...]) -> dict[str, int]:

@@ -15,16 +15,17 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.engine import Images, connect
 from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.image.config import LABEL, PLAN_LABEL
+from mlruntime.image.config import FLAVOUR_LABEL, LABEL, PLAN_LABEL
 from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.image.image import load, manifest_of
 from mlruntime.image.layout import LayoutBlobs, is_layout, read_layout
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CORE, Lock
 from mlruntime.store.store import Store, full_disk
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
 from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
+from mlruntime.workflows.build import reference as named
 from mlruntime.workflows.gpus import supply
 from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
 from mlruntime.workflows.planning import planned_image
@@ -45,6 +46,9 @@ def command(
     ],
     variant: Annotated[
         str | None, typer.Option(help="cpu or gpu; an image's own if it is left out, else cpu")
+    ] = None,
+    flavour: Annotated[
+        str | None, typer.Option(help="of a runtime; an image's own if it is left out, else core")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
     cluster: Annotated[str, typer.Option(help="where: docker")] = "docker",
@@ -71,7 +75,7 @@ def command(
         _writable(path)
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
     with connect() as engine:
-        chosen = find_subject(engine, Definitions(context.root), subject, variant, workers)
+        chosen = find_subject(engine, Definitions(context.root), subject, variant, workers, flavour)
         result = validate(
             ContainerClusters(engine),
             chosen,
@@ -98,7 +102,12 @@ def _leave(result: Report) -> None:
 
 
 def find_subject(
-    engine: Images, definitions: Definitions, subject: str, variant: str | None, workers: int
+    engine: Images,
+    definitions: Definitions,
+    subject: str,
+    variant: str | None,
+    workers: int,
+    flavour: str | None = None,
 ) -> Subject:
     """Return what to validate: a runtime's image as it is described now, or any image.
 
@@ -114,10 +123,12 @@ def find_subject(
     known = definitions.runtimes()
     if subject in known:
         variant = variant or DEFAULT_VARIANT
-        lock = fresh_lock(definitions, subject)
+        lock = fresh_lock(definitions, subject).cut(flavour or CORE)
         lock.variant(variant)
-        reference = f"mlruntime/{subject}:{variant}"
+        reference = named(subject, variant, lock.flavour)
         built = f"mlruntime build {subject} --variant {variant} --load"
+        if lock.flavour != CORE:
+            built += f" --flavour {lock.flavour}"
         image = engine.image(reference)
         if image is None:
             raise InvalidLock(f"the engine has no image {reference}", hint=f"build it: `{built}`")
@@ -144,7 +155,7 @@ def find_subject(
     runtime = image.labels.get(f"{LABEL}.runtime")
     if runtime is None:
         raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
-    lock = read_lock(definitions, runtime)
+    lock = read_lock(definitions, runtime).cut(flavour or image.labels.get(FLAVOUR_LABEL, CORE))
     variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
     lock.variant(variant)
     return _subject(definitions, image.id, lock, variant, workers)

@@ -1,7 +1,7 @@
 """What a runtime asks for: ``runtimes/ID/runtime.yaml``. Core: no I/O."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -15,6 +15,7 @@ from mlruntime.documents.reading import Place, did_you_mean, read_yaml
 from mlruntime.documents.schema import Form, Text, checked, described
 from mlruntime.errors import UsageError
 from mlruntime.lock.contract import Promise, PromiseForm, promise
+from mlruntime.lock.model import CORE
 from mlruntime.matrix.model import VariantName
 from mlruntime.matrix.rules import parse_specifier
 
@@ -30,6 +31,17 @@ Moment = Annotated[
 ]
 
 
+FlavourName = Annotated[str, described("the name of a flavour", r"^[a-z][a-z0-9]*$", "notebook")]
+
+
+class FlavourForm(Form, frozen=True):
+    """What a flavour has beyond those before it."""
+
+    summary: Text
+    request: dict[str, Text] | None = None
+    python: list[Text] | None = None
+
+
 class RuntimeForm(Form, frozen=True):
     """What a runtime asks for, before any version is chosen."""
 
@@ -41,6 +53,17 @@ class RuntimeForm(Form, frozen=True):
     python: list[Text] | None = None
     debian: list[DebianName] | None = None
     gpu: PromiseForm | None = None
+    flavours: dict[FlavourName, FlavourForm] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlavourDefinition:
+    """What a flavour has beyond those before it: components, and other Python packages."""
+
+    name: str
+    summary: str
+    request: tuple[tuple[str, SpecifierSet], ...]
+    python: tuple[Requirement, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +72,8 @@ class RuntimeDefinition:
 
     ``snapshot`` is the moment (RFC 3339, UTC) after which uploads to PyPI are ignored;
     ``request`` the components wanted; ``python`` and ``debian`` what the image has beside them;
-    ``gpu`` what a GPU variant promises, if there is one.
+    ``gpu`` what a GPU variant promises, if there is one; ``flavours`` what images have on top of
+    that, each with all that those before it have.
     """
 
     runtime: str
@@ -60,6 +84,7 @@ class RuntimeDefinition:
     python: tuple[Requirement, ...]
     debian: tuple[str, ...]
     gpu: Promise | None = None
+    flavours: tuple[FlavourDefinition, ...] = ()
 
     def with_settings(self, settings: Iterable[str]) -> "RuntimeDefinition":
         """Return this runtime with request lines replaced or added: ``tensorflow==2.16.2``.
@@ -86,9 +111,11 @@ class RuntimeDefinition:
         if self.runtime != runtime:
             spot = Place(self.runtime, file=file, path="runtime")
             raise spot.fail(f"this is the folder of {runtime!r}", hint=f"write {runtime!r}")
-        for name, _ in self.request:
+        requests = {"request": self.request}
+        requests |= {f"flavours.{one.name}.request": one.request for one in self.flavours}
+        for path, name in ((path, name) for path, lines in requests.items() for name, _ in lines):
             if name not in known:
-                spot = Place(name, file=file, path=f"request.{name}")
+                spot = Place(name, file=file, path=f"{path}.{name}")
                 raise spot.fail(f"unknown component {name!r}", hint=did_you_mean(name, known))
 
 
@@ -99,17 +126,38 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
     """
     top = read_yaml(text, file=file)
     form = checked(RuntimeForm, top)
-    lines = form.request.items()
     return RuntimeDefinition(
         runtime=form.runtime,
         summary=form.summary,
         snapshot=_moment(form.snapshot, top.get("snapshot")),
         variants=_different(form.variants, top, "variants"),
-        request=tuple((n, parse_specifier(s, top.get("request").get(n))) for n, s in lines),
+        request=_request(form.request, top),
         python=_requirements(top.get("python")) if form.python else (),
         debian=_different(form.debian or (), top, "debian"),
         gpu=_gpu(form, top),
+        flavours=tuple(
+            _flavour(name, flavour, top.get("flavours").get(name))
+            for name, flavour in (form.flavours or {}).items()
+        ),
     )
+
+
+def _flavour(name: str, form: FlavourForm, place: Place) -> FlavourDefinition:
+    if name == CORE:
+        raise place.fail(f"{CORE} is what every image has", hint="it is said outside of flavours")
+    if not form.request and not form.python:
+        raise place.fail("this flavour adds nothing", hint="give it `request:` or `python:`")
+    return FlavourDefinition(
+        name=name,
+        summary=form.summary,
+        request=_request(form.request, place) if form.request else (),
+        python=_requirements(place.get("python")) if form.python else (),
+    )
+
+
+def _request(lines: Mapping[str, str], place: Place) -> tuple[tuple[str, SpecifierSet], ...]:
+    spot = place.get("request")
+    return tuple((name, parse_specifier(text, spot.get(name))) for name, text in lines.items())
 
 
 def _gpu(form: RuntimeForm, top: Place) -> Promise | None:

@@ -50,7 +50,8 @@ def contents(plan: Plan, lock: Lock) -> Contents:
     python = [c for c in layers if isinstance(c, PythonPackages)]
     literal = [c for c in layers if isinstance(c, LiteralFiles)]
     known = (*(f for c in python for f in c.files), *(f for c in literal for f in c.files))
-    own = [file for file in known if file.path in kept]
+    # What a flavour's layer replaces in a layer below is there once.
+    own = {file.path: file for file in known if file.path in kept}.values()
     links = [link for c in literal for link in c.links if link[0] in kept]
     return Contents(
         python=plan.python,

@@ -102,6 +102,7 @@ class HostStages:
             runtime=f"{self.base.runtime}.{combination.name}",
             variants=(self.trial.variant,),
             request=tuple({**dict(self._wanted()), **dict(combination.request)}.items()),
+            flavours=(),
         )
         return ask(self.matrix, definition, resolve(self.matrix, definition.request))
 

@@ -5,10 +5,17 @@ from typing import Any, Final
 
 from mlruntime.image.stack import StackConfig
 from mlruntime.image.templates import render
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CORE, Lock
 
 LABEL: Final = "io.mlruntime"
 PLAN_LABEL: Final = f"{LABEL}.plan.digest"
+# Images of `core` do not have it: they are what images were before there were flavours.
+FLAVOUR_LABEL: Final = f"{LABEL}.flavour"
+
+
+def tag(variant: str, flavour: str) -> str:
+    """Return an image's tag: ``cpu``, ``gpu-notebook``; ``core`` is not said."""
+    return variant if flavour == CORE else f"{variant}-{flavour}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,16 +54,19 @@ def configured(config: StackConfig, lock: Lock, variant: str, known: dict[str, A
 
 def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
     """Return the labels an image of this lock and variant carries, sorted."""
-    omitted = {o.component for o in lock.omitted}
+    omitted = {o.component for o in lock.all_omitted}
+    kind = variant if lock.flavour == CORE else f"{variant}, {lock.flavour}"
     found = {
-        "org.opencontainers.image.title": f"mlruntime {lock.runtime} ({variant})",
+        "org.opencontainers.image.title": f"mlruntime {lock.runtime} ({kind})",
         "org.opencontainers.image.version": lock.runtime,
         f"{LABEL}.runtime": lock.runtime,
         f"{LABEL}.variant": variant,
         f"{LABEL}.lock.digest": lock.digest,
     }
+    if lock.flavour != CORE:
+        found[FLAVOUR_LABEL] = lock.flavour
     components = lock.components_of(variant)
     found |= {f"{LABEL}.component.{n}": v for n, v in components if n not in omitted}
-    found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.omitted}
+    found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.all_omitted}
     contract = lock.variant(variant).contract
     return tuple(sorted((*found.items(), *(contract.labels() if contract else ()))))

@@ -7,10 +7,11 @@ from typing import Final, Literal
 
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
+from mlruntime.image.config import tag
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.layers.gzipped import LayerBlob
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import CORE, Artifact, Lock
 from mlruntime.matrix.model import VARIANTS
 
 Kind = Literal["added", "removed", "changed", "remade"]
@@ -19,34 +20,38 @@ DEFAULT_VARIANT: Final = "cpu"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Named:
-    """What one side of a comparison is called: ``WHAT[@REVISION][:VARIANT]``."""
+    """What one side of a comparison is called: ``WHAT[@REVISION][:VARIANT[-FLAVOUR]]``."""
 
     what: str
     revision: str | None
     variant: str
+    flavour: str = CORE
 
     @property
     def text(self) -> str:
         """Return the name in full, the variant included."""
         at = f"@{self.revision}" if self.revision else ""
-        return f"{self.what}{at}:{self.variant}"
+        return f"{self.what}{at}:{tag(self.variant, self.flavour)}"
 
 
 def parse_named(text: str) -> Named:
-    """Read ``RUNTIME``, ``RUNTIME:VARIANT``, ``RUNTIME@REVISION`` or a path; else ``UsageError``.
+    """Read ``RUNTIME``, ``RUNTIME:VARIANT[-FLAVOUR]``, ``RUNTIME@REVISION`` or a path.
+
+    Anything else is a ``UsageError``; the flavours there are, only the lock knows.
 
     A colon separates a variant: one that nobody knows is refused rather than taken for a part
     of a name.
     """
-    rest, colon, variant = text.rpartition(":")
+    rest, colon, tagged = text.rpartition(":")
+    variant, _, flavour = tagged.partition("-")
     if not colon:
-        rest, variant = text, DEFAULT_VARIANT
+        rest, variant, flavour = text, DEFAULT_VARIANT, CORE
     elif variant not in VARIANTS:
         raise UsageError(f"{text!r}: no variant {variant!r}", hint=did_you_mean(variant, VARIANTS))
     what, at, revision = rest.partition("@")
     if not what or (at and not revision):
         raise UsageError(f"{text!r} names no runtime", hint="RUNTIME[@REVISION][:VARIANT]")
-    return Named(what=what, revision=revision or None, variant=variant)
+    return Named(what=what, revision=revision or None, variant=variant, flavour=flavour or CORE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +186,7 @@ def difference(a: Side, b: Side) -> Difference:
 
 
 def _components(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
-    absent = {omission.component for omission in lock.omitted}
+    absent = {omission.component for omission in lock.all_omitted}
     return {name: (v, v) for name, v in lock.components_of(variant) if name not in absent}
 
 
@@ -191,9 +196,9 @@ def _artifacts(artifacts: Iterable[Artifact]) -> dict[str, tuple[str, str]]:
 
 def _python(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
     """Return what ``pip list`` shows but for what is compiled here, dummy packages included."""
-    own = lock.variant(variant)
-    standing = {one.name: (one.version, f"stands in: {one.by}") for one in own.dummy_packages}
-    return _artifacts((*lock.python, *own.python)) | standing
+    whole = lock.whole(variant)
+    standing = {one.name: (one.version, f"stands in: {one.by}") for one in whole.dummy_packages}
+    return _artifacts(whole.python) | standing
 
 
 def _native(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
@@ -204,7 +209,7 @@ _PACKAGES: Final[Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]
     "debian": lambda lock, _: _artifacts(lock.os),
     "python": _python,
     "native": _native,
-    "jars": lambda lock, _: _artifacts(lock.jars),
+    "jars": lambda lock, variant: _artifacts(lock.whole(variant).jars),
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from mlruntime.documents.reading import canonical_json
+from mlruntime.errors import InvalidDefinition
 from mlruntime.image.config import PLAN_LABEL, ImageConfig, configured
 from mlruntime.image.sources.debian import DebianSource, refuse_idle
 from mlruntime.image.sources.jars import Jars
@@ -23,7 +24,7 @@ from mlruntime.image.sources.model import (
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.stack import Stack
 from mlruntime.image.templates import render, variables
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import CORE, Artifact, Lock, NativeWheel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,7 @@ class Plan:
 
     runtime: str
     variant: str
+    flavour: str
     python: str
     layers: tuple[PlannedLayer, ...]
     config: ImageConfig
@@ -53,6 +55,7 @@ class Plan:
             self.python,
             [[layer.name, layer.key] for layer in self.layers],
             asdict(self.config),
+            *([] if self.flavour == CORE else [self.flavour]),
         ]
         return f"sha256:{hashlib.sha256(canonical_json(content).encode()).hexdigest()}"
 
@@ -94,37 +97,62 @@ def plan(
     tools: Tools,
     version: str,
 ) -> Plan:
-    """Return the plan for one variant.
+    """Return the plan for one variant, with all flavours of the lock: cut it for fewer.
 
     ``files`` are the definitions' ``images/`` folder, by relative path; ``version`` is this
     tool's. Raises ``InvalidDefinition`` for a stack that names what is not there.
     """
-    known = variables(lock, variant)
-    planning = Planning(
-        lock=lock,
-        variant=lock.variant(variant),
-        patterns=_patterns(stack, known),
-        files=files,
-        known=known,
-        tools=tools,
-        version=version,
-    )
-    refuse_idle(planning.patterns.get(DebianSource, []), lock)
-    layers = tuple(layer.planned(planning) for layer in stack.layers)
+    plannings = {}
+    for flavour in lock.flavour_names:
+        own = lock.cut(flavour)
+        known = variables(own, variant)
+        plannings[flavour] = Planning(
+            lock=own,
+            variant=lock.variant(variant),
+            part=lock.part(flavour, variant),
+            patterns=_patterns(stack, flavour, known),
+            files=files,
+            known=known,
+            tools=tools,
+            version=version,
+        )
+    refuse_idle(plannings[CORE].patterns.get(DebianSource, []), lock)
+    there = [layer for layer in stack.layers if layer.of in plannings]
+    layers = tuple(layer.planned(plannings[layer.of]) for layer in there)
+    kept = tuple(layer for layer in layers if not layer.content.empty)
+    _refuse_homeless(lock, variant, kept)
     return Plan(
         runtime=lock.runtime,
         variant=variant,
-        python=planning.python,
-        layers=tuple(layer for layer in layers if not layer.content.empty),
-        config=configured(stack.config, lock, variant, known),
+        flavour=lock.flavour,
+        python=plannings[CORE].python,
+        layers=kept,
+        config=configured(stack.config, lock, variant, plannings[lock.flavour].known),
     )
 
 
-def _patterns(stack: Stack, known: dict[str, object]) -> dict[type, list[tuple[str, str]]]:
-    """Return, for each type of source, its layers' patterns of packages: (layer, pattern)."""
+def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...]) -> None:
+    """Refuse a flavour whose packages are in no layer."""
+    placed = {artifact.sha256 for layer in layers for artifact in layer.content.artifacts}
+    for flavour in lock.flavour_names:
+        part = lock.part(flavour, variant)
+        homeless = [a.name for a in (*part.python, *part.jars) if a.sha256 not in placed]
+        if homeless and flavour != CORE:
+            raise InvalidDefinition(
+                f"flavour {flavour!r}: {homeless[0]} is in no layer",
+                where=STACK_FILE,
+                hint=f"add a layer `{{name: {flavour}, flavour: {flavour}, source: python,"
+                ' packages: ["*"]}`; jars need one with `source: jars`',
+            )
+
+
+def _patterns(
+    stack: Stack, flavour: str, known: dict[str, object]
+) -> dict[type, list[tuple[str, str]]]:
+    """Return, for each type of source, a flavour's patterns of packages: (layer, pattern)."""
     found: dict[type, list[tuple[str, str]]] = {}
     for layer in stack.layers:
-        if not isinstance(layer, SharedOut):
+        if not isinstance(layer, SharedOut) or layer.of != flavour:
             continue
         named = found.setdefault(type(layer), [])
         named += [

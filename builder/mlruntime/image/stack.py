@@ -7,6 +7,7 @@ from mlruntime.documents.schema import Form, Text, checked
 from mlruntime.image.sources import AnySource
 from mlruntime.image.sources.debian import ConfiguredSource, DebianSource
 from mlruntime.image.sources.model import EVERYTHING_ELSE, LayerSource, SharedOut
+from mlruntime.lock.model import CORE
 
 
 class ConfigForm(Form, frozen=True):
@@ -54,8 +55,10 @@ def parse_stack(text: str, *, file: str) -> Stack:
     for index, name in enumerate(names):
         if names.count(name) > 1:
             raise top.get("layers").at(index).fail(f"two layers are called {name!r}")
-    for kind in dict.fromkeys(type(layer) for layer in layers):
-        _share_out(top.get("layers"), [layer for layer in layers if type(layer) is kind])
+    for kind in dict.fromkeys((type(layer), layer.of) for layer in layers):
+        of_kind = [layer for layer in layers if (type(layer), layer.of) == kind]
+        _share_out(top.get("layers"), of_kind)
+    _refuse_flavoured(top.get("layers"), layers)
     system = [layer for layer in layers if isinstance(layer, DebianSource | ConfiguredSource)]
     configured = [isinstance(layer, ConfiguredSource) for layer in system]
     if system and (sum(configured), configured[-1]) != (1, True):
@@ -64,6 +67,24 @@ def parse_stack(text: str, *, file: str) -> Stack:
             hint="give one layer `source: configured`, above all with `source: debian`",
         )
     return Stack(layers=layers, config=_config(form.config))
+
+
+def _refuse_flavoured(place: Place, layers: tuple[LayerSource, ...]) -> None:
+    """Refuse a flavour's layers where they cannot be: below those of core, and Debian's."""
+    names = [layer.of for layer in layers]
+    for index, layer in enumerate(layers):
+        if layer.of == CORE and any(name != CORE for name in names[:index]):
+            raise place.at(index).fail(
+                f"layer {layer.name!r} is above those of flavours",
+                why="every flavour shares the layers below it with core",
+                hint="put the layers of flavours last",
+            )
+        if layer.of != CORE and isinstance(layer, DebianSource | ConfiguredSource):
+            raise (
+                place.at(index)
+                .get("flavour")
+                .fail("all flavours have the same Debian packages", hint="leave `flavour` out")
+            )
 
 
 def _share_out(place: Place, layers: list[LayerSource]) -> None:

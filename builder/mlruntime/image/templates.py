@@ -16,11 +16,15 @@ _ENVIRONMENT = jinja2.Environment(
 def variables(lock: Lock, variant: str) -> dict[str, Any]:
     """Return what a template may use.
 
-    ``runtime``, ``variant``, ``site_packages``, and for each component (dashes become
+    ``runtime``, ``variant``, ``flavour``, ``site_packages``, and for each component (dashes become
     underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version. ``locked`` are the Python
-    packages of the variant, sorted: (name, version).
+    packages of the image, sorted: (name, version).
     """
-    known: dict[str, Any] = {"runtime": lock.runtime, "variant": variant}
+    known: dict[str, Any] = {
+        "runtime": lock.runtime,
+        "variant": variant,
+        "flavour": lock.flavour,
+    }
     for name, version in lock.components_of(variant):
         parts = version.split(".")
         known[name.replace("-", "_")] = {
@@ -31,14 +35,7 @@ def variables(lock: Lock, variant: str) -> dict[str, Any]:
     if "python" not in known:
         raise InvalidLock(f"the lock of {lock.runtime} has no component python")
     known["site_packages"] = image_place(known["python"]["minor"]).site_packages
-    own = lock.variant(variant)
-    known["locked"] = sorted(
-        [
-            *((wheel.name, wheel.version) for wheel in (*lock.python, *own.python)),
-            *((wheel.name, wheel.version) for wheel in own.native),
-            *((one.name, one.version) for one in own.dummy_packages),
-        ]
-    )
+    known["locked"] = list(lock.whole(variant).distributions.items())
     return known
 
 

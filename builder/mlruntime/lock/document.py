@@ -7,9 +7,13 @@ from mlruntime.documents.schema import Form, Natural, Sha256, Text, checked, des
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.contract import ContractForm, contract_of
 from mlruntime.lock.model import (
+    CORE,
     FORMAT,
+    FORMAT_WITHOUT_FLAVOURS,
     Artifact,
     DummyPackage,
+    Flavour,
+    FlavourVariant,
     Lock,
     NativeWheel,
     Omission,
@@ -85,6 +89,24 @@ class OmissionForm(Form, frozen=True):
     why: Text
 
 
+class FlavourVariantForm(Form, frozen=True):
+    """What one variant of a flavour has beyond the flavour's common part."""
+
+    python: list[ArtifactForm]
+    dummy_packages: list[DummyPackageForm] | None = None
+
+
+class FlavourForm(Form, frozen=True):
+    """What a flavour adds to those below it."""
+
+    request: Text
+    components: Pairs
+    omitted: list[OmissionForm]
+    python: list[ArtifactForm]
+    jars: list[ArtifactForm]
+    variants: dict[str, FlavourVariantForm]
+
+
 class LockForm(Form, frozen=True):
     """Every artifact of a runtime by name, version, size and sha256; written by a program."""
 
@@ -99,16 +121,18 @@ class LockForm(Form, frozen=True):
     python: list[ArtifactForm]
     jars: list[ArtifactForm]
     variants: dict[str, VariantForm]
+    flavours: dict[str, FlavourForm] | None = None
 
 
 def parse_lock(text: str, *, file: str) -> Lock:
     """Read a lock; anything but exactly the documented form raises ``InvalidLock``."""
     top = read_json(text, file=file, error=InvalidLock)
     version = top.get("format").integer()
-    if version != FORMAT:
+    if version not in (FORMAT_WITHOUT_FLAVOURS, FORMAT):
         older = "that of an older mlruntime" if version < FORMAT else "not known"
         raise top.get("format").fail(
-            f"lock format {version} is {older}; this one reads format {FORMAT}",
+            f"lock format {version} is {older}; this one reads formats"
+            f" {FORMAT_WITHOUT_FLAVOURS} and {FORMAT}",
             hint="write it anew with `mlruntime lock`",
         )
     form = checked(LockForm, top)
@@ -117,9 +141,7 @@ def parse_lock(text: str, *, file: str) -> Lock:
         inputs=tuple(form.inputs.items()),
         snapshot=form.snapshot,
         components=tuple(form.components.items()),
-        omitted=tuple(
-            Omission(component=o.component, artifact=o.artifact, why=o.why) for o in form.omitted
-        ),
+        omitted=_omitted(form.omitted),
         os=_artifacts(form.os),
         build_depends=_artifacts(form.build_depends),
         python=_artifacts(form.python),
@@ -128,7 +150,40 @@ def parse_lock(text: str, *, file: str) -> Lock:
             _variant(name, variant, top.get("variants").get(name))
             for name, variant in form.variants.items()
         ),
+        flavours=tuple(
+            _flavour(name, flavour, top.get("flavours").get(name))
+            for name, flavour in (form.flavours or {}).items()
+        ),
     )
+
+
+def _flavour(name: str, form: FlavourForm, place: Place) -> Flavour:
+    if name == CORE:
+        raise place.fail(f"{CORE} is what the lock says outside of flavours")
+    return Flavour(
+        name=name,
+        request=form.request,
+        components=tuple(form.components.items()),
+        omitted=_omitted(form.omitted),
+        python=_artifacts(form.python),
+        jars=_artifacts(form.jars),
+        variants=tuple(
+            FlavourVariant(
+                name=variant,
+                python=_artifacts(own.python),
+                dummy_packages=_dummies(own.dummy_packages),
+            )
+            for variant, own in form.variants.items()
+        ),
+    )
+
+
+def _omitted(forms: list[OmissionForm]) -> tuple[Omission, ...]:
+    return tuple(Omission(component=o.component, artifact=o.artifact, why=o.why) for o in forms)
+
+
+def _dummies(forms: list[DummyPackageForm] | None) -> tuple[DummyPackage, ...]:
+    return tuple(DummyPackage(name=d.name, version=d.version, by=d.by) for d in forms or ())
 
 
 def _artifacts(forms: list[ArtifactForm] | None) -> tuple[Artifact, ...]:
@@ -155,9 +210,7 @@ def _variant(name: str, form: VariantForm, place: Place) -> Variant:
         native=tuple(
             _native(wheel, place.get("native").at(index)) for index, wheel in enumerate(form.native)
         ),
-        dummy_packages=tuple(
-            DummyPackage(name=d.name, version=d.version, by=d.by) for d in form.dummy_packages or ()
-        ),
+        dummy_packages=_dummies(form.dummy_packages),
         components=tuple((form.components or {}).items()),
         contract=contract_of(host, place.get("host-contract")) if host else None,
     )

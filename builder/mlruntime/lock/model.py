@@ -8,14 +8,18 @@ says where that registry is.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from mlruntime.documents.reading import canonical_json
-from mlruntime.errors import InvalidLock
+from mlruntime.documents.reading import canonical_json, did_you_mean
+from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.lock.contract import HostContract
 
-FORMAT: Final = 2
+# What is written: a lock without flavours is as it was before there were any.
+FORMAT: Final = 3
+FORMAT_WITHOUT_FLAVOURS: Final = 2
+# The flavour that every runtime has: what the lock says outside of ``flavours``.
+CORE: Final = "core"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,13 +162,64 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FlavourVariant:
+    """What one variant of a flavour has beyond the flavour's common part."""
+
+    name: str
+    python: tuple[Artifact, ...]
+    dummy_packages: tuple[DummyPackage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flavour:
+    """What a flavour adds to those below it, the lowest of which is ``core``.
+
+    ``request`` is the digest of what was asked for; ``python`` are the wheels that every variant
+    of it has.
+    """
+
+    name: str
+    request: str
+    components: tuple[tuple[str, str], ...]
+    omitted: tuple[Omission, ...]
+    python: tuple[Artifact, ...]
+    jars: tuple[Artifact, ...]
+    variants: tuple[FlavourVariant, ...]
+
+    def of(self, variant: str) -> FlavourVariant:
+        """Return what it has in one variant only; nothing, where the lock says nothing."""
+        nothing = FlavourVariant(name=variant, python=())
+        return next((v for v in self.variants if v.name == variant), nothing)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """What one flavour itself brings into the image of a variant."""
+
+    python: tuple[Artifact, ...]
+    native: tuple[NativeWheel, ...]
+    dummy_packages: tuple[DummyPackage, ...]
+    jars: tuple[Artifact, ...]
+
+    @property
+    def distributions(self) -> dict[str, str]:
+        """Return the version of everything that ``pip list`` shows, by PEP 503 name, sorted."""
+        found = {one.name: one.version for one in self.python}
+        found |= {one.name: one.version for one in self.native}
+        found |= {one.name: one.version for one in self.dummy_packages}
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
     """All artifacts of one runtime.
 
     ``inputs`` are the digests of what made it (``matrix``, ``runtime``, ``images``);
     ``snapshot`` is the moment (RFC 3339, UTC) after which PyPI uploads are ignored; ``os`` the
     Debian packages of the image, ``build_depends`` those only a native build needs; ``python`` the
-    wheels every variant has.
+    wheels every variant has. All of that is the flavour ``core``; ``flavours`` are what each of the
+    others adds, in their order. A lock that is cut after one of them is the lock of that flavour's
+    image.
     """
 
     runtime: str
@@ -177,6 +232,64 @@ class Lock:
     python: tuple[Artifact, ...]
     jars: tuple[Artifact, ...]
     variants: tuple[Variant, ...]
+    flavours: tuple[Flavour, ...] = ()
+
+    @property
+    def flavour(self) -> str:
+        """Return the name of the flavour that has all that is in this lock."""
+        return self.flavours[-1].name if self.flavours else CORE
+
+    @property
+    def flavour_names(self) -> tuple[str, ...]:
+        """Return the names of all flavours, ``core`` first."""
+        return (CORE, *(flavour.name for flavour in self.flavours))
+
+    def cut(self, flavour: str) -> "Lock":
+        """Return the lock of one flavour: what it and those below it have, and nothing else.
+
+        Its digest does not depend on the flavours above it. Raises ``UsageError`` for an unknown
+        one.
+        """
+        names = self.flavour_names
+        if flavour not in names:
+            raise UsageError(
+                f"{self.runtime} has no flavour {flavour!r}", hint=did_you_mean(flavour, names)
+            )
+        return replace(self, flavours=self.flavours[: names.index(flavour)])
+
+    def part(self, flavour: str, variant: str) -> Part:
+        """Return what one flavour itself brings, without those below it."""
+        if flavour == CORE:
+            own = self.variant(variant)
+            return Part(
+                python=(*self.python, *own.python),
+                native=own.native,
+                dummy_packages=own.dummy_packages,
+                jars=self.jars,
+            )
+        added = next(one for one in self.flavours if one.name == flavour)
+        mine = added.of(variant)
+        return Part(
+            python=(*added.python, *mine.python),
+            native=(),
+            dummy_packages=mine.dummy_packages,
+            jars=added.jars,
+        )
+
+    def whole(self, variant: str) -> Part:
+        """Return all that the image of a variant has, of every flavour in this lock."""
+        parts = [self.part(name, variant) for name in self.flavour_names]
+        return Part(
+            python=tuple(a for part in parts for a in part.python),
+            native=tuple(wheel for part in parts for wheel in part.native),
+            dummy_packages=tuple(one for part in parts for one in part.dummy_packages),
+            jars=tuple(jar for part in parts for jar in part.jars),
+        )
+
+    @property
+    def all_omitted(self) -> tuple[Omission, ...]:
+        """Return what was left out of any flavour."""
+        return (*self.omitted, *(o for flavour in self.flavours for o in flavour.omitted))
 
     def variant(self, name: str) -> Variant:
         """Return the variant, or raise ``InvalidLock`` naming those there are."""
@@ -192,12 +305,17 @@ class Lock:
 
     def components_of(self, variant: str) -> tuple[tuple[str, str], ...]:
         """Return the components of one variant with their versions, sorted by name."""
-        return tuple(sorted((*self.components, *self.variant(variant).components)))
+        added = (component for flavour in self.flavours for component in flavour.components)
+        return tuple(sorted((*self.components, *self.variant(variant).components, *added)))
 
     @property
     def all_components(self) -> dict[str, str]:
-        """Return the components of all variants with their versions."""
-        return dict(self.components) | dict(c for v in self.variants for c in v.components)
+        """Return the components of all variants and flavours with their versions."""
+        return (
+            dict(self.components)
+            | dict(c for v in self.variants for c in v.components)
+            | dict(c for flavour in self.flavours for c in flavour.components)
+        )
 
     def to_json(self) -> str:
         """Return the file's text; equal locks give equal bytes."""
@@ -216,33 +334,53 @@ def set_digest(artifacts: tuple[Artifact, ...]) -> str:
 
 
 def _lock_dict(lock: Lock) -> dict[str, Any]:
-    def listed(artifacts: tuple[Artifact, ...]) -> list[dict[str, Any]]:
-        return [a.to_dict() for a in sorted(artifacts, key=lambda a: (a.name, a.version))]
-
     return {
-        "format": FORMAT,
+        "format": FORMAT if lock.flavours else FORMAT_WITHOUT_FLAVOURS,
         "runtime": lock.runtime,
         "inputs": dict(lock.inputs),
         "snapshot": lock.snapshot,
         "components": dict(lock.components),
-        "omitted": [
-            {"component": o.component, "artifact": o.artifact, "why": o.why} for o in lock.omitted
-        ],
-        "os": listed(lock.os),
-        "build-depends": listed(lock.build_depends),
-        "python": listed(lock.python),
-        "jars": listed(lock.jars),
+        "omitted": _omitted(lock.omitted),
+        "os": _listed(lock.os),
+        "build-depends": _listed(lock.build_depends),
+        "python": _listed(lock.python),
+        "jars": _listed(lock.jars),
         "variants": {
             v.name: {
                 **({"host-contract": v.contract.to_dict()} if v.contract else {}),
                 **({"components": dict(v.components)} if v.components else {}),
-                "python": listed(v.python),
+                "python": _listed(v.python),
                 "native": [n.to_dict() for n in v.native],
                 **_dummy_packages_dict(v.dummy_packages),
             }
             for v in lock.variants
         },
+        **(
+            {"flavours": {f.name: _flavour_dict(f) for f in lock.flavours}} if lock.flavours else {}
+        ),
     }
+
+
+def _flavour_dict(flavour: Flavour) -> dict[str, Any]:
+    return {
+        "request": flavour.request,
+        "components": dict(flavour.components),
+        "omitted": _omitted(flavour.omitted),
+        "python": _listed(flavour.python),
+        "jars": _listed(flavour.jars),
+        "variants": {
+            v.name: {"python": _listed(v.python), **_dummy_packages_dict(v.dummy_packages)}
+            for v in flavour.variants
+        },
+    }
+
+
+def _listed(artifacts: tuple[Artifact, ...]) -> list[dict[str, Any]]:
+    return [a.to_dict() for a in sorted(artifacts, key=lambda a: (a.name, a.version))]
+
+
+def _omitted(found: tuple[Omission, ...]) -> list[dict[str, str]]:
+    return [{"component": o.component, "artifact": o.artifact, "why": o.why} for o in found]
 
 
 def _dummy_packages_dict(found: tuple[DummyPackage, ...]) -> dict[str, Any]:

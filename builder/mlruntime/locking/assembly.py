@@ -7,14 +7,15 @@ from typing import Protocol
 
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
-from mlruntime.ecosystems.maven.repository import LockedJars
-from mlruntime.ecosystems.maven.shipped import ShippedJar, ShippedJars
+from mlruntime.ecosystems.maven.shipped import ShippedJar
 from mlruntime.ecosystems.native.inputs import BuildEnvironment, Compiler, LoadedRecipe
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
-from mlruntime.ecosystems.pypi.resolver import Static, Target
-from mlruntime.errors import ArtifactNotFound, InvalidDefinition, UsageError
-from mlruntime.lock.model import Artifact, Lock, Omission
+from mlruntime.ecosystems.pypi.resolver import Target
+from mlruntime.errors import ArtifactNotFound, InvalidDefinition
+from mlruntime.lock.model import Artifact, Lock
+from mlruntime.locking.absences import offer, omissions, refuse_unknown
+from mlruntime.locking.jars import Repository, find_jars, shipped_jars
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.locking.variants import PythonSide, published, split
 
@@ -34,15 +35,6 @@ class Archive(Protocol):
 
     def package(self, name: str) -> Artifact:
         """Return one package, without what it depends on."""
-
-
-class Repository(Protocol):
-    """What ``maven.Repository`` does."""
-
-    def closure(
-        self, wanted: Iterable[tuple[str, str]], shipped: Callable[[], ShippedJars]
-    ) -> LockedJars:
-        """Return jars and those they need, less what Spark ships."""
 
 
 class Registries(Protocol):
@@ -70,25 +62,30 @@ def assemble(
     omit: Iterable[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Lock:
-    """Ask every ecosystem and return the lock; equal answers give an equal lock.
+    """Ask every ecosystem and return the lock of ``core``; equal answers give an equal lock.
+
+    Of ``request``, the flavours are not looked at: ``locking.flavours`` adds them.
 
     A component in ``omit`` is left out if, and only if, one of its artifacts is in no registry;
     any other artifact that is not found raises ``ArtifactNotFound``. ``say`` hears what is going
     on, a line at a time.
     """
-    tried = _tried(request, omit)
+    refuse_unknown(request, omit)
+    tried = tuple(sorted({w.component for w in request.wanted} & set(omit)))
     archive = registries.archive(dict(request.versions)["debian"])
     system = _system(request.without(tried), archive)
     target = target_of(system)
     compiler = registries.compiler(target, request.snapshot)
     repository = registries.repository()
-    shipped = cache(partial(_shipped, request, recipes, compiler, registries))
+    shipped = cache(
+        partial(shipped_jars, request, recipes, compiler, lambda sdist: registries.shipped(sdist))
+    )
     lookups: dict[str, Callable[[Wanted], object]] = {
         DEBIAN: partial(_look_up, archive),
         MAVEN: lambda wanted: repository.closure(((wanted.name, wanted.version),), shipped),
         PYPI: lambda wanted: compiler.compile((wanted.requirement(published(wanted, recipes)),)),
     }
-    omitted = [found for name in tried if (found := _omission(request, name, lookups))]
+    omitted = omissions(request, tried, lookups)
     request = request.without(o.component for o in omitted)
     if len(omitted) < len(tried):
         system = _system(request, archive)
@@ -97,7 +94,10 @@ def assemble(
     build_depends = _build_depends(system, used.values(), archive)
     if build_depends:
         say(f"Debian, to compile with: {len(build_depends)} more")
-    jars = _jars(request, repository, shipped, say)
+    found = find_jars(request, request.wanted, repository, shipped)
+    for conflict in found.conflicts:
+        say(f"Maven: {conflict}")
+    jars = found.artifacts
     say(f"Maven: {len(jars)} jars")
     bench = BuildEnvironment(
         os=system, build_depends=build_depends, python="{}.{}".format(*target.minor)
@@ -115,7 +115,7 @@ def assemble(
         inputs=inputs,
         snapshot=request.snapshot,
         components=request.common(),
-        omitted=tuple(omitted),
+        omitted=omitted,
         os=system,
         build_depends=build_depends,
         python=common,
@@ -143,56 +143,12 @@ def target_of(system: Iterable[Artifact]) -> Target:
     return Target(python=python, glibc=glibc)
 
 
-def _tried(request: LockRequest, omit: Iterable[str]) -> tuple[str, ...]:
-    known = {w.component for w in request.wanted}
-    tried = tuple(sorted(set(omit)))
-    for component in tried:
-        if component not in known:
-            raise UsageError(
-                f"{component!r} is not a component of {request.runtime} with artifacts of its own",
-                hint=f"known: {', '.join(sorted(known))}",
-            )
-    return tried
-
-
-def _omission(
-    request: LockRequest, component: str, lookups: Mapping[str, Callable[[Wanted], object]]
-) -> Omission | None:
-    """Return why a component cannot be had, or ``None`` when it can.
-
-    ``lookups`` raise ``ArtifactNotFound`` for what a registry does not have, by origin.
-    """
-    for wanted in request.wanted:
-        if wanted.component != component:
-            continue
-        try:
-            lookups[wanted.origin](wanted)
-        except ArtifactNotFound as error:
-            return Omission(
-                component=component,
-                artifact=f"{wanted.origin}:{wanted.name}:{wanted.version}",
-                why=error.what,
-            )
-    return None
-
-
-def _offer(error: ArtifactNotFound, request: LockRequest, component: str) -> ArtifactNotFound:
-    """Return the error with the way out that this command has."""
-    option = f"`mlruntime lock {request.runtime} --omit-unavailable {component}`"
-    return ArtifactNotFound(
-        f"{component}: {error.what}",
-        where=error.where,
-        why=error.why,
-        hint=f"{error.hint}; or leave {component} out with {option}",
-    )
-
-
 def _system(request: LockRequest, archive: Archive) -> tuple[Artifact, ...]:
     for wanted in request.of(DEBIAN):
         try:
             _look_up(archive, wanted)
         except ArtifactNotFound as error:
-            raise _offer(error, request, wanted.component) from None
+            raise offer(error, request.runtime, wanted.component) from None
     names = (w.name for w in request.of(DEBIAN))
     return archive.closure((*archive.base, *names, *request.debian))
 
@@ -204,44 +160,6 @@ def _look_up(archive: Archive, wanted: Wanted) -> None:
             f"the Debian archive does not have {wanted.name}",
             hint="check its name in matrix.yaml against the Debian release",
         )
-
-
-def _jars(
-    request: LockRequest,
-    repository: Repository,
-    shipped: Callable[[], ShippedJars],
-    say: Callable[[str], None],
-) -> tuple[Artifact, ...]:
-    """Return the jars of all components and what they need, together: one of each."""
-    every = []
-    for wanted in request.of(MAVEN):
-        every.append((wanted.name, wanted.version))
-        try:
-            repository.closure(every[-1:], shipped)
-        except ArtifactNotFound as error:
-            raise _offer(error, request, wanted.component) from None
-    found = repository.closure(every, shipped)
-    for conflict in found.conflicts:
-        say(f"Maven: {conflict}")
-    return found.artifacts
-
-
-def _shipped(
-    request: LockRequest,
-    recipes: Mapping[str, LoadedRecipe],
-    compiler: Compiler,
-    registries: Registries,
-) -> ShippedJars:
-    """Return the jars that the runtime's own source distributions bring: Spark's."""
-    found: list[ShippedJar] = []
-    for wanted in request.of(PYPI):
-        if wanted.name not in recipes:
-            continue
-        version = published(wanted, recipes)
-        alone = Static(name=wanted.name, version=version, requires=())
-        for sdist in compiler.compile((f"{wanted.name}=={version}",), static=(alone,)):
-            found += registries.shipped(sdist)
-    return ShippedJars(found)
 
 
 def _build_depends(

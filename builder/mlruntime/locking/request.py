@@ -14,13 +14,8 @@ from mlruntime.lock.contract import HostContract
 from mlruntime.matrix.model import TRAITS
 from mlruntime.matrix.news import alternatives
 from mlruntime.matrix.parsing import ORIGINS, VARIANTS, Matrix
-from mlruntime.resolve.model import (
-    Resolution,
-)
-from mlruntime.resolve.resolution import (
-    named_artifacts,
-    oldest_allowed,
-)
+from mlruntime.resolve.model import Resolution
+from mlruntime.resolve.resolution import named_artifacts, oldest_allowed, resolve_beside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,11 +42,27 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FlavourRequest:
+    """What the ecosystems are asked for by one flavour, beyond those before it."""
+
+    name: str
+    versions: tuple[tuple[str, str], ...]
+    wanted: tuple[Wanted, ...]
+    python: tuple[str, ...]
+
+    def without(self, components: Iterable[str]) -> "FlavourRequest":
+        """Return the same flavour less some components' artifacts."""
+        gone = set(components)
+        return replace(self, wanted=tuple(w for w in self.wanted if w.component not in gone))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LockRequest:
     """A runtime whose versions are chosen: what the ecosystems are asked for.
 
     ``only`` are the components that are not part of every variant, with those they are part of;
-    ``contracts`` what variants ask of a host's GPUs.
+    ``contracts`` what variants ask of a host's GPUs; ``flavours`` what is asked for on top of all
+    that, which is ``core``.
     """
 
     runtime: str
@@ -63,6 +74,12 @@ class LockRequest:
     debian: tuple[str, ...]
     only: tuple[tuple[str, tuple[str, ...]], ...] = ()
     contracts: tuple[tuple[str, HostContract], ...] = ()
+    flavours: tuple[FlavourRequest, ...] = ()
+
+    @property
+    def core(self) -> "LockRequest":
+        """Return the same runtime without flavours."""
+        return replace(self, flavours=())
 
     def common(self) -> tuple[tuple[str, str], ...]:
         """Return the versions of the components that every variant has."""
@@ -75,8 +92,12 @@ class LockRequest:
 
     @property
     def present(self) -> dict[str, str]:
-        """Return the versions of all components that some variant asked for has."""
-        return dict(self.common()) | dict(c for v in self.variants for c in self.own(v))
+        """Return the versions of all components that some variant or flavour asked for has."""
+        return (
+            dict(self.common())
+            | dict(c for v in self.variants for c in self.own(v))
+            | dict(c for flavour in self.flavours for c in flavour.versions)
+        )
 
     def of(self, origin: str, variant: str | None = None) -> tuple[Wanted, ...]:
         """Return the artifacts of one origin, in one variant or in any."""
@@ -115,6 +136,50 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
     matrix's to choose.
     """
     _refuse_components(matrix, definition)
+    return LockRequest(
+        runtime=definition.runtime,
+        snapshot=definition.snapshot,
+        variants=definition.variants,
+        versions=tuple(sorted((name, str(v)) for name, v in resolution.versions)),
+        wanted=_wanted(matrix, definition, resolution),
+        python=tuple(str(requirement) for requirement in definition.python),
+        debian=definition.debian,
+        only=tuple(
+            (name, matrix.components[name].variants)
+            for name, _ in resolution.versions
+            if matrix.components[name].variants != VARIANTS
+        ),
+        contracts=_contracts(matrix, definition, resolution),
+        flavours=_flavours(matrix, definition, resolution),
+    )
+
+
+def _flavours(
+    matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution
+) -> tuple[FlavourRequest, ...]:
+    """Choose the versions of each flavour's components, beside those that are chosen before."""
+    found = []
+    for flavour in definition.flavours:
+        before = dict(resolution.versions)
+        if flavour.request:
+            resolution = resolve_beside(matrix, resolution, flavour.request)
+        added = {name: str(v) for name, v in resolution.versions if name not in before}
+        wanted = _wanted(matrix, definition, resolution)
+        found.append(
+            FlavourRequest(
+                name=flavour.name,
+                versions=tuple(sorted(added.items())),
+                wanted=tuple(w for w in wanted if w.component in added),
+                python=tuple(str(requirement) for requirement in flavour.python),
+            )
+        )
+    return tuple(found)
+
+
+def _wanted(
+    matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution
+) -> tuple[Wanted, ...]:
+    """Return every artifact of a resolution that some variant has."""
     wanted: dict[tuple[str, str, str], Wanted] = {}
     for variant in VARIANTS:
         for origin in ORIGINS:
@@ -132,21 +197,7 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
                     extras=found.template.extras,
                     pin=found.template.pin,
                 )
-    return LockRequest(
-        runtime=definition.runtime,
-        snapshot=definition.snapshot,
-        variants=definition.variants,
-        versions=tuple(sorted((name, str(v)) for name, v in resolution.versions)),
-        wanted=tuple(w for w in wanted.values() if set(w.variants) & set(definition.variants)),
-        python=tuple(str(requirement) for requirement in definition.python),
-        debian=definition.debian,
-        only=tuple(
-            (name, matrix.components[name].variants)
-            for name, _ in resolution.versions
-            if matrix.components[name].variants != VARIANTS
-        ),
-        contracts=_contracts(matrix, definition, resolution),
-    )
+    return tuple(w for w in wanted.values() if set(w.variants) & set(definition.variants))
 
 
 def _refuse_components(matrix: Matrix, definition: RuntimeDefinition) -> None:
@@ -158,6 +209,11 @@ def _refuse_components(matrix: Matrix, definition: RuntimeDefinition) -> None:
         for name in (*alternatives(template.name, matrix), *template.provides)
     }
     lines = [(PYPI, "python", str(line), line.name) for line in definition.python]
+    lines += [
+        (PYPI, f"flavours.{flavour.name}.python", str(line), line.name)
+        for flavour in definition.flavours
+        for line in flavour.python
+    ]
     lines += [(DEBIAN, "debian", line, line) for line in definition.debian]
     for origin, key, line, name in lines:
         component = components.get((origin, canonicalize_name(name)))

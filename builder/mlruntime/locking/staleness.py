@@ -9,7 +9,7 @@ from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.model import Artifact, Lock
-from mlruntime.locking.request import LockRequest
+from mlruntime.locking.request import FlavourRequest, LockRequest
 
 _REQUEST = "what runtime.yaml and matrix.yaml ask for has changed since"
 _RECIPES = "a recipe, patch or script under images/ has changed since"
@@ -23,7 +23,12 @@ def input_digests(
     It is the *result* of resolving that counts: a release, a rule or a comment more in
     ``matrix.yaml`` does not make a lock stale unless something else is asked for by it.
     """
-    return (("request", _digest(asdict(request))), ("recipes", recipes_digest(recipes)))
+    return (("request", _digest(asdict(request.core))), ("recipes", recipes_digest(recipes)))
+
+
+def flavour_digest(flavour: FlavourRequest) -> str:
+    """Return the digest of what a flavour asks for beyond those before it."""
+    return _digest(asdict(flavour))
 
 
 def recipes_digest(recipes: Mapping[str, LoadedRecipe]) -> str:
@@ -51,9 +56,29 @@ def stale_inputs(lock: Lock, digests: Iterable[tuple[str, str]]) -> tuple[str, .
 def stale(lock: Lock, request: LockRequest, recipes: Mapping[str, LoadedRecipe]) -> tuple[str, ...]:
     """Return a sentence for each reason why a lock does not follow from its inputs any more."""
     versions = stale_versions(lock, request.present)
-    inputs = stale_inputs(lock, input_digests(request, recipes))
+    inputs = (
+        *stale_inputs(lock, input_digests(request, recipes)),
+        *stale_flavours(lock, request.flavours),
+    )
     # If a version is named, the general sentence is not needed.
     return (*versions, *(said for said in inputs if said != _REQUEST or not versions))
+
+
+def stale_flavours(lock: Lock, flavours: tuple[FlavourRequest, ...]) -> tuple[str, ...]:
+    """Return a sentence for each flavour that is not what is asked for now, in that order."""
+    locked = {flavour.name: flavour.request for flavour in lock.flavours}
+    asked = {flavour.name: flavour_digest(flavour) for flavour in flavours}
+    said = [
+        f"flavour {name} is locked, but not asked for any more" for name in locked.keys() - asked
+    ]
+    for name, digest in asked.items():
+        if name not in locked:
+            said.append(f"flavour {name} is asked for, but not locked")
+        elif locked[name] != digest:
+            said.append(f"what flavour {name} asks for has changed since")
+    if not said and list(locked) != list(asked):
+        said.append("the flavours are in another order now")
+    return tuple(sorted(said))
 
 
 def refuse_stale(
@@ -71,7 +96,7 @@ def refuse_stale(
 
 def stale_versions(lock: Lock, versions: Mapping[str, str]) -> tuple[str, ...]:
     """Return a sentence for each component whose locked version is not the resolved one."""
-    locked, omitted = lock.all_components, {o.component for o in lock.omitted}
+    locked, omitted = lock.all_components, {o.component for o in lock.all_omitted}
     said = []
     for name in sorted(locked.keys() | versions.keys()):
         if name in omitted:
@@ -119,4 +144,7 @@ def _files(lock: Lock) -> dict[tuple[str, str], Artifact]:
                 *wheel.build_depends_unpacked,
             )
             groups[f"{variant.name}/{wheel.name}"] = build
+    for flavour in lock.flavours:
+        groups[flavour.name] = (*flavour.python, *flavour.jars)
+        groups |= {f"{flavour.name}/{v.name}": v.python for v in flavour.variants}
     return {(where, a.name): a for where, group in groups.items() for a in group}

@@ -33,6 +33,15 @@ class _Question:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Closure:
+    """All Python packages of one variant: wheels, sdists to be built here, and dummy packages."""
+
+    wheels: tuple[Artifact, ...]
+    sdists: tuple[Artifact, ...]
+    dummy_packages: tuple[DummyPackage, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PythonSide:
     """What resolving the Python packages of a runtime takes.
 
@@ -53,35 +62,44 @@ class PythonSide:
         does not declare a difference. Raises ``NoCompatibleVersions`` when that cannot be.
         """
         found: list[Variant] = []
+        own = declared(self.request)
         for name in self.request.variants:
-            found.append(self._variant(name, found[0].python if found else ()))
+            held = tuple(a for a in found[0].python if a.name not in own) if found else ()
+            found.append(self._variant(name, held))
             count, native = len(found[-1].python), len(found[-1].native)
             say(f"Python, {name}: {count} wheels, {native} more to be built here")
-            for sentence in self._for_gpus(found[-1], found[0].python if found[1:] else ()):
+            for sentence in self.for_gpus(found[-1], held):
                 say(sentence)
-        _refuse_undeclared(found, declared(self.request))
+        refuse_undeclared(found, own)
         return found
 
-    def _variant(self, name: str, before: tuple[Artifact, ...]) -> Variant:
-        """Return one variant, held to the versions of one that was resolved ``before``.
+    def _variant(self, name: str, held: tuple[Artifact, ...]) -> Variant:
+        found = self.closure(name, held)
+        return Variant(
+            name=name,
+            python=found.wheels,
+            native=tuple(self._native(name, a, found.wheels) for a in found.sdists),
+            dummy_packages=found.dummy_packages,
+            components=self.request.own(name),
+            contract=dict(self.request.contracts).get(name),
+        )
+
+    def closure(self, variant: str, held: tuple[Artifact, ...]) -> Closure:
+        """Return all packages of one variant; those of ``held`` have the versions given there.
 
         A package that another one stands for is resolved like any, so that what requires it has a
         say in its version, with nothing but that other one as its requirement; then it is left
         out. Its dummy package is there even if nothing requires it: what users install may.
         """
-        provided = self._provided(name)
-        question = self._question(name, provided, before)
+        provided = self._provided(variant)
+        question = self._question(variant, provided, held)
         found = self.compiler.compile(
             question.requirements, static=question.static, constraints=question.constraints
         )
-        packages = tuple(a for a in found if a.kind == "wheel" and a.name not in provided)
-        return Variant(
-            name=name,
-            python=packages,
-            native=tuple(self._native(name, a, packages) for a in found if a.kind == "sdist"),
+        return Closure(
+            wheels=tuple(a for a in found if a.kind == "wheel" and a.name not in provided),
+            sdists=tuple(a for a in found if a.kind == "sdist"),
             dummy_packages=tuple(provided[other] for other in sorted(provided)),
-            components=self.request.own(name),
-            contract=dict(self.request.contracts).get(name),
         )
 
     def _provided(self, variant: str) -> dict[str, DummyPackage]:
@@ -92,7 +110,7 @@ class PythonSide:
         }
 
     def _question(
-        self, variant: str, provided: Mapping[str, DummyPackage], before: tuple[Artifact, ...]
+        self, variant: str, provided: Mapping[str, DummyPackage], held: tuple[Artifact, ...]
     ) -> _Question:
         wanted = self.request.of(PYPI, variant)
         # Ask a registry for the release that is patched; ours is not there.
@@ -106,9 +124,8 @@ class PythonSide:
             Static(name=s.name, version=s.version, requires=(f"{s.by}=={s.version}",), built=False)
             for s in provided.values()
         ]
-        own = declared(self.request)
         limits = [f"{s.name}=={s.version}" for s in provided.values()]
-        limits += [f"{a.name}=={a.version}" for a in before if a.name not in own]
+        limits += [f"{a.name}=={a.version}" for a in held]
         requirements = [w.requirement(versions[w.name]) for w in wanted]
         return _Question(
             requirements=(*requirements, *self.request.python),
@@ -116,14 +133,14 @@ class PythonSide:
             static=tuple(static),
         )
 
-    def _for_gpus(self, variant: Variant, before: tuple[Artifact, ...]) -> Iterator[str]:
+    def for_gpus(self, variant: Variant, held: tuple[Artifact, ...]) -> Iterator[str]:
         """Yield a sentence for each large CUDA library in a variant that asks for no GPU.
 
         Packages that use GPUs if there are some require them everywhere (xgboost and NCCL).
         """
         if variant.contract is not None:
             return
-        question = self._question(variant.name, self._provided(variant.name), before)
+        question = self._question(variant.name, self._provided(variant.name), held)
         for artifact in variant.python:
             if artifact.name.startswith(_FOR_GPUS) and artifact.size >= _LARGE_BYTES:
                 by = self.compiler.requirers(
@@ -174,8 +191,8 @@ def declared(request: LockRequest) -> frozenset[str]:
     )
 
 
-def _refuse_undeclared(variants: list[Variant], own: frozenset[str]) -> None:
-    """Raise unless all variants have the same wheels but for those declared."""
+def refuse_undeclared(variants: list[Variant], own: frozenset[str]) -> None:
+    """Raise ``NoCompatibleVersions`` unless all have the same wheels but for those declared."""
     wheels = {v.name: {a.name: a.version for a in v.python if a.name not in own} for v in variants}
     names = sorted({name for found in wheels.values() for name in found})
     differing = [n for n in names if len({found.get(n) for found in wheels.values()}) > 1]

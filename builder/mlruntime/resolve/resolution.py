@@ -53,6 +53,15 @@ def resolve(matrix: Matrix, request: Request) -> Resolution:
     )
 
 
+def resolve_beside(matrix: Matrix, chosen: Resolution, request: Request) -> Resolution:
+    """Return the best versions of what is requested beside those that are ``chosen`` already.
+
+    These do not move. Raises as ``resolve`` does.
+    """
+    held = ((name, SpecifierSet(f"==={version}")) for name, version in chosen.versions)
+    return resolve(matrix, (*held, *request))
+
+
 def request_lines(encoding: Encoding, request: Request) -> list[RequestLine]:
     """Return the request's lines in order of preference."""
     wanted: dict[str, SpecifierSet] = {}

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
-from mlruntime.image.config import LABEL, PLAN_LABEL
-from mlruntime.lock.model import Lock
+from mlruntime.image.config import FLAVOUR_LABEL, LABEL, PLAN_LABEL
+from mlruntime.lock.model import CORE, Lock
 from mlruntime.validation.state import Planned
 
 # Components that a family needs besides the one of the same name.
@@ -19,13 +19,14 @@ _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 
 def labels(lock: Lock, variant: str, plan: str | None = None) -> dict[str, str]:
     """Return the labels that an image built from this lock, by the plan of this digest, has."""
-    absent = {omission.component for omission in lock.omitted}
+    absent = {omission.component for omission in lock.all_omitted}
     contract = lock.variant(variant).contract
     return {
         **(dict(contract.labels()) if contract else {}),
         f"{LABEL}.runtime": lock.runtime,
         f"{LABEL}.variant": variant,
         f"{LABEL}.lock.digest": lock.digest,
+        **({} if lock.flavour == CORE else {FLAVOUR_LABEL: lock.flavour}),
         **({PLAN_LABEL: plan} if plan else {}),
         **{f"{LABEL}.component.{n}": v for n, v in lock.components_of(variant) if n not in absent},
     }
@@ -36,11 +37,7 @@ def python_packages(lock: Lock, variant: str) -> dict[str, str]:
 
     A dummy package is one: ``pip list`` shows it.
     """
-    own = lock.variant(variant)
-    found = {one.name: one.version for one in (*lock.python, *own.python)}
-    found |= {one.name: one.version for one in own.native}
-    found |= {one.name: one.version for one in own.dummy_packages}
-    return dict(sorted(found.items()))
+    return lock.whole(variant).distributions
 
 
 def expectation(
@@ -62,7 +59,7 @@ def expectation(
     names; ``nodes`` says which image each host really runs; ``shared`` is a directory that all
     of them see; ``settings`` are those with which an application gets all of the cluster.
     """
-    absent = {omission.component for omission in lock.omitted}
+    absent = {omission.component for omission in lock.all_omitted}
     components = {n: v for n, v in lock.components_of(variant) if n not in absent}
     contract = lock.variant(variant).contract
     return {
@@ -85,7 +82,7 @@ def expectation(
 def absent_checks(lock: Lock, checks: Iterable[Planned]) -> dict[str, str]:
     """Return the names of the checks that cannot be run, each with the declared reason."""
     found: dict[str, str] = {}
-    for omission in lock.omitted:
+    for omission in lock.all_omitted:
         families = (omission.component, *_NEEDED_BY.get(omission.component, ()))
         for check in checks:
             if check.name.partition(".")[0] in families or omission.component in check.needs:

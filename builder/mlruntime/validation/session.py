@@ -76,7 +76,7 @@ def planned(
     Nor does a check that needs a component which the variant does not even have. One that needs
     more GPUs than the cluster has, ``gpus``, is not run, for the reason given.
     """
-    components = {*dict(lock.components_of(variant)), *(o.component for o in lock.omitted)}
+    components = {*dict(lock.components_of(variant)), *(o.component for o in lock.all_omitted)}
     ours = [c for c in checks if c.name != IMAGE_CHECK and components.issuperset(c.needs)]
     by_name = {check.name: check for check in ours}
     names = selected((IMAGE_CHECK, *by_name), only)

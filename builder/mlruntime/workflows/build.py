@@ -7,9 +7,10 @@ from mlruntime.build.context import BuildContext
 from mlruntime.build.stage import build as build_image
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import UsageError
+from mlruntime.image.config import tag
 from mlruntime.image.image import Image, Loaded, load, remember_manifest
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CORE, Lock
 from mlruntime.workflows.host import Host, Say
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.uses import remember
@@ -34,7 +35,9 @@ def build_locked(
     into_engine: bool = False,
     record: Say = lambda _: None,
 ) -> Built:
-    """Compose the image of one variant; ``record`` gets every line that a build tool writes.
+    """Compose the image of one variant of a lock, which is cut for its flavour.
+
+    ``record`` gets every line that a build tool writes.
 
     Nothing runs in the engine if the store has the result. Intermediate images are always
     removed.
@@ -63,9 +66,9 @@ def build_locked(
     return Built(plan=plan, image=image, loaded=loaded)
 
 
-def reference(runtime: str, variant: str) -> str:
+def reference(runtime: str, variant: str, flavour: str = CORE) -> str:
     """Return the name an image has in the engine."""
-    return f"mlruntime/{runtime}:{variant}"
+    return f"mlruntime/{runtime}:{tag(variant, flavour)}"
 
 
 def created(lock: Lock, epoch: str | None) -> str:

@@ -17,7 +17,7 @@ from mlruntime.workflows.planning import planned_image
 
 
 def compare(definitions: Definitions, store: Store, a: str, b: str) -> Difference:
-    """Compare two images: ``RUNTIME[:VARIANT]``, ``RUNTIME@REVISION``, or a lock file each."""
+    """Compare two images: ``RUNTIME[@REVISION][:VARIANT[-FLAVOUR]]``, or a lock file, each."""
     before, after = (_side(definitions, store, parse_named(text)) for text in (a, b))
     return difference(before, after)
 
@@ -27,7 +27,7 @@ def _side(definitions: Definitions, store: Store, named: Named) -> Side:
         with store.scratch() as scratch:
             lock, plan = _of_revision(definitions, named, scratch)
     else:
-        lock = find_lock(definitions, named.what)
+        lock = find_lock(definitions, named.what).cut(named.flavour)
         lock.variant(named.variant)
         plan = planned_image(definitions, lock, named.variant)
     blobs = {layer.key: blob for layer in plan.layers if (blob := cached_layer(store, layer))}
@@ -50,7 +50,7 @@ def _of_revision(definitions: Definitions, named: Named, scratch: Path) -> tuple
     with tarfile.open(archive) as content:
         content.extractall(scratch, filter="data")
     try:
-        lock = parse_lock(text, file=file)
+        lock = parse_lock(text, file=file).cut(named.flavour)
         lock.variant(named.variant)
         return lock, planned_image(Definitions(scratch), lock, named.variant)
     except (InvalidDefinition, InvalidLock) as error:

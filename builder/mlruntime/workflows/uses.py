@@ -40,9 +40,10 @@ class Needed:
 def artifacts_of(lock: Lock, variants: Iterable[str] = ()) -> tuple[Artifact, ...]:
     """Return each registry file that these variants (all, if none is named) need, once."""
     chosen = tuple(variants) or tuple(v.name for v in lock.variants)
-    groups: list[tuple[Artifact, ...]] = [lock.os, lock.build_depends, lock.python, lock.jars]
+    groups: list[tuple[Artifact, ...]] = [lock.os, lock.build_depends]
     for variant in (lock.variant(name) for name in chosen):
-        groups.append(variant.python)
+        whole = lock.whole(variant.name)
+        groups += (whole.python, whole.jars)
         for wheel in variant.native:
             groups.append((wheel.sdist, *wheel.link_against, *wheel.requirements))
             groups.append(wheel.build_depends_unpacked)
@@ -100,6 +101,7 @@ def remember(store: Store, plan: Plan, lock: Lock, image: Image) -> None:
     note: dict[str, Any] = {
         "runtime": plan.runtime,
         "variant": plan.variant,
+        "flavour": plan.flavour,
         "lock": lock.digest,
         "needs": sorted([kind, name] for kind, name in needed.names),
     }

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mlruntime.errors import InvalidLock
+from mlruntime.lock.model import Artifact
 
 # NAME-VERSION.jar, or NAME-VERSION-CLASSIFIER.jar: the version starts with the last digit that
 # follows a dash, as in log4j-1.2-api-2.24.3.
@@ -36,6 +37,14 @@ class ShippedJars:
         self._by_artifact: dict[str, list[ShippedJar]] = {}
         for jar in jars:
             self._by_artifact.setdefault(jar.artifact, []).append(jar)
+
+    def beside(self, locked: Iterable[Artifact]) -> "ShippedJars":
+        """Return these jars and others that are there too, by what their locked names say."""
+        own = [jar for jars in self._by_artifact.values() for jar in jars]
+        for artifact in locked:
+            group, name = artifact.name.split(":")[:2]
+            own.append(ShippedJar(group=group, artifact=name, version=artifact.version))
+        return ShippedJars(own)
 
     def version(self, group: str, artifact: str) -> str | None:
         """Return which version there is of a project, ``None`` when there is none.

@@ -64,7 +64,7 @@ class ConfiguredPackages:
             debian.add_changes(layer, changes.archive, changes.removed)
 
 
-class DebianSource(SharedOut, frozen=True, tag="debian"):
+class DebianSource(SharedOut, frozen=True, kw_only=True, tag="debian"):
     """Debian packages, by name or pattern."""
 
     def planned(self, planning: Planning) -> PlannedLayer:
@@ -75,7 +75,7 @@ class DebianSource(SharedOut, frozen=True, tag="debian"):
         return PlannedLayer(name=self.name, key=key, content=DebianPackages(packages=packages))
 
 
-class ConfiguredSource(LayerSource, frozen=True, tag="configured"):
+class ConfiguredSource(LayerSource, frozen=True, kw_only=True, tag="configured"):
     """What configuring the Debian packages below changes."""
 
     def planned(self, planning: Planning) -> PlannedLayer:

@@ -35,7 +35,7 @@ class Jars:
                 layer.file(target, content, jar.size)
 
 
-class JarsSource(LayerSource, frozen=True, tag="jars"):
+class JarsSource(LayerSource, frozen=True, kw_only=True, tag="jars"):
     """The locked jars, put into a directory."""
 
     into: Text
@@ -43,7 +43,7 @@ class JarsSource(LayerSource, frozen=True, tag="jars"):
     def planned(self, planning: Planning) -> PlannedLayer:
         """Return the layer; a file name that no image may have is an error."""
         into = planning.render(self.into)
-        jars = tuple((f"{into}/{jar.filename}", jar) for jar in planning.lock.jars)
+        jars = tuple((f"{into}/{jar.filename}", jar) for jar in planning.part.jars)
         for path, jar in jars:
             try:
                 checked(path)

@@ -88,7 +88,7 @@ class LiteralFiles:
             layer.symlink(link, target)
 
 
-class FilesSource(LayerSource, frozen=True, tag="files"):
+class FilesSource(LayerSource, frozen=True, kw_only=True, tag="files"):
     """A folder of ``images/rootfs`` with symbolic links and empty directories.
 
     ``shared`` are directories of every user of the group root. Files whose names end in ``.j2``
@@ -125,7 +125,7 @@ class FilesSource(LayerSource, frozen=True, tag="files"):
         return literal.layer(self.name)
 
 
-class LibrarySource(LayerSource, frozen=True, tag="library"):
+class LibrarySource(LayerSource, frozen=True, kw_only=True, tag="library"):
     """A Python library of ``images/``."""
 
     library: Text
@@ -141,7 +141,7 @@ class LibrarySource(LayerSource, frozen=True, tag="library"):
         return LiteralFiles(files=(*found, *info)).layer(self.name)
 
 
-class ContractSource(LayerSource, frozen=True, tag="contract"):
+class ContractSource(LayerSource, frozen=True, kw_only=True, tag="contract"):
     """The variant's host contract, as a file."""
 
     def planned(self, planning: Planning) -> PlannedLayer:

@@ -17,7 +17,7 @@ from mlruntime.errors import InvalidDefinition
 from mlruntime.image.templates import render
 from mlruntime.layers.gzipped import COMPRESSOR
 from mlruntime.layers.writer import WRITER, LayerWriter
-from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
+from mlruntime.lock.model import CORE, Artifact, Lock, NativeWheel, Part, Variant
 
 STACK_FILE: Final = "images/layers.yaml"
 EVERYTHING_ELSE: Final = "*"
@@ -74,20 +74,27 @@ class PlannedLayer:
     content: Content
 
 
-class LayerSource(Form, frozen=True, tag_field="source"):
+class LayerSource(Form, frozen=True, kw_only=True, tag_field="source"):
     """One layer of ``layers.yaml``, whatever its source: a form of its own for each of them.
 
-    Strings may be Jinja2 templates.
+    Strings may be Jinja2 templates. A layer of a ``flavour`` is in the images of that flavour and
+    of those above it.
     """
 
     name: Text
+    flavour: Text | None = None
+
+    @property
+    def of(self) -> str:
+        """Return the flavour that it is a layer of, and those above."""
+        return self.flavour or CORE
 
     def planned(self, planning: "Planning") -> PlannedLayer:
         """Return the layer, which may be empty."""
         raise NotImplementedError
 
 
-class SharedOut(LayerSource, frozen=True):
+class SharedOut(LayerSource, frozen=True, kw_only=True):
     """A source whose layers share out the packages of one ecosystem by name or pattern.
 
     ``*`` alone stands for all that no other layer of that source names.
@@ -116,15 +123,17 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planning:
-    """What sources plan their layers from.
+    """What sources plan their layers from, those of one flavour.
 
-    ``files`` are the definitions' ``images/`` folder, by relative path; ``known`` the variables of
-    templates; ``version`` this tool's; ``patterns`` the packages that layers name, for each type
-    of source: (layer, pattern).
+    ``lock`` is that flavour's, ``part`` what it has beyond those below it; ``files`` are the
+    definitions' ``images/`` folder, by relative path; ``known`` the variables of templates;
+    ``version`` this tool's; ``patterns`` the packages that layers name, for each type of source:
+    (layer, pattern).
     """
 
     lock: Lock
     variant: Variant
+    part: Part
     patterns: Mapping[type, list[tuple[str, str]]]
     files: Mapping[str, bytes]
     known: dict[str, Any]

@@ -68,7 +68,7 @@ class PythonPackages:
             file.write(layer)
 
 
-class PythonSource(SharedOut, frozen=True, tag="python"):
+class PythonSource(SharedOut, frozen=True, kw_only=True, tag="python"):
     """Python packages, by name or pattern."""
 
     linked: Text | None = None
@@ -80,13 +80,13 @@ class PythonSource(SharedOut, frozen=True, tag="python"):
 
     def planned(self, planning: Planning) -> PlannedLayer:
         """Return the layer; the interpreter, for whose bytecode it is, is in its key."""
-        here, variant = planning.chosen(self), planning.variant
-        wheels = tuple(a for a in (*planning.lock.python, *variant.python) if here(a.name))
+        here, part = planning.chosen(self), planning.part
+        wheels = tuple(a for a in part.python if here(a.name))
         wheels = tuple(sorted(wheels, key=lambda a: a.name))
-        native = tuple(n for n in variant.native if here(n.name))
+        native = tuple(n for n in part.native if here(n.name))
         files = tuple(
             file
-            for dummy in variant.dummy_packages
+            for dummy in part.dummy_packages
             if here(dummy.by)
             for file in _dummy_files(dummy, planning.site_packages)
         )

@@ -1,0 +1,162 @@
+"""What each flavour of a runtime adds to the lock; what is locked below it never moves."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+from mlruntime.ecosystems.maven import ORIGIN as MAVEN
+from mlruntime.ecosystems.native.inputs import BuildEnvironment, LoadedRecipe
+from mlruntime.ecosystems.pypi import ORIGIN as PYPI
+from mlruntime.errors import InvalidLock
+from mlruntime.lock.model import Artifact, Flavour, FlavourVariant, Lock, Variant
+from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
+from mlruntime.locking.assembly import Registries, target_of
+from mlruntime.locking.jars import find_jars, shipped_jars
+from mlruntime.locking.request import FlavourRequest, LockRequest
+from mlruntime.locking.staleness import flavour_digest
+from mlruntime.locking.variants import PythonSide, declared, refuse_undeclared, split
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Below:
+    """What is locked below a flavour: each variant's wheels and dummy packages, and all jars."""
+
+    python: Mapping[str, tuple[Artifact, ...]]
+    dummies: Mapping[str, frozenset[str]]
+    jars: tuple[Artifact, ...]
+
+    def and_too(self, variants: list[Variant], jars: tuple[Artifact, ...]) -> "Below":
+        """Return this and what a flavour adds."""
+        return Below(
+            python={v.name: (*self.python[v.name], *v.python) for v in variants},
+            dummies={
+                v.name: self.dummies[v.name] | {d.name for d in v.dummy_packages} for v in variants
+            },
+            jars=(*self.jars, *jars),
+        )
+
+
+def with_flavours(
+    core: Lock,
+    request: LockRequest,
+    *,
+    recipes: Mapping[str, LoadedRecipe],
+    registries: Registries,
+    omit: Iterable[str] = (),
+    say: Say = lambda _: None,
+) -> Lock:
+    """Return a lock of ``core`` with the flavours of ``request``, each on top of those before it.
+
+    Nothing of ``core`` moves. A component in ``omit`` is left out of its flavour if no registry has
+    it.
+    """
+    refuse_unknown(request, omit)
+    if not request.flavours:
+        return core
+    asked = request.without(o.component for o in core.omitted)
+    target = target_of(core.os)
+    compiler, repository = registries.compiler(target, core.snapshot), registries.repository()
+    shipped = cache(
+        partial(shipped_jars, asked, recipes, compiler, lambda sdist: registries.shipped(sdist))
+    )
+    lookups: Lookups = {
+        MAVEN: lambda wanted: repository.closure(((wanted.name, wanted.version),), shipped),
+        PYPI: lambda wanted: compiler.compile((wanted.requirement(wanted.version),)),
+    }
+    side = PythonSide(
+        request=asked,
+        recipes={w.name: recipes[w.name] for w in asked.of(PYPI) if w.name in recipes},
+        compiler=compiler,
+        bench=BuildEnvironment(
+            os=core.os, build_depends=core.build_depends, python="{}.{}".format(*target.minor)
+        ),
+        unpacked={},
+    )
+    below, found = _bottom(core), []
+    for flavour in request.flavours:
+        omitted = omissions(flavour, omit, lookups)
+        own = flavour.without(o.component for o in omitted)
+        jars = find_jars(asked, own.wanted, repository, shipped, below.jars)
+        for conflict in jars.conflicts:
+            say(f"Maven, {flavour.name}: {conflict}")
+        side = _asking_too(side, own)
+        variants = _variants(side, core.variants, below, flavour.name, say)
+        common, rest = split(side.request, variants)
+        found.append(
+            Flavour(
+                name=flavour.name,
+                request=flavour_digest(flavour),
+                components=flavour.versions,
+                omitted=omitted,
+                python=common,
+                jars=jars.artifacts,
+                variants=tuple(
+                    FlavourVariant(name=v.name, python=v.python, dummy_packages=v.dummy_packages)
+                    for v in rest
+                ),
+            )
+        )
+        below = below.and_too(variants, jars.artifacts)
+    return replace(core, flavours=tuple(found))
+
+
+def _asking_too(side: PythonSide, flavour: FlavourRequest) -> PythonSide:
+    """Return what asks for a flavour besides what is below: what that requires has its say."""
+    request = replace(
+        side.request,
+        wanted=(*side.request.wanted, *flavour.wanted),
+        python=(*side.request.python, *flavour.python),
+    )
+    return replace(side, request=request)
+
+
+def _bottom(core: Lock) -> Below:
+    return Below(
+        python={v.name: (*core.python, *v.python) for v in core.variants},
+        dummies={v.name: frozenset(d.name for d in v.dummy_packages) for v in core.variants},
+        jars=core.jars,
+    )
+
+
+def _variants(
+    side: PythonSide, core: tuple[Variant, ...], below: Below, flavour: str, say: Say
+) -> list[Variant]:
+    """Return what the flavour adds to each variant, the common part still in each of them."""
+    own = declared(side.request)
+    found: list[Variant] = []
+    for variant in core:
+        first = tuple(a for a in found[0].python if a.name not in own) if found else ()
+        held = (*below.python[variant.name], *first)
+        answer = side.closure(variant.name, held)
+        _refuse_moved(answer.wheels, below.python[variant.name], flavour)
+        there = {a.name for a in below.python[variant.name]}
+        added = replace(
+            variant,
+            python=tuple(a for a in answer.wheels if a.name not in there),
+            native=(),
+            dummy_packages=tuple(
+                d for d in answer.dummy_packages if d.name not in below.dummies[variant.name]
+            ),
+            components=(),
+        )
+        say(f"Python, {flavour}, {variant.name}: {len(added.python)} wheels more")
+        for sentence in side.for_gpus(added, held):
+            say(sentence)
+        found.append(added)
+    refuse_undeclared(found, own)
+    return found
+
+
+def _refuse_moved(found: Iterable[Artifact], below: Iterable[Artifact], flavour: str) -> None:
+    """Raise unless what is below is as it was: another file by the same version is a surprise."""
+    before = {a.name: a for a in below}
+    for artifact in found:
+        was = before.get(artifact.name, artifact)
+        if was != artifact:
+            raise InvalidLock(
+                f"flavour {flavour} would replace {was.filename} by {artifact.filename}",
+                why="the package index has changed while this was locked",
+                hint="lock again",
+            )
