@@ -18,6 +18,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import Table, plain
 from mlruntime.errors import UsageError
+from mlruntime.lock.model import CORE
 from mlruntime.registry.client import Repository
 from mlruntime.release.channels import CHANNELS, STABLE, Record
 from mlruntime.release.publishing import read_record, refuse_moved
@@ -191,7 +192,7 @@ def _key(
 def plan(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json = False) -> None:
     """Say which version the lock would be, and why: major, minor or patch."""
     context: Context = ctx.obj
-    lock = fresh_lock(Definitions(context.root), runtime)
+    lock = fresh_lock(Definitions(context.root), runtime).cut(CORE)
     with _repository(ctx, registry) as repository:
         record = read_record(repository, runtime)
         found = step(lock_of_latest(repository, record), lock)

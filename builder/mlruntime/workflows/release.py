@@ -16,7 +16,7 @@ from mlruntime.errors import (
 )
 from mlruntime.host.command import run
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CORE, Lock
 from mlruntime.registry.client import INDEX_TYPE, Manifest, Repository
 from mlruntime.release import documents as names
 from mlruntime.release.attribution import attribute
@@ -99,7 +99,7 @@ def candidates(
     With ``again`` each is built once more in a second store, and must be the same to the bit.
     Raises what ``must_be_proven`` raises, and ``ValidationFailed`` for a file that is nobody's.
     """
-    lock, policy = fresh_lock(definitions, runtime), read_policy(definitions)
+    lock, policy = fresh_lock(definitions, runtime).cut(CORE), read_policy(definitions)
     variants = [v.name for v in lock.variants if (runtime, v.name) in reports]
     if not variants:
         raise UsageError(
