@@ -284,7 +284,7 @@ CASES = {
         Bad("a setting of nothing", 2, ("resolve", "0.1-ml", "--set", "sprak==3")),
         Bad("--registry without --check", 2, ("lock", "0.1-ml", "--registry")),
         Bad("a setting twice", 2, (*RESOLVE, "--set", "spark==3.5.8", "--set", "Spark==3")),
-        Bad("an unknown cluster", 2, ("validate", "0.1-ml", "--cluster", "k9s")),
+        Bad("a place that is none", 2, ("validate", "0.1-ml", "--on", "spark:/host")),
     ],
 }  # fmt: skip
 

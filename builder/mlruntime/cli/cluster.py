@@ -13,6 +13,7 @@ from mlruntime.cli.output import emit, say, writable
 from mlruntime.cluster.form import ClusterForm, good_name, with_flags
 from mlruntime.cluster.jobs import Job, beside, detach, streamed
 from mlruntime.cluster.jobs import submit as run_job
+from mlruntime.cluster.nodes import ask, compare
 from mlruntime.cluster.standing import addresses, find, standing
 from mlruntime.cluster.starting import down as remove
 from mlruntime.cluster.starting import scale as scale_to
@@ -22,7 +23,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import Table, plain
 from mlruntime.engine import Engine, connect
 from mlruntime.engine.values import Stream
-from mlruntime.errors import UsageError
+from mlruntime.errors import Unavailable, UsageError
 from mlruntime.workflows.clusters import choose, cluster_text
 
 _JSON = typer.Option("--json", help="print the result as JSON")
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
     verbs.command("scale")(scale)
     verbs.command("down")(down)
     verbs.command("list")(list_)
+    verbs.command("doctor")(doctor)
     verbs.command("render")(render)
     app.add_typer(verbs, name="cluster")
 
@@ -291,6 +293,22 @@ def down(
         for name in chosen:
             remove(engine, name)
     emit({"removed": list(chosen)}, "\n".join(f"removed cluster {n}" for n in chosen), as_json)
+
+
+def doctor(name: Annotated[str, _NAME], as_json: Annotated[bool, _JSON] = False) -> None:
+    """Compare the nodes of a cluster: image, Python, Java, settings, network, clock.
+
+    Exits with 6 if one differs or does not answer.
+    """
+    with connect() as engine:
+        told, silent = ask(engine, find(engine, name))
+    found = (*silent, *compare(told))
+    nodes = [{"node": one.node, **one.facts} for one in told]
+    lines = [f"{f.what}\n  try: {f.hint}" for f in found]
+    text = "\n".join(lines) or f"cluster {name}: its {len(nodes)} nodes agree"
+    emit({"nodes": nodes, "findings": [f.to_dict() for f in found]}, text, as_json)
+    if found:
+        raise typer.Exit(Unavailable.exit_code)
 
 
 def list_(as_json: Annotated[bool, _JSON] = False) -> None:

@@ -10,7 +10,6 @@ import typer
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
-from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.engine import Images, connect
@@ -28,6 +27,7 @@ from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.build import reference as named
 from mlruntime.workflows.gpus import supply
 from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
+from mlruntime.workflows.places import CONTAINERS, located, place_of
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.stores import store_root
 
@@ -51,7 +51,15 @@ def command(
         str | None, typer.Option(help="of a runtime; an image's own if it is left out, else core")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
-    cluster: Annotated[str, typer.Option(help="where: docker")] = "docker",
+    on: Annotated[
+        str, typer.Option(metavar="PLACE", help="containers, a cluster's name, spark://HOST:PORT")
+    ] = CONTAINERS,
+    network: Annotated[
+        str | None, typer.Option(help="with spark://: the driver's network (default: host)")
+    ] = None,
+    secret: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="with spark://: the cluster's secret")
+    ] = None,
     multiplier: Annotated[
         float,
         typer.Option(
@@ -67,17 +75,22 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
-    """Test an image on a cluster of containers; every check compares numbers."""
+    """Test an image on a cluster; every check compares numbers.
+
+    Without --on, a cluster of containers is started for it. A cluster that is there already is left
+    as it was found.
+    """
     context: Context = ctx.obj
-    if cluster != "docker":
-        raise UsageError(f"--cluster {cluster} is not there yet", hint="use --cluster docker")
+    place = place_of(on, network, secret)
     for path in (junit, report):
         _writable(path)
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
     with connect() as engine:
-        chosen = find_subject(engine, Definitions(context.root), subject, variant, workers, flavour)
+        definitions = Definitions(context.root)
+        found = find_subject(engine, definitions, subject, variant, workers, flavour)
+        clusters, chosen = located(engine, place, found, CHECKS)
         result = validate(
-            ContainerClusters(engine),
+            clusters,
             chosen,
             CHECKS,
             only=tuple(only or ()),

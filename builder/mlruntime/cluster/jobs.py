@@ -14,7 +14,7 @@ from typing import Final
 from mlruntime.cluster.description import ClusterSpec, describe
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.standing import CLUSTER, Standing, network_of
-from mlruntime.cluster.starting import HOME, mounts
+from mlruntime.cluster.starting import HOME, image_user, mounts
 from mlruntime.engine import Container, Engine, Service, State, owner
 from mlruntime.engine.archives import packed
 from mlruntime.engine.values import Stream
@@ -159,7 +159,7 @@ def start_beside(
 ) -> Container:
     """Start a container beside a cluster's nodes that can be the driver of an application."""
     spec, host = cluster.spec, f"mlr-{cluster.name}-{ident}"
-    user = _user(engine, spec)
+    user = image_user(engine, spec.image)
     there = partial(packed, dict(files or {}), user=user)
     return engine.start(
         spec.image,
@@ -196,10 +196,6 @@ def beside(engine: Engine, cluster: Standing) -> Iterator[Container]:
 def _environment(spec: ClusterSpec, name: str, host: str) -> dict[str, str]:
     master = describe(spec, name).master_url
     return {"SPARK_LOCAL_HOSTNAME": host, "MASTER": master, **spec.environment}
-
-
-def _user(engine: Engine, spec: ClusterSpec) -> int:
-    return int(engine.image_config(spec.image).user.partition(":")[0])
 
 
 def streamed(container: Container) -> Iterator[tuple[Stream, str]]:

@@ -129,7 +129,7 @@ def _start(
 ) -> dict[str, Container]:
     """Start all nodes: the master first, for it fills the volumes that the others only read."""
     prefix, labels = network_of(name, run), {CLUSTER: name}
-    user = _user(engine, spec.image)
+    user = image_user(engine, spec.image)
     settings = cluster_settings(spec, described.master_url)
     settings["spark.authenticate.secret"] = secrets.token_hex(32)
     (master,) = described.of_role("master")
@@ -167,7 +167,8 @@ def _conf(engine: Engine, host: str, settings: Mapping[str, str], user: int) -> 
     return packed({"spark-defaults.conf": text.encode()}, user=user, mode=0o400)
 
 
-def _user(engine: Engine, image: str) -> int:
+def image_user(engine: Engine, image: str) -> int:
+    """Return the number of the user that an image runs as."""
     user = engine.image_config(image).user.partition(":")[0]
     if not user.isdigit():
         raise InvalidDefinition(f"{image} runs as {user or 'root'!r}, not as a user by number")

@@ -1,6 +1,6 @@
 """Which checks there are: their names, what each proves, and how long each may take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Session = Literal["spark", "plain"]
@@ -12,7 +12,8 @@ class CheckSpec:
 
     ``session`` says whether it needs the cluster's Spark session; ``needs`` are components of
     which a variant must have all, or the check has no place in it; ``gpus`` how many a host must
-    give, or the check cannot be run on it. The limits are two to four
+    give, or the check cannot be run on it; ``shared`` says that it needs a directory that all nodes
+    see. The limits are two to four
     times what a busy machine with 2 cores needs, cold starts of a Python worker included:
     the checks before it may have been left out.
     """
@@ -23,6 +24,7 @@ class CheckSpec:
     session: Session = "spark"
     needs: tuple[str, ...] = ()
     gpus: int = 0
+    shared: bool = False
 
     @property
     def family(self) -> str:
@@ -45,7 +47,7 @@ _CUDA = ("cuda",)
 
 # In this order, so that what needs TensorFlow in the Python workers comes in one stretch: Spark
 # ends a worker that has been idle for a minute, and horovod.spark's launcher leaves none behind.
-CHECKS: tuple[CheckSpec, ...] = (
+_ALL: tuple[CheckSpec, ...] = (
     _check("identity.nodes", "same image, Python, Java and locked packages on every node", 60),
     _check("identity.pip", "pip check is clean and pip list is the lock on every node", 60),
     _check("image.defaults", "the image's Spark defaults are in force in every JVM", 40),
@@ -110,3 +112,15 @@ CHECKS: tuple[CheckSpec, ...] = (
     _gpu("allreduce", "NCCL sums across ranks; its bandwidth is noted", gpus=2),
     _gpu("equivalence", "ranks on GPUs end as the whole batch by hand does", gpus=2),
 )
+
+_SHARED = frozenset(
+    {
+        "spark.parquet",
+        "graphframes.components",
+        "horovodrunner.log_callback",
+        "horovodrunner.logs",
+        "horovodrunner.recovery",
+        "pipeline.end_to_end",
+    }
+)
+CHECKS = tuple(replace(check, shared=check.name in _SHARED) for check in _ALL)

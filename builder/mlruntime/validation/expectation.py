@@ -45,7 +45,7 @@ def expectation(
     variant: str,
     *,
     libraries: Mapping[str, str],
-    image: str,
+    image: str | None,
     master: str,
     driver: str,
     workers: Sequence[str],

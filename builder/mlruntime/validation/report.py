@@ -63,6 +63,7 @@ class Report:
     ``image`` is the engine's image id, ``manifest`` the digest of its OCI manifest where that
     is known, ``started`` RFC 3339 in UTC, ``seconds`` the whole time from bringing up the
     cluster to its last check. ``pace`` says by how much time limits were stretched, and why.
+    ``place`` says on which cluster it ran.
     """
 
     runtime: str
@@ -76,6 +77,7 @@ class Report:
     seconds: float
     checks: tuple[CheckResult, ...]
     pace: Pace = field(default_factory=Pace)
+    place: str = "containers"
 
     def count(self, status: Status) -> int:
         """Return how many checks ended so."""
@@ -106,6 +108,7 @@ class Report:
             "manifest": self.manifest,
             "lock": self.lock,
             "workers": self.workers,
+            "place": self.place,
             "host": {
                 "kernel": self.host.kernel,
                 "cpus": self.host.cpus,
@@ -167,7 +170,7 @@ class Report:
         rows += [line for why in reasons for line in ("", f"not run: {why}")]
         rows += [
             "",
-            f"runtime  {self.runtime} ({self.variant}), {self.workers} workers",
+            f"runtime  {self.runtime} ({self.variant}), {self.workers} workers on {self.place}",
             f"image    {self.manifest or self.image}",
             f"lock     {self.lock}",
             f"host     {self.host.cpus} CPUs, {self.host.memory / 2**30:.1f} GiB,"

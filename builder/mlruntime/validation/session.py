@@ -36,7 +36,8 @@ class Subject:
     ``libraries`` are our own distributions in the image (name to version), which the lock does
     not name; ``gpus`` what the workers get of the host's, ``why_no_more_gpus`` the reason for
     which it is not more. ``node_images`` gives single nodes (``worker-1``) another image,
-    ``environment`` is set on every node; both are for images that are broken on purpose.
+    ``environment`` is set on every node; both are for images that are broken on purpose. ``cannot``
+    are checks that the cluster cannot be asked for, with the reason; ``place`` names the cluster.
     """
 
     image: str
@@ -50,6 +51,8 @@ class Subject:
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: Gpus = NO_GPUS
     why_no_more_gpus: str = "the cluster was given none"
+    cannot: Mapping[str, str] = field(default_factory=dict)
+    place: str = "containers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +73,7 @@ def planned(
     *,
     gpus: int = 0,
     why_no_more: str = "",
+    cannot: Mapping[str, str] | None = None,
 ) -> Selection:
     """Select checks; what ``only`` does not name does not count. Core: no I/O.
 
@@ -86,10 +90,11 @@ def planned(
         for check in wanted
         if check.gpus > gpus
     }
+    absent |= {name: why for name, why in (cannot or {}).items() if name in names}
     absent |= absent_checks(lock, wanted)
     return Selection(
         programs=tuple(by_name[n] for n in names if n in by_name and n not in absent),
-        image=IMAGE_CHECK in names,
+        image=IMAGE_CHECK in names and IMAGE_CHECK not in absent,
         absent=absent,
         names=names,
     )
@@ -104,6 +109,7 @@ def plan_of(subject: Subject, checks: Sequence[Planned], only: Sequence[str]) ->
         subject.variant,
         gpus=subject.gpus.each * subject.workers,
         why_no_more=subject.why_no_more_gpus,
+        cannot=subject.cannot,
     )
 
 
@@ -128,7 +134,7 @@ def validate(
     """
     plan = plan_of(subject, checks, only)
     image, info = place.image(subject.image), place.info()
-    watch = Watch(Pace(multiplier=multiplier), say)
+    watch = Watch(Pace(multiplier=multiplier), say, subject.workers)
     started, begin = now(), clock()
     results = {name: _not_run(name, why) for name, why in plan.absent.items()}
     for result in results.values():
@@ -150,7 +156,8 @@ def validate(
         image=image.id,
         manifest=subject.manifest,
         lock=subject.lock.digest,
-        workers=subject.workers,
+        workers=watch.workers,
+        place=subject.place,
         host=Host(
             kernel=info.kernel,
             cpus=info.cpus,
@@ -181,11 +188,12 @@ def _on_cluster(
         ready = READY_SECONDS * watch.pace.factor
         with place.up(spec, say=say, ready=ready, clock=clock) as running:
             nodes = running.images()
+            watch.workers = len(running.worker_hosts)
             if plan.image:
                 wanted = labels(subject.lock, subject.variant, subject.plan)
                 results[IMAGE_CHECK] = check_image(image, nodes, wanted)
                 observer.ended(results[IMAGE_CHECK])
-            factor = watch.look(running, spec.workers) if plan.programs else 1.0
+            factor = watch.look(running) if plan.programs else 1.0
             expect = _expectation(subject, image, running, nodes) | {"time_factor": factor}
             running.put(resources.PARENT, resources.archive(expect, programs))
             results |= Runner(
@@ -194,7 +202,7 @@ def _on_cluster(
                 observer,
                 clock,
                 factor=factor,
-                slower=lambda: watch.look(running, spec.workers),
+                slower=lambda: watch.look(running),
             ).run()
     except ClusterFailed as error:
         why = "\n".join(filter(None, (f"the cluster did not come up: {error.what}", error.why)))
@@ -212,7 +220,7 @@ def _expectation(
         subject.lock,
         subject.variant,
         libraries=subject.libraries,
-        image=image.id,
+        image=image.id if nodes else None,
         master=running.master_url,
         driver=running.driver_host,
         workers=running.worker_hosts,
@@ -266,14 +274,15 @@ class ClusterTarget:
 class Watch:
     """Measures how slow the driver's host is, and remembers the slowest that it has seen."""
 
-    def __init__(self, pace: Pace, say: Callable[[str], None]) -> None:
+    def __init__(self, pace: Pace, say: Callable[[str], None], workers: int) -> None:
         self.pace = pace
+        self.workers = workers
         self._say = say
 
-    def look(self, running: RunningCluster, workers: int) -> float:
+    def look(self, running: RunningCluster) -> float:
         """Measure; return what limits are to be multiplied by."""
         before = self.pace.factor
-        self.pace = self.pace.slower(measure(running.run, max(workers, _AT_LEAST)))
+        self.pace = self.pace.slower(measure(running.run, max(self.workers, _AT_LEAST)))
         if self.pace.factor > before:
             self._say(f"time limits are multiplied by {self.pace.factor:g}: {self.pace.why}")
         return self.pace.factor

@@ -1,6 +1,7 @@
 """What the image promises of itself: its Spark defaults hold, and time zones mean one thing."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +13,16 @@ from .processes import java_pid
 
 _DEFAULTS = Path("/etc/spark/spark-defaults.conf")
 _JAVA_OPTIONS = "spark.executor.defaultJavaOptions"
+_SECRET = re.compile("secret|password|token|access.?key", re.IGNORECASE)
 # An old name, which Debian 13 moved to a package of its own.
 _ZONE = "US/Pacific"
 
 
 def _defaults() -> dict[str, str]:
     lines = (line.split(maxsplit=1) for line in _DEFAULTS.read_text(encoding="utf-8").splitlines())
-    return {words[0]: words[1] for words in lines if len(words) == 2 and words[0][0] != "#"}
+    found = {words[0]: words[1] for words in lines if len(words) == 2 and words[0][0] != "#"}
+    # A standing cluster's own settings are there, too: what is secret is not for a report.
+    return {key: value for key, value in found.items() if not _SECRET.search(key)}
 
 
 def _java_arguments() -> list[str]:

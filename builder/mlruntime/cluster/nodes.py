@@ -1,0 +1,145 @@
+"""Do the nodes of a cluster agree with each other? Each is asked the same, then compared."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlruntime.cluster.parallel import pool_of, submitted
+from mlruntime.cluster.standing import Standing
+from mlruntime.engine import Container, Engine
+from mlruntime.errors import Unavailable
+
+# What must be the same on all nodes, and what to try when it is not.
+_SAME: Final[Mapping[str, str]] = {
+    "image": "`mlruntime cluster down` and up again: all nodes must run the same image",
+    "python": "all nodes must run the same image",
+    "java": "all nodes must run the same image",
+    "user": "all nodes must run as the same user",
+    "settings": "the nodes read different settings: `mlruntime cluster down` and up again",
+    "mtu": "packets are lost between nodes whose networks have another MTU",
+    "driver": "update the older drivers of NVIDIA",
+}
+# Spark and Horovod compare times of different nodes; more than this confuses their logs at least.
+_CLOCK_SECONDS: Final = 2.0
+# Runs in each node: what it is, as one line of JSON.
+_PROBE: Final = r"""
+import glob, hashlib, json, os, platform, re, socket, subprocess, sys, time
+told = subprocess.run(["java", "-version"], capture_output=True, text=True).stderr
+found = re.search(r'version "([^"]+)"', told)
+conf = open("/etc/spark/spark-defaults.conf", "rb").read()
+links = sorted(glob.glob("/sys/class/net/e*/mtu"))
+driver = "/proc/driver/nvidia/version"
+reach = {}
+for name, port in json.loads(sys.argv[1]):
+    try:
+        socket.create_connection((name, port), timeout=5).close()
+        reach[name] = ""
+    except OSError as error:
+        reach[name] = str(error)
+print(json.dumps({
+    "python": platform.python_version(),
+    "java": found[1] if found else told.strip(),
+    "user": os.getuid(),
+    "settings": hashlib.sha256(conf).hexdigest()[:12],
+    "mtu": [int(open(path).read()) for path in links],
+    "driver": open(driver).readline().strip() if os.path.exists(driver) else "",
+    "clock": time.time(),
+    "reach": reach,
+}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something that is wrong with a node, or with all of them when ``node`` is ``None``."""
+
+    node: str | None
+    what: str
+    hint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"node": self.node, "what": self.what, "hint": self.hint}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What a node says of itself, between two times of the asking host's clock."""
+
+    node: str
+    facts: Mapping[str, Any]
+    asked: float
+    answered: float
+
+
+def ask(
+    engine: Engine, cluster: Standing, now: Callable[[], float] = time.time
+) -> tuple[tuple[Told, ...], tuple[Finding, ...]]:
+    """Ask every node at once; one that does not answer is a finding."""
+    names = {name: thing.name for name, thing in cluster.nodes.items()}
+    ports = [(host, 7077) for name, host in names.items() if name == "master"]
+    nodes = {name: engine.container(thing.id) for name, thing in cluster.nodes.items()}
+    with pool_of(len(nodes) or 1) as pool:
+        asking = {
+            name: submitted(pool, _ask, name, container, ports, now)
+            for name, container in nodes.items()
+        }
+        answers = [future.result() for future in asking.values()]
+    told = tuple(one for one in answers if isinstance(one, Told))
+    return told, tuple(one for one in answers if isinstance(one, Finding))
+
+
+def _ask(
+    name: str, container: Container, ports: Sequence[tuple[str, int]], now: Callable[[], float]
+) -> Told | Finding:
+    try:
+        asked = now()
+        lines = [
+            line
+            for stream, line in container.exec(["python3", "-c", _PROBE, json.dumps(ports)])
+            if stream == "stdout"
+        ]
+        facts = {"image": container.image_id(), **json.loads(lines[-1] if lines else "")}
+        return Told(node=name, facts=facts, asked=asked, answered=now())
+    except (Unavailable, ValueError):
+        state = container.state()
+        what = f"{name} does not answer: it {state}"
+        return Finding(node=name, what=what, hint=f"`mlruntime cluster logs … {name}`")
+
+
+def compare(told: Sequence[Told]) -> tuple[Finding, ...]:
+    """Return what the nodes do not agree on; the majority is right."""
+    found: list[Finding] = []
+    for key, hint in _SAME.items():
+        values = {one.node: _shown(one.facts[key]) for one in told}
+        usual = Counter(values.values()).most_common(1)
+        found += [
+            Finding(node=node, what=f"{node} has {key} {value}, others {usual[0][0]}", hint=hint)
+            for node, value in values.items()
+            if value != usual[0][0]
+        ]
+    for one in told:
+        found += _of_clock(one)
+        found += [
+            Finding(node=one.node, what=f"{one.node} cannot connect to {host}: {why}",
+                    hint="a firewall, or a name that does not resolve")
+            for host, why in one.facts["reach"].items()
+            if why
+        ]  # fmt: skip
+    return tuple(found)
+
+
+def _of_clock(one: Told) -> list[Finding]:
+    clock = float(one.facts["clock"])
+    off = max(one.asked - clock, clock - one.answered, 0.0)
+    if off <= _CLOCK_SECONDS:
+        return []
+    what = f"the clock of {one.node} is off by {off:.0f} s"
+    return [Finding(node=one.node, what=what, hint="synchronise it with NTP")]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value) or "none"
