@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from mlruntime.definitions.runtime import parse_runtime
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition, InvalidLock, UsageError
-from mlruntime.image.config import FLAVOUR_LABEL, labels, tag
+from mlruntime.image.config import FLAVOUR_LABEL, labels
 from mlruntime.image.difference import parse_named
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import CORE, DummyPackage, Lock
+from mlruntime.lock.model import CORE, DummyPackage, Lock, tag
 from mlruntime.locking.flavours import with_flavours
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import stale_flavours

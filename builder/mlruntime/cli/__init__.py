@@ -32,6 +32,7 @@ VERBS = (
     "release",
     "verify",
     "diff",
+    "size",
     "store",
 )
 INTERRUPTED = 130

@@ -15,6 +15,7 @@ from mlruntime.image.layout_writing import refuse_output, write_layout
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import CORE, Lock
 from mlruntime.workflows.build import build_locked, reference
+from mlruntime.workflows.inputs import budget
 from mlruntime.workflows.locked import fresh_lock
 
 
@@ -49,6 +50,7 @@ def build(
         host,
         reference=reference(runtime, variant, flavour),
         into_engine=load_,
+        budget=budget(definitions, runtime, variant, flavour),
     )
     if output is not None:
         write_layout(built.image, host.store, output)

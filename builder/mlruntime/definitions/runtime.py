@@ -1,7 +1,7 @@
 """What a runtime asks for: ``runtimes/ID/runtime.yaml``. Core: no I/O."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -12,10 +12,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mlruntime.documents.reading import Place, did_you_mean, read_yaml
-from mlruntime.documents.schema import Form, Text, checked, described
+from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import UsageError
 from mlruntime.lock.contract import Promise, PromiseForm, promise
-from mlruntime.lock.model import CORE
+from mlruntime.lock.model import CORE, tag
 from mlruntime.matrix.model import VariantName
 from mlruntime.matrix.rules import parse_specifier
 
@@ -54,6 +54,7 @@ class RuntimeForm(Form, frozen=True):
     debian: list[DebianName] | None = None
     gpu: PromiseForm | None = None
     flavours: dict[FlavourName, FlavourForm] | None = None
+    budgets: dict[Text, Natural] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +74,8 @@ class RuntimeDefinition:
     ``snapshot`` is the moment (RFC 3339, UTC) after which uploads to PyPI are ignored;
     ``request`` the components wanted; ``python`` and ``debian`` what the image has beside them;
     ``gpu`` what a GPU variant promises, if there is one; ``flavours`` what images have on top of
-    that, each with all that those before it have.
+    that, each with all that those before it have; ``budgets`` how many bytes the image of a tag
+    (``cpu``, ``gpu-ml``) may have, compressed.
     """
 
     runtime: str
@@ -85,6 +87,7 @@ class RuntimeDefinition:
     debian: tuple[str, ...]
     gpu: Promise | None = None
     flavours: tuple[FlavourDefinition, ...] = ()
+    budgets: tuple[tuple[str, int], ...] = ()
 
     def with_settings(self, settings: Iterable[str]) -> "RuntimeDefinition":
         """Return this runtime with request lines replaced or added: ``tensorflow==2.16.2``.
@@ -139,7 +142,19 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
             _flavour(name, flavour, top.get("flavours").get(name))
             for name, flavour in (form.flavours or {}).items()
         ),
+        budgets=tuple(_budgets(form, top)),
     )
+
+
+def _budgets(form: RuntimeForm, top: Place) -> Iterator[tuple[str, int]]:
+    flavours = (CORE, *(form.flavours or {}))
+    tags = [tag(variant, flavour) for variant in form.variants for flavour in flavours]
+    for name, megabytes in (form.budgets or {}).items():
+        if name not in tags:
+            raise top.get("budgets").fail(
+                f"{name!r} is no image of this runtime", hint=did_you_mean(name, tags)
+            )
+        yield name, megabytes * 1_000_000
 
 
 def _flavour(name: str, form: FlavourForm, place: Place) -> FlavourDefinition:

@@ -13,11 +13,6 @@ PLAN_LABEL: Final = f"{LABEL}.plan.digest"
 FLAVOUR_LABEL: Final = f"{LABEL}.flavour"
 
 
-def tag(variant: str, flavour: str) -> str:
-    """Return an image's tag: ``cpu``, ``gpu-notebook``; ``core`` is not said."""
-    return variant if flavour == CORE else f"{variant}-{flavour}"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageConfig:
     """What a container of the image starts with, and the image's labels."""

@@ -7,11 +7,10 @@ from typing import Final, Literal
 
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
-from mlruntime.image.config import tag
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.layers.gzipped import LayerBlob
-from mlruntime.lock.model import CORE, Artifact, Lock
+from mlruntime.lock.model import CORE, Artifact, Lock, tag
 from mlruntime.matrix.model import VARIANTS
 
 Kind = Literal["added", "removed", "changed", "remade"]

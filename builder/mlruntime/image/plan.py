@@ -6,7 +6,7 @@ its artifacts has been downloaded. Equal keys, equal bytes.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mlruntime.documents.reading import canonical_json
 from mlruntime.errors import InvalidDefinition
@@ -118,7 +118,7 @@ def plan(
         )
     refuse_idle(plannings[CORE].patterns.get(DebianSource, []), lock)
     there = [layer for layer in stack.layers if layer.of in plannings]
-    layers = tuple(layer.planned(plannings[layer.of]) for layer in there)
+    layers = (replace(one.planned(plannings[one.of]), flavour=one.of) for one in there)
     kept = tuple(layer for layer in layers if not layer.content.empty)
     _refuse_homeless(lock, variant, kept)
     return Plan(

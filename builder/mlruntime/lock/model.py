@@ -327,6 +327,11 @@ class Lock:
         return "sha256:" + hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
+def tag(variant: str, flavour: str) -> str:
+    """Return the tag of an image: ``cpu``, ``gpu-notebook``; ``core`` is not said."""
+    return variant if flavour == CORE else f"{variant}-{flavour}"
+
+
 def set_digest(artifacts: tuple[Artifact, ...]) -> str:
     """Return the digest of a set of artifacts, whatever their order."""
     lines = sorted(f"{a.name} {a.version} {a.sha256}" for a in artifacts)

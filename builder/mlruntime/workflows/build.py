@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mlruntime.build.context import BuildContext
+from mlruntime.build.maker import cached_layer
 from mlruntime.build.stage import build as build_image
 from mlruntime.definitions.files import Definitions
-from mlruntime.errors import UsageError
-from mlruntime.image.config import tag
+from mlruntime.errors import UsageError, ValidationFailed
 from mlruntime.image.image import Image, Loaded, load, remember_manifest
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import CORE, Lock
+from mlruntime.lock.model import CORE, Lock, tag
 from mlruntime.workflows.host import Host, Say
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.uses import remember
@@ -33,11 +33,14 @@ def build_locked(
     *,
     reference: str,
     into_engine: bool = False,
+    budget: int | None = None,
     record: Say = lambda _: None,
 ) -> Built:
     """Compose the image of one variant of a lock, which is cut for its flavour.
 
-    ``record`` gets every line that a build tool writes.
+    ``record`` gets every line that a build tool writes. An image with more than ``budget`` bytes,
+    compressed, raises ``ValidationFailed``, before anything is made if its layers that are there
+    have as many.
 
     Nothing runs in the engine if the store has the result. Intermediate images are always
     removed.
@@ -53,9 +56,12 @@ def build_locked(
         record=record,
     )
     loaded: Loaded | None = None
+    there = [(x.name, blob.size) for x in plan.layers if (blob := cached_layer(host.store, x))]
+    refuse_over(plan, there, budget)
     with host.store.shared():
         try:
             image = build_image(plan, lock, context, reference=reference, created=made)
+            refuse_over(plan, [(x.name, x.blob.size) for x in image.layers], budget)
             if into_engine:
                 host.say("loading the image into the engine")
                 loaded = load(image, host.store, host.engine())
@@ -64,6 +70,20 @@ def build_locked(
             context.clear()
         remember(host.store, plan, lock, image)
     return Built(plan=plan, image=image, loaded=loaded)
+
+
+def refuse_over(plan: Plan, layers: list[tuple[str, int]], budget: int | None) -> None:
+    """Raise ``ValidationFailed`` for layers that together have more bytes than a budget."""
+    size = sum(number for _, number in layers)
+    if budget is None or size <= budget:
+        return
+    largest = sorted(layers, key=lambda layer: -layer[1])[:3]
+    raise ValidationFailed(
+        f"the image has {size / 1e6:.0f} MB, compressed; its budget is {budget / 1e6:.0f} MB",
+        where=f"runtimes/{plan.runtime}/runtime.yaml: budgets.{tag(plan.variant, plan.flavour)}",
+        why="the largest layers: " + ", ".join(f"{n} {s / 1e6:.0f} MB" for n, s in largest),
+        hint=f"`mlruntime size {plan.runtime} --flavour {plan.flavour}` shows what weighs how much",
+    )
 
 
 def reference(runtime: str, variant: str, flavour: str = CORE) -> str:

@@ -5,6 +5,7 @@ from typing import Final
 
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
+from mlruntime.lock.model import tag
 from mlruntime.matrix.parsing import Matrix, parse_matrix
 
 _LOG: Final = logging.getLogger(__name__)
@@ -16,6 +17,13 @@ def read_matrix(definitions: Definitions) -> Matrix:
     matrix = parse_matrix(text, file="matrix.yaml")
     _LOG.debug("%d components, %d rules", len(matrix.components), len(matrix.rules))
     return matrix
+
+
+def budget(definitions: Definitions, runtime: str, variant: str, flavour: str) -> int | None:
+    """Return how many bytes an image may have, compressed; ``None`` if nothing is said of it."""
+    path = definitions.folder(runtime) / "runtime.yaml"
+    file = definitions.shown(path)
+    return dict(parse_runtime(read_text(path, file), file=file).budgets).get(tag(variant, flavour))
 
 
 def read_runtime(definitions: Definitions, runtime: str, matrix: Matrix) -> RuntimeDefinition:

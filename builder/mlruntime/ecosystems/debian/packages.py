@@ -76,6 +76,15 @@ def read_package(artifact: Artifact, path: Path) -> Package:
         return _package(artifact, deb)
 
 
+def installed_size(artifact: Artifact, path: Path) -> int:
+    """Return what a package says that it takes when it is installed, in bytes.
+
+    deb-control(5), ``Installed-Size``: an estimate in KiB. It is 0 for a package that says nothing.
+    """
+    said = Deb822(read_package(artifact, path).paragraph).get("Installed-Size", "0")
+    return int(said) * 1024 if said.isdecimal() else 0
+
+
 def _package(artifact: Artifact, deb: DebFile) -> Package:
     members = tuple(_control_members(deb))
     paragraph = next((m.content.decode() for m in members if m.name == "control"), "")

@@ -67,11 +67,12 @@ class Content(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedLayer:
-    """One layer: what it is made of, and the key that stands for its bytes."""
+    """One layer: what it is made of, the key that stands for its bytes, and whose it is."""
 
     name: str
     key: str
     content: Content
+    flavour: str = CORE
 
 
 class LayerSource(Form, frozen=True, kw_only=True, tag_field="source"):

@@ -1,0 +1,44 @@
+"""``mlruntime size``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlruntime.cli.context import Context
+from mlruntime.cli.output import emit
+from mlruntime.definitions.files import Definitions
+from mlruntime.image.sizes import sizes_json, sizes_picture, sizes_text
+from mlruntime.lock.model import CORE
+from mlruntime.store.store import Store, full_disk
+from mlruntime.workflows.locked import find_lock
+from mlruntime.workflows.sizes import weigh
+from mlruntime.workflows.stores import store_root
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("size")(size)
+
+
+def size(
+    ctx: typer.Context,
+    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
+    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="draw the packages as a treemap")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
+) -> None:
+    """Show what weighs how much in an image: its layers and packages, the largest first."""
+    context: Context = ctx.obj
+    definitions = Definitions(context.root)
+    definitions.folder(runtime)  # with a "did you mean"
+    lock = find_lock(definitions, runtime).cut(flavour)
+    lock.variant(variant)
+    found = weigh(definitions, Store(store_root()), lock, variant)
+    if svg is not None:
+        with full_disk(svg):
+            svg.write_text(sizes_picture(found), encoding="utf-8")
+    emit(sizes_json(found), sizes_text(found), as_json)
