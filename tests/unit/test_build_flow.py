@@ -539,7 +539,7 @@ def test_a_package_that_is_none_is_told_and_kept(tmp_path: Path) -> None:
     layer = PlannedLayer(name="os", key="k", content=DebianPackages(packages=(artifact,)))
     of = replace(toy(), layers=(layer,))
     stored = replace(shop, fetch=lambda _: {artifact.sha256: path})
-    with pytest.raises(InvalidLock, match=f"{artifact.filename} is no Debian package"):
+    with pytest.raises(InvalidLock, match=f"{artifact.filename} is not a Debian package"):
         made(tmp_path / "store", of, stored)
     assert shop.store.blob(artifact.sha256) == path
 

@@ -304,7 +304,7 @@ def told(words: tuple[str, ...], root: Path, capsys: pytest.CaptureFixture[str])
     out, err = capsys.readouterr()
     assert out == ""
     assert "Traceback" not in err
-    assert "a bug of ours" not in err
+    assert "a bug in mlruntime" not in err
     return code, err.replace(str(root.parent), "TMP")
 
 
@@ -360,7 +360,7 @@ def test_a_root_without_definitions(root: Path, capsys: pytest.CaptureFixture[st
     for folder in (root.parent, root / "nowhere"):
         code, err = told(("matrix", "check"), folder, capsys)
         assert code == 2
-        assert f"{folder.name}: no definitions here" in err.replace("TMP", root.parent.name)
+        assert f"{folder.name}: no definitions found" in err.replace("TMP", root.parent.name)
         assert "why: it has no matrix.yaml" in err
 
 
@@ -403,7 +403,7 @@ def has_image(monkeypatch: pytest.MonkeyPatch, labels: dict[str, str]) -> None:
     [
         (("0.1-lm",), 2, "neither a runtime nor an image of the engine\n  try: did you mean '0.1-"),
         (("0.1-ml",), 4, "was built from another lock\n  try: build it again: `mlruntime build"),
-        (("some/0.1-ml",), 2, "is not one of our images: it has no label io.mlruntime.runtime"),
+        (("some/0.1-ml",), 2, "was not built by mlruntime: it has no label io.mlruntime.runtime"),
         (("0.1-ml", "--variant", "gpu"), 4, "has no locked variant 'gpu'\n  try: locked: cpu"),
         (("0.1-ml", "--junit", "no/such/file"), 2, "cannot write no/such/file"),
     ],
@@ -561,7 +561,7 @@ def test_a_ca_bundle_that_is_none(
     assert (code, "--ca-bundle names a file that is not there" in err) == (2, True)
     bundle.write_text("nothing of the kind")
     code, err = told(("--ca-bundle", str(bundle), "lock", "0.1-ml"), root, capsys)
-    assert (code, "rubbish.pem: the CA bundle holds no certificates" in err) == (2, True)
+    assert (code, "rubbish.pem: the CA bundle has no readable certificates" in err) == (2, True)
 
 
 def test_no_home_directory(
@@ -648,7 +648,7 @@ def test_a_bug_leaves_its_traceback_in_a_file_if_there_is_room(
     _raising(monkeypatch, ZeroDivisionError("x"))
     assert main([]) == 1
     err = capsys.readouterr().err
-    assert "mlruntime: a bug of ours: ZeroDivisionError: x\n" in err
+    assert "mlruntime: a bug in mlruntime: ZeroDivisionError: x\n" in err
     assert ("Traceback" in err) == full
     assert [p.suffix for p in tmp_path.iterdir()] == ([] if full else [".traceback"])
 

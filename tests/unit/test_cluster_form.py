@@ -54,7 +54,7 @@ def test_the_example_of_the_documentation() -> None:
         ("{runtime: 6.0-ml, volumes: [{source: ../x, target: /d}]}",
          "cluster.yaml: volumes[0].source", "neither a volume's name"),
         ("{runtime: 6.0-ml, volumes: [{source: aa, target: /d}, {source: bb, target: /d/}]}",
-         "cluster.yaml: volumes[1].target", "/d is there twice"),
+         "cluster.yaml: volumes[1].target", "/d is listed twice"),
         ("{runtime: 6.0-ml, ports: {ui: 70000}}", "cluster.yaml: ports.ui", "is not a port"),
         ("{runtime: 6.0-ml, ports: {ui: 80, history: 80}}", "cluster.yaml: ports.history",
          "the port of ui, too"),

@@ -95,7 +95,7 @@ def test_each_says_where_an_artifact_is_and_what_to_try(origin: str, tmp_path: P
 
 def test_an_origin_that_nobody_has_registered_is_told(tmp_path: Path) -> None:
     wanted, _ = a_jar(tmp_path)
-    with pytest.raises(InvalidLock, match="has an origin nobody knows: jar") as caught:
+    with pytest.raises(InvalidLock, match="has an unknown origin: jar") as caught:
         Fetcher(Store(tmp_path / "store"), NOWHERE, {"conda": ECOSYSTEMS["maven"].locator}).fetch(
             wanted
         )

@@ -120,7 +120,7 @@ def test_what_an_axis_means(matrix: Matrix, text: str, releases: str) -> None:
         (["tensorflow"], "is not an axis"),
         (["tensorflow==2.15.1"], "is not an axis"),
         (["tensorlow=2.15"], "did you mean 'tensorflow'?"),
-        (["tensorflow=2.15", "tensorflow=2.16"], "tensorflow is there twice"),
+        (["tensorflow=2.15", "tensorflow=2.16"], "tensorflow is listed twice"),
         (["tensorflow=2.20"], "'2.20' matches no release"),
         (["tensorflow=2.16..2.15"], "'2.16..2.15' matches no release"),
         (["tensorflow=new"], "'new' is not a version"),

@@ -199,7 +199,7 @@ def test_a_runtime_of_the_repository(host: Host) -> None:
     [
         (("6.0", "--variant", "gpu"), 2, "did you mean '6.0-ml'?"),
         (("--variant", "gpu"), 2, "--variant gpu of which runtime?"),
-        (("6.0-ml", "--contract", "x"), 2, "two questions"),
+        (("6.0-ml", "--contract", "x"), 2, "cannot be used together"),
         (("--contract", "/nowhere.json"), 2, "there is no /nowhere.json"),
         (("--contract", "tests"), 2, "tests is not an OCI layout"),
         (("--contract", "pyproject.toml"), 4, "pyproject.toml:1:2: not valid JSON"),

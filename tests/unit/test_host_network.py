@@ -173,7 +173,7 @@ def test_a_wrong_login_is_told_as_one_and_not_shown(machine: Machine, index: Ser
         assert type(caught.value) is Unavailable
         assert caught.value.why == "HTTP status 401, with the login of UV_INDEX_OUR_CORP_USERNAME"
         assert SECRET not in str(caught.value)
-    with pytest.raises(Unavailable, match="asks for a login") as caught:
+    with pytest.raises(Unavailable, match="requires a valid login") as caught:
         machine.fetch(THE_WHEEL, UV_DEFAULT_INDEX=f"{index.url}/simple")
     assert caught.value.why == "HTTP status 401, with no login"
 
@@ -216,7 +216,7 @@ def test_a_keyring_is_asked(
     url = index.url.replace("://", "://user@")
     environ = {"UV_DEFAULT_INDEX": f"{url}/simple", "PATH": os.environ["PATH"]}
     assert machine.both(UV_KEYRING_PROVIDER="subprocess", **environ) == THING
-    with pytest.raises(Unavailable, match="asks for a login"):
+    with pytest.raises(Unavailable, match="requires a valid login"):
         machine.fetch(THE_WHEEL, **environ)
 
 
@@ -239,7 +239,7 @@ def test_a_proxy_is_used_by_the_lock_and_by_downloads(
         assert set(relay.seen) == {f"127.0.0.1:{index.port}"}
         assert len(relay.seen) >= 3
         environ[variable] = f"{scheme}me:wrong@{relay.address}"
-        with pytest.raises(Unavailable, match="the proxy refuses us") as caught:
+        with pytest.raises(Unavailable, match="the proxy refused the request") as caught:
             machine.fetch(THE_WHEEL, **environ)
         assert "407" in str(caught.value)
         assert variable in str(caught.value)
@@ -422,7 +422,7 @@ def test_a_server_that_says_when_is_asked_again_then(
 
 def test_a_server_that_asks_for_an_hour_is_not_waited_for(machine: Machine, index: Server) -> None:
     index.statuses = [(503, {"Retry-After": "3600"})]
-    late = pytest.raises(Unavailable, match="asks us to come back later")
+    late = pytest.raises(Unavailable, match="asks clients to wait")
     with Web(machine.sources(), sleep=lambda _: None) as web, late as caught:
         web.text(f"{index.url}/simple/thing/")
     assert caught.value.why == "HTTP status 503, in 3600 s (Retry-After)"
@@ -603,5 +603,5 @@ def test_maven_s_settings(machine: Machine) -> None:
         settings("<username>user</username><password>{COQLCE6DU6GtcS5P=}</password>")
         (found,) = [f for f in machine.sources().settings() if not f.works]
         assert "encrypted" in found.value
-        with pytest.raises(Unavailable, match="asks for a login"):
+        with pytest.raises(Unavailable, match="requires a valid login"):
             machine.fetch(JAR)

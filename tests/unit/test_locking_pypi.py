@@ -238,7 +238,7 @@ def test_nothing_asked_is_nothing_run(uv: Uv, resolver: Resolver) -> None:
         (
             "No solution found\n  Because a==1 depends on b<2 and you require b>=2, …",
             NoCompatibleVersions,
-            "the Python packages do not fit together",
+            "the Python packages have conflicting requirements",
         ),
         ("tcp connect error", Unavailable, "uv could not resolve the Python packages"),
     ],
@@ -259,7 +259,7 @@ def test_uv_s_failures_become_ours(
     [
         ("lock-version = 1", "uv's answer cannot be used"),
         ("[[", "uv's answer cannot be used"),
-        (pylock(package("a", "1", wheel("a-1-py3-none-any.whl", size=""))), "tells no size"),
+        (pylock(package("a", "1", wheel("a-1-py3-none-any.whl", size=""))), "gives no size"),
         (pylock(package("a", "1", wheel("a-1-cp312-none-any.whl"))), "uv's answer cannot be used"),
     ],
 )

@@ -132,8 +132,11 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
         (rule("requires", to=...), r"rules\[0\]: a rule needs 'requires' or 'conflicts'"),
         (rule("requires", "lang", to="=={part}"), r"requires.lang: \{part\} is not in 'when'"),
         (rule("requires", "engine", index=2, to="==9.{part}"), r"requires.engine: .*no release"),
-        (changed("preference", to=["engine"]), r"preference: components without a place .*lang"),
-        (changed("preference", 1, to="engine"), r"preference\[1\]: 'engine' is there twice"),
+        (
+            changed("preference", to=["engine"]),
+            r"preference: components missing from `preference`.*lang",
+        ),
+        (changed("preference", 1, to="engine"), r"preference\[1\]: 'engine' is listed twice"),
         (changed("preference", 1, to="prt"), r"preference\[1\]: unknown .*\n.*mean 'part'\?"),
         (
             changed("components", "lang", "releases", to=[]),
@@ -158,7 +161,7 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
         ),
         (
             changed("components", "engine", "artifacts", 0, "name", to="e_{lang.patch}"),
-            r"artifacts\[0\].name: .* placeholder that means nothing",
+            r"artifacts\[0\].name: .* an unknown placeholder",
         ),
         (changed("rule", to=[]), r"rule: unknown key 'rule'\n.*did you mean 'rules'\?"),
     ],

@@ -294,7 +294,7 @@ def test_a_registry_that_fails_is_told_per_component(
     assert result["python"]["added"] == ["3.14"], "one Debian release answered"
     assert result["tf-keras"]["error"] is None
     _, out, _ = outdated(root, capsys)
-    assert "Could not be asked:\n  tensorflow: " in out
+    assert "Could not be reached:\n  tensorflow: " in out
 
 
 def test_exit_6_when_nothing_could_be_asked(
@@ -306,7 +306,7 @@ def test_exit_6_when_nothing_could_be_asked(
     monkeypatch.setattr(Debian, "packages", {"12": "no archive", "13": "no archive"})
     code, out, err = outdated(root, capsys)
     assert (code, out) == (6, "")
-    assert "no registry could be asked" in err
+    assert "no registry could be reached" in err
     assert "python: no archive" in err
     code, out, _ = outdated(root, capsys, "--json")
     assert code == 6

@@ -148,7 +148,10 @@ def test_a_registry_in_trouble_is_tried_again(registry: Registry) -> None:
 
 def test_a_registry_that_asks_for_too_long_a_pause_is_left_alone(registry: Registry) -> None:
     registry.trouble.append(("HEAD", "", (429, {"Retry-After": "3600"})))
-    with repository(registry.address) as there, pytest.raises(Unavailable, match="come back later"):
+    with (
+        repository(registry.address) as there,
+        pytest.raises(Unavailable, match="asks clients to wait"),
+    ):
         there.push_blob(Blob.of(DATA))
 
 

@@ -143,7 +143,7 @@ def _bug(error: Exception) -> int:
     import tempfile
     import traceback
 
-    what = f"mlruntime: a bug of ours: {type(error).__name__}: {error}"
+    what = f"mlruntime: a bug in mlruntime: {type(error).__name__}: {error}"
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="mlruntime-", suffix=".traceback", delete=False, encoding="utf-8"

@@ -20,7 +20,7 @@ def find_root(given: Path | None, start: Path) -> Path:
     """Return ``--root``, else the nearest folder upward with a ``matrix.yaml``, else our own."""
     if given is not None:
         if not (given / "matrix.yaml").is_file():
-            raise UsageError("no definitions here", where=str(given), why="it has no matrix.yaml")
+            raise UsageError("no definitions found", where=str(given), why="it has no matrix.yaml")
         return given.absolute()
     for folder in (start, *start.parents):
         if (folder / "matrix.yaml").is_file():

@@ -116,7 +116,7 @@ def _question(
 ) -> Question | None:
     if runtime is not None and file is not None:
         raise UsageError(
-            "a runtime and --contract are two questions", hint="ask about one of them at a time"
+            "a runtime and --contract cannot be used together", hint="give one of them"
         )
     if file is not None:
         return Question(subject=str(file), contract=_read(file))

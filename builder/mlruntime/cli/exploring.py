@@ -95,7 +95,7 @@ def read_combinations(wishes: Wishes, matrix: Matrix) -> Combinations:
     if not files:
         return parse_settings(wishes.space, wishes.settings, matrix)
     if len(wishes.space) > 1:
-        raise UsageError("--space is one file, or axes", hint="write the axes into the file")
+        raise UsageError("--space takes one file, or axes", hint="write the axes into the file")
     found = parse_combinations(
         read_text(files[0], str(files[0]), UsageError), file=str(files[0]), matrix=matrix
     )

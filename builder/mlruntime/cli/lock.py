@@ -53,7 +53,7 @@ def lock(
         _check(definitions, request, host if registry else None, as_json=as_json)
         return
     if registry:
-        raise UsageError("--registry goes with --check")
+        raise UsageError("--registry needs --check")
     refuse_future(request, datetime.now(UTC))
     keep = core_to_keep(definitions, request) if keep_core else None
     made = make_lock(definitions, request, host, tuple(omit_unavailable or ()), keep)
@@ -77,7 +77,7 @@ def _check(
             "the lock is stale",
             where=shown,
             why="; ".join(why),
-            hint=f"write it anew with `mlruntime lock {runtime}`",
+            hint=f"run `mlruntime lock {runtime}`",
         )
 
 

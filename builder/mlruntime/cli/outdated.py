@@ -54,7 +54,7 @@ def outdated(
         emit(result, _text(proposal, written=written), as_json)
     if failed and len(failed) == len(proposal.news):
         raise Unavailable(
-            "no registry could be asked",
+            "no registry could be reached",
             why="; ".join(f"{news.component}: {news.error}" for news in failed),
             hint="`mlruntime doctor` shows what this host reaches",
         )
@@ -73,7 +73,7 @@ def _text(proposal: "Proposal", *, written: bool) -> str:
     columns = ("component", "newest in the matrix", "released since")
     parts = [plain(Table(title="Released since", columns=columns, rows=tuple(rows)))]
     errors = [f"{news.component}: {news.error}" for news in proposal.news if news.error]
-    parts += ["\n".join(["Could not be asked:", *(f"  {e}" for e in errors)])] if errors else []
+    parts += ["\n".join(["Could not be reached:", *(f"  {e}" for e in errors)])] if errors else []
     out = [f"{n.component} {version}: {why}" for n in proposal.news for version, why in n.left_out]
     parts += ["\n".join(["Left out:", *(f"  {line}" for line in out)])] if out else []
     if not proposal.patch:

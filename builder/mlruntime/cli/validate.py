@@ -167,7 +167,7 @@ def find_subject(
         )
     runtime = image.labels.get(f"{LABEL}.runtime")
     if runtime is None:
-        raise UsageError(f"{subject} is not one of our images: it has no label {LABEL}.runtime")
+        raise UsageError(f"{subject} was not built by mlruntime: it has no label {LABEL}.runtime")
     lock = read_lock(definitions, runtime).cut(flavour or image.labels.get(FLAVOUR_LABEL, CORE))
     variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
     lock.variant(variant)

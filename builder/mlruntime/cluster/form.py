@@ -130,7 +130,7 @@ def _volumes(form: ClusterForm, top: Place) -> None:
         place = top.get("volumes").at(index)
         target = volume.target.rstrip("/")
         if target in targets:
-            raise place.get("target").fail(f"{target} is there twice")
+            raise place.get("target").fail(f"{target} is listed twice")
         targets.add(target)
         if any(target == ours or target.startswith(f"{ours}/") for ours in _OURS) or not target:
             raise place.get("target").fail(

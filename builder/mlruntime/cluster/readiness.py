@@ -122,7 +122,7 @@ def await_workers(
 
 def _last_words(dead: Casualty) -> str:
     lines = [line for line in dead.log if not _FRAME.match(line)]
-    return "\n       ".join(lines[-_TOLD_LINES:]) or "it said nothing"
+    return "\n       ".join(lines[-_TOLD_LINES:]) or "no output"
 
 
 def pumped(process: Exec) -> "queue.Queue[Item]":

@@ -27,7 +27,7 @@ DebianName = Annotated[
     str, described("the name of a Debian package", "^[a-z0-9][a-z0-9+.-]+$", "ca-certificates")
 ]
 Moment = Annotated[
-    str, described("a moment in UTC", r"^\d{4}-\d\d-\d\dT.*Z$", "2026-11-20T00:00:00Z")
+    str, described("a UTC timestamp", r"^\d{4}-\d\d-\d\dT.*Z$", "2026-11-20T00:00:00Z")
 ]
 
 
@@ -195,7 +195,7 @@ def _moment(text: str, place: Place) -> str:
         moment = None
     if moment is None or moment.tzinfo != UTC:
         raise place.fail(
-            f"{text!r} is not a moment in UTC", hint="for example 2026-11-20T00:00:00Z"
+            f"{text!r} is not a UTC timestamp", hint="for example 2026-11-20T00:00:00Z"
         )
     return text
 
@@ -205,7 +205,7 @@ def _different(texts: Iterable[str], top: Place, key: str) -> tuple[str, ...]:
     found: list[str] = []
     for index, text in enumerate(texts):
         if text in found:
-            raise top.get(key).at(index).fail(f"{text!r} is there twice")
+            raise top.get(key).at(index).fail(f"{text!r} is listed twice")
         found.append(text)
     return tuple(found)
 
@@ -222,6 +222,6 @@ def _requirements(place: Place) -> tuple[Requirement, ...]:
             raise item.fail("a requirement must come from the package index, not from a URL")
         name = canonicalize_name(requirement.name)
         if name in found:
-            raise item.fail(f"{name} is there twice")
+            raise item.fail(f"{name} is listed twice")
         found[name] = requirement
     return tuple(found.values())

@@ -82,7 +82,7 @@ class Running:
                 timer.cancel()
             container.remove()
             self._running.discard(container)
-        told = "\n       ".join(tail) or "it said nothing"
+        told = "\n       ".join(tail) or "no output"
         if self._aborted.is_set():
             raise CommandFailed(f"{what} was interrupted", why=told)
         if expired.is_set():

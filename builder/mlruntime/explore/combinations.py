@@ -78,7 +78,7 @@ def parse_settings(axes: Iterable[str], settings: Iterable[str], matrix: Matrix)
         if not equals or text.startswith("="):
             raise spot.fail(f"{axis!r} is not an axis", hint="COMPONENT=A..B, or a file")
         if name in found:
-            raise spot.fail(f"{name} is there twice")
+            raise spot.fail(f"{name} is listed twice")
         found[name] = _axis(spot, name, text.split(","), matrix.components)
     if not found:
         raise UsageError("a space has at least one axis", hint="--space tensorflow=2.15..2.21")

@@ -104,7 +104,7 @@ class Fetcher:
             scheme = _scheme(artifact)
             if scheme not in self._locators:
                 raise InvalidLock(
-                    f"{artifact.filename} has an origin nobody knows: {artifact.origin}",
+                    f"{artifact.filename} has an unknown origin: {artifact.origin}",
                     hint=f"known: {', '.join(sorted(self._locators))}",
                 )
             if scheme not in found:
@@ -169,7 +169,8 @@ def _lies(artifact: Artifact, url: str, error: HashMismatch) -> HashMismatch:
         f"{artifact.filename} is not the file that was locked",
         where=without_secrets(url),
         why=f"{error.what}, but {error.why}",
-        hint="the registry or a proxy changed the file; if it did so rightly, lock anew",
+        hint="the registry or a proxy changed the file; if the change is intended, run"
+        " `mlruntime lock` again",
     )
 
 

@@ -51,7 +51,7 @@ class Routes(httpx.BaseTransport):
         url, part = str(request.url), request.extensions.get("part")
         if part == "pypi" and (offline := self._sources.network.offline):
             raise Unavailable(
-                f"{offline} forbids to ask the package index",
+                f"{offline} forbids access to the package index",
                 where=without_secrets(url),
                 hint="unset it, or point UV_DEFAULT_INDEX at an index on this disk (file:///…)",
             )
@@ -118,7 +118,7 @@ def tls(
         )
     except OSError as error:  # an SSLError is one
         raise UsageError(
-            "the CA bundle holds no certificates we can read",
+            "the CA bundle has no readable certificates",
             where=str(bundle),
             why=error.strerror or str(error),
             hint="name a PEM file with --ca-bundle or SSL_CERT_FILE",

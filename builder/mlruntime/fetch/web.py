@@ -236,7 +236,7 @@ class Web:
             login = self._routes.login(str(answer.url), part)
             given = f"the login of {login.setting}" if login else "no login"
             raise Unavailable(
-                f"{without_secrets(str(answer.url))} asks for a login that it accepts",
+                f"{without_secrets(str(answer.url))} requires a valid login",
                 why=f"HTTP status {status}, with {given}",
                 hint="`mlruntime doctor` shows which logins are known;"
                 " docs/host-settings.md says where they are read",
@@ -253,6 +253,11 @@ class Web:
         hint: str = "check the network, the proxy and the registry, then run it again:"
         " what was downloaded is kept",
     ) -> T:
+        """Try again after a temporary failure.
+
+        Not with tenacity: how long to wait is the server's word or ours, and an interrupt ends it;
+        the rules would be as long as this loop.
+        """
         for pause in (*self._pauses, None):
             try:
                 return attempt()
@@ -279,7 +284,7 @@ def without_markup(text: str) -> str:
 
 def _proxy_refuses(url: str, why: str) -> Unavailable:
     return Unavailable(
-        "the proxy refuses us",
+        "the proxy refused the request",
         where=without_secrets(url),
         why=why,
         hint="put a user name and password into that setting, or leave the host out with NO_PROXY",
@@ -299,7 +304,7 @@ def _later(answer: httpx.Response, url: str) -> float | None:
         seconds = max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
     if seconds > _PATIENCE:
         raise Unavailable(
-            f"{without_secrets(url)} asks us to come back later",
+            f"{without_secrets(url)} asks clients to wait",
             why=f"HTTP status {answer.status_code}, in {seconds:.0f} s (Retry-After)",
             hint="run it again then: what was downloaded is kept",
         )

@@ -73,9 +73,7 @@ def run(
     _LOG.debug("%s: exit %d", shlex.join(words), child.returncode)
     if child.returncode != 0:
         tail = "\n       ".join(err.strip().splitlines()[-12:])
-        raise CommandFailed(
-            f"{words[0]} exited with {child.returncode}", why=tail or "it said nothing"
-        )
+        raise CommandFailed(f"{words[0]} exited with {child.returncode}", why=tail or "no output")
     return out
 
 

@@ -118,7 +118,7 @@ def _send(image: Image, layers: tuple[ImageLayer, ...], blobs: Blobs, engine: Im
     wanted = tuple(layer.blob.diff_id for layer in image.layers)
     if found is None or found.diff_ids != wanted:
         raise CommandFailed(
-            f"the engine has taken {image.reference}, and now has "
+            f"the engine loaded {image.reference}, and now has "
             + ("no such image" if found is None else "another image by that name"),
             hint="is something else loading or removing it at the same time?",
         )

@@ -133,7 +133,7 @@ def parse_lock(text: str, *, file: str) -> Lock:
         raise top.get("format").fail(
             f"lock format {version} is {older}; this one reads formats"
             f" {FORMAT_WITHOUT_FLAVOURS} and {FORMAT}",
-            hint="write it anew with `mlruntime lock`",
+            hint="run `mlruntime lock`",
         )
     form = checked(LockForm, top)
     return Lock(
@@ -235,7 +235,7 @@ def _native(form: NativeForm, place: Place) -> NativeWheel:
         raise place.get("key").fail(
             "the recipe key does not follow from the recipe",
             why="the lock was edited by hand",
-            hint="write it anew with `mlruntime lock`",
+            hint="run `mlruntime lock`",
         )
     return wheel
 

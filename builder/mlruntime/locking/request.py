@@ -125,7 +125,7 @@ def refuse_future(request: LockRequest, now: datetime) -> None:
             f"{request.snapshot} is in the future",
             where=f"runtimes/{request.runtime}/runtime.yaml: snapshot",
             why="packages that are uploaded until then would change the lock",
-            hint="write a moment that has passed, for example 2026-11-20T00:00:00Z",
+            hint="write a past timestamp, for example 2026-11-20T00:00:00Z",
         )
 
 

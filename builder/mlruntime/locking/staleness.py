@@ -90,7 +90,7 @@ def refuse_stale(
             "the lock is stale",
             where=file,
             why="; ".join(changes),
-            hint=f"write it anew with `mlruntime lock {lock.runtime}`",
+            hint=f"run `mlruntime lock {lock.runtime}`",
         )
 
 

@@ -50,7 +50,7 @@ def parse_matrix(text: str, *, file: str) -> Matrix:
         rule = reader.rule(rule_form, place, index)
         if rule.id in rules:
             raise place.get("id").fail(
-                f"rule {rule.id!r} is there twice", why=f"rules[{rules[rule.id].index}] has it too"
+                f"rule {rule.id!r} is listed twice", why=f"rules[{rules[rule.id].index}] has it too"
             )
         rules[rule.id] = rule
     return Matrix(
@@ -108,7 +108,7 @@ def _releases(place: Place) -> tuple[Version, ...]:
         except InvalidVersion:
             raise _item(place, text).fail(f"{text!r} is not a version") from None
         if version in seen:
-            raise _item(place, text).fail(f"release {version} is there twice")
+            raise _item(place, text).fail(f"release {version} is listed twice")
         seen.add(version)
     return release_order(seen)
 
@@ -154,7 +154,7 @@ def _check_templates(place: Place, components: Mapping[str, Component]) -> None:
                     )
             if set(PLACEHOLDER.sub("", text)) & set("{}"):
                 raise artifact.get("name").fail(
-                    f"{text!r} has a placeholder that means nothing",
+                    f"{text!r} has an unknown placeholder",
                     hint="{component}, {component.major} or {component.minor}",
                 )
 
@@ -164,9 +164,9 @@ def _preference(place: Place, components: Mapping[str, Component]) -> tuple[str,
     for item in place.each():
         name = known_component(item, item.text(), components)
         if name in order:
-            raise item.fail(f"{name!r} is there twice")
+            raise item.fail(f"{name!r} is listed twice")
         order.append(name)
     missing = [name for name in components if name not in order]
     if missing:
-        raise place.fail(f"components without a place in the order: {', '.join(missing)}")
+        raise place.fail(f"components missing from `preference`: {', '.join(missing)}")
     return tuple(order)

@@ -78,7 +78,7 @@ class Keys:
             address = with_query(realm, fields)
             answer = self._web.once("GET", address, headers=headers)
         if answer.status_code in _REFUSED:
-            raise self.refused("the token service refuses us", answer)
+            raise self.refused("the token service refused the request", answer)
         try:
             said = answer.json()
             return f"Bearer {said.get('token') or said['access_token']}"

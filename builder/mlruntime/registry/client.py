@@ -343,7 +343,7 @@ class Repository:
                 method, url, headers={**(headers or {}), **used}, content=content
             )
         if answer.status_code in (401, 403):
-            raise self._keys.refused("the registry refuses us", answer)
+            raise self._keys.refused("the registry refused the request", answer)
         return answer
 
     def _must(self, answer: Answer, good: tuple[int, ...], what: str) -> None:

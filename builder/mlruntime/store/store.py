@@ -166,6 +166,7 @@ def _made(directory: Path) -> Path:
 def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     """Hold the file lock of a file or directory, waiting for whoever has it.
 
+    Not the package filelock: it has no shared locks on the same file, and none on a directory.
     With ``LOCK_NB`` in ``how`` it raises ``BlockingIOError`` instead of waiting.
     """
     descriptor = os.open(path, os.O_RDONLY)

@@ -66,7 +66,7 @@ def parse_report(text: str, *, file: str) -> Outcome:
         raise top.get("format").fail(f"this is format {form.format}, we read {FORMAT}")
     names = [check.name for check in form.checks]
     if len(set(names)) < len(names):
-        raise top.get("checks").fail("a check is there twice")
+        raise top.get("checks").fail("a check is listed twice")
 
     def told(status: str) -> tuple[tuple[str, str], ...]:
         return tuple((c.name, c.error or "") for c in form.checks if c.status == status)

@@ -60,7 +60,7 @@ def find_image(engine: Engine, definitions: Definitions, form: ClusterForm) -> I
         image = engine.image_config(form.image)
     if f"{LABEL}.runtime" not in image.labels:
         raise UsageError(
-            f"{form.image} is not one of our images",
+            f"{form.image} was not built by mlruntime",
             why=f"it has no label {LABEL}.runtime: nothing is known of what it starts with",
             hint="build one: `mlruntime build RUNTIME --load`",
         )

@@ -62,7 +62,7 @@ def fresh_lock(definitions: Definitions, runtime: str) -> Lock:
         raise InvalidLock(
             f"this is the lock of {lock.runtime}",
             where=f"{shown}: runtime",
-            hint=f"write it anew with `mlruntime lock {runtime}`",
+            hint=f"run `mlruntime lock {runtime}`",
         )
     recipes = load_recipes(definitions.images_folder())
     _LOG.debug("%s: is it stale? resolving again", shown)

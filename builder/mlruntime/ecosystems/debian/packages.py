@@ -64,9 +64,9 @@ def _opened(artifact: Artifact, path: Path) -> Iterator[DebFile]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the host's, not the file's
         raise InvalidLock(
-            f"{artifact.filename} is no Debian package",
+            f"{artifact.filename} is not a Debian package",
             why=f"{type(error).__name__}: {error}",
-            hint="lock anew; if it stays so, the archive is broken",
+            hint="run `mlruntime lock` again; if the error stays, the archive is broken",
         ) from None
 
 
@@ -89,7 +89,9 @@ def _package(artifact: Artifact, deb: DebFile) -> Package:
     members = tuple(_control_members(deb))
     paragraph = next((m.content.decode() for m in members if m.name == "control"), "")
     if not paragraph:
-        raise InvalidLock(f"{artifact.filename} is no Debian package", why="it has no control file")
+        raise InvalidLock(
+            f"{artifact.filename} is not a Debian package", why="it has no control file"
+        )
     found = Deb822(paragraph)
     name, version, architecture = (found.get(k, "") for k in ("Package", "Version", "Architecture"))
     if (name, version) != (artifact.name, artifact.version) or not architecture:

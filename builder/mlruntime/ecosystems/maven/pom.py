@@ -88,7 +88,9 @@ def parse_pom(text: str, *, file: str) -> Pom:
     except (ElementTree.ParseError, ValueError) as error:
         raise Unavailable(f"{file} cannot be read", why=str(error)) from None
     if _bare(top.tag) != "project":
-        raise Unavailable(f"{file} cannot be read", why=f"it is a <{_bare(top.tag)}>, no <project>")
+        raise Unavailable(
+            f"{file} cannot be read", why=f"it is a <{_bare(top.tag)}>, not a <project>"
+        )
     parent = top.find("{*}parent")
     above = _coordinates(parent) if parent is not None else None
     own = {

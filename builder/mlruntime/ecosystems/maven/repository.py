@@ -89,10 +89,10 @@ class Repository:
                 found = hashlib.file_digest(handle, kind).hexdigest()
             if told != found:
                 raise HashMismatch(
-                    f"{filename} is not what its repository says it is",
+                    f"{filename} does not match its repository's checksum",
                     where=without_secrets(url),
                     why=f"its .{kind} says {told or 'nothing'}, its bytes have {found}",
-                    hint="try again; if it stays so, the repository or a proxy is broken",
+                    hint="try again; if the error stays, the repository or a proxy is broken",
                 )
             return
 
@@ -111,7 +111,7 @@ def _coordinates(name: str, version: str) -> Coordinates:
     group, colon, artifact = name.partition(":")
     if not colon or not group or not artifact or ":" in artifact:
         raise InvalidDefinition(
-            f"{name!r} is no jar of a Maven repository",
+            f"{name!r} is not a jar of a Maven repository",
             where="matrix.yaml: components.….artifacts",
             hint="write it as GROUP:ARTIFACT",
         )

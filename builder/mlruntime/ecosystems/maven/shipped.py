@@ -78,7 +78,7 @@ def read_shipped(sdist: Path, filename: str) -> tuple[ShippedJar, ...]:
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise InvalidLock(f"{filename} is no source distribution", why=str(error)) from None
+        raise InvalidLock(f"{filename} is not a source distribution", why=str(error)) from None
     return tuple(sorted(found, key=lambda jar: (jar.artifact, jar.version)))
 
 

@@ -228,7 +228,7 @@ def _patched(
 def _refuse_changed(native: NativeWheel, beside: Mapping[str, bytes]) -> None:
     for name, sha256 in native.beside:
         if hashlib.sha256(beside[name]).hexdigest() != sha256:
-            raise CommandFailed(f"{name} is not the locked one", hint="`mlruntime lock` again")
+            raise CommandFailed(f"{name} is not the locked one", hint="run `mlruntime lock` again")
 
 
 def _failed(store: Store, native: NativeWheel, log: list[str], *why: str) -> CommandFailed:

@@ -43,7 +43,7 @@ def explained(said: str, wanted: frozenset[str], snapshot: str, look: Look) -> M
     """
     if "network was disabled" in said:
         return Unavailable(
-            "UV_OFFLINE forbids to ask the package index, and uv's cache does not have all of it",
+            "UV_OFFLINE forbids access to the package index, and uv's cache lacks some packages",
             why=said,
             hint="unset it, or point UV_DEFAULT_INDEX at an index on this disk (file:///…)",
         )
@@ -58,7 +58,7 @@ def explained(said: str, wanted: frozenset[str], snapshot: str, look: Look) -> M
         if (undated := _undated(look(name))) is not None:
             return _no_times(name, undated, snapshot, said)
     if "No solution found" in said:
-        return NoCompatibleVersions("the Python packages do not fit together", why=said)
+        return NoCompatibleVersions("the Python packages have conflicting requirements", why=said)
     return Unavailable("uv could not resolve the Python packages", why=said)
 
 
@@ -110,7 +110,7 @@ def _absent(
             hint="check the version, and which indexes are set: the first index that lists a"
             " name is the only one that uv takes it from",
         )
-    return NoCompatibleVersions("the Python packages do not fit together", why=said)
+    return NoCompatibleVersions("the Python packages have conflicting requirements", why=said)
 
 
 def _no_times(name: str, index: str, snapshot: str, said: str) -> Unavailable:

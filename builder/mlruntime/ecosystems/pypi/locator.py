@@ -59,7 +59,7 @@ def _by_hash(artifact: Artifact, files: "list[DistributionPackage]") -> tuple[st
             f"{artifact.filename} is not the file that was locked",
             where=", ".join(without_secrets(file.url) for file in files),
             why=f"the lock has sha256 {artifact.sha256}, the index {told[0][0]}",
-            hint="set the index that it was locked from, or lock anew if the file was replaced"
-            " rightly",
+            hint="set the index that it was locked from; if the change is intended, run"
+            " `mlruntime lock` again",
         )
     return (*right, *unknown)

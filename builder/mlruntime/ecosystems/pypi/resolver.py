@@ -217,7 +217,7 @@ def _artifact(name: str, version: str, file: object) -> Artifact:
     filename, sha256 = file.filename, file.hashes.get("sha256")
     if file.size is None or sha256 is None:
         raise Unavailable(
-            f"the package index tells no size or no sha256 of {filename}",
+            f"the package index gives no size or no sha256 for {filename}",
             hint="use an index that serves the JSON form of the simple API",
         )
     return Artifact(

@@ -91,7 +91,7 @@ def _unreachable(refusals: Sequence[tuple[Endpoint, BaseException]]) -> Unavaila
     tried = [f"{endpoint}: {_brief(error)}" for endpoint, error in denied or refusals]
     if denied:
         return Unavailable(
-            "the container engine refuses us",
+            "permission denied by the container engine",
             why="\n       ".join(tried),
             hint="run as root or join the `docker` group",
         )

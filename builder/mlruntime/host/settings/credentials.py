@@ -89,7 +89,7 @@ def of_url(url: str, setting: str, part: str) -> tuple[str, tuple[Login, ...]]:
         _ = urlsplit(bare).port
     except ValueError as error:
         raise UsageError(
-            f"{setting} names something that is no address: {without_secrets(url)}", why=str(error)
+            f"{setting} has an invalid address: {without_secrets(url)}", why=str(error)
         ) from None
     if not user and password is None:
         return bare, ()
