@@ -4,7 +4,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import compose, compose_gpu, entrypoint, horovodrunner, resolving, start
+from tests.benchmarks import (
+    compose,
+    compose_gpu,
+    entrypoint,
+    environment,
+    horovodrunner,
+    resolving,
+    start,
+)
 from tests.benchmarks.figures import Figures
 
 BENCHMARKS: dict[str, Callable[[], Figures]] = {
@@ -13,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "compose": compose.measure,
     "compose-gpu": compose_gpu.measure,
     "horovodrunner": horovodrunner.measure,
+    "environment": environment.measure,
     "entrypoint": entrypoint.measure,
 }
 

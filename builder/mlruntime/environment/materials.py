@@ -78,7 +78,9 @@ def _used(tree: Tree, *, is_system: bool) -> Iterator[Linked]:
 def _found_by_name(contents: Contents, found: dict[str, Linked]) -> Iterator[tuple[str, str]]:
     """Yield links to libraries that are asked for by name: CUDA's, which wheels bring."""
     site = f"lib/python{contents.python}/site-packages"
-    for path in sorted(found):
+    if not contents.linked:
+        return
+    for path in sorted(path for path in found if ".so" in path):
         name = PurePosixPath(path)
         if not (name.name.startswith("lib") and ".so" in name.suffixes):
             continue

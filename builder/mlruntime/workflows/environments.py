@@ -30,7 +30,7 @@ from mlruntime.environment.materials import Materials, materials
 from mlruntime.environment.packing import extract, without_scripts
 from mlruntime.environment.repairing import repair
 from mlruntime.environment.settings import Variables, variables
-from mlruntime.environment.trees import Tree, unpacked
+from mlruntime.environment.trees import kept_tree, unpacked
 from mlruntime.environment.verification import differences
 from mlruntime.errors import HashMismatch, InvalidLock, Unavailable
 from mlruntime.fetch.locating import last_seen
@@ -182,21 +182,23 @@ def known_environments(store: Store) -> tuple[Path, ...]:
 def prepare(plan: Plan, lock: Lock, host: Host) -> Prepared:
     """Fetch and unpack what the store lacks; the caller keeps the store from being pruned."""
     wanted = contents(plan, lock)
-    compiled = [_compiled(host.store, lock, wheel) for wheel in wanted.native]
-    with last_seen(lock):
-        files = dict(host.fetch(wanted.artifacts))
-    files |= {artifact.sha256: path for artifact, path in compiled}
+    compiled = [compiled_wheel(host.store, lock, wheel) for wheel in wanted.native]
     where = place(wanted.python)
-
-    def tree(artifact: Artifact) -> Tree:
-        return unpacked(host.store, artifact, files[artifact.sha256], where)
-
-    packages = [tree(a) for a in (*wanted.wheels, *(a for a, _ in compiled), *wanted.jars)]
-    made = materials(wanted, packages, [tree(artifact) for artifact in wanted.system])
+    packages = (*wanted.wheels, *(artifact for artifact, _ in compiled), *wanted.jars)
+    everything = (*packages, *wanted.system)
+    trees = {a: tree for a in everything if (tree := kept_tree(host.store, a, where))}
+    files = {artifact.sha256: path for artifact, path in compiled}
+    if missing := [a for a in wanted.artifacts if a not in trees]:
+        with last_seen(lock):
+            files |= host.fetch(missing)
+    for artifact in everything:
+        if artifact not in trees:
+            trees[artifact] = unpacked(host.store, artifact, files[artifact.sha256], where)
+    made = materials(wanted, [trees[a] for a in packages], [trees[a] for a in wanted.system])
     return Prepared(plan=plan, materials=made, variables=variables(plan.config, made.libraries))
 
 
-def _compiled(store: Store, lock: Lock, wheel: NativeWheel) -> tuple[Artifact, Path]:
+def compiled_wheel(store: Store, lock: Lock, wheel: NativeWheel) -> tuple[Artifact, Path]:
     """Return a wheel that the store has; compiling one takes a container."""
     found = native.built(store, wheel)
     if found is None:
