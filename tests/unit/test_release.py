@@ -43,7 +43,7 @@ from mlruntime.workflows.signing import key_of_command, key_of_file
 
 from tests.unit.registries import Registry, debian_registry, running, sha256
 from tests.unit.test_registry import sources
-from tests.unit.toys import candidate, key_pem, lock_of, new_key, report_of
+from tests.unit.toys import PASSED, candidate, key_pem, lock_of, new_key, report_of
 
 NOW = "2026-11-27T12:00:00Z"
 PATH = "team/ml"
@@ -114,6 +114,7 @@ def proven(report: dict[str, Any], policy: str = "{}", today: str = "2026-11-27"
         parse_policy(policy, file="release.yaml"),
         manifest="sha256:" + "1" * 64,
         lock=lock.digest,
+        checks=PASSED,
         today=date.fromisoformat(today),
         file="r.json",
     )
@@ -148,6 +149,13 @@ def test_what_was_not_run_must_be_allowed_by_name() -> None:
         proven(unrun, until, today="2027-01-01")
     with pytest.raises(InvalidDefinition, match="is not a date"):
         parse_policy("not-run: [{check: a, why: b, until: 2026-13-01}]", file="release.yaml")
+
+
+def test_a_report_of_some_checks_only_is_refused() -> None:
+    some = report_of("sha256:" + "1" * 64, lock_of(), passed=PASSED[:-1])
+    with pytest.raises(ValidationIncomplete, match="leaves 1 checks out") as caught:
+        proven(some, "not-run: [{check: tensorflow, why: x}]")
+    assert caught.value.why == "tensorflow.matmul"
 
 
 def test_an_edited_report_is_refused() -> None:

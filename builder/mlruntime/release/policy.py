@@ -68,10 +68,19 @@ def parse_policy(text: str, *, file: str) -> Policy:
 
 
 def must_be_proven(
-    outcome: Outcome, policy: Policy, *, manifest: str, lock: str, today: date, file: str
+    outcome: Outcome,
+    policy: Policy,
+    *,
+    manifest: str,
+    lock: str,
+    checks: Iterable[str],
+    today: date,
+    file: str,
 ) -> None:
     """Raise unless a report is of this very image, and nothing failed or is unrun but allowed.
 
+    ``checks`` are the names of all that there are for the image: a report without one of them
+    (``validate --only``) is refused, whatever the policy says.
     ``ValidationFailed`` for a report of another image, too: ours was not validated.
     """
     if outcome.manifest != manifest or outcome.lock != lock:
@@ -89,6 +98,14 @@ def must_be_proven(
             f"{len(outcome.failed)} checks failed" if outcome.failed else "no check was run",
             where=file,
             why=_listed(outcome.failed) or "a report without checks proves nothing",
+        )
+    known = {*outcome.passed, *(name for name, _ in outcome.not_run)}
+    if left_out := sorted(set(checks) - known):
+        raise ValidationIncomplete(
+            f"the report leaves {len(left_out)} checks out",
+            where=file,
+            why=", ".join(left_out[:8]) + (", …" if len(left_out) > 8 else ""),
+            hint="validate the whole image, without --only",
         )
     missing = [(n, why) for n, why in outcome.not_run if policy.allows(n, today) is None]
     if missing:

@@ -39,7 +39,9 @@ from mlruntime.release.signing import SigningKey
 from mlruntime.release.sources import RegistrySource
 from mlruntime.release.statements import Built
 from mlruntime.release.versions import RuntimeVersion, Step, first, step
+from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.reading import Outcome, parse_report
+from mlruntime.validation.session import planned
 from mlruntime.workflows.build import build_locked, reference
 from mlruntime.workflows.host import Host, Say
 from mlruntime.workflows.locked import fresh_lock
@@ -118,6 +120,7 @@ def candidates(
             policy,
             manifest=built.image.manifest.digest,
             lock=lock.digest,
+            checks=planned(CHECKS, (), lock, variant).names,
             today=today,
             file=file,
         )
