@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -197,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
                 blobs[query["mount"]] = source[query["mount"]]
                 self._answer(201, Docker_Content_Digest=query["mount"])
                 return
-            ident = f"u{len(registry.uploads)}"
+            ident = uuid.uuid4().hex
             registry.uploads[ident] = b""
             self._answer(202, Location=f"/v2/{name}/blobs/uploads/{ident}?state=a")
             return

@@ -241,8 +241,8 @@ def test_notes_say_what_is_new_and_what_was_not_tested(toy: Candidate) -> None:
     outcome = parse_report(
         json.dumps(report_of(toy.digest, after, not_run=("gpu.nccl",))), file="r"
     )
-    text = notes("0.1.1-ml", after, [("cpu", toy.digest)], step(before, after), before, [outcome],
-                 policy.not_run)  # fmt: skip
+    images = [("cpu", "cpu", after, outcome, toy.digest)]
+    text = notes("0.1.1-ml", images, step(before, after), before, policy.not_run)
     for line in (
         "# 0.1.1-ml",
         "- spark 3.5.9 → 3.5.10",

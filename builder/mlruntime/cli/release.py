@@ -1,7 +1,7 @@
 """``mlruntime release``: from a proven image to a version in a registry, and its channels."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from mlruntime.release.signing import SigningKey
 from mlruntime.release.versions import first, step
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.release import (
+    Reported,
     candidates,
     intended,
     lock_of_latest,
@@ -163,12 +164,11 @@ def publish_(
     emit({"releases": done}, "\n".join(lines), as_json)
 
 
-def _all_wanted(runtimes: list[str], reports: Any) -> None:
-    for runtime, variant in reports:
-        if runtime not in runtimes:
+def _all_wanted(runtimes: list[str], reports: Iterable[Reported]) -> None:
+    for report in reports:
+        if report.outcome.runtime not in runtimes:
             raise UsageError(
-                f"{reports[runtime, variant][2]} is a report of {runtime}, which is not released"
-                " here",
+                f"{report.file} is a report of {report.outcome.runtime}, which is not released",
                 hint=f"released here: {', '.join(runtimes)}",
             )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mlruntime.image.config import tag
 from mlruntime.image.image import Blobs, Image
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
@@ -59,6 +60,16 @@ class Candidate:
         """Return the digest of the image's manifest."""
         return self.image.manifest.digest
 
+    @property
+    def tag(self) -> str:
+        """Return what the image is called among those of its version: ``cpu``, ``cpu-notebook``."""
+        return tag(self.variant, self.lock.flavour)
+
+    @property
+    def name(self) -> str:
+        """Return what documents call the image."""
+        return f"{self.lock.runtime}-{self.tag}"
+
 
 def attachment(name: str, content: bytes) -> Attachment:
     """Return a document as it is attached."""
@@ -67,9 +78,8 @@ def attachment(name: str, content: bytes) -> Attachment:
 
 def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachment, ...]:
     """Return the documents that are not signed by themselves."""
-    name = f"{made.lock.runtime}-{made.variant}"
     found = sbom.packages(made.lock, made.variant, made.licences)
-    about = (name, made.digest, version, made.lock, found)
+    about = (made.name, made.digest, version, made.lock, found)
     texts = {
         SBOM: sbom.cyclonedx(*about),
         SBOM_SPDX: sbom.spdx(*about),
@@ -84,12 +94,13 @@ def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachme
 
 def statements_of(made: Candidate) -> dict[str, bytes]:
     """Return the statements that are to be signed, by name, but for the release's own."""
-    name = f"{made.lock.runtime}-{made.variant}"
     allowed = {entry.check: entry for entry in made.allowed}
     report = Blob.of(made.report.encode()).digest
     return {
-        PROVENANCE: statements.provenance(name, made.digest, made.lock, made.variant, made.built),
-        TEST_RESULT: statements.test_result(name, made.digest, made.outcome, report, allowed),
+        PROVENANCE: statements.provenance(
+            made.name, made.digest, made.lock, made.variant, made.built
+        ),
+        TEST_RESULT: statements.test_result(made.name, made.digest, made.outcome, report, allowed),
     }
 
 
@@ -99,11 +110,11 @@ def release_statement(
     """Return the signed statement that says which documents, to the byte, belong to a release."""
     listed = {d.name: (d.artifact_type, d.blob.digest) for d in documents}
     said = statements.released(
-        f"{made.lock.runtime}-{made.variant}",
+        made.name,
         made.digest,
         runtime=made.lock.runtime,
         version=version,
-        variant=made.variant,
+        variant=made.tag,
         lock=made.lock.digest,
         outcome=made.outcome,
         allowed=made.allowed,

@@ -10,27 +10,26 @@ from mlruntime.validation.reading import Outcome
 
 def notes(
     version: str,
-    lock: Lock,
-    variants: Iterable[tuple[str, str]],
+    images: Iterable[tuple[str, str, Lock, Outcome, str]],
     step: Step,
     before: Lock | None,
-    outcomes: Iterable[Outcome],
     allowed: Iterable[Allowed] = (),
 ) -> str:
-    """Return Markdown; ``variants`` are (name, digest of the image)."""
-    named = tuple(variants)
+    """Return Markdown; ``images`` are (name, variant, lock, outcome of validation, digest)."""
+    named = tuple(images)
+    lock = named[0][2]
     sections = [
         [f"# {version}"],
         ["## New in this version", *(f"- {reason}" for reason in step.reasons)],
         ["## Removed", *_removed(before, lock)] if _removed(before, lock) else [],
         ["## System environment", *_table(("component", "version"), _components(lock))],
         *(
-            [f"## Libraries of `{name}`", *_table(("package", "version"), _libraries(lock, name))]
-            for name, _ in named
+            [f"## Libraries of `{name}`", *_table(("package", "version"), _libraries(own, variant))]
+            for name, variant, own, _, _ in named
         ),
         ["## Known issues", *_issues(lock, allowed)],
-        ["## Tested", *(f"- `{o.variant}`: {_tested(o)}" for o in outcomes)],
-        ["## Images", *_table(("variant", "digest"), ((f"`{n}`", f"`{d}`") for n, d in named))],
+        ["## Tested", *(f"- `{name}`: {_tested(outcome)}" for name, _, _, outcome, _ in named)],
+        ["## Images", *_table(("image", "digest"), ((f"`{i[0]}`", f"`{i[4]}`") for i in named))],
     ]
     return "\n\n".join("\n".join(_spaced(section)) for section in sections if section) + "\n"
 
@@ -45,16 +44,16 @@ def _table(columns: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[st
 
 
 def _components(lock: Lock) -> Iterator[tuple[str, str]]:
-    absent = {omission.component for omission in lock.omitted}
+    absent = {omission.component for omission in lock.all_omitted}
     for name, version in sorted(lock.all_components.items()):
         yield name, "left out" if name in absent else version
 
 
 def _libraries(lock: Lock, variant: str) -> list[tuple[str, str]]:
-    own = lock.variant(variant)
-    artifacts: tuple[Artifact, ...] = (*lock.python, *own.python, *lock.jars)
+    whole = lock.whole(variant)
+    artifacts: tuple[Artifact, ...] = (*whole.python, *whole.jars)
     found = [(a.name, a.version) for a in artifacts]
-    return sorted({*found, *((wheel.name, wheel.version) for wheel in own.native)})
+    return sorted({*found, *((wheel.name, wheel.version) for wheel in whole.native)})
 
 
 def _removed(before: Lock | None, lock: Lock) -> list[str]:
@@ -65,7 +64,7 @@ def _removed(before: Lock | None, lock: Lock) -> list[str]:
 
 
 def _issues(lock: Lock, allowed: Iterable[Allowed]) -> list[str]:
-    found = [f"- {o.component} is not in the image: {o.why}" for o in lock.omitted]
+    found = [f"- {o.component} is not in the image: {o.why}" for o in lock.all_omitted]
     found += [f"- not tested: `{a.check}`. {a.why}" for a in allowed]
     return found or ["None are known."]
 

@@ -49,7 +49,7 @@ def _packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> Iterator
             sha256=artifact.sha256,
             licence=licences.get(f"{prefix}:{artifact.name}"),
         )
-    for wheel in lock.variant(variant).native:
+    for wheel in lock.whole(variant).native:
         yield Package(
             name=wheel.name,
             version=wheel.version,

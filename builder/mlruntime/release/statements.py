@@ -49,14 +49,15 @@ def purl(artifact: Artifact, debian: str = "") -> str:
 
 def in_image(lock: Lock, variant: str) -> tuple[Artifact, ...]:
     """Return the locked artifacts whose files are in a variant's image, sorted."""
-    found = (*lock.os, *lock.python, *lock.jars, *lock.variant(variant).python)
+    whole = lock.whole(variant)
+    found = (*lock.os, *whole.python, *whole.jars)
     return tuple(sorted(set(found), key=lambda a: (a.kind, a.name, a.version)))
 
 
 def materials(lock: Lock, variant: str) -> tuple[Artifact, ...]:
     """Return everything that an image is made from, what native wheels need included, sorted."""
     found = {*in_image(lock, variant)}
-    native = lock.variant(variant).native
+    native = lock.whole(variant).native
     for wheel in native:
         found |= {wheel.sdist, *wheel.link_against, *wheel.requirements}
         found |= {*wheel.build_depends_unpacked}
@@ -96,11 +97,15 @@ def provenance(name: str, digest: str, lock: Lock, variant: str, built: Built) -
     predicate = {
         "buildDefinition": {
             "buildType": BUILD_TYPE,
-            "externalParameters": {"runtime": lock.runtime, "variant": variant},
+            "externalParameters": {
+                "runtime": lock.runtime,
+                "variant": variant,
+                "flavour": lock.flavour,
+            },
             "internalParameters": {
                 "lock": lock.digest,
                 "plan": built.plan,
-                "native": [_native(wheel) for wheel in lock.variant(variant).native],
+                "native": [_native(wheel) for wheel in lock.whole(variant).native],
             },
             "resolvedDependencies": dependencies,
         },

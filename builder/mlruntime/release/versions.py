@@ -14,7 +14,7 @@ from typing import Final, Literal
 from packaging.version import InvalidVersion, Version
 
 from mlruntime.errors import UsageError
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import CORE, Artifact, Lock
 
 Size = Literal["none", "patch", "minor", "major"]
 _ORDER: Final[tuple[Size, ...]] = ("none", "patch", "minor", "major")
@@ -90,9 +90,13 @@ class Step:
 
 
 def step(before: Lock | None, after: Lock) -> Step:
-    """Compare two locks of a runtime; without one before, everything is new."""
+    """Compare what two locks of a runtime have in their flavour ``core``.
+
+    Without one before, everything is new.
+    """
     if before is None:
         return Step(size="patch", reasons=("the first version",))
+    before, after = before.cut(CORE), after.cut(CORE)
     found = [*_components(before, after)]
     if not found:
         found = [("patch", text) for text in _artifacts(before, after)]
@@ -103,7 +107,7 @@ def step(before: Lock | None, after: Lock) -> Step:
 
 
 def _present(lock: Lock) -> dict[str, str]:
-    absent = {omission.component for omission in lock.omitted}
+    absent = {omission.component for omission in lock.all_omitted}
     return {n: v for n, v in lock.all_components.items() if n not in absent}
 
 

@@ -40,7 +40,7 @@ def rebuilt(
         one_core = ["taskset", "-c", "0"] if shutil.which("taskset") else []
         build = [
             sys.executable, "-m", "mlruntime", "--root", str(root), "build", lock.runtime,
-            "--variant", plan.variant, "--output", str(layout), "--json",
+            "--variant", plan.variant, "--flavour", plan.flavour, "--output", str(layout), "--json",
         ]  # fmt: skip
         store_there = f"MLRUNTIME_STORE={scratch / 'second'}"
         variables = [*(f"{name}={value}" for name, value in _ELSEWHERE.items()), store_there]
@@ -74,7 +74,7 @@ def _copied(definitions: Definitions, runtime: str, root: Path) -> Path:
 def _supplied(store: Store, second: Store, plan: Plan, lock: Lock) -> None:
     """Give a second store the files that an image is made of, and nothing made from them."""
     wanted = {artifact.sha256 for artifact in plan.artifacts}
-    for wheel in lock.variant(plan.variant).native:
+    for wheel in lock.whole(plan.variant).native:
         key, made = native.record_key(wheel), native.built(store, wheel)
         record = store.record("native", key)
         if made is None or record is None:

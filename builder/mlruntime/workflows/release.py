@@ -62,21 +62,30 @@ class Intended:
     again: bool
 
 
-def read_reports(files: Iterable[Path]) -> dict[tuple[str, str], tuple[Outcome, str, str]]:
-    """Return the reports in some files by (runtime, variant): what they say, their text, file."""
-    found: dict[tuple[str, str], tuple[Outcome, str, str]] = {}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reported:
+    """A report: what it says, its text, and the file."""
+
+    outcome: Outcome
+    text: str
+    file: str
+
+
+def read_reports(files: Iterable[Path]) -> tuple[Reported, ...]:
+    """Return the reports in some files; two of the same image are a ``UsageError``."""
+    found: dict[tuple[str, str, str], Reported] = {}
     for path in files:
         text = read_text(path, str(path), InvalidDefinition)
         outcome = parse_report(text, file=str(path))
-        key = (outcome.runtime, outcome.variant)
+        key = (outcome.runtime, outcome.variant, outcome.lock)
         if key in found:
             raise UsageError(
                 f"two reports of {outcome.runtime}, {outcome.variant}",
-                why=f"{found[key][2]} and {path}",
+                why=f"{found[key].file} and {path}",
                 hint="name the one of the image that is to be released",
             )
-        found[key] = (outcome, text, str(path))
-    return found
+        found[key] = Reported(outcome=outcome, text=text, file=str(path))
+    return tuple(found.values())
 
 
 def read_policy(definitions: Definitions) -> Policy:
@@ -90,7 +99,7 @@ def read_policy(definitions: Definitions) -> Policy:
 def candidates(
     definitions: Definitions,
     runtime: str,
-    reports: Mapping[tuple[str, str], tuple[Outcome, str, str]],
+    reports: Iterable[Reported],
     host: Host,
     *,
     today: date,
@@ -101,19 +110,20 @@ def candidates(
     With ``again`` each is built once more in a second store, and must be the same to the bit.
     Raises what ``must_be_proven`` raises, and ``ValidationFailed`` for a file that is nobody's.
     """
-    lock, policy = fresh_lock(definitions, runtime).cut(CORE), read_policy(definitions)
-    variants = [v.name for v in lock.variants if (runtime, v.name) in reports]
-    if not variants:
+    every, policy = fresh_lock(definitions, runtime), read_policy(definitions)
+    ours = [report for report in reports if report.outcome.runtime == runtime]
+    if not ours:
         raise UsageError(
             f"there is no report of {runtime}",
             why="what was not validated is not released",
             hint=f"`mlruntime validate {runtime} --report FILE`, then --report FILE here",
         )
     made = []
-    for variant in variants:
-        outcome, text, file = reports[runtime, variant]
+    for report in ours:
+        outcome, variant = report.outcome, report.outcome.variant
+        lock = _lock_of(every, outcome)
         built = build_locked(
-            definitions, lock, variant, host, reference=reference(runtime, variant)
+            definitions, lock, variant, host, reference=reference(runtime, variant, lock.flavour)
         )
         must_be_proven(
             outcome,
@@ -122,16 +132,16 @@ def candidates(
             lock=lock.digest,
             checks=planned(CHECKS, (), lock, variant).names,
             today=today,
-            file=file,
+            file=report.file,
         )
         if again:
             rebuilt(definitions, lock, built.plan, built.image, host.store, say=host.say)
-        host.say(f"{runtime} ({variant}): whose is each file?")
+        host.say(f"{runtime} ({variant}, {lock.flavour}): whose is each file?")
         owned = attribute(built.image, built.plan, host.store)
         if owned.nobody:
             raise ValidationFailed(
                 f"{len(owned.nobody)} files of the image are no package's and not ours",
-                where=f"{runtime} ({variant})",
+                where=f"{runtime} ({variant}, {lock.flavour})",
                 why=", ".join(owned.nobody[:5]),
             )
         found = (policy.allows(n, today) for n, _ in outcome.not_run)
@@ -143,7 +153,7 @@ def candidates(
                 lock=lock,
                 plan=built.plan,
                 outcome=outcome,
-                report=text,
+                report=report.text,
                 built=Built(
                     tool=__version__, plan=built.plan.digest, revision=revision(definitions.root)
                 ),
@@ -151,7 +161,13 @@ def candidates(
                 allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
             )
         )
-    return tuple(made)
+    return tuple(sorted(made, key=lambda c: c.tag))
+
+
+def _lock_of(every: Lock, outcome: Outcome) -> Lock:
+    """Return the lock of the flavour that a report is of; ``core``'s, when it is of none."""
+    cut = (every.cut(flavour) for flavour in every.flavour_names)
+    return next((lock for lock in cut if lock.digest == outcome.lock), every.cut(CORE))
 
 
 def revision(root: Path) -> str | None:
@@ -172,9 +188,11 @@ def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -
     runtime of its own.
     """
     lock = made[0].lock
-    images = tuple(sorted((c.variant, c.digest) for c in made))
+    images = tuple(sorted((c.tag, c.digest) for c in made))
     same = record.same(images)
     change = step(before, lock)
+    if change.size == "none" and same is None:
+        change = Step(size="patch", reasons=("the same artifacts in core, composed anew",))
     latest = record.latest
     if same is not None:
         version = same.version
@@ -189,7 +207,7 @@ def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -
                 hint="make a runtime with another id of it: who uses this one must not be"
                 " surprised by a patch",
             )
-    index = index_of(version.text, [(c.variant, c.image.manifest) for c in made])
+    index = index_of(version.text, [(c.tag, c.image.manifest) for c in made])
     tags = {version.tag(variant): digest for variant, digest in images}
     # The index last: a version is there when its index is.
     tags[version.tag()] = index.digest
@@ -240,11 +258,9 @@ def publish(
     say(f"{version}: {wanted.step.size} ({wanted.step.reasons[0]})")
     text = notes(
         version,
-        made[0].lock,
-        [(c.variant, c.digest) for c in made],
+        [(c.tag, c.variant, c.lock, c.outcome, c.digest) for c in made],
         wanted.step,
         before,
-        [c.outcome for c in made],
         dict.fromkeys(entry for c in made for entry in c.allowed),
     )
     for one in made:
@@ -252,20 +268,20 @@ def publish(
         counted = ", ".join(
             f"{sum(t == how for t in took.values())} {how}" for how in ("there", "mounted", "sent")
         )
-        say(f"{one.variant}: blobs {counted}")
-        after(f"image {one.variant}")
+        say(f"{one.tag}: blobs {counted}")
+        after(f"image {one.tag}")
     repository.push_manifest(wanted.index)
     after("index")
     for one in made:
         if not wanted.again:
             attach_documents(repository, one, version, text, key)
-        after(f"documents {one.variant}")
+        after(f"documents {one.tag}")
         sign(repository, one.digest, key)
-        after(f"signature {one.variant}")
+        after(f"signature {one.tag}")
     sign(repository, wanted.index.digest, key)
     source = RegistrySource(repository, scratch)
     for one in made:
-        say(f"{one.variant}: pulling it back to verify it")
+        say(f"{one.tag}: pulling it back to verify it")
         refuse_wrong(verified(source, one.digest, key=key), repository.name.repository)
     after("verified")
     settle(repository, wanted.tags, say)
@@ -273,7 +289,7 @@ def publish(
     released = Released(
         version=wanted.version,
         index=wanted.index.digest,
-        variants=tuple(sorted((c.variant, c.digest) for c in made)),
+        variants=tuple(sorted((c.tag, c.digest) for c in made)),
         released=now,
     )
     if not wanted.again:
