@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import stat
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from mlruntime.errors import (
 from mlruntime.fetch.web import Web
 from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.image.files import different_files
+from mlruntime.lock.model import Lock
 from mlruntime.registry.client import Repository
 from mlruntime.registry.names import parse_name
 from mlruntime.registry.referrers import Attachment, attach
@@ -37,11 +39,18 @@ from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.release.signing import SigningKey, private_key, public_key, signature_tag
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
 from mlruntime.release.versions import parse_version, step
+from mlruntime.release.vulnerabilities import (
+    must_be_safe,
+    parse_advisories,
+    to_json,
+    vulnerabilities,
+)
 from mlruntime.validation.reading import parse_report
-from mlruntime.workflows.release import move, publish, retired, rolled_back
+from mlruntime.workflows.release import move, publish, read_advisories, retired, rolled_back
 from mlruntime.workflows.signing import key_of_command, key_of_file
 
 from tests.unit.registries import Registry, debian_registry, running, sha256
+from tests.unit.test_lock import tiny
 from tests.unit.test_registry import sources
 from tests.unit.toys import PASSED, candidate, key_pem, lock_of, new_key, report_of
 
@@ -253,6 +262,89 @@ def test_notes_say_what_is_new_and_what_was_not_tested(toy: Candidate) -> None:
         assert line in text.splitlines(), line
 
 
+# vulnerabilities
+
+
+def advisory(ident: str, package: tuple[str, str], *events: dict[str, str], **more: Any) -> bytes:
+    ecosystem, name = package
+    affected = {
+        "package": {"ecosystem": ecosystem, "name": name},
+        "ranges": [{"type": "ECOSYSTEM", "events": list(events)}],
+    }
+    return json.dumps({"id": ident, "affected": [affected], **more}).encode()
+
+
+GRAVE = {"database_specific": {"severity": "HIGH"}}
+
+
+def found_in(lock: Lock, *texts: bytes) -> list[str]:
+    known = parse_advisories((f"{n}.json", text) for n, text in enumerate(texts))
+    return [v.id for v in vulnerabilities(lock, "cpu", known)]
+
+
+def test_versions_are_compared_as_their_ecosystems_do() -> None:
+    lock = tiny()  # numpy 1.26.4, python3.11 3.11.2-6, tensorflow-cpu 2.15.1, a jar 0.11.0
+    lock = replace(lock, components=(("debian", "12"),))
+    zero = {"introduced": "0"}
+    jar = ("Maven", "io.graphframes:graphframes-spark3_2.12")
+    for package, fixed, hit in (
+        (("PyPI", "NumPy"), "1.26.10", True),
+        (("PyPI", "numpy"), "1.26.4", False),
+        (("PyPI", "numpy"), "1.26.5rc1", True),
+        (("Debian:12", "python3.11"), "3.11.2-6+deb12u1", True),
+        (("Debian:12", "python3.11"), "3.11.2-6~deb12u1", False),
+        (("Debian:11", "python3.11"), "9", False),
+        (jar, "0.11.1", True),
+        (jar, "0.9.0", False),
+        (("PyPI", "horovod"), "0.28.2", True),
+    ):
+        assert found_in(lock, advisory("A-1", package, zero, {"fixed": fixed})) == ["A-1"] * hit
+    last = advisory("A-2", ("PyPI", "numpy"), zero, {"last_affected": "1.26.4"})
+    later = advisory("A-3", ("PyPI", "numpy"), {"introduced": "2.0"})
+    gone = advisory("A-4", ("PyPI", "numpy"), zero, withdrawn="2026-01-01T00:00:00Z")
+    assert found_in(lock, last, later, gone) == ["A-2"]
+
+
+def test_grave_vulnerabilities_are_refused_until_they_are_accepted() -> None:
+    lock, day = tiny(), date(2026, 11, 27)
+    numpy, zero = ("PyPI", "numpy"), {"introduced": "0"}
+    texts = [
+        advisory("A-1", numpy, zero, aliases=["CVE-1"], **GRAVE),
+        advisory("A-2", numpy, zero, database_specific={"severity": "LOW"}),
+    ]
+    known = parse_advisories((str(n), text) for n, text in enumerate(texts))
+    found = vulnerabilities(lock, "cpu", known)
+    assert [v.level for v in found] == ["high", "low"]
+    accepting = parse_policy(
+        "vulnerabilities: [{id: CVE-1, why: not called, until: 2026-11-27}]", file="r"
+    )
+    must_be_safe(found, accepting, worst="high", today=day, where="x")
+    with pytest.raises(ValidationFailed, match="1 known vulnerabilities") as caught:
+        must_be_safe(found, accepting, worst="high", today=date(2026, 11, 28), where="x")
+    assert "A-1 (high) in numpy 1.26.4" in (caught.value.why or "")
+    with pytest.raises(ValidationFailed):
+        must_be_safe(found, accepting, worst="low", today=day, where="x")
+    unknown = vulnerabilities(lock, "cpu", parse_advisories([("a", advisory("A", numpy, zero))]))
+    with pytest.raises(ValidationFailed, match="level critical"):
+        must_be_safe(unknown, accepting, worst="critical", today=day, where="x")
+
+
+def test_nobody_looked_is_not_none(tmp_path: Path) -> None:
+    assert json.loads(to_json((), None))["status"] == "not-run"
+    with pytest.raises(InvalidDefinition, match="not one advisory"):
+        read_advisories([tmp_path])
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(InvalidDefinition, match="no OSV advisory"):
+        read_advisories([tmp_path])
+    (tmp_path / "a.json").write_bytes(advisory("A", ("PyPI", "numpy"), {"introduced": "0"}))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.write(tmp_path / "a.json", "a.json")
+    for path in (tmp_path, tmp_path / "b.zip"):
+        known = read_advisories([path])
+        assert known is not None and known.count == 1
+    assert read_advisories([]) is None
+
+
 # keys
 
 
@@ -362,7 +454,7 @@ def test_a_release_that_is_cut_off_is_finished_by_the_same_command(
         record = read_record(there, "0.1-ml")
     assert [v.version.text for v in record.versions] == ["0.1.0-ml"]
     documents = [c for _, c in registry.manifests[PATH].values() if b'"subject"' in c]
-    assert len(set(documents)) == 8, "documents are attached twice"
+    assert len(set(documents)) == 9, "documents are attached twice"
 
 
 def test_the_next_version_and_the_change_that_is_too_large(

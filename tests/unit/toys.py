@@ -10,6 +10,7 @@ from mlruntime.release.attribution import attribute
 from mlruntime.release.documents import Candidate
 from mlruntime.release.signing import SigningKey, private_key
 from mlruntime.release.statements import Built
+from mlruntime.release.vulnerabilities import to_json
 from mlruntime.store.store import Store
 from mlruntime.validation.reading import parse_report
 
@@ -111,4 +112,5 @@ def candidate(store: Path, lock: Lock | None = None, **changed: bytes) -> Candid
         report=report,
         built=Built(tool="0.1.0", plan=plan.digest, revision="a" * 40),
         licences=attribute(image, plan, blobs).licences,
+        vulnerabilities=to_json((), None),
     )

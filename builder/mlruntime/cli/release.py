@@ -24,6 +24,7 @@ from mlruntime.release.channels import CHANNELS, STABLE, Record
 from mlruntime.release.publishing import read_record, refuse_moved
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.versions import first, step
+from mlruntime.release.vulnerabilities import LEVELS
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.release import (
     Reported,
@@ -32,6 +33,7 @@ from mlruntime.workflows.release import (
     lock_of_latest,
     move,
     publish,
+    read_advisories,
     read_reports,
     retired,
     rolled_back,
@@ -118,12 +120,24 @@ def publish_(
             "--rebuild/--no-rebuild", help="build each again in a second store, and compare digests"
         ),
     ] = True,
+    osv: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH", help="known vulnerabilities: OSV's JSON, a directory of it, a zip"
+        ),
+    ] = None,
+    worst: Annotated[
+        str, typer.Option(metavar="LEVEL", help="refuse from here on: low, medium, high, critical")
+    ] = "high",
     as_json: Json = False,
 ) -> None:
     """Release images that their reports prove, as the next version, into `candidate`."""
     context: Context = ctx.obj
     definitions, reports = Definitions(context.root), read_reports(report)
     _all_wanted(runtimes, reports)
+    if worst not in LEVELS[1:]:
+        raise UsageError(f"there is no level {worst!r}", hint=did_you_mean(worst, LEVELS[1:]))
+    known = read_advisories(osv or ())
     signing = _key(key, key_password_file, key_password_command, sign_command, public_key)
     if signing is None and not dry_run:
         raise UsageError(
@@ -135,7 +149,16 @@ def publish_(
     with _repository(ctx, registry) as repository, host.store.scratch() as scratch:
         for runtime in runtimes:
             today = datetime.now(UTC).date()
-            made = candidates(definitions, runtime, reports, host, today=today, again=rebuild)
+            made = candidates(
+                definitions,
+                runtime,
+                reports,
+                host,
+                today=today,
+                again=rebuild,
+                known=known,
+                worst=worst,
+            )
             if dry_run or signing is None:
                 record = read_record(repository, runtime)
                 wanted = intended(made, record, lock_of_latest(repository, record))

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mlruntime.image.config import tag
 from mlruntime.image.image import Blobs, Image
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import Lock, tag
 from mlruntime.registry.client import Blob
 from mlruntime.registry.referrers import Attachment
 from mlruntime.release import sbom, statements
@@ -20,6 +19,7 @@ SBOM_SPDX: Final = "sbom.spdx.json"
 REPORT: Final = "validation-report.json"
 LOCK: Final = "lock.json"
 NOTES: Final = "release-notes.md"
+VULNERABILITIES: Final = "vulnerabilities.json"
 CONTRACT: Final = "host-contract.json"
 PROVENANCE: Final = "provenance.intoto.json"
 TEST_RESULT: Final = "test-result.intoto.json"
@@ -30,6 +30,7 @@ TYPES: Final[Mapping[str, str]] = {
     REPORT: "application/vnd.mlruntime.report.v1+json",
     LOCK: "application/vnd.mlruntime.lock.v2+json",
     NOTES: "text/markdown",
+    VULNERABILITIES: "application/vnd.mlruntime.vulnerabilities.v1+json",
     CONTRACT: "application/vnd.mlruntime.host-contract.v1+json",
     PROVENANCE: ENVELOPE_TYPE,
     TEST_RESULT: ENVELOPE_TYPE,
@@ -41,7 +42,8 @@ TYPES: Final[Mapping[str, str]] = {
 class Candidate:
     """An image that may be released: its bytes, what made it, and the report of its validation.
 
-    ``licences`` are those of its packages, as ``attribute`` found them.
+    ``licences`` are those of its packages, as ``attribute`` found them; ``vulnerabilities`` is the
+    document that says what is known, or that nobody has looked.
     """
 
     variant: str
@@ -53,6 +55,7 @@ class Candidate:
     report: str
     built: statements.Built
     licences: Mapping[str, str]
+    vulnerabilities: str
     allowed: tuple[Allowed, ...] = ()
 
     @property
@@ -86,6 +89,7 @@ def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachme
         REPORT: made.report,
         LOCK: made.lock.to_json(),
         NOTES: notes,
+        VULNERABILITIES: made.vulnerabilities,
     }
     if contract := made.lock.variant(made.variant).contract:
         texts[CONTRACT] = contract.to_json()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Final
 
-from mlruntime.documents.reading import read_yaml
+from mlruntime.documents.reading import Place, read_yaml
 from mlruntime.documents.schema import Form, Text, checked, described
 from mlruntime.errors import ValidationFailed, ValidationIncomplete
 from mlruntime.validation.reading import Outcome
@@ -22,10 +22,19 @@ class AllowedForm(Form, frozen=True):
     until: Day | None = None
 
 
+class AcceptedForm(Form, frozen=True):
+    """A known vulnerability that is released with, and until when."""
+
+    id: Text
+    why: Text
+    until: Day
+
+
 class PolicyForm(Form, frozen=True):
-    """What may be released though not everything was tested."""
+    """What may be released though not everything was tested, or is known to be well."""
 
     not_run: list[AllowedForm] | None = None
+    vulnerabilities: list[AcceptedForm] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +47,25 @@ class Allowed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """A vulnerability that is released with; ``until`` is the last day."""
+
+    id: str
+    why: str
+    until: date
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """What may be released though it was not run."""
+    """What may be released though it was not run, or has a known vulnerability."""
 
     not_run: tuple[Allowed, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
+
+    def accepts(self, ids: Iterable[str], today: date) -> bool:
+        """Return whether an advisory, by any of its ids, is accepted today."""
+        wanted = set(ids)
+        return any(entry.id in wanted and today <= entry.until for entry in self.accepted)
 
     def allows(self, check: str, today: date) -> Allowed | None:
         """Return the entry that allows a check not to have been run, if there is one."""
@@ -58,13 +82,21 @@ def parse_policy(text: str, *, file: str) -> Policy:
     form = checked(PolicyForm, top)
     found = []
     for index, entry in enumerate(form.not_run or ()):
-        try:
-            until = date.fromisoformat(entry.until) if entry.until else None
-        except ValueError as problem:
-            place = top.get("not-run").at(index).get("until")
-            raise place.fail(f"{entry.until!r} is not a date", why=str(problem)) from None
+        place = top.get("not-run").at(index)
+        until = _day(entry.until, place) if entry.until else None
         found.append(Allowed(check=entry.check, why=entry.why, until=until))
-    return Policy(not_run=tuple(found))
+    accepted = [
+        Accepted(id=e.id, why=e.why, until=_day(e.until, top.get("vulnerabilities").at(index)))
+        for index, e in enumerate(form.vulnerabilities or ())
+    ]
+    return Policy(not_run=tuple(found), accepted=tuple(accepted))
+
+
+def _day(text: str, entry: Place) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as problem:
+        raise entry.get("until").fail(f"{text!r} is not a date", why=str(problem)) from None
 
 
 def must_be_proven(

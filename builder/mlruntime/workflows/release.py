@@ -1,12 +1,15 @@
 """Releasing: from a lock and a report to a version in a registry; channels; verifying."""
 
+import io
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from mlruntime import __version__
-from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.definitions.files import Definitions, read_bytes, read_text
 from mlruntime.errors import (
     HashMismatch,
     InvalidDefinition,
@@ -39,6 +42,13 @@ from mlruntime.release.signing import SigningKey
 from mlruntime.release.sources import RegistrySource
 from mlruntime.release.statements import Built
 from mlruntime.release.versions import RuntimeVersion, Step, first, step
+from mlruntime.release.vulnerabilities import (
+    Known,
+    must_be_safe,
+    parse_advisories,
+    to_json,
+    vulnerabilities,
+)
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.reading import Outcome, parse_report
 from mlruntime.validation.session import planned
@@ -88,6 +98,27 @@ def read_reports(files: Iterable[Path]) -> tuple[Reported, ...]:
     return tuple(found.values())
 
 
+def read_advisories(paths: Iterable[Path]) -> Known | None:
+    """Return the advisories in files of JSON, directories and zip archives; none without any."""
+    found: list[tuple[str, bytes]] = []
+    named = list(paths)
+    for path in named:
+        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        for file in files:
+            content = read_bytes(file, str(file))
+            if file.suffix != ".zip":
+                found.append((str(file), content))
+                continue
+            try:
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    found += [(f"{file}: {n}", archive.read(n)) for n in archive.namelist()]
+            except (zipfile.BadZipFile, zlib.error, NotImplementedError) as problem:
+                raise InvalidDefinition(
+                    "not a zip archive of advisories", where=str(file), why=str(problem)
+                ) from None
+    return parse_advisories(found) if named else None
+
+
 def read_policy(definitions: Definitions) -> Policy:
     """Return ``release.yaml`` of the definitions; without one, nothing may be left unrun."""
     path = definitions.root / POLICY_FILE
@@ -104,10 +135,13 @@ def candidates(
     *,
     today: date,
     again: bool = True,
+    known: Known | None = None,
+    worst: str = "high",
 ) -> tuple[Candidate, ...]:
     """Return the images of a runtime that have a report, each proven and every file attributed.
 
     With ``again`` each is built once more in a second store, and must be the same to the bit.
+    ``known`` are advisories: those of the level ``worst`` or above must have been accepted.
     Raises what ``must_be_proven`` raises, and ``ValidationFailed`` for a file that is nobody's.
     """
     every, policy = fresh_lock(definitions, runtime), read_policy(definitions)
@@ -145,6 +179,8 @@ def candidates(
                 why=", ".join(owned.nobody[:5]),
             )
         found = (policy.allows(n, today) for n, _ in outcome.not_run)
+        unsafe = vulnerabilities(lock, variant, known) if known is not None else ()
+        must_be_safe(unsafe, policy, worst=worst, today=today, where=f"{runtime} ({variant})")
         made.append(
             Candidate(
                 variant=variant,
@@ -158,6 +194,7 @@ def candidates(
                     tool=__version__, plan=built.plan.digest, revision=revision(definitions.root)
                 ),
                 licences=owned.licences,
+                vulnerabilities=to_json(unsafe, known),
                 allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
             )
         )
