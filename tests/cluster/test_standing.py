@@ -32,11 +32,11 @@ print("on stderr", file=sys.stderr)
 sys.exit(3)
 """
 STRANGER = """
-import os
+import os, sys
 os.environ["SPARK_CONF_DIR"] = "/tmp/none"
 from pyspark.sql import SparkSession
 
-SparkSession.builder.master(os.environ["MASTER"]).getOrCreate()
+SparkSession.builder.master(sys.argv[1]).getOrCreate()
 print("connected")
 """
 
@@ -149,7 +149,8 @@ def test_a_stranger_gets_no_connection(
         program = tmp_path / "stranger.py"
         program.write_text(STRANGER)
         command = [sys.executable, "-m", "mlruntime", "cluster", "submit", "--spark",
-                   "spark.authenticate=false", name, str(program)]  # fmt: skip
+                   "spark.authenticate=false", name, str(program),
+                   f"spark://mlr-{name}-master:7077"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode not in (0, 130)
         assert "connected" not in done.stdout

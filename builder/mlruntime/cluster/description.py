@@ -17,6 +17,19 @@ _MASTER_PORT: Final = 7077
 _STATUS_PORT: Final = 8080
 _HISTORY_PORT: Final = 18080
 _CONNECT_PORT: Final = 15002
+# The server of Spark Connect is an application that never ends: it gives executors back when nobody
+# uses them, or no other application would ever get one.
+_LENT: Final = tuple(
+    word
+    for setting in (
+        "spark.dynamicAllocation.enabled=true",
+        "spark.dynamicAllocation.shuffleTracking.enabled=true",
+        "spark.dynamicAllocation.minExecutors=0",
+        "spark.dynamicAllocation.initialExecutors=0",
+        "spark.dynamicAllocation.executorIdleTimeout=20s",
+    )
+    for word in ("--conf", setting)
+)
 EVENTS: Final = f"{SHARED}/events"
 RECOVERY: Final = f"{SHARED}/recovery"
 Role = Literal["master", "worker", "history", "connect", "driver"]
@@ -123,7 +136,7 @@ def describe(spec: ClusterSpec, ident: str) -> ClusterDescription:
     if spec.history:
         nodes.append(_node(spec, ident, "history", "history", ("history", EVENTS)))
     if spec.connect:
-        nodes.append(_node(spec, ident, "connect", "connect", ("connect",)))
+        nodes.append(_node(spec, ident, "connect", "connect", ("connect", *_LENT)))
     if spec.driver:
         nodes.append(_node(spec, ident, "driver", "driver", ("sleep", "infinity")))
     return ClusterDescription(

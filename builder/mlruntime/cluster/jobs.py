@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from mlruntime.cluster.description import ClusterSpec, describe
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.standing import CLUSTER, Standing, network_of
 from mlruntime.cluster.starting import HOME, image_user, mounts
@@ -170,7 +169,7 @@ def start_beside(
         hostname=host,
         network=network_of(cluster.name, cluster.run),
         mounts=(*mounts(cluster.name, cluster.run), *spec.mounts),
-        environment={**_environment(spec, cluster.name, host), **(environment or {})},
+        environment={"SPARK_LOCAL_HOSTNAME": host, **spec.environment, **(environment or {})},
         memory=spec.limit,
         labels={CLUSTER: cluster.name, **({owner.KEPT: "1"} if kept else {})},
         files={HOME: there} if files else None,
@@ -191,11 +190,6 @@ def beside(engine: Engine, cluster: Standing) -> Iterator[Container]:
         finally:
             with unimpressed():
                 container.remove()
-
-
-def _environment(spec: ClusterSpec, name: str, host: str) -> dict[str, str]:
-    master = describe(spec, name).master_url
-    return {"SPARK_LOCAL_HOSTNAME": host, "MASTER": master, **spec.environment}
 
 
 def streamed(container: Container) -> Iterator[tuple[Stream, str]]:
