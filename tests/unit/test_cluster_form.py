@@ -84,6 +84,15 @@ def test_what_the_engine_s_host_does_not_have() -> None:
         clusters.must_fit(form, info)
 
 
+def test_spark_connect_needs_spark_4() -> None:
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "connect": True})
+    old: Any = SimpleNamespace(labels={"io.mlruntime.component.spark": "3.5.9"})
+    new: Any = SimpleNamespace(labels={"io.mlruntime.component.spark": "4.1.4"})
+    clusters.must_have_connect(form, new)
+    with pytest.raises(UsageError, match=r"Spark 3\.5\.9 comes without the server"):
+        clusters.must_have_connect(form, old)
+
+
 def test_gpus_are_dealt_out_to_workers() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "gpus": 2})
     devices = tuple(Device(index=n, uuid=f"GPU-{n}") for n in range(5))

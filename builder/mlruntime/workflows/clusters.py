@@ -42,6 +42,7 @@ def choose(engine: Engine, definitions: Definitions, form: ClusterForm) -> Chose
     image = find_image(engine, definitions, form)
     info = engine.info()
     must_fit(form, info)
+    must_have_connect(form, image)
     gpus = given(form, read_gpus()) if form.gpus else NO_GPUS
     return Chosen(
         spec=spec_of(form, image.id, gpus),
@@ -79,6 +80,17 @@ def must_fit(form: ClusterForm, info: EngineInfo) -> None:
             f"a worker with {form.memory} of memory, but the engine's host has "
             f"{info.memory / (1 << 30):.1f} GiB",
             hint="write less in `memory:`",
+        )
+
+
+def must_have_connect(form: ClusterForm, image: ImageInfo) -> None:
+    """Raise ``UsageError`` when the image has no server of Spark Connect, as before Spark 4."""
+    spark = image.labels.get(f"{LABEL}.component.spark", "")
+    if form.connect and spark.partition(".")[0] in ("2", "3"):
+        raise UsageError(
+            f"Spark {spark} comes without the server of Spark Connect",
+            why="before Spark 4 it is a jar of its own, which this image does not have",
+            hint="leave out `connect`, or take a runtime with Spark 4",
         )
 
 
