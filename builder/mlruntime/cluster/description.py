@@ -27,6 +27,7 @@ _LENT: Final = tuple(
         "spark.dynamicAllocation.minExecutors=0",
         "spark.dynamicAllocation.initialExecutors=0",
         "spark.dynamicAllocation.executorIdleTimeout=20s",
+        "spark.dynamicAllocation.shuffleTracking.timeout=20s",
     )
     for word in ("--conf", setting)
 )
