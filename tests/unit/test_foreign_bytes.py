@@ -20,8 +20,8 @@ from mlruntime.ecosystems.debian.packages import add_changes, read_package, unpa
 from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.maven.pom import parse_pom
 from mlruntime.ecosystems.maven.shipped import read_shipped
-from mlruntime.ecosystems.native.build import Unreadable, patched
 from mlruntime.ecosystems.native.patching import DoesNotApply
+from mlruntime.ecosystems.native.sdist import Unreadable, patched
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.wheel import install_wheel

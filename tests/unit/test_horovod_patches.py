@@ -6,10 +6,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from mlruntime.ecosystems.native.build import patched
 from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.ecosystems.native.patching import apply_patch, parse_patch
 from mlruntime.ecosystems.native.recipe import PatchedRelease
+from mlruntime.ecosystems.native.sdist import patched
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Artifact
 from mlruntime.matrix.model import VARIANTS

@@ -8,8 +8,8 @@ import tarfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlruntime.ecosystems.native.build import patched
 from mlruntime.ecosystems.native.patching import DoesNotApply, apply_patch, parse_patch
+from mlruntime.ecosystems.native.sdist import patched
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "", "-- x", "+y", " z"]), max_size=12)
 BEFORE = "".join(f"line {n}\n" for n in range(1, 21))

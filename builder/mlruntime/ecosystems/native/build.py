@@ -1,12 +1,8 @@
 """Native wheels: built once per recipe key, in a container without network, kept in the store."""
 
 import hashlib
-import io
 import json
-import lzma
 import os
-import tarfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,9 +11,10 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from mlruntime.ecosystems.debian.flat import write_repository
-from mlruntime.ecosystems.native.patching import DoesNotApply, apply_patch, parse_patch
+from mlruntime.ecosystems.native.patching import DoesNotApply
+from mlruntime.ecosystems.native.sdist import Unreadable, patched
 from mlruntime.ecosystems.pypi.stored import StoredWheel
-from mlruntime.engine import Container, Runs
+from mlruntime.engine import Container, RunResult, Runs
 from mlruntime.engine.archives import packed, save_files
 from mlruntime.errors import CommandFailed, InvalidLock
 from mlruntime.layers.writer import MTIME
@@ -25,8 +22,6 @@ from mlruntime.lock.model import Artifact, NativeWheel
 from mlruntime.store.store import Store, file_sha256
 
 _KIND: Final = "native"
-# What tarfile lets through about an archive that is damaged or none at all.
-_UNREADABLE: Final = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 _SECONDS: Final = 3600
 # Paths are fixed, because compilers write them into their output.
 _SCRIPT: Final = """\
@@ -119,43 +114,17 @@ def build(
                 on_line(line)
 
             _refuse_changed(native, beside)
-            try:
-                sdist = _patched(files[native.sdist.sha256], native, beside, log.append)
-            except DoesNotApply as error:
-                raise _failed(store, native, log, str(error)) from None
-            except Unreadable as error:
-                raise InvalidLock(
-                    f"{native.sdist.filename} is not a source archive",
-                    why=str(error),
-                    hint=f"lock another version of {native.name}",
-                ) from None
+            sdist = _source(store, native, files, beside, log)
             inside = _inside(scratch, native, files, build_depends, beside) | {
                 f"mlr/sdist/{native.sdist.filename}": sdist
             }
             out = scratch / "out"
             out.mkdir()
-
-            refused: list[str] = []
-
-            def collect(container: Container) -> None:
-                try:
-                    save_files(container.get("/mlr/out"), out)
-                except CommandFailed as error:
-                    refused.append(error.what)
-
-            result = engine.run(
-                image,
-                ["sh", "-c", _script(native)],
-                contents=(lambda: packed(inside, folders=_FOLDERS),),
-                environment=_environment(native, build_depends),
-                user="0:0",
-                workdir="/",
-                timeout=_SECONDS,
-                on_line=both,
-                on_end=collect,
+            result, refused = _run(
+                engine, image, native, inside, _environment(native, build_depends), out, both
             )
-            if refused:
-                raise _failed(store, native, log, *refused)
+            if refused is not None:
+                raise _failed(store, native, log, refused)
             wheels = sorted(out.glob("*.whl"))
             if result.exit_code != 0 or len(wheels) != 1:
                 raise _failed(store, native, log, *result.tail.splitlines()[-25:])
@@ -164,55 +133,56 @@ def build(
             return _keep(store, native, wheels[0])
 
 
-def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], None]) -> bytes:
-    """Return an sdist (a tar, however compressed) with patches applied in order, as a plain tar.
-
-    ``say`` hears of every patch that applied. Raises ``DoesNotApply`` naming the patch, and
-    ``Unreadable`` for what is no tar archive, or only the beginning of one.
-    """
-    members, content = _unpacked(sdist)
-    top = members[0].name.split("/")[0]
-    for name, patch in patches.items():
-        try:
-            parsed = parse_patch(patch.decode())
-            paths = {f"{top}/{file.path}" for file in parsed.files} & content.keys()
-            texts = {path.removeprefix(f"{top}/"): content[path].decode() for path in paths}
-            changed = apply_patch(parsed, texts)
-        except (DoesNotApply, UnicodeDecodeError) as error:
-            raise DoesNotApply(f"{name} does not apply: {error}") from None
-        content |= {f"{top}/{path}": text.encode() for path, text in changed.items()}
-        say(f"{name}: {len(changed)} files")
-    return _packed(members, content)
-
-
-class Unreadable(ValueError):
-    """A source archive is damaged; the message says how."""
-
-
-def _unpacked(sdist: bytes) -> tuple[list[tarfile.TarInfo], dict[str, bytes]]:
-    """Return the members of a tar archive, of which there is at least one, and their content."""
+def _source(
+    store: Store,
+    native: NativeWheel,
+    files: Mapping[str, Path],
+    beside: Mapping[str, bytes],
+    log: list[str],
+) -> Path | bytes:
+    """Return the sdist, patched; ``log`` hears of the patches."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(sdist)) as source:
-            members = source.getmembers()
-            files = ((m.name, source.extractfile(m)) for m in members if m.isfile())
-            content = {name: file.read() for name, file in files if file is not None}
-    except _UNREADABLE as error:
-        raise Unreadable(str(error) or type(error).__name__) from None
-    if not members:
-        raise Unreadable("there is nothing in it")
-    return members, content
+        return _patched(files[native.sdist.sha256], native, beside, log.append)
+    except DoesNotApply as error:
+        raise _failed(store, native, log, str(error)) from None
+    except Unreadable as error:
+        raise InvalidLock(
+            f"{native.sdist.filename} is not a source archive",
+            why=str(error),
+            hint=f"lock another version of {native.name}",
+        ) from None
 
 
-def _packed(members: list[tarfile.TarInfo], content: Mapping[str, bytes]) -> bytes:
-    there = {member.name for member in members}
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for member in (*members, *map(tarfile.TarInfo, sorted(content.keys() - there))):
-            # `make` must not find a patched file newer than the files generated from it.
-            member.mtime = MTIME
-            member.size = len(content.get(member.name, b""))
-            archive.addfile(member, io.BytesIO(content.get(member.name, b"")))
-    return target.getvalue()
+def _run(
+    engine: Runs,
+    image: str,
+    native: NativeWheel,
+    inside: Mapping[str, Path | bytes],
+    environment: Mapping[str, str],
+    out: Path,
+    on_line: Callable[[str], None],
+) -> tuple[RunResult, str | None]:
+    """Build in a container; return how it ended, and why what it left in ``out`` is no result."""
+    refused: list[str] = []
+
+    def collect(container: Container) -> None:
+        try:
+            save_files(container.get("/mlr/out"), out)
+        except CommandFailed as error:
+            refused.append(error.what)
+
+    result = engine.run(
+        image,
+        ["sh", "-c", _script(native)],
+        contents=(lambda: packed(inside, folders=_FOLDERS),),
+        environment=environment,
+        user="0:0",
+        workdir="/",
+        timeout=_SECONDS,
+        on_line=on_line,
+        on_end=collect,
+    )
+    return result, refused[0] if refused else None
 
 
 def _patched(
