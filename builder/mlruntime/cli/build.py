@@ -8,7 +8,7 @@ import typer
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
-from mlruntime.cli.output import emit
+from mlruntime.cli.output import emit, mb
 from mlruntime.definitions.files import Definitions
 from mlruntime.image.image import Image
 from mlruntime.image.layout_writing import refuse_output, write_layout
@@ -93,12 +93,10 @@ def _text(result: dict[str, Any], image: Image) -> str:
     lines = [f"{'layer':12} {'packed':>9} {'unpacked':>9}  from"]
     for layer in image.layers:
         origin = "store" if layer.cached else f"made in {layer.seconds:.1f} s"
-        lines.append(f"{layer.name:12} {_mb(layer.blob.size)} {_mb(layer.blob.unpacked)}  {origin}")
-    lines.append(f"{'':12} {_mb(image.size)} {_mb(sum(i.blob.unpacked for i in image.layers))}")
+        packed, unpacked = mb(layer.blob.size, 9), mb(layer.blob.unpacked, 9)
+        lines.append(f"{layer.name:12} {packed} {unpacked}  {origin}")
+    unpacked = mb(sum(layer.blob.unpacked for layer in image.layers), 9)
+    lines.append(f"{'':12} {mb(image.size, 9)} {unpacked}")
     lines += [f"left out: {o['component']} ({o['why']})" for o in result["omitted"]]
     lines.append(f"{image.reference}  {image.manifest.digest}  in {result['seconds']:.1f} s")
     return "\n".join(lines)
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:6.1f} MB"

@@ -7,7 +7,7 @@ import typer
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
-from mlruntime.cli.output import emit
+from mlruntime.cli.output import emit, mb
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.lock.model import Artifact, Flavour, Lock
@@ -123,7 +123,7 @@ def _tally(artifacts: list[Artifact] | tuple[Artifact, ...]) -> dict[str, int]:
 def _text(result: dict[str, Any]) -> str:
     lines = [f"{'artifacts':24} {'files':>5} {'size':>11}"]
     for name, tally in result["artifacts"].items():
-        lines.append(f"{name:24} {tally['count']:5} {tally['size'] / 1e6:8.1f} MB")
+        lines.append(f"{name:24} {tally['count']:5} {mb(tally['size'], 11)}")
     lines += [f"built here: {n['name']} {n['version']}  {n['key']}" for n in result["native"]]
     lines += [f"left out: {o['component']}, because {o['why']}" for o in result["omitted"]]
     state = "written" if result["written"] else "unchanged"

@@ -17,6 +17,11 @@ def emit(value: Any, text: str, as_json: bool) -> None:
         print(json.dumps(value, indent=2, ensure_ascii=False) if as_json else text)
 
 
+def mb(size: int, width: int = 0) -> str:
+    """Return a size of so many bytes in mb (of 10^6 bytes), at least so wide."""
+    return f"{size / 1e6:{max(width - 3, 0) or ''}.1f} MB"
+
+
 def flush() -> None:
     """Write what is still in stdout's buffer."""
     with writable():

@@ -9,7 +9,7 @@ import typer
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
-from mlruntime.cli.output import emit, say
+from mlruntime.cli.output import emit, mb, say
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import Table, plain
 from mlruntime.ecosystems.native import build as native
@@ -63,7 +63,11 @@ def list_(ctx: typer.Context, as_json: Annotated[bool, _JSON] = False) -> None:
             }
         )
     cells = tuple(
-        (r["runtime"], f"{r['files']} of {r['of']}", f"{_mb(r['size'])} of {_mb(r['of_size'])}")
+        (
+            r["runtime"],
+            f"{r['files']} of {r['of']}",
+            f"{mb(r['size'])} of {mb(r['of_size'])}",
+        )
         for r in rows
     )
     columns = ("runtime", "files here", "bytes here")
@@ -84,7 +88,11 @@ def verify_(as_json: Annotated[bool, _JSON] = False) -> None:
     found = verify(store, say)
     value = {"files": found.count, "size": found.size, "damaged": [e.name for e in found.damaged]}
     if as_json or not found.damaged:
-        emit(value, f"{found.count} files, {_mb(found.size)}: all are what they should be", as_json)
+        emit(
+            value,
+            f"{found.count} files, {mb(found.size)}: all are what they should be",
+            as_json,
+        )
     if found.damaged:
         raise HashMismatch(
             f"{len(found.damaged)} of {found.count} files were damaged, and have been removed",
@@ -142,7 +150,7 @@ def export_(
         say(f"{name} has not been compiled here: the other machine compiles it when it builds")
     value = {"output": str(output), "files": done.files, "size": done.size,
              "uncompiled": list(done.uncompiled)}  # fmt: skip
-    emit(value, f"{output}: {done.files} files, {_mb(done.size)}", as_json)
+    emit(value, f"{output}: {done.files} files, {mb(done.size)}", as_json)
 
 
 def import_(
@@ -152,14 +160,14 @@ def import_(
     """Copy what `store export` wrote into the store; every byte is checked."""
     done = take_in(directory, Store(store_root()))
     value = {"files": done.files, "known": done.known, "size": done.size, "locks": list(done.locks)}
-    text = f"{done.files - done.known} files, {_mb(done.size)}, taken in; {done.known} were there"
+    text = f"{done.files - done.known} files, {mb(done.size)}, taken in; {done.known} were there"
     emit(value, f"{text} already\nnow `mlruntime build {done.locks[0]}` needs no network"
          if done.locks else text, as_json)  # fmt: skip
 
 
 def _weights(title: str, weights: Iterable[Weight]) -> str:
-    rows = [(w.kind, str(w.count), _mb(w.size)) for w in weights]
-    total = ("all", str(sum(int(r[1]) for r in rows)), _mb(sum(w.size for w in weights)))
+    rows = [(w.kind, str(w.count), mb(w.size)) for w in weights]
+    total = ("all", str(sum(int(r[1]) for r in rows)), mb(sum(w.size for w in weights)))
     return plain(Table(title=title, columns=("what", "files", "size"), rows=(*rows, total)))
 
 
@@ -173,7 +181,3 @@ def _weights_json(store: Store, weights: tuple[Weight, ...]) -> dict[str, Any]:
         "kinds": [_weight_json(w) for w in weights],
         "size": sum(w.size for w in weights),
     }
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
