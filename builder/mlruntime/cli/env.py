@@ -81,7 +81,7 @@ def create(
     lock = fresh_lock(definitions, runtime).cut(flavour)
     asked = Asked(lock=lock, variant=variant, python=python)
     host = ctx.with_resource(this_host(context))
-    made = create_environment(definitions, asked, _absolute(path), host, os.environ)
+    made = create_environment(definitions, asked, absolute(path), host, os.environ)
     seconds = time.monotonic() - started
     emit(summary(made) | {"seconds": round(seconds, 2)}, _text(made, seconds), as_json)
 
@@ -91,7 +91,7 @@ def run(
     words: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="what to run")],
 ) -> None:
     """Run a command in an environment; its exit code is that of the command."""
-    root = _absolute(path)
+    root = absolute(path)
     settings = read_description(root).settings(root)
     output.flush()
     command = words[1:] if words[0] == "--" else words
@@ -102,7 +102,7 @@ def run(
 
 def shell(path: Annotated[Path, _PATH]) -> None:
     """Start a shell in an environment."""
-    root = _absolute(path)
+    root = absolute(path)
     settings = read_description(root).settings(root)
     replace_process([os.environ.get("SHELL") or "/bin/sh"], settings.applied(os.environ))
 
@@ -113,7 +113,7 @@ def activate(
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Print what a shell has to run to use an environment: `eval "$(mlruntime env activate …)"`."""
-    root = _absolute(path)
+    root = absolute(path)
     settings = read_description(root).settings(root)
     text = fish_script(settings) if fish else posix_script(settings)
     value = {
@@ -131,7 +131,7 @@ def verify(
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Compare every file of an environment with its lock; exits with 7 if one is not as locked."""
-    root = _absolute(path)
+    root = absolute(path)
     made = read_description(root)
     found = differences(root, read_files(root), quick=quick)
     lines = [f"{kind}: {name}" for kind, names in asdict(found).items() for name in names]
@@ -158,7 +158,7 @@ def repair(
 ) -> None:
     """Put back what was changed or removed; also after an environment or its Python has moved."""
     context: Context = ctx.obj
-    root = _absolute(path)
+    root = absolute(path)
     host = ctx.with_resource(this_host(context))
     mended = repair_environment(Definitions(context.root), root, host, os.environ)
     text = "\n".join([*(f"put back: {name}" for name in mended), f"{root} is as locked"])
@@ -173,7 +173,7 @@ def pack(
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Write an environment as one archive, for a host without a network or mlruntime."""
-    root, archive = _absolute(path), _absolute(output_)
+    root, archive = absolute(path), absolute(output_)
     refuse_archive(archive)
     size = write_archive(root, archive)
     text = f"{archive}: {size / 1e6:.0f} MB; there: tar -xf {archive.name}, sh */unpack.sh"
@@ -191,7 +191,7 @@ def unpack(
     if not archive.is_file():
         raise UsageError("there is no such file", where=str(archive))
     host = ctx.with_resource(this_host(ctx.obj))
-    made = unpack_environment(archive, _absolute(path), host, os.environ)
+    made = unpack_environment(archive, absolute(path), host, os.environ)
     seconds = time.monotonic() - started
     text = f"{made.runtime} ({made.variant}) with Python {made.python} in {made.path}"
     emit(summary(made) | {"seconds": round(seconds, 2)}, text, as_json)
@@ -256,7 +256,7 @@ def remove(
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Remove an environment; the store keeps what it was made of."""
-    root = _absolute(path)
+    root = absolute(path)
     read_description(root)
     added = () if force else differences(root, read_files(root), quick=True).added
     remove_environment(root, added, force=force)
@@ -286,7 +286,7 @@ def _text(made: Description, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """Return a path without ``..`` and links above it: it is written into files."""
     absolute = path.expanduser().absolute()
     return absolute.parent.resolve() / absolute.name

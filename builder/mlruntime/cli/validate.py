@@ -1,5 +1,6 @@
 """``mlruntime validate``."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli.context import Context
+from mlruntime.cli.env import absolute
 from mlruntime.cli.output import emit, say
+from mlruntime.cluster.running import Clusters
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.engine import Images, connect
@@ -25,6 +27,7 @@ from mlruntime.validation.expectation import selected
 from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.build import reference as named
+from mlruntime.workflows.checking import environment_subject, is_path
 from mlruntime.workflows.gpus import supply
 from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
 from mlruntime.workflows.places import CONTAINERS, located, place_of
@@ -42,8 +45,12 @@ def register(app: typer.Typer) -> None:
 def command(
     ctx: typer.Context,
     subject: Annotated[
-        str, typer.Argument(metavar="RUNTIME|IMAGE", help="a runtime's id, an image, an OCI layout")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[RUNTIME|IMAGE]",
+            help="a runtime's id, an image, an OCI layout; needless for an environment",
+        ),
+    ] = None,
     variant: Annotated[
         str | None, typer.Option(help="cpu or gpu; an image's own if it is left out, else cpu")
     ] = None,
@@ -52,7 +59,11 @@ def command(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
     on: Annotated[
-        str, typer.Option(metavar="PLACE", help="containers, a cluster's name, spark://HOST:PORT")
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="containers, a cluster's name, spark://HOST:PORT, an environment's path with a /",
+        ),
     ] = CONTAINERS,
     network: Annotated[
         str | None, typer.Option(help="with spark://: the driver's network (default: host)")
@@ -78,18 +89,15 @@ def command(
     """Test an image on a cluster; every check compares numbers.
 
     Without --on, a cluster of containers is started for it. A cluster that is there already is left
-    as it was found.
+    as it was found. `--on ./ml` tests an environment, without containers.
     """
-    context: Context = ctx.obj
-    place = place_of(on, network, secret)
+    definitions = Definitions(ctx.obj.root)
     for path in (junit, report):
         _writable(path)
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
-    with connect() as engine:
-        definitions = Definitions(context.root)
-        found = find_subject(engine, definitions, subject, variant, workers, flavour)
-        clusters, chosen = located(engine, place, found, CHECKS)
-        result = validate(
+
+    def run(clusters: Clusters, chosen: Subject) -> Report:
+        return validate(
             clusters,
             chosen,
             CHECKS,
@@ -98,6 +106,22 @@ def command(
             say=say,
             observer=Progress(say=say, total=count(chosen, only or ())),
         )
+
+    if is_path(on):
+        if variant or flavour or network or secret:
+            raise UsageError(
+                "an environment has its variant and flavour, and no network of its own",
+                hint="leave out --variant, --flavour, --network and --secret",
+            )
+        root = absolute(Path(on))
+        result = run(*environment_subject(definitions, subject, root, workers, os.environ))
+    else:
+        place = place_of(on, network, secret)
+        if subject is None:
+            raise UsageError("validate what?", hint="`mlruntime validate 6.0-ml`")
+        with connect() as engine:
+            found = find_subject(engine, definitions, subject, variant, workers, flavour)
+            result = run(*located(engine, place, found, CHECKS))
     _write(junit, result.to_junit())
     _write(report, result.to_json())
     emit(result.to_dict(), result.to_text(), as_json)

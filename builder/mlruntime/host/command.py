@@ -2,14 +2,17 @@
 
 import logging
 import os
+import queue
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Final, Literal, NoReturn
 
 from mlruntime.errors import CommandFailed, Unavailable
 from mlruntime.host.secrets import redacted
@@ -87,6 +90,76 @@ def replace_process(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         os.execve(program or argv[0], list(argv), dict(env))
     except OSError as error:
         raise CommandFailed(f"{argv[0]} could not be started", why=error.strerror) from None
+
+
+class Child:
+    """A process of this host whose lines are read while it runs, in a session of its own.
+
+    Its program is found by the ``PATH`` of ``env``. Raises ``CommandFailed`` if it cannot start.
+    """
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
+        try:
+            self._child = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandFailed(f"{argv[0]} could not be started", why=error.strerror) from None
+
+    def __iter__(self) -> Iterator[tuple[Literal["stdout", "stderr"], str]]:
+        """Yield its lines as they come, each with its stream, until it has ended."""
+        lines: queue.Queue[tuple[Literal["stdout", "stderr"], str] | None] = queue.Queue()
+
+        def read(name: Literal["stdout", "stderr"], stream: IO[str]) -> None:
+            with stream:
+                for line in stream:
+                    lines.put((name, line.rstrip("\n")))
+            lines.put(None)
+
+        assert self._child.stdout and self._child.stderr
+        streams: tuple[tuple[Literal["stdout", "stderr"], IO[str]], ...] = (
+            ("stdout", self._child.stdout),
+            ("stderr", self._child.stderr),
+        )
+        for name, stream in streams:
+            threading.Thread(target=read, args=(name, stream), daemon=True).start()
+        for _ in streams:
+            yield from iter(lines.get, None)
+
+    def exit_code(self) -> int:
+        """Wait for it and return how it ended; 128 and its number if a signal did that."""
+        code = self._child.wait()
+        return code if code >= 0 else 128 - code
+
+    def kill(self) -> None:
+        """End it and every process of its session, also those in groups of their own."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in _session(self._child.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            deadline = time.monotonic() + GRACE_SECONDS
+            while _session(self._child.pid) and time.monotonic() < deadline:
+                self._child.poll()
+                time.sleep(0.05)
+
+
+def _session(leader: int) -> list[int]:
+    """Return the running processes of a session (proc(5): the sixth field of stat)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state not in "ZX":
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _end(child: "subprocess.Popen[str]") -> None:

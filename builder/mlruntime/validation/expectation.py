@@ -52,12 +52,14 @@ def expectation(
     nodes: Mapping[str, str],
     shared: str,
     settings: Mapping[str, str],
+    environment: str | None = None,
 ) -> dict[str, Any]:
     """Return the JSON that the programs in the driver get.
 
     ``libraries`` are our own distributions in the image with their versions, which no lock
     names; ``nodes`` says which image each host really runs; ``shared`` is a directory that all
-    of them see; ``settings`` are those with which an application gets all of the cluster.
+    of them see; ``settings`` are those with which an application gets all of the cluster;
+    ``environment`` is the directory of an environment, if it is no image that is checked.
     """
     absent = {omission.component for omission in lock.all_omitted}
     components = {n: v for n, v in lock.components_of(variant) if n not in absent}
@@ -74,6 +76,7 @@ def expectation(
         "node_images": dict(nodes),
         "labels": labels(lock, variant),
         "shared": shared,
+        "environment": environment,
         "contract": contract.to_dict() if contract else None,
         "settings": dict(settings),
     }

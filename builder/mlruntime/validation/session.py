@@ -38,6 +38,7 @@ class Subject:
     which it is not more. ``node_images`` gives single nodes (``worker-1``) another image,
     ``environment`` is set on every node; both are for images that are broken on purpose. ``cannot``
     are checks that the cluster cannot be asked for, with the reason; ``place`` names the cluster.
+    ``directory`` is an environment's that is checked instead of an image.
     """
 
     image: str
@@ -53,6 +54,7 @@ class Subject:
     why_no_more_gpus: str = "the cluster was given none"
     cannot: Mapping[str, str] = field(default_factory=dict)
     place: str = "containers"
+    directory: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,6 +229,7 @@ def _expectation(
         nodes=nodes,
         shared=running.shared,
         settings=running.settings,
+        environment=subject.directory,
     )
 
 

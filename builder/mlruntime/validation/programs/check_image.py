@@ -11,15 +11,16 @@ from .cluster import Cluster
 from .harness import Proof
 from .processes import java_pid
 
-_DEFAULTS = Path("/etc/spark/spark-defaults.conf")
+_DEFAULTS = "/etc/spark/spark-defaults.conf"
 _JAVA_OPTIONS = "spark.executor.defaultJavaOptions"
 _SECRET = re.compile("secret|password|token|access.?key", re.IGNORECASE)
 # An old name, which Debian 13 moved to a package of its own.
 _ZONE = "US/Pacific"
 
 
-def _defaults() -> dict[str, str]:
-    lines = (line.split(maxsplit=1) for line in _DEFAULTS.read_text(encoding="utf-8").splitlines())
+def _defaults(root: str) -> dict[str, str]:
+    text = Path(f"{root}{_DEFAULTS}").read_text(encoding="utf-8")
+    lines = (line.split(maxsplit=1) for line in text.splitlines())
     found = {words[0]: words[1] for words in lines if len(words) == 2 and words[0][0] != "#"}
     # A standing cluster's own settings are there, too: what is secret is not for a report.
     return {key: value for key, value in found.items() if not _SECRET.search(key)}
@@ -31,7 +32,7 @@ def _java_arguments() -> list[str]:
 
 def defaults(cluster: Cluster, proof: Proof) -> None:
     """The image's Spark defaults are in force, in the session and in each executor's JVM."""
-    wanted = _defaults()
+    wanted = _defaults(cluster.expect.root)
     proof.above("defaults of the image", len(wanted), 0)
     settings = cluster.context.getConf()
     proof.equal("settings", {key: settings.get(key) for key in wanted}, wanted)

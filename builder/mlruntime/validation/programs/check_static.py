@@ -15,7 +15,6 @@ from .elf import Image, Library
 from .fatbin import architectures as architectures_of
 from .harness import Mismatch, Proof
 
-_SITE = "/opt/ml/lib/python*/site-packages"
 # The driver's library comes from the host; no other library may be missing from an image.
 _OF_THE_DRIVER = "libcuda.so.1"
 # Libraries that no image may have: they would be found instead of the driver's.
@@ -24,9 +23,9 @@ _DRIVER_FILES = re.compile(
 )
 # Libraries that are only loaded after others, whose copy of the name they then get.
 _AFTER = (
-    ("/opt/ml/*/horovod/tensorflow/*", "/opt/ml/*/tensorflow/*"),
-    ("/opt/ml/*/tensorflow_io_gcs_filesystem/*", "/opt/ml/*/tensorflow/*"),
-    ("/usr/lib/jvm/*", "/usr/lib/jvm/*/lib/server/libjvm.so"),
+    ("*/site-packages/horovod/tensorflow/*", "*/site-packages/tensorflow/*"),
+    ("*/site-packages/tensorflow_io_gcs_filesystem/*", "*/site-packages/tensorflow/*"),
+    ("*/usr/lib/jvm/*", "*/usr/lib/jvm/*/lib/server/libjvm.so"),
 )
 # The desktop part of Java: fonts and sound. Debian's headless package has these files and not what
 # they need; nothing in Spark loads them.
@@ -38,18 +37,17 @@ _DESKTOP = {
 _OTHERWISE_STORED = re.compile(r"libcufftw?\.so.*")
 # Those that NVIDIA has made so far, from Pascal on: what promised PTX has to be good for.
 _LATER = ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "10.3", "12.0", "12.1")
-_CONTRACT = Path("/opt/ml/host-contract.json")
 
 
 @cache
-def _image() -> Image:
-    """Return the files of this container, which nothing changes while it is looked at."""
-    return Image()
+def _image(root: str) -> Image:
+    """Return the files of this container or environment; nothing changes them meanwhile."""
+    return Image(Path(root or "/"))
 
 
 def libraries(cluster: Cluster, proof: Proof) -> None:
     """Every library that any ELF file needs is there, and there is one of each name."""
-    image = _image()
+    image = _image(cluster.expect.root)
     proof.above("ELF files", len(image.libraries), 100)
     missing = [
         f"{library.path} needs {name}"
@@ -65,7 +63,9 @@ def libraries(cluster: Cluster, proof: Proof) -> None:
     }
     proof.equal("in more than one place", copies, {})
     if cluster.expect.contract is not None:
-        opened = [name for name in _opened() if not _found_by_tensorflow(image, name)]
+        opened = [
+            name for name in _opened(cluster.expect.prefix) if not _found_by_tensorflow(image, name)
+        ]
         proof.equal("opened by TensorFlow and not found", opened, [])
 
 
@@ -101,16 +101,16 @@ def bundled(paths: list[Path]) -> bool:
     return len({hashlib.sha256(path.read_bytes()).digest() for path in paths}) == 1
 
 
-def _tensorflow() -> Path:
-    found = sorted(Path("/").glob(f"{_SITE}/tensorflow".lstrip("/")))
+def _tensorflow(prefix: str) -> Path:
+    found = sorted(Path(prefix).glob("lib/python*/site-packages/tensorflow"))
     if len(found) != 1:
         raise Mismatch(f"TensorFlow is in {len(found)} places")
     return found[0]
 
 
-def _opened() -> Iterator[str]:
+def _opened(prefix: str) -> Iterator[str]:
     """Yield the CUDA libraries that TensorFlow opens by name, from its own configuration."""
-    header = _tensorflow() / "include/third_party/gpus/cuda/cuda_config.h"
+    header = _tensorflow(prefix) / "include/third_party/gpus/cuda/cuda_config.h"
     if not header.is_file():
         raise Mismatch(f"{header} is gone: what TensorFlow opens cannot be known")
     text = header.read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ def versions(cluster: Cluster, proof: Proof) -> None:
     import horovod.tensorflow as hvd
     import tensorflow as tf
 
-    locked, image = cluster.expect.components, _image()
+    locked, image = cluster.expect.components, _image(cluster.expect.root)
     info = tf.sysconfig.get_build_info()
     proof.equal("TensorFlow is built for CUDA", bool(info["is_cuda_build"]), True)
     cuda, built = _numbers(locked["cuda"]), _numbers(str(info["cuda_version"]))
@@ -195,10 +195,12 @@ def architectures(cluster: Cluster, proof: Proof) -> None:
     promised = cluster.expect.contract
     if promised is None:
         raise Mismatch("the lock promises nothing of GPUs")
-    written = json.loads(_CONTRACT.read_text(encoding="utf-8"))
+    written = json.loads(
+        Path(cluster.expect.prefix, "host-contract.json").read_text(encoding="utf-8")
+    )
     proof.equal("host-contract.json", written, dict(promised))
     found = {}
-    for library in _image().libraries:
+    for library in _image(cluster.expect.root).libraries:
         if not _OTHERWISE_STORED.fullmatch(library.path.name):
             code = architectures_of(library.path)
             if code.sass or code.ptx:
@@ -232,9 +234,9 @@ def runs(want: str, sass: frozenset[str]) -> bool:
 
 def driver(cluster: Cluster, proof: Proof) -> None:
     """Nothing in the image stands in the place of the driver's own libraries."""
-    del cluster
     shadows, looked = [], 0
-    for top in ("/usr", "/opt", "/home", "/etc", "/var", "/srv"):
+    own = cluster.expect.environment
+    for top in (own,) if own else ("/usr", "/opt", "/home", "/etc", "/var", "/srv"):
         for folder, _, files in os.walk(top):
             looked += len(files)
             shadows += [f"{folder}/{name}" for name in files if _DRIVER_FILES.fullmatch(name)]

@@ -59,7 +59,9 @@ class Image:
         """Return the file that the dynamic linker would take for ``name``, or ``None``."""
         if "/" in name:
             return Path(name) if Path(name).exists() else None
-        found = [path for place in library.search if (path := place / name).exists()]
+        told = [Path(p) for p in os.environ.get("LD_LIBRARY_PATH", "").split(":") if p]
+        places = (*told, *library.search)
+        found = [path for place in places if (path := place / name).exists()]
         found += [self._cache[name]] if name in self._cache else []
         found += [path for place in _DEFAULT if (path := place / name).exists()]
         return found[0] if found else None

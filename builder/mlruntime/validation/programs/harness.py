@@ -29,6 +29,7 @@ class Expectation:
     says, by host name, which image each node really runs. ``contract`` is what the image asks of
     its hosts' GPUs, if it needs any; ``settings`` are those with which an application gets all that
     the cluster has. Time limits within checks are to be multiplied by ``time_factor``.
+    ``environment`` is the directory of one that is checked without a container; ``None``: an image.
     """
 
     master: str
@@ -44,6 +45,17 @@ class Expectation:
     contract: Mapping[str, Any] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     time_factor: float = 1.0
+    environment: str | None = None
+
+    @property
+    def root(self) -> str:
+        """What is before the path of a file of the image's system, such as ``/etc/spark``."""
+        return self.environment or ""
+
+    @property
+    def prefix(self) -> str:
+        """Where the Python packages are."""
+        return self.environment or "/opt/ml"
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> "Expectation":
@@ -62,6 +74,7 @@ class Expectation:
             contract=data.get("contract"),
             settings=dict(data.get("settings", {})),
             time_factor=float(data.get("time_factor", 1)),
+            environment=data.get("environment"),
         )
 
 

@@ -1,0 +1,81 @@
+"""What ``validate`` is told to check when it is an environment of this host."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlruntime.cluster.local import LocalClusters
+from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.engine import ImageInfo
+from mlruntime.environment.description import LOCK, read_description, read_files
+from mlruntime.environment.verification import differences
+from mlruntime.errors import InvalidLock, UsageError
+from mlruntime.lock.document import parse_lock
+from mlruntime.validation.expectation import labels
+from mlruntime.validation.session import Subject
+from mlruntime.workflows.locked import fresh_lock, libraries
+from mlruntime.workflows.planning import planned_image
+
+
+def is_path(on: str) -> bool:
+    """Return whether ``--on`` names a directory: it has a slash, and is no URL."""
+    return "/" in on and "://" not in on and not on.startswith("spark:")
+
+
+def environment_subject(
+    definitions: Definitions,
+    runtime: str | None,
+    root: Path,
+    workers: int,
+    environ: Mapping[str, str],
+) -> tuple[LocalClusters, Subject]:
+    """Return an environment as a place for checks, and what must be in it.
+
+    Every file is read. Raises ``UsageError`` if it is one of another runtime, and ``InvalidLock``
+    if the runtime's lock or plan is another one by now.
+    """
+    found = read_description(root)
+    if runtime not in (None, found.runtime):
+        raise UsageError(
+            f"this is an environment of {found.runtime}, not of {runtime}", where=str(root)
+        )
+    own = parse_lock(read_text(root / LOCK, LOCK, InvalidLock), file=f"{root}/{LOCK}")
+    lock = fresh_lock(definitions, found.runtime).cut(own.flavour)
+    plan = planned_image(definitions, lock, found.variant).digest
+    if (found.lock, found.plan) != (lock.digest, plan):
+        raise InvalidLock(
+            "the environment is not what the definitions describe now",
+            where=str(root),
+            why="the lock, images/ or mlruntime itself has changed since it was made",
+            hint=f"make it anew: `mlruntime env create {found.runtime} PATH`",
+        )
+    wanted = f"environment of {plan}"
+    damaged = differences(root, read_files(root)).damaged
+    identity = wanted
+    if damaged:
+        identity += f" with {len(damaged)} files that are not as locked, such as {damaged[0]}"
+    settings = found.settings(root)
+    place = LocalClusters(
+        environ=settings.applied(environ),
+        wanted=ImageInfo(
+            id=wanted,
+            tags=(),
+            labels=labels(own, found.variant, found.plan),
+            size=0,
+            user="",
+            environment=(),
+            diff_ids=(),
+        ),
+        identity=identity,
+        python=found.python,
+    )
+    return place, Subject(
+        image=wanted,
+        lock=lock,
+        variant=found.variant,
+        workers=workers,
+        plan=plan,
+        libraries=libraries(definitions),
+        why_no_more_gpus="checks on GPUs run in containers so far",
+        place=f"this host, in {root}",
+        directory=str(root),
+    )
