@@ -100,7 +100,12 @@ def test_a_run_has_a_folder_of_its_own_and_leaves_nothing(
         running.put(resources.PARENT, resources.archive({"a": 1}))
         (tmp_path / "spark" / "work").mkdir()
         process = running.run(
-            ["sh", "-c", 'ls; cat "$0"; echo; echo "$TMPDIR"; exec sleep 600', resources.EXPECTATION],
+            [
+                "sh",
+                "-c",
+                'ls; cat "$0"; echo; echo "$TMPDIR"; exec sleep 600',
+                resources.EXPECTATION,
+            ],
             workdir=resources.FOLDER,
         )
         said = [process.items.get(timeout=20)[1] for _ in range(7)]

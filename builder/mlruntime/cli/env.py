@@ -18,6 +18,7 @@ from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import Table, plain
 from mlruntime.environment.description import Description, read_description, read_files
 from mlruntime.environment.exporting import FORMATS, REQUIREMENTS
+from mlruntime.environment.kernel import default_name, install_kernel, kernels
 from mlruntime.environment.linking import COPY
 from mlruntime.environment.packing import pack as write_archive
 from mlruntime.environment.packing import refuse_archive
@@ -58,6 +59,7 @@ def register(app: typer.Typer) -> None:
     verbs.command("pack")(pack)
     verbs.command("unpack")(unpack)
     verbs.command("export")(export_)
+    verbs.command("kernel")(kernel)
     verbs.command("list")(list_)
     verbs.command("remove")(remove)
     app.add_typer(verbs, name="env")
@@ -261,6 +263,30 @@ def remove(
     added = () if force else differences(root, read_files(root), quick=True).added
     remove_environment(root, added, force=force)
     emit({"removed": str(root)}, f"removed {root}", as_json)
+
+
+def kernel(
+    path: Annotated[Path, _PATH],
+    name: Annotated[
+        str | None, typer.Option(help="the kernel's name (default: from the directory's)")
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="what Jupyter shows (default: runtime and directory)")
+    ] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Add an environment to your Jupyter as a kernel, or replace that kernel."""
+    root = absolute(path)
+    found = read_description(root)
+    chosen = name or default_name(root)
+    shown = title or f"{found.runtime} ({root.name})"
+    where = kernels(os.environ, Path.home())
+    written = install_kernel(root, shown, chosen, where)
+    emit(
+        {"name": chosen, "title": shown, "file": str(written)},
+        f"{shown}: {written}\nremove it with `rm -r {shlex.quote(str(written.parent))}`",
+        as_json,
+    )
 
 
 def summary(made: Description) -> dict[str, Any]:
