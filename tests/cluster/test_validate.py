@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,29 +17,60 @@ from mlruntime.host.gpus import (
     NoGpus,
 )
 from mlruntime.host.nvml import read_gpus
+from mlruntime.release.signing import private_key
 from mlruntime.validation.catalog import CHECKS
 
-from tests.conftest import GPU_RUNTIME, RUNTIME, Runtime
+from tests.conftest import CHECKOUT, GPU_RUNTIME, RUNTIME, Runtime, mlruntime
+from tests.unit.registries import debian_registry
+from tests.unit.toys import key_pem
 
 pytestmark = pytest.mark.cluster
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A runtime that was validated: what the verb printed and wrote, and what it left behind."""
+
+    line: Runtime
+    returncode: int
+    printed: str
+    junit: Path
+    saved: Path
+    left: int
+
+
+@pytest.fixture(scope="module")
+def validated(
+    ready: Callable[..., Runtime], engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Validated]:
+    """Return what validates a runtime as a user does, once for all tests here."""
+
+    @cache
+    def run(name: str, variant: str) -> Validated:
+        line, folder = ready(name, variant), tmp_path_factory.mktemp("validated")
+        before = {thing.id for thing in engine.owned()}
+        junit, saved = folder / "junit.xml", folder / "report.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "mlruntime", "--root", str(line.root), "validate", line.name,
+             "--variant", variant, "--workers", "2", "--junit", str(junit),
+             "--report", str(saved), "--json"],
+            stdout=subprocess.PIPE, text=True, env=os.environ,
+        )  # fmt: skip
+        left = [thing for thing in engine.owned() if thing.id not in before]
+        return Validated(line, done.returncode, done.stdout, junit, saved, len(left))
+
+    return run
 
 
 # A gpu image has all checks of the cpu image, and more.
 @pytest.mark.parametrize(("name", "variant"), [(RUNTIME, "cpu"), (GPU_RUNTIME, "gpu")])
 def test_every_check_of_the_real_image(
-    name: str, variant: str, ready: Callable[..., Runtime], engine: Engine, tmp_path: Path
+    name: str, variant: str, validated: Callable[[str, str], Validated]
 ) -> None:
-    line = ready(name, variant)
-    before = {thing.id for thing in engine.owned()}
-    junit, saved = tmp_path / "junit.xml", tmp_path / "report.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "mlruntime", "--root", str(line.root), "validate", line.name,
-         "--variant", variant, "--workers", "2", "--junit", str(junit), "--report", str(saved),
-         "--json"],
-        stdout=subprocess.PIPE, text=True, env=os.environ,
-    )  # fmt: skip
-    report = json.loads(done.stdout)
-    assert json.loads(saved.read_text()) == report
+    done = validated(name, variant)
+    line = done.line
+    report = json.loads(done.printed)
+    assert json.loads(done.saved.read_text()) == report
     statuses = {check["name"]: check["status"] for check in report["checks"]}
     errors = {c["name"]: c["error"] for c in report["checks"] if c["status"] == "failed"}
     assert errors == {}
@@ -53,6 +87,71 @@ def test_every_check_of_the_real_image(
     assert report["image"] == line.image
     assert report["manifest"] == line.built["digest"]
     assert report["lock"] == line.lock.digest
-    cases = ElementTree.parse(junit).getroot().findall(".//testcase")
+    cases = ElementTree.parse(done.junit).getroot().findall(".//testcase")
     assert len(cases) == len(statuses)
-    assert [thing for thing in engine.owned() if thing.id not in before] == []
+    assert done.left == 0
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A key to sign with and the one to verify with, as files."""
+
+    private: Path
+    public: Path
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    made = Keys(tmp_path / "release.key", tmp_path / "release.pub")
+    made.private.write_bytes(key_pem())
+    key = private_key(made.private.read_bytes(), None, file="release.key")
+    made.public.write_text(key.public.pem)
+    return made
+
+
+@pytest.fixture
+def proven(validated: Callable[[str, str], Validated]) -> Validated:
+    """Return a validated runtime whose definitions say what need not have been run."""
+    found = validated(RUNTIME, "cpu")
+    shutil.copy(CHECKOUT / "release.yaml", found.line.root)
+    return found
+
+
+def test_a_proven_image_is_released_and_a_stranger_verifies_it(
+    proven: Validated, keys: Keys, tmp_path: Path
+) -> None:
+    root = proven.line.root
+    with debian_registry(tmp_path) as address:
+        where = ["--registry", f"{address}/ml"]
+        done = mlruntime(
+            root, "release", RUNTIME, *where, "--report", str(proven.saved),
+            "--key", str(keys.private), "--no-rebuild",
+        )  # fmt: skip
+        (released,) = done["releases"]
+        assert released["version"] == "6.0.0-ml" and released["released"]
+        assert released["tags"]["6.0.0-ml-cpu"] == proven.line.built["digest"]
+        for tag in released["tags"]:
+            said = mlruntime(
+                root, "verify", f"{address}/ml:{tag}", "--key", str(keys.public),
+                "--require", "cluster-tested",
+            )  # fmt: skip
+            assert {a["status"] for i in said["images"] for a in i["answers"]} == {"passed"}
+        plan = mlruntime(root, "release", "plan", RUNTIME, *where)
+        assert (plan["size"], plan["version"]) == ("none", "6.0.0-ml")
+        shown = subprocess.run(
+            ["skopeo", "inspect", "--tls-verify=false", f"docker://{address}/ml:6.0.0-ml-cpu"],
+            check=True, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert json.loads(shown.stdout)["Digest"] == proven.line.built["digest"]
+
+
+@pytest.mark.extra
+def test_a_release_builds_the_image_again_elsewhere(
+    proven: Validated, keys: Keys, tmp_path: Path
+) -> None:
+    with debian_registry(tmp_path) as address:
+        done = mlruntime(
+            proven.line.root, "release", RUNTIME, "--registry", f"{address}/ml",
+            "--report", str(proven.saved), "--dry-run",
+        )  # fmt: skip
+    assert done["releases"][0]["tags"]["6.0.0-ml-cpu"] == proven.line.built["digest"]
