@@ -21,6 +21,8 @@ FAMILIES = [
     "horovod",
     "horovodrunner",
     "pipeline",
+    "ml",
+    "mlspark",
     "gpu",
 ]
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from mlruntime.definitions.runtime import parse_runtime
+from mlruntime.ecosystems.place import image_place
+from mlruntime.ecosystems.pypi.site import Collision, Site
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition, InvalidLock, UsageError
 from mlruntime.image.config import FLAVOUR_LABEL, labels
 from mlruntime.image.difference import parse_named
@@ -169,3 +171,17 @@ def test_an_unknown_component_of_a_flavour_has_its_place() -> None:
     text = RUNTIME + "  ml: {summary: x, request: {xgbost: '*'}}"
     with pytest.raises(InvalidDefinition, match=r"flavours\.ml\.request\.xgbost: unknown"):
         parse_runtime(text, file="f").must_fit("0.1-ml", ["spark", "xgboost"], file="f")
+
+
+def test_a_library_that_wheels_expect_of_the_system_is_found_once() -> None:
+    site = Site(image_place("3.11"))
+    folder = "opt/ml/lib/python3.11/site-packages/scikit_learn.libs"
+    for name in ("libgomp-e985bcbb.so.1.0.0", "libother.so.2"):
+        assert site.is_new(f"{folder}/{name}", "scikit-learn", 1, lambda: b"x")
+    wanted = "scikit_learn.libs/libgomp-*.so.*"
+    assert site.library(wanted) == f"{folder}/libgomp-e985bcbb.so.1.0.0"
+    with pytest.raises(Collision, match="0 libraries"):
+        site.library("numpy.libs/libgomp-*.so.*")
+    site.is_new(f"{folder}/libgomp-ffff.so.1.0.0", "scikit-learn", 1, lambda: b"x")
+    with pytest.raises(Collision, match="2 libraries"):
+        site.library(wanted)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.engine import ImageInfo
 from mlruntime.errors import CommandFailed, Unavailable, UsageError
-from mlruntime.lock.model import Artifact, Lock, NativeWheel, Omission, Variant
+from mlruntime.lock.model import Artifact, Flavour, Lock, NativeWheel, Omission, Variant
 from mlruntime.validation import resources
 from mlruntime.validation.expectation import expectation, labels, python_packages, selected
 from mlruntime.validation.report import CheckResult
@@ -28,6 +28,7 @@ class Check:
     timeout: float = 10
     needs: tuple[str, ...] = ()
     gpus: int = 0
+    flavour: str = "core"
 
 
 def start(name: str) -> str:
@@ -506,6 +507,13 @@ def test_only_what_is_asked_for_counts() -> None:
         IMAGE_CHECK,
         "mllib.als",
     )
+
+
+def test_a_check_of_a_flavour_is_asked_of_its_images_only() -> None:
+    checks = [*CHECKS, Check("mllib.more", flavour="ml")]
+    assert "mllib.more" not in planned(checks, (), LOCK, "cpu").names
+    ml = Flavour(name="ml", request="", components=(), omitted=(), python=(), jars=(), variants=())
+    assert "mllib.more" in planned(checks, (), replace(LOCK, flavours=(ml,)), "cpu").names
 
 
 def test_a_check_that_needs_more_gpus_than_there_are_is_not_run() -> None:

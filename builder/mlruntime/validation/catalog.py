@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from mlruntime.lock.model import CORE
+
 Session = Literal["spark", "plain"]
 
 
@@ -13,8 +15,10 @@ class CheckSpec:
     ``session`` says whether it needs the cluster's Spark session; ``needs`` are components of
     which a variant must have all, or the check has no place in it; ``gpus`` how many a host must
     give, or the check cannot be run on it; ``shared`` says that it needs a directory that all nodes
-    see. The limits are two to four
-    times what a busy machine with 2 cores needs, cold starts of a Python worker included:
+    see; ``flavour`` is the one that an image must have, or the check has no place in it.
+
+    The limits are two to four times what a busy machine with 2 cores needs, cold starts of a Python
+    worker included:
     the checks before it may have been left out.
     """
 
@@ -25,6 +29,7 @@ class CheckSpec:
     needs: tuple[str, ...] = ()
     gpus: int = 0
     shared: bool = False
+    flavour: str = CORE
 
     @property
     def family(self) -> str:
@@ -41,6 +46,10 @@ def _check(
 
 def _gpu(name: str, summary: str, timeout: int = 150, gpus: int = 1) -> CheckSpec:
     return CheckSpec(name=f"gpu.{name}", summary=summary, timeout=timeout, needs=_CUDA, gpus=gpus)
+
+
+def _ml(name: str, summary: str) -> CheckSpec:
+    return CheckSpec(name=f"ml.{name}", summary=summary, timeout=150, session="plain", flavour="ml")
 
 
 _CUDA = ("cuda",)
@@ -101,6 +110,19 @@ _ALL: tuple[CheckSpec, ...] = (
     _check("horovodrunner.slots", "np too large is refused within seconds", 40),
     _check("pipeline.end_to_end", "ETL, Parquet, training, scores, evaluation", 120),
     _check("horovod.spark_run", "Horovod's own launcher on Spark", 120),
+    _ml("scikit_learn", "ridge regression and principal components are numpy's"),
+    _ml("statistics", "SciPy's and statsmodels' results are those of the formulas"),
+    _ml("boosting", "XGBoost and LightGBM find what decides; SHAP's parts add up"),
+    _ml("mlflow", "a run that was written into a database is read back"),
+    _ml("tuning", "Optuna finds the lowest point of a grid"),
+    _ml("plots", "a plot is a picture with the colour that was drawn"),
+    _ml("kernel", "the kernel of notebooks runs this Python"),
+    CheckSpec(
+        name="mlspark.xgboost",
+        summary="XGBoost's estimator trains on all workers",
+        timeout=150,
+        flavour="ml",
+    ),
     _gpu("driver", "the driver is new enough, and is one for this CUDA"),
     _gpu("devices", "every rank sees one GPU, of an architecture that the image covers"),
     _gpu("matmul", "a product of matrices on the GPU: right, and faster than the CPU"),

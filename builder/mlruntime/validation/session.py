@@ -79,11 +79,17 @@ def planned(
 ) -> Selection:
     """Select checks; what ``only`` does not name does not count. Core: no I/O.
 
-    Nor does a check that needs a component which the variant does not even have. One that needs
-    more GPUs than the cluster has, ``gpus``, is not run, for the reason given.
+    Nor does a check that needs a component or a flavour which the image does not even have. One
+    that needs more GPUs than the cluster has, ``gpus``, is not run, for the reason given.
     """
     components = {*dict(lock.components_of(variant)), *(o.component for o in lock.all_omitted)}
-    ours = [c for c in checks if c.name != IMAGE_CHECK and components.issuperset(c.needs)]
+    ours = [
+        check
+        for check in checks
+        if check.name != IMAGE_CHECK
+        and components.issuperset(check.needs)
+        and check.flavour in lock.flavour_names
+    ]
     by_name = {check.name: check for check in ours}
     names = selected((IMAGE_CHECK, *by_name), only)
     wanted = [by_name[name] for name in names if name in by_name]

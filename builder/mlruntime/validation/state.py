@@ -23,7 +23,7 @@ class Planned(Protocol):
     """What this module needs to know of a check; ``timeout`` in seconds.
 
     ``needs`` are components: it belongs only to variants that have all of them; ``gpus`` is how
-    many it must be given.
+    many it must be given; ``flavour`` the one that the image must have.
     """
 
     @property
@@ -34,6 +34,8 @@ class Planned(Protocol):
     def needs(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def gpus(self) -> int: ...  # noqa: D102
+    @property
+    def flavour(self) -> str: ...  # noqa: D102
 
 
 class ProtocolError(Exception):

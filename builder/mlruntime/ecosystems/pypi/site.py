@@ -60,6 +60,17 @@ class Site:
         found = (p for p in self._libraries if p.parent.match(f"{site}/{pattern}"))
         return sorted({(path.name, str(path)) for path in found})
 
+    def library(self, pattern: str) -> str:
+        """Return the one shared library whose path is like ``pattern``, below site-packages.
+
+        Raises ``Collision`` unless there is exactly one.
+        """
+        wanted = f"{self.place.site_packages}/{pattern}"
+        found = sorted({str(path) for path in self._libraries if path.match(wanted)})
+        if len(found) != 1:
+            raise Collision(f"{len(found)} libraries are like {pattern}, not one")
+        return found[0]
+
 
 def _sha256(again: Again) -> str:
     return hashlib.sha256(again()).hexdigest()

@@ -7,10 +7,12 @@ from packaging.utils import canonicalize_name
 
 from mlruntime.documents.schema import Text
 from mlruntime.ecosystems.place import LIBRARIES
-from mlruntime.ecosystems.pypi.site import Site
+from mlruntime.ecosystems.pypi.site import Collision, Site
 from mlruntime.ecosystems.pypi.stored import StoredWheel
+from mlruntime.errors import InvalidDefinition
 from mlruntime.image.sources.literal import File, dist_info, file_digests
 from mlruntime.image.sources.model import (
+    STACK_FILE,
     PlannedLayer,
     Planning,
     SharedOut,
@@ -26,13 +28,15 @@ class PythonPackages:
     """Wheels, those that are built here (``native``), and ``files`` beside them.
 
     Shared libraries in directories like ``linked`` (a pattern below site-packages) get symbolic
-    links where the dynamic linker looks by itself.
+    links where the dynamic linker looks by itself. So does the one library that is like a pattern,
+    under another name (``called``), for wheels that expect it to be the system's.
     """
 
     wheels: tuple[Artifact, ...]
     native: tuple[NativeWheel, ...] = ()
     files: tuple[File, ...] = ()
     linked: str = ""
+    called: tuple[tuple[str, str], ...] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -64,6 +68,8 @@ class PythonPackages:
             install_wheel(layer, wheel.path, wheel.filename, site, bytecode)
         for name, path in site.libraries(self.linked):
             layer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
+        for name, pattern in self.called:
+            layer.symlink(f"{LIBRARIES}/{name}", f"/{_library(site, name, pattern)}")
         for file in self.files:
             file.write(layer)
 
@@ -72,6 +78,7 @@ class PythonSource(SharedOut, frozen=True, kw_only=True, tag="python"):
     """Python packages, by name or pattern."""
 
     linked: Text | None = None
+    called: dict[str, Text] | None = None
 
     @staticmethod
     def canonical(name: str) -> str:
@@ -100,9 +107,23 @@ class PythonSource(SharedOut, frozen=True, kw_only=True, tag="python"):
             key.append(file_digests(files))
         if self.linked:
             key.append(self.linked)
+        called = tuple((self.called or {}).items())
+        if called:
+            key.append([list(pair) for pair in called])
         linked = (self.linked or "") if wheels else ""
-        content = PythonPackages(wheels=wheels, native=native, files=files, linked=linked)
+        content = PythonPackages(
+            wheels=wheels, native=native, files=files, linked=linked, called=called
+        )
         return PlannedLayer(name=self.name, key=layer_key("python", key), content=content)
+
+
+def _library(site: Site, name: str, pattern: str) -> str:
+    try:
+        return site.library(pattern)
+    except Collision as error:
+        raise InvalidDefinition(
+            f"{name} cannot be found in the wheels of its layer", where=STACK_FILE, why=str(error)
+        ) from None
 
 
 def _dummy_files(dummy: DummyPackage, site: str) -> list[File]:

@@ -33,6 +33,8 @@ _DESKTOP = {
     "libfontmanager.so": {"libharfbuzz.so.0", "libfreetype.so.6"},
     "libjsound.so": {"libasound.so.2"},
 }
+# Numba tries the thread pools of TBB and of the system's OpenMP, and takes its own without them.
+_POOLS = {"tbbpool": "libtbb.so.12", "omppool": "libgomp.so.1.0.0"}
 # cuFFT keeps its kernels in a form of its own; what .nv_fatbin has of them is for one old GPU.
 _OTHERWISE_STORED = re.compile(r"libcufftw?\.so.*")
 # Those that NVIDIA has made so far, from Pascal on: what promised PTX has to be good for.
@@ -75,6 +77,8 @@ def resolves(image: Image, library: Library, name: str) -> bool:
         return True
     path = library.path
     if name == _OF_THE_DRIVER or name in _DESKTOP.get(path.name, ()):
+        return True
+    if path.match("numba/np/ufunc/*") and _POOLS.get(path.name.partition(".")[0]) == name:
         return True
     providers = image.by_soname.get(name, [])
     # Libraries in a wheel lie together and are loaded from the outermost directory inwards.
