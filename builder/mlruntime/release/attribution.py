@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from isal import igzip
 
+from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.errors import Damaged
 from mlruntime.image.image import Blobs, Image, blob_file
 from mlruntime.image.plan import Plan
@@ -105,7 +106,7 @@ def _read(archive: tarfile.TarFile, kind: Kind, seen: _Seen) -> None:
             continue
         name = member.name.removeprefix("./").lstrip("/")
         seen.files.append((kind, name))
-        if kind == "debian" and (found := _LIST.fullmatch(name)):
+        if kind == DEBIAN and (found := _LIST.fullmatch(name)):
             for line in _text(archive, member).splitlines():
                 seen.owners.setdefault(_merged(line.lstrip("/")), f"deb:{found[1]}")
         elif kind == "python" and (found := _DIST_INFO.fullmatch(name)):
@@ -163,7 +164,7 @@ def _owner(kind: Kind, name: str, seen: _Seen) -> str | None:
         return CONFIGURED
     if kind == "jars":
         return f"jar:{PurePosixPath(name).name}"
-    if kind == "debian":
+    if kind == DEBIAN:
         own = _OWN.fullmatch(name)
         found = seen.owners.get(_merged(name))
         return found or (f"deb:{own[1]}" if own else None) or _dpkg(name)
