@@ -36,8 +36,9 @@ import os, sys
 os.environ["SPARK_CONF_DIR"] = "/tmp/none"
 from pyspark.sql import SparkSession
 
-SparkSession.builder.master(sys.argv[1]).getOrCreate()
-print("connected")
+# A session whose master has refused it may seem to be there until it is used.
+session = SparkSession.builder.master(sys.argv[1]).getOrCreate()
+print("connected", session.range(1).count())
 """
 
 
