@@ -10,6 +10,7 @@ from tests.benchmarks import (
     entrypoint,
     environment,
     horovodrunner,
+    mllib,
     resolving,
     start,
 )
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "horovodrunner": horovodrunner.measure,
     "environment": environment.measure,
     "entrypoint": entrypoint.measure,
+    **mllib.benchmarks(),
 }
 
 
