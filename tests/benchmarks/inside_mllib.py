@@ -125,7 +125,7 @@ def _als(scale: int) -> Callable[[], Result]:
         (f.rand(SEED + 2) * 4 + 1).cast("float").alias("rating"),
     )  # fmt: skip
     data = _kept(ratings.dropDuplicates(["user", "item"]).coalesce(PARTITIONS))
-    fit = ALS(rank=40, maxIter=5, numBlocks=PARTITIONS, seed=SEED).fit
+    fit = ALS(rank=40, maxIter=5, numUserBlocks=PARTITIONS, numItemBlocks=PARTITIONS, seed=SEED).fit
 
     def work() -> Result:
         guessed = fit(data).transform(data)
@@ -191,7 +191,8 @@ def _join(scale: int) -> Callable[[], Result]:
     from pyspark.sql import functions as f
 
     sales = _sales(scale)
-    shops = _kept(sales.groupBy("shop", "day").agg(f.max("price").alias("most")))
+    shops = sales.groupBy("shop", "day").agg(f.max("price").alias("most"))
+    shops = _kept(shops.coalesce(PARTITIONS))
 
     def work() -> Result:
         joined = sales.hint("merge").join(shops, ["shop", "day"])
@@ -242,15 +243,15 @@ def _parquet(scale: int) -> Callable[[], Result]:
 
 
 def _pandas(scale: int) -> Callable[[], Result]:
+    import pandas as pd
     from pyspark.sql import functions as f
 
     sales = _sales(scale)
 
-    def twice(values: Any) -> Any:
+    def twice(values: pd.Series) -> pd.Series:
         return values.rank(pct=True) * 2
 
-    twice.__annotations__ = {}
-    udf = f.pandas_udf(twice, "double", f.PandasUDFType.SCALAR)  # type: ignore[call-overload]
+    udf = f.pandas_udf(twice, "double")  # type: ignore[call-overload]
 
     def work() -> Result:
         return [float(sales.select(f.sum(udf("price"))).first()[0])]
