@@ -234,7 +234,7 @@ def main() -> None:
         path = CHECKOUT / page
         old = text_of(path)
         whole = f"<!-- {name} -->\n{text}\n<!-- /{name} -->"
-        new, count = span(name).subn(lambda _, whole=whole: whole, old)
+        new, count = span(name).subn(whole.replace("\\", r"\\"), old)
         if count != 1:
             raise ValueError(f"{page} has {count} parts called {name}")
         path.write_text(new, encoding="utf-8")

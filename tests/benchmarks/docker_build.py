@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -108,10 +108,10 @@ def docker_build(
     )
 
 
-def _packed(layers: list[Path], pack: object) -> tuple[float, list[int]]:
+def _packed(layers: list[Path], pack: Callable[[Path], int]) -> tuple[float, list[int]]:
     started = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sizes = list(pool.map(pack, layers))  # type: ignore[arg-type]
+        sizes = list(pool.map(pack, layers))
     return time.perf_counter() - started, sizes
 
 

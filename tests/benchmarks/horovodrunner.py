@@ -9,7 +9,8 @@ from statistics import median
 from typing import Any
 
 import docker
-from mlruntime.cluster.containers import Cluster, ClusterSpec, cluster
+from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.description import ClusterSpec
 from mlruntime.engine import Mount, connect
 
 from tests.benchmarks.figures import Figures
@@ -33,7 +34,7 @@ def measure() -> Figures:
         image=IMAGE, workers=WORKERS, cores=1, memory="1500m",
         mounts=(*MOUNTS, mount), environment=environment,
     )  # fmt: skip
-    rows = [("what", "HorovodRunner", "horovod.spark.run", "horovodrun")]
+    rows: list[tuple[str, ...]] = [("what", "HorovodRunner", "horovod.spark.run", "horovodrun")]
     settings = {"spark.executor.memory": "1g"}
     with (
         connect() as engine,
@@ -134,7 +135,7 @@ def _scaling(program: Driver, running: Cluster) -> list[tuple[str, ...]]:
         rates.setdefault(np, []).append(np * _bench(program, "spark_throughput", np=np, **SCALING))
     alone = sum(rates[1]) / len(rates[1])
     apart = abs(rates[1][0] - rates[1][1]) / alone
-    rows = [(f"steps per second, np=1, {SHARE:g} of a core each",
+    rows: list[tuple[str, ...]] = [(f"steps per second, np=1, {SHARE:g} of a core each",
              f"{alone:.2f} (two runs, {100 * apart:.0f}% apart)", "", "")]  # fmt: skip
     for np in range(2, WORKERS + 1):
         (rate,) = rates[np]

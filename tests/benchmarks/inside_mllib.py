@@ -251,7 +251,7 @@ def _pandas(scale: int) -> Callable[[], Result]:
     def twice(values: pd.Series) -> pd.Series:
         return values.rank(pct=True) * 2
 
-    udf = f.pandas_udf(twice, "double")  # type: ignore[call-overload]
+    udf = f.pandas_udf(twice, "double")
 
     def work() -> Result:
         return [float(sales.select(f.sum(udf("price"))).first()[0])]

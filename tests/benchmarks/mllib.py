@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from mlruntime.cluster.containers import ClusterSpec, cluster
+from mlruntime.cluster.containers import cluster
+from mlruntime.cluster.description import ClusterSpec
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Engine, Mount, connect
 from mlruntime.store.store import Store

@@ -37,7 +37,9 @@ def measure() -> Figures:
     for _ in range(ROUNDS):
         for name, words in COMMANDS.items():
             seen[name].append(_once(words))
-    rows = [("mlruntime …", "processor seconds, median", "best", "seconds, median", "best")]
+    rows: list[tuple[str, ...]] = [
+        ("mlruntime …", "processor seconds, median", "best", "seconds, median", "best")
+    ]
     for name, times in seen.items():
         used, took = zip(*times, strict=True)
         figures = (median(used), min(used), median(took), min(took))

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from mlruntime.cluster.containers import Cluster, ClusterFailed, ClusterSpec, cluster
+from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.gpus import DISCOVERY, Gpus
+from mlruntime.cluster.running import ClusterFailed
 from mlruntime.engine import Engine
 
 from tests.cluster.driver import ENVIRONMENT, INSIDE, MOUNTS, Driver, driver

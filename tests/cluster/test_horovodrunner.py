@@ -15,7 +15,8 @@ from typing import Any
 
 import docker
 import pytest
-from mlruntime.cluster.containers import Cluster, ClusterSpec, cluster
+from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.readiness import pumped
 from mlruntime.engine import Engine
 
@@ -362,7 +363,9 @@ def test_the_driver_listens_on_the_clusters_network_only(spark: Driver) -> None:
 @pytest.mark.parametrize("copies", [50, 20_000], ids=["with the task", "by broadcast"])
 def test_what_main_brings_and_returns_is_encrypted_by_spark(spark: Driver, copies: int) -> None:
     # What ranks print goes another way: it shows that the listener hears.
-    words = {name: f"{name}-{secrets.token_hex(8)}" for name in ("closure", "result", "output")}
+    words: dict[str, Any] = {
+        name: f"{name}-{secrets.token_hex(8)}" for name in ("closure", "result", "output")
+    }
     listener = ["python3", "-u", "/inside/sniff.py", *words.values()]
     heard = pumped(spark.cluster.driver.exec(listener, user="root"))
     assert heard.get(timeout=30) == ("stdout", "listening")

@@ -10,12 +10,16 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import docker
 import pytest
-from mlruntime.cluster.containers import Cluster, ClusterFailed, ClusterSpec, cluster
-from mlruntime.engine import Container, Engine, connect, owner
+from mlruntime.cluster.containers import Cluster, ContainerClusters, cluster
+from mlruntime.cluster.description import ClusterSpec
+from mlruntime.cluster.running import ClusterFailed
+from mlruntime.engine import Engine, connect, owner
 from mlruntime.lock.model import Lock, Variant
 from mlruntime.validation.report import CheckResult, Report
 from mlruntime.validation.session import IMAGE_CHECK, Subject, validate
@@ -122,7 +126,7 @@ def _validate(
     engine: Engine, image: str, programs: Path, *checks: Check, observer: Observer | None = None
 ) -> Report:
     return validate(
-        engine,
+        ContainerClusters(engine),
         Subject(image=image, lock=LOCK, variant="cpu"),
         checks,
         only=["fake"],
@@ -171,7 +175,7 @@ def test_a_container_that_dies_fails_the_running_check_and_the_rest(
                 for t in engine.owned({owner.ROLE: victim})
                 if t.kind == "container" and _ours(t.labels)
             ]
-            Container(engine._api, name=thing.name).kill()
+            engine.container(thing.name).kill()
 
     checks = _by_name(
         _validate(
@@ -204,7 +208,11 @@ def test_a_cluster_that_does_not_come_up_fails_every_check(
 ) -> None:
     subject = Subject(image=image, lock=LOCK, variant="cpu", environment={"JAVA_HOME": "/nowhere"})
     report = validate(
-        engine, subject, [Check("fake.a"), Check("fake.b")], observer=Observer(), programs=programs
+        ContainerClusters(engine),
+        subject,
+        [Check("fake.a"), Check("fake.b")],
+        observer=Observer(),
+        programs=programs,
     )
     assert [check.status for check in report.checks] == ["failed"] * 3
     assert report.checks[0].name == IMAGE_CHECK
@@ -224,7 +232,8 @@ def test_an_exception_in_the_block_removes_the_cluster(engine: Engine, image: st
 HOLDER = textwrap.dedent(
     """
     import sys, time
-    from mlruntime.cluster.containers import ClusterSpec, cluster
+    from mlruntime.cluster.containers import cluster
+    from mlruntime.cluster.description import ClusterSpec
     from mlruntime.engine import connect
 
     with connect() as engine:
@@ -307,7 +316,8 @@ def test_nodes_reach_each_other_and_nothing_else(engine: Engine, image: str) -> 
         assert touched.exit_code == 0, touched.tail
         assert running.driver.call(["ls", "/shared"]).tail == "x"
         (network,) = [t for t in engine.owned({owner.RUN: running.ident}) if t.kind == "network"]
-        assert engine._api.inspect_network(network.id)["Internal"] is True
+        with closing(docker.from_env()) as client:
+            assert client.api.inspect_network(network.id)["Internal"] is True
         assert running.casualty() is None
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from mlruntime import __version__
 from mlruntime.build.context import BuildContext
+from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.cluster.gpus import Gpus
 from mlruntime.engine import Engine
 from mlruntime.image.plan import Plan
@@ -48,7 +49,9 @@ class GpuSaboteur(Saboteur):
             workers=1,
             libraries={"sparkdl": __version__},
         )
-        return validate(self.engine, subject, CHECKS, only=("static",), observer=Observer())
+        return validate(
+            ContainerClusters(self.engine), subject, CHECKS, only=("static",), observer=Observer()
+        )
 
     def over(self, layer: PlannedLayer) -> Plan:
         """Return the plan with one more layer on top."""
@@ -66,6 +69,7 @@ class GpuSaboteur(Saboteur):
 class Removal(LiteralFiles):
     """A layer that takes a file away."""
 
+    path: str
     __slots__ = ("path",)
 
     def __init__(self, path: str) -> None:
@@ -168,7 +172,7 @@ def test_a_cluster_that_only_says_that_it_has_gpus(saboteur: GpuSaboteur) -> Non
     script = File(path="opt/ml/bin/pretend", content=PRETENDING, executable=True)
     image = saboteur.image("pretend", with_files(saboteur.runtime.plan, "pretend", script))
     report = validate(
-        saboteur.engine,
+        ContainerClusters(saboteur.engine),
         Subject(
             image=image.config.digest,
             lock=saboteur.runtime.lock,

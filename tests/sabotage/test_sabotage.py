@@ -17,7 +17,7 @@ from mlruntime.build.stage import build
 from mlruntime.cli import main
 from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.ecosystems.pypi.resolver import Target
-from mlruntime.engine import Container, Engine, owner
+from mlruntime.engine import Engine, owner
 from mlruntime.fetch.web import Web
 from mlruntime.image.image import Image, load
 from mlruntime.image.layout_writing import write_layout
@@ -314,7 +314,7 @@ def test_a_check_whose_container_dies(saboteur: Saboteur, engine: Engine) -> Non
                 for thing in engine.owned({owner.ROLE: "worker-1"})
                 if thing.labels["mlruntime.pid"] == str(os.getpid())
             )
-            Container(engine._api, name=worker.name).kill()
+            engine.container(worker.name).kill()
 
     report = saboteur.validate(
         saboteur.runtime.image,
