@@ -13,14 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 from mlruntime.engine import Engine
-from mlruntime.host.gpus import (
-    NoGpus,
-)
+from mlruntime.host.gpus import NoGpus
 from mlruntime.host.nvml import read_gpus
 from mlruntime.release.signing import private_key
 from mlruntime.validation.catalog import CHECKS
 
-from tests.conftest import CHECKOUT, GPU_RUNTIME, RUNTIME, Runtime, mlruntime
+from tests.conftest import CHECKOUT, GPU_RUNTIME, RUNTIME, RUNTIMES, Runtime, mlruntime
 from tests.unit.registries import debian_registry
 from tests.unit.toys import key_pem
 
@@ -63,7 +61,13 @@ def validated(
 
 
 # A gpu image has all checks of the cpu image, and more.
-@pytest.mark.parametrize(("name", "variant"), [(RUNTIME, "cpu"), (GPU_RUNTIME, "gpu")])
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [
+        *((name, "cpu") for name in RUNTIMES),
+        pytest.param(GPU_RUNTIME, "gpu", marks=pytest.mark.extra),
+    ],
+)
 def test_every_check_of_the_real_image(
     name: str, variant: str, validated: Callable[[str, str], Validated]
 ) -> None:

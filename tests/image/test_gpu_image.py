@@ -15,7 +15,7 @@ from mlruntime.lock.contract import PATH, parse_contract
 from tests.conftest import GPU_RUNTIME, Runtime, mlruntime
 from tests.stubs import build_stub
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.extra]
 
 # What the matrix declares to differ; everything else is shared, by digest.
 OWN = {

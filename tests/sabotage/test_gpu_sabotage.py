@@ -24,7 +24,7 @@ from mlruntime.validation.session import Subject, validate
 from tests.conftest import GPU_RUNTIME, Runtime
 from tests.sabotage.test_sabotage import Observer, Saboteur, at_work, failed, wheel_of, with_files
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.extra]
 
 
 class GpuSaboteur(Saboteur):

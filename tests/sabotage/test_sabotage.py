@@ -166,6 +166,7 @@ def test_numpy_of_the_wrong_major(saboteur: Saboteur, store: Store) -> None:
     assert report.exit_code == 7
 
 
+@pytest.mark.extra
 def test_horovod_compiled_against_another_tensorflow(saboteur: Saboteur, tmp_path: Path) -> None:
     root = copied(tmp_path / "other")
     path = root / "runtimes" / RUNTIME / "runtime.yaml"
