@@ -67,6 +67,7 @@ class Check:
     timeout: float = 60
     needs: tuple[str, ...] = ()
     gpus: int = 0
+    flavour: str = "core"
 
 
 @dataclass
