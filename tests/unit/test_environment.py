@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from mlruntime.environment import linking
 from mlruntime.environment.contents import contents
-from mlruntime.environment.creation import Order, create
+from mlruntime.environment.creation import Order, beside, create
 from mlruntime.environment.description import FORMAT, Description, read_description, read_files
 from mlruntime.environment.host import System, refuse_host, refuse_target
 from mlruntime.environment.interpreter import Interpreter, find_interpreter
@@ -27,7 +27,14 @@ from mlruntime.environment.repairing import remove, repair
 from mlruntime.environment.settings import Variables
 from mlruntime.environment.trees import KIND
 from mlruntime.environment.verification import differences
-from mlruntime.errors import Damaged, InvalidLock, MlruntimeError, Unavailable, UsageError
+from mlruntime.errors import (
+    Damaged,
+    InvalidLock,
+    MlruntimeError,
+    StorageError,
+    Unavailable,
+    UsageError,
+)
 from mlruntime.image.plan import Plan, plan
 from mlruntime.image.sources.model import Tools
 from mlruntime.image.stack import parse_stack
@@ -395,6 +402,14 @@ def test_a_path_with_something_else_is_left_alone(world: World, tmp_path: Path) 
     with pytest.raises(UsageError, match="colon"):
         refuse_target(tmp_path / "a:b", is_environment=False)
     refuse_target(tmp_path / "free", is_environment=False)
+
+
+def test_a_file_system_that_takes_no_directories_is_told() -> None:
+    with (
+        pytest.raises(StorageError, match="cannot make a directory here"),
+        beside(Path("/proc/ml")),
+    ):
+        pytest.fail("it was made")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from mlruntime.host.command import replace_process
 from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store, write_whole
 from mlruntime.workflows.environments import (
-    Asked,
+    Requested,
     create_environment,
     known_environments,
     repair_environment,
@@ -81,9 +81,9 @@ def create(
     context: Context = ctx.obj
     definitions = Definitions(context.root)
     lock = fresh_lock(definitions, runtime).cut(flavour)
-    asked = Asked(lock=lock, variant=variant, python=python)
+    requested = Requested(lock=lock, variant=variant, python=python)
     host = ctx.with_resource(this_host(context))
-    made = create_environment(definitions, asked, absolute(path), host, os.environ)
+    made = create_environment(definitions, requested, absolute(path), host, os.environ)
     seconds = time.monotonic() - started
     emit(summary(made) | {"seconds": round(seconds, 2)}, _text(made, seconds), as_json)
 
@@ -132,7 +132,10 @@ def verify(
     ] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Compare every file of an environment with its lock; exits with 7 if one is not as locked."""
+    """Compare every file of an environment with the list of its creation; 7 if one is not the same.
+
+    It finds damage and what was changed by mistake, not somebody who also changes the list.
+    """
     root = absolute(path)
     made = read_description(root)
     found = differences(root, read_files(root), quick=quick)

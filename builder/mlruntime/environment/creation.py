@@ -20,7 +20,7 @@ from mlruntime.environment.linking import Linker
 from mlruntime.environment.materials import Materials
 from mlruntime.environment.personal import fish_script, pip_conf, posix_script, pyvenv
 from mlruntime.environment.settings import Variables
-from mlruntime.errors import UsageError
+from mlruntime.errors import StorageError, UsageError
 from mlruntime.image.sources.literal import File
 from mlruntime.layers.sink import MTIME
 from mlruntime.store.store import full_disk, held, taken
@@ -155,7 +155,12 @@ def beside(target: Path) -> Iterator[Path]:
     with held(target.parent):
         for left in target.parent.glob(f"{_escaped(prefix)}*"):
             _remove_left(left)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+        except FileNotFoundError:  # so say file systems of the kernel, such as /proc
+            raise StorageError(
+                "cannot make a directory here", where=str(target.parent), hint=_ELSEWHERE
+            ) from None
         descriptor = taken(folder)
     try:
         folder.chmod(0o755)

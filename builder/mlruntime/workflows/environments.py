@@ -46,7 +46,7 @@ _KNOWN: Final = "environments"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class Requested:
     """What an environment is wanted of: a lock's variant, and a Python if one is named."""
 
     lock: Lock
@@ -64,7 +64,11 @@ class Prepared:
 
 
 def create_environment(
-    definitions: Definitions, asked: Asked, target: Path, host: Host, environ: Mapping[str, str]
+    definitions: Definitions,
+    requested: Requested,
+    target: Path,
+    host: Host,
+    environ: Mapping[str, str],
 ) -> Description:
     """Make an environment at ``target``; all of it or nothing.
 
@@ -74,13 +78,13 @@ def create_environment(
     refuse_target(target, is_environment=is_environment(target))
     system = System.here()
     refuse_host(system, "0")
-    plan = planned_image(definitions, asked.lock, asked.variant)
-    interpreter = find_interpreter(plan.python, environ, home=Path.home(), given=asked.python)
+    plan = planned_image(definitions, requested.lock, requested.variant)
+    interpreter = find_interpreter(plan.python, environ, home=Path.home(), given=requested.python)
     host.say(f"Python {interpreter.version}: {interpreter.executable}")
     with host.store.shared():
-        prepared = prepare(plan, asked.lock, host)
+        prepared = prepare(plan, requested.lock, host)
         refuse_host(system, prepared.materials.glibc)
-        order = _order(prepared, asked, target, interpreter)
+        order = _order(prepared, requested, target, interpreter)
         made = create(order, target, Linker())
         remember_environment(host.store, target)
     return made
@@ -105,8 +109,8 @@ def repair_environment(
         )
     interpreter = _same_or_another(found, plan, environ)
     with host.store.shared():
-        asked = Asked(lock=lock, variant=found.variant)
-        order = _order(prepare(plan, lock, host), asked, root, interpreter)
+        requested = Requested(lock=lock, variant=found.variant)
+        order = _order(prepare(plan, lock, host), requested, root, interpreter)
         order = replace(order, description=structs.replace(order.description, made=found.made))
         listed = [piece.entry for piece in pieces(order)]
         damaged = differences(root, listed).damaged
@@ -220,24 +224,26 @@ def compiled_wheel(store: Store, lock: Lock, wheel: NativeWheel) -> tuple[Artifa
     return artifact, found.path
 
 
-def _order(prepared: Prepared, asked: Asked, target: Path, interpreter: Interpreter) -> Order:
+def _order(
+    prepared: Prepared, requested: Requested, target: Path, interpreter: Interpreter
+) -> Order:
     return Order(
         materials=prepared.materials,
         interpreter=interpreter,
         variables=prepared.variables,
-        lock=asked.lock.to_json(),
-        description=_description(prepared, asked, target, interpreter),
+        lock=requested.lock.to_json(),
+        description=_description(prepared, requested, target, interpreter),
     )
 
 
 def _description(
-    prepared: Prepared, asked: Asked, target: Path, interpreter: Interpreter
+    prepared: Prepared, requested: Requested, target: Path, interpreter: Interpreter
 ) -> Description:
     return Description(
         format=FORMAT,
-        runtime=asked.lock.runtime,
-        variant=asked.variant,
-        lock=asked.lock.digest,
+        runtime=requested.lock.runtime,
+        variant=requested.variant,
+        lock=requested.lock.digest,
         plan=prepared.plan.digest,
         python=interpreter.version,
         interpreter=str(interpreter.executable),
