@@ -34,6 +34,7 @@ VERBS = (
     "diff",
     "size",
     "store",
+    "init",
 )
 INTERRUPTED = 130
 

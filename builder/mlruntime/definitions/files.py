@@ -47,7 +47,7 @@ class Definitions:
                 "images/ is missing",
                 where=str(self.root),
                 why="it has the layers of every image, and the recipes of native wheels",
-                hint="copy it from mlruntime's repository, or name another folder with --root",
+                hint="`mlruntime init` starts a folder that has it; --root names another",
             )
         return folder
 
