@@ -201,7 +201,7 @@ def test_debian_s_packages_that_make_secrets_are_refused(
     name: str,
     secret: str,
 ) -> None:
-    with pytest.raises(InvalidDefinition, match=f"^{name}: configuring it makes secrets") as caught:
+    with pytest.raises(InvalidDefinition, match=f"{name}: configuring it makes secrets") as caught:
         configure(*published(name))
     assert secret in caught.value.what
 
