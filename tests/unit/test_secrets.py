@@ -12,7 +12,8 @@ from mlruntime.errors import InvalidDefinition
 
 from tests.unit.debs import deb
 
-KEY = b"-----BEGIN %bPRIVATE KEY-----\nMIIE\n"
+BODY = b"MIIEvQIBADANBgkqhkiG9w0BAQEF\n"
+KEY = b"-----BEGIN %bPRIVATE KEY-----\n" + BODY
 
 
 def changes(folder: Path, files: Mapping[str, tuple[int, bytes]]) -> Path:
@@ -31,6 +32,7 @@ ORDINARY = {
     "etc/.pwd.lock": (0o600, b""),
     "etc/ssl/certs/ca.pem": (0o644, b"-----BEGIN CERTIFICATE-----"),
     "etc/toy/secret.conf": (0o600, b"brought by the package"),
+    "usr/bin/ssh-agent": (0o2755, b"\x7fELF\0-----BEGIN OPENSSH PRIVATE KEY-----\n\0%s: \0"),
     "var/cache/ldconfig/aux-cache": (0o600, b"is left out"),
 }
 
@@ -41,6 +43,12 @@ ORDINARY = {
         ("etc/ssh/ssh_host_rsa_key", 0o600, KEY % b"OPENSSH "),
         ("etc/ssl/private/snakeoil.pem", 0o640, KEY % b""),
         ("etc/ssl/private/snakeoil.pem", 0o640, b"cert\n" + KEY % b"RSA "),
+        (
+            "etc/toy/locked.pem",
+            0o644,
+            b"-----BEGIN RSA PRIVATE KEY-----\r\nProc-Type: 4,ENCRYPTED\r\nDEK-Info: x\r\n\r\n"
+            + BODY,
+        ),
         ("etc/bind/rndc.key", 0o640, b"key rndc { secret 1; };"),
         ("etc/munge/cookie", 0o400, b"\0\1\2"),
     ],

@@ -10,7 +10,10 @@ from mlruntime.ecosystems.debian.dpkg import Package
 from mlruntime.ecosystems.debian.packages import is_kept
 from mlruntime.errors import InvalidDefinition
 
-_PRIVATE_KEY: Final = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+# With the beginning of its body: programs that read keys, as ssh-agent does, have the first line.
+_PRIVATE_KEY: Final = re.compile(
+    rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\r?\n(?:[\w-]+: [^\n]*\n|\s)*[A-Za-z0-9+/]{16}"
+)
 _KEY_NAMES: Final = ("*.key", "*_key")
 _OTHERS_MAY_READ: Final = 0o044
 _LARGEST: Final = 1 << 20
