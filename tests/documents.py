@@ -1,7 +1,7 @@
 """The parts of the documentation that are generated from data.
 
-``python -m tests.documents`` writes them anew; ``tests/unit/test_readme.py`` fails while a page
-says something else. A part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+``python -m tests.documents`` writes them anew; ``tests/unit/project/test_readme.py`` fails while a
+page says something else. A part stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
 import ast

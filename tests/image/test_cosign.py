@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.registries import Registry, debian_registry
-from tests.unit.test_release import release
+from tests.unit.release.test_release import release
 from tests.unit.toys import candidate, new_key
 
 pytestmark = [pytest.mark.extra, pytest.mark.engine]

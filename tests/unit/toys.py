@@ -14,7 +14,7 @@ from mlruntime.release.vulnerabilities import to_json
 from mlruntime.store.store import Store
 from mlruntime.validation.reading import parse_report
 
-from tests.unit import test_build_flow as flow
+from tests.unit.build import test_build_flow as flow
 
 PASSED = ("spark.submit", "barrier.allgather", "horovodrunner.returns", "tensorflow.matmul")
 

@@ -1,0 +1,311 @@
+"""Every row of docs/host-settings.md is set on a host of its own, and found there."""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlruntime.doctor.findings import registries
+from mlruntime.ecosystems.debian.reach import apt_lines, apt_logins
+from mlruntime.ecosystems.pypi.reach import uv_environ
+from mlruntime.errors import MlruntimeError, UsageError
+from mlruntime.host.command import run
+from mlruntime.host.secrets import redacted, without_secrets
+from mlruntime.host.settings import discover
+from mlruntime.host.settings.proxies import Proxies, environment, matches
+from mlruntime.host.settings.table import ROWS
+
+ETC = {"os-release": "ID=debian\nVERSION_CODENAME=bookworm\n"}
+MAVEN = (
+    "<settings><servers><server><id>central</id><username>u</username>"
+    "<password>hunter2</password></server></servers></settings>"
+)
+DEB = "deb http://mirror/debian bookworm main\n"
+# By the row's first word: variables, and files of a home and an /etc. {file} is a file that is
+# there, {dir} a folder. The setting is found under one of its own names.
+EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "http_proxy": ({"http_proxy": "http://u:hunter2@p:1", "HTTPS_PROXY": "p:2"}, {}),
+    "all_proxy": ({"ALL_PROXY": "socks5://u:hunter2@p:1"}, {}),
+    "no_proxy": ({"no_proxy": "corp.example"}, {}),
+    "SSL_CERT_FILE": ({"REQUESTS_CA_BUNDLE": "{file}"}, {}),
+    "SSL_CERT_DIR": ({"SSL_CERT_DIR": "{dir}"}, {}),
+    "SSL_CLIENT_CERT": ({"PIP_CLIENT_CERT": "{file}"}, {}),
+    "~/.netrc": ({}, {"home/.netrc": "machine h login u password hunter2\n"}),
+    "UV_DEFAULT_INDEX": ({"UV_DEFAULT_INDEX": "https://u:hunter2@i/simple"}, {}),
+    "UV_INDEX_NAME_USERNAME": (
+        {
+            "UV_INDEX": "name=https://i/simple",
+            "UV_INDEX_NAME_USERNAME": "u",
+            "UV_INDEX_NAME_PASSWORD": "hunter2",
+        },
+        {},
+    ),
+    "uv auth login": (
+        {},
+        {
+            "home/.local/share/uv/credentials/credentials.toml": "[[credential]]\n"
+            'service = "https://i/"\nusername = "u"\npassword = "hunter2"\n'
+        },
+    ),
+    "UV_KEYRING_PROVIDER": ({"PIP_KEYRING_PROVIDER": "subprocess"}, {}),
+    "UV_OFFLINE": ({"UV_OFFLINE": "1"}, {}),
+    "MAVEN_OPTS": ({"MAVEN_OPTS": "-Xmx1g -Dhttps.proxyHost=p -Dhttps.proxyPort=1"}, {}),
+    "UV_INSECURE_HOST": ({"UV_INSECURE_HOST": "h:8443"}, {}),
+    "UV_HTTP_TIMEOUT": ({"UV_HTTP_TIMEOUT": "7"}, {}),
+    "uv.toml": ({}, {"home/.config/uv/uv.toml": 'index-url = "https://u:hunter2@i/simple"\n'}),
+    "PIP_INDEX_URL": ({"PIP_INDEX_URL": "https://u:hunter2@i/simple"}, {}),
+    "PIP_PROXY": ({"PIP_PROXY": "http://u:hunter2@p:1"}, {}),
+    "pip.conf": ({}, {"etc/pip.conf": "[global]\nproxy = http://u:hunter2@p:1\n"}),
+    "~/.m2/settings.xml": ({}, {"home/.m2/settings.xml": MAVEN}),
+    "MLRUNTIME_MAVEN_REPOSITORY": (
+        {"MLRUNTIME_MAVEN_REPOSITORY": "https://u:hunter2@m/maven2"},
+        {},
+    ),
+    "sources.list": ({}, {"etc/apt/sources.list": DEB.replace("http://", "http://u:hunter2@")}),
+    "apt.conf": ({}, {"etc/apt/sources.list": DEB, "etc/apt/apt.conf": "Acquire…"}),
+    "auth.conf": ({}, {"etc/apt/auth.conf": "machine h login u password hunter2\n"}),
+    "MLRUNTIME_DEBIAN_SOURCES": ({"MLRUNTIME_DEBIAN_SOURCES": "{list}"}, {}),
+    "MLRUNTIME_DEBIAN_SNAPSHOT": ({"MLRUNTIME_DEBIAN_SNAPSHOT": "http://u:hunter2@s/a"}, {}),
+}
+APT = 'Acquire::http::Proxy "http://u:hunter2@p:1";\n'
+
+
+def first(setting: str) -> str:
+    return setting.split("`")[1]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: first(row.setting))
+def test_every_row_is_found_by_doctor_and_shown_without_secrets(
+    row: object, tmp_path: Path
+) -> None:
+    setting = row.setting  # type: ignore[attr-defined]
+    variables, files = EXAMPLES[first(setting)]
+    for path, text in ({f"etc/{n}": t for n, t in ETC.items()} | files).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    listed = tmp_path / "mine.list"
+    listed.write_text(DEB)
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    marks = {"file": listed, "dir": folder, "list": listed}
+    environ = {name: value.format(**marks) for name, value in variables.items()}
+
+    def sources(given: dict[str, str]) -> Callable[[], object]:
+        return lambda: discover(
+            given, home=tmp_path / "home", etc=tmp_path / "etc", apt_config=lambda: APT
+        )
+
+    shown = [f for f in registries(sources(environ)) if f.name == "setting"]  # type: ignore[arg-type]
+    told = "\n".join(finding.found for finding in shown)
+    wanted = [name.lower() for name in environ] or [Path(name).name for name in files][-1:]
+    if first(setting) == "apt.conf":
+        wanted = ["acquire::http::proxy"]
+    if "mine.list" in str(environ):
+        wanted = ["mine.list"]
+    assert any(name in told.lower() for name in wanted), told
+    assert "hunter2" not in told
+    assert "hunter2" not in str(sources(environ)())
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("home/.netrc", "machin h login u"),
+        ("home/.local/share/uv/credentials/credentials.toml", "[[credential]]\nservice = 1\n"),
+    ],
+)
+def test_logins_that_cannot_be_read_are_told(tmp_path: Path, file: str, text: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    sources = discover({}, home=tmp_path / "home", etc=tmp_path / "etc")
+    (found,) = [f for f in sources.settings() if not f.works]
+    assert str(path) in found.value
+    assert sources.network.credentials.logins == ()
+
+
+def test_every_row_has_an_example_and_a_test_that_is_there() -> None:
+    assert set(EXAMPLES) == {first(row.setting) for row in ROWS}
+    texts = [
+        path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py")
+    ]
+    there = {name for text in texts for name in re.findall(r"^def (test_\w+)\(", text, re.M)}
+    assert {row.test for row in ROWS} <= there
+
+
+@pytest.mark.parametrize(
+    ("entry", "host", "port", "direct"),
+    [
+        ("example.com", "example.com", 443, True),
+        ("example.com", "a.example.com", 443, True),
+        (".example.com", "a.example.com", 443, True),
+        (".example.com", "example.com", 443, True),
+        ("*.example.com", "a.example.com", 443, True),
+        ("EXAMPLE.com.", "a.example.COM", 443, True),
+        ("example.com", "badexample.com", 443, False),
+        ("example.com", "example.com.evil", 443, False),
+        ("example.com:8443", "example.com", 8443, True),
+        ("example.com:8443", "example.com", 443, False),
+        ("127.0.0.1", "127.0.0.1", 80, True),
+        ("127.0.0.0/8", "127.9.9.9", 80, True),
+        ("10.0.0.0/8", "11.0.0.1", 80, False),
+        ("10.0.0.1/8", "10.200.0.1", 80, True),
+        ("10.0.0.0/8", "10.example.com", 80, False),
+        ("127.0.0.1:8080", "127.0.0.1", 8080, True),
+        ("::1", "::1", 80, True),
+        ("[::1]", "::1", 80, True),
+        ("[::1]:8080", "::1", 8080, True),
+        ("[::1]:8080", "::1", 80, False),
+        ("fd00::/8", "fd12::1", 80, True),
+        ("192.168.0.0/16", "::ffff:192.168.1.1", 80, True),
+        ("*", "anything", 80, True),
+        ("", "anything", 80, False),
+        (".", "anything", 80, False),
+        ("/8", "127.0.0.1", 80, False),
+    ],
+)
+def test_no_proxy_is_read_as_curl_and_uv_read_it(
+    entry: str, host: str, port: int, direct: bool
+) -> None:
+    assert matches(entry, host, port) is direct
+
+
+def test_the_lower_case_variable_goes_first_and_an_empty_one_switches_off() -> None:
+    def of(**environ: str) -> str | None:
+        found = Proxies(environment=environment(environ)).of("http://h/")
+        return found.url if found else None
+
+    assert of(http_proxy="http://a", HTTP_PROXY="http://b") == "http://a"
+    assert of(http_proxy="", HTTP_PROXY="http://b") is None
+    assert of(HTTP_PROXY="b:1") == "http://b:1"
+    assert of(HTTP_PROXY="http://b", REQUEST_METHOD="GET") is None
+    assert of(http_proxy="http://a", no_proxy=" x , h ") is None
+    assert of(https_proxy="http://a") is None
+    assert of(ALL_PROXY="socks://a:1") == "socks5h://a:1"
+
+
+def test_passwords_are_taken_out_of_text() -> None:
+    assert without_secrets("https://u:p@h:8/x?token=1#f") == "https://h:8/x"
+    assert (
+        redacted("GET https://u:p%40@h/x failed, http://t@h") == "GET https://h/x failed, http://h"
+    )
+    assert redacted("Authorization: Basic dTpw") == "Authorization: Basic ***"
+    assert redacted("mail me@example.org") == "mail me@example.org"
+
+
+@pytest.mark.parametrize(
+    "variable", ["UV_DEFAULT_INDEX", "MLRUNTIME_MAVEN_REPOSITORY", "MLRUNTIME_DEBIAN_SNAPSHOT"]
+)
+def test_what_is_no_address_is_told_with_its_setting(tmp_path: Path, variable: str) -> None:
+    with pytest.raises(UsageError, match=f"{variable} has an invalid address") as caught:
+        discover({variable: "http://u:hunter2@h:port/x"}, home=tmp_path, etc=tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+VARIABLES = (
+    "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "SSL_CERT_FILE", "PIP_CERT", "NETRC",
+    "UV_DEFAULT_INDEX", "UV_INDEX", "PIP_EXTRA_INDEX_URL", "UV_KEYRING_PROVIDER", "MAVEN_OPTS",
+    "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_OFFLINE", "PIP_PROXY", "MLRUNTIME_DEBIAN_SNAPSHOT",
+    "MLRUNTIME_MAVEN_REPOSITORY",
+)  # fmt: skip
+FILES = (
+    "home/.netrc", "home/.config/uv/uv.toml", "home/.config/pip/pip.conf", "home/.m2/settings.xml",
+    "etc/apt/sources.list", "etc/apt/sources.list.d/a.sources", "etc/apt/auth.conf",
+    "etc/apt/apt.conf", "home/.local/share/uv/credentials/credentials.toml",
+)  # fmt: skip
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "http://",
+            "socks5://",
+            "file:",
+            "mirror+file:/x",
+            "u:p@",
+            "[::1]",
+            "[",
+            "]",
+            ":",
+            "80",
+            "99999",
+            "h",
+            "/x",
+            "@",
+            "%",
+            " ",
+            "\n",
+            "=",
+            '"a"',
+            "{",
+            "}",
+            "*",
+            "/8",
+            "10.0.0.0",
+            "nan",
+            "-1",
+            "1",
+            "name=",
+            "[[index]]\n",
+            "[pip]\n",
+            "[global]\n",
+            "index-url = ",
+            "url = ",
+            "[[credential]]\n",
+            "service = ",
+            "<settings>",
+            "<mirror>",
+            "<url>",
+            "</url>",
+            "default ",
+            "machine ",
+            "login ",
+            "password ",
+            "Types: deb\n",
+            "URIs: ",
+            "Suites: bookworm\n",
+            "Components: main\n",
+            "deb ",
+            "bookworm main",
+            "-Dhttps.proxyHost=",
+            "Acquire",
+            "\udce9",
+        ]
+    ),
+    max_size=9,
+).map("".join)
+
+
+@given(
+    environ=st.dictionaries(st.sampled_from(VARIABLES), WORDS, max_size=4),
+    files=st.dictionaries(st.sampled_from(FILES), WORDS, max_size=4),
+    dump=WORDS,
+)
+@settings(max_examples=60)
+def test_whatever_is_set_is_read_or_refused(
+    environ: dict[str, str], files: dict[str, str], dump: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for path, text in ({f"etc/{n}": t for n, t in ETC.items()} | files).items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(text.encode(errors="surrogateescape"))
+        try:
+            sources = discover(
+                environ, home=root / "home", etc=root / "etc", apt_config=lambda: dump
+            )
+            sources.settings()
+            apt_logins(sources)
+            uv_environ(environ, sources)
+            apt_lines(sources, root)
+        except MlruntimeError as error:
+            assert error.exit_code in (2, 6)
+
+
+@pytest.mark.starts
+def test_what_a_tool_says_is_told_without_passwords() -> None:
+    heard: list[str] = []
+    run(["sh", "-c", "echo http://u:hunter2@h/x >&2"], env=dict(os.environ), heard=heard.append)
+    assert heard == ["http://h/x\n"]
