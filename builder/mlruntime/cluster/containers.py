@@ -170,8 +170,8 @@ def _start_node(engine: Engine, described: ClusterDescription, node: Node) -> Co
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerClusters:
-    """Clusters of containers of one engine."""
+class OnEngine:
+    """What all places of clusters have in common whose driver is a container of an engine."""
 
     engine: Engine
 
@@ -182,6 +182,12 @@ class ContainerClusters:
     def image(self, reference: str) -> ImageInfo:
         """Return an image of the engine; ``Unavailable`` when it does not have it."""
         return self.engine.image_config(reference)
+
+
+class ContainerClusters(OnEngine):
+    """Clusters of containers of one engine."""
+
+    __slots__ = ()
 
     def up(
         self,

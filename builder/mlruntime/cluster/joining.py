@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from mlruntime.cluster.containers import OnEngine
 from mlruntime.cluster.description import SHARED, ClusterSpec, describe
 from mlruntime.cluster.jobs import start_beside
 from mlruntime.cluster.readiness import ContainerProcess
@@ -18,7 +19,7 @@ from mlruntime.cluster.settings import properties, safe_settings
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.standing import Standing
 from mlruntime.cluster.starting import CONF, HOME, image_user
-from mlruntime.engine import Container, Engine, EngineInfo, ImageInfo, Mount, Service
+from mlruntime.engine import Container, Engine, Mount, Service
 from mlruntime.engine.archives import packed, read_file
 from mlruntime.errors import MlruntimeError
 
@@ -91,19 +92,10 @@ class Joined:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StandingClusters:
+class StandingClusters(OnEngine):
     """The place of one cluster of this engine, which ``up`` joins instead of starting one."""
 
-    engine: Engine
     cluster: Standing
-
-    def info(self) -> EngineInfo:
-        """Return what the engine is."""
-        return self.engine.info()
-
-    def image(self, reference: str) -> ImageInfo:
-        """Return an image of the engine; ``Unavailable`` when it does not have it."""
-        return self.engine.image_config(reference)
 
     def up(
         self,
@@ -147,25 +139,16 @@ class StandingClusters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SparkClusters:
+class SparkClusters(OnEngine):
     """The place of any standalone cluster, by its master's URL; the driver runs on the engine.
 
     ``network`` is that of the driver's container: the workers must be able to connect to it.
     ``secret`` is the cluster's, if it authenticates.
     """
 
-    engine: Engine
     url: str
     network: str = "host"
     secret: str | None = None
-
-    def info(self) -> EngineInfo:
-        """Return what the engine is."""
-        return self.engine.info()
-
-    def image(self, reference: str) -> ImageInfo:
-        """Return an image of the engine; ``Unavailable`` when it does not have it."""
-        return self.engine.image_config(reference)
 
     def up(
         self,
