@@ -19,8 +19,8 @@ from mlruntime.workflows.planning import planned_image
 # Seen with Horovod 0.28.1: its ranks end with SIGABRT when Spark's workers share a host. Those that
 # HorovodRunner starts there, and those of `horovod.allreduce` and its kin, do not.
 _CANNOT: Final = {
-    "horovod.spark_run": "Horovod's own launcher does not work here: its ranks end with SIGABRT "
-    "when all workers are on one host; a cluster of containers tests it"
+    "horovod.spark_run": "the ranks of Horovod's own launcher ended with SIGABRT here, and we do "
+    "not know why; a cluster of containers tests it"
 }
 
 
