@@ -23,7 +23,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native import build as native
 from mlruntime.engine import Engine, connect
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CORE, Lock
 from mlruntime.store.store import Store
 from mlruntime.workflows import locked
 from mlruntime.workflows.planning import planned_image
@@ -103,7 +103,8 @@ class Runtime:
 
 
 def read_lock(root: Path, runtime: str = RUNTIME) -> Lock:
-    return locked.read_lock(Definitions(root), runtime)
+    """Return what is locked of ``core``, the flavour that the tests build."""
+    return locked.read_lock(Definitions(root), runtime).cut(CORE)
 
 
 def plan_of(root: Path, runtime: str = RUNTIME, variant: str = "cpu") -> Plan:

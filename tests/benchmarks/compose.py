@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlruntime.definitions.files import Definitions
+from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.planning import planned_image
@@ -32,7 +33,7 @@ def measure() -> Figures:
     warm = Store(store_root())
     cli(warm.root, ROOT, "build", RUNTIME)
     definitions = Definitions(ROOT)
-    lock = fresh_lock(definitions, RUNTIME)
+    lock = fresh_lock(definitions, RUNTIME).cut(CORE)
     plan = planned_image(definitions, lock, "cpu")
     with tempfile.TemporaryDirectory(dir=warm.root, prefix="bench-") as folder:
         work = Path(folder)

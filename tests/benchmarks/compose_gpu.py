@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from mlruntime.definitions.files import Definitions
+from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.planning import planned_image
@@ -24,7 +25,7 @@ def measure() -> Figures:
     for variant in ("cpu", "gpu"):
         cli(warm.root, ROOT, "build", GPU_RUNTIME, "--variant", variant)
     definitions = Definitions(ROOT)
-    lock = fresh_lock(definitions, GPU_RUNTIME)
+    lock = fresh_lock(definitions, GPU_RUNTIME).cut(CORE)
     plan = planned_image(definitions, lock, "gpu")
     pull = json.loads(
         cli(warm.root, ROOT, "diff", f"{GPU_RUNTIME}:cpu", f"{GPU_RUNTIME}:gpu", "--json")

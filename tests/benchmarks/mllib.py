@@ -13,6 +13,7 @@ from mlruntime.cluster.containers import cluster
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Engine, Mount, connect
+from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.planning import planned_image
@@ -99,7 +100,7 @@ def measure(runtime: str, size: str) -> Figures:
 def _both(runtime: str) -> Iterator[tuple[Driver, Driver]]:
     """Bring up a cluster of stock PySpark and one of the image, with an application on each."""
     definitions, store = Definitions(ROOT), Store(store_root())
-    lock = fresh_lock(definitions, runtime)
+    lock = fresh_lock(definitions, runtime).cut(CORE)
     plan = planned_image(definitions, lock, "cpu")
     with ExitStack() as stack:
         engine = stack.enter_context(connect())
