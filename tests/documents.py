@@ -45,7 +45,7 @@ from mlruntime.validation.session import IMAGE_CHECK
 from mlruntime.workflows.inputs import read_matrix, read_runtime
 from mlruntime.workflows.locked import read_lock
 
-from tests import rendered
+from tests import pipelines, rendered
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGE = CHECKOUT / "builder" / "mlruntime"
@@ -238,7 +238,7 @@ def main() -> None:
         if count != 1:
             raise ValueError(f"{page} has {count} parts called {name}")
         path.write_text(new, encoding="utf-8")
-    for name, text in {**schemas(), **rendered.golden()}.items():
+    for name, text in {**schemas(), **rendered.golden(), **pipelines.golden()}.items():
         (CHECKOUT / name).parent.mkdir(parents=True, exist_ok=True)
         (CHECKOUT / name).write_text(text, encoding="utf-8")
 

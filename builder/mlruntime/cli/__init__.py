@@ -35,6 +35,7 @@ VERBS = (
     "size",
     "store",
     "init",
+    "ci",
 )
 INTERRUPTED = 130
 
