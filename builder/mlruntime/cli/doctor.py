@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from mlruntime.host.gpus import (
 from mlruntime.host.nvml import read_gpus
 from mlruntime.image.layout import is_layout, read_labels
 from mlruntime.lock.contract import HostContract, contract_of_labels, parse_contract
+from mlruntime.workflows.inputs import support
 from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.stores import host_sources, store_root
 
@@ -52,7 +54,8 @@ def doctor(
     With a runtime or a contract: whether this host can run it, before anything is pulled.
     """
     context: Context = ctx.obj
-    question = _question(Definitions(context.root), runtime, variant, contract)
+    definitions = Definitions(context.root)
+    question = _question(definitions, runtime, variant, contract)
     gpus = read_gpus()
     findings = examine(store_root(), lambda: host_sources(context.ca_bundle), gpus)
     value: dict[str, Any] = {
@@ -66,10 +69,24 @@ def doctor(
         answer = question.answer(gpus)
         value["runs"] = answer.to_dict()
         text = f"{text}\n\n{answer.to_text()}"
+        if runtime is not None:
+            told, value["support"] = supported(definitions, runtime, datetime.now(UTC).date())
+            text = f"{text}\n{told}" if told else text
         able = answer.judgement.able
     emit(value, text, as_json)
     if not able:
         raise typer.Exit(Unavailable.exit_code)
+
+
+def supported(
+    definitions: Definitions, runtime: str, today: date
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Return a warning for people if a runtime's support has ended, and its dates as JSON."""
+    found = support(definitions, runtime)
+    if found is None:
+        return None, None
+    warning = found.warning(runtime, today)
+    return (f"warning: {warning}" if warning else None), found.to_dict() | {"warning": warning}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

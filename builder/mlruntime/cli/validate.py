@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.build import reference as named
 from mlruntime.workflows.checking import environment_subject, is_path
 from mlruntime.workflows.gpus import supply
+from mlruntime.workflows.inputs import support_warning
 from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
 from mlruntime.workflows.places import CONTAINERS, located, place_of
 from mlruntime.workflows.planning import planned_image
@@ -97,6 +99,9 @@ def command(
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
 
     def run(clusters: Clusters, chosen: Subject) -> Report:
+        today = datetime.now(UTC).date()
+        if ended := support_warning(definitions, chosen.lock.runtime, today):
+            say(f"warning: {ended}")
         return validate(
             clusters,
             chosen,

@@ -11,6 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from mlruntime.definitions.lifecycle import Lifecycle, LifecycleForm, lifecycle
 from mlruntime.documents.reading import Place, did_you_mean, read_yaml
 from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import UsageError
@@ -55,6 +56,7 @@ class RuntimeForm(Form, frozen=True):
     gpu: PromiseForm | None = None
     flavours: dict[FlavourName, FlavourForm] | None = None
     budgets: dict[Text, Natural] | None = None
+    lifecycle: LifecycleForm | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +77,8 @@ class RuntimeDefinition:
     ``request`` the components wanted; ``python`` and ``debian`` what the image has beside them;
     ``gpu`` what a GPU variant promises, if there is one; ``flavours`` what images have on top of
     that, each with all that those before it have; ``budgets`` how many bytes the image of a tag
-    (``cpu``, ``gpu-ml``) may have, compressed.
+    (``cpu``, ``gpu-ml``) may have, compressed; ``lifecycle`` how long it is supported, if that is
+    said. The last two change neither lock nor image.
     """
 
     runtime: str
@@ -88,6 +91,7 @@ class RuntimeDefinition:
     gpu: Promise | None = None
     flavours: tuple[FlavourDefinition, ...] = ()
     budgets: tuple[tuple[str, int], ...] = ()
+    lifecycle: Lifecycle | None = None
 
     def with_settings(self, settings: Iterable[str]) -> "RuntimeDefinition":
         """Return this runtime with request lines replaced or added: ``tensorflow==2.16.2``.
@@ -143,6 +147,7 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
             for name, flavour in (form.flavours or {}).items()
         ),
         budgets=tuple(_budgets(form, top)),
+        lifecycle=lifecycle(form.lifecycle, top.get("lifecycle")) if form.lifecycle else None,
     )
 
 

@@ -51,6 +51,8 @@ def explain(place: Place, kind: Any) -> Iterator[MlruntimeError]:
         kind, about = kind.type, kind.extra_json_schema or {}
     if isinstance(kind, msgspec.inspect.UnionType):
         kind = _member(place, kind)
+    if isinstance(kind, msgspec.inspect.Metadata):  # of the member
+        kind, about = kind.type, kind.extra_json_schema or {}
     explainer = _EXPLAINERS.get(type(kind))
     if explainer is not None:
         yield from explainer(place, kind, about)

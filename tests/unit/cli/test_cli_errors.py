@@ -453,6 +453,12 @@ def test_validate_refuses_an_image_of_other_definitions(
 
     monkeypatch.setattr("mlruntime.cli.validate.validate", validate)
     assert "here the checks would begin" in told(("validate", "0.1-ml"), root, capsys)[1]
+    validated.clear()
+    with (root / "runtimes/0.1-ml/runtime.yaml").open("a", encoding="utf-8") as file:
+        file.write("lifecycle: {end-of-support: 2020-01-31}\n")
+    err = told(("validate", "0.1-ml"), root, capsys)[1]
+    assert "warning: 0.1-ml is not supported since 2020-01-31" in err
+    assert "here the checks would begin" in err
     assert validated[0].plan == labels["io.mlruntime.plan.digest"]
     swap("images/rootfs/settings/etc/settings.j2", "runtime", "the_runtime")(root)
     relocked = lock(root)

@@ -13,6 +13,8 @@ PACKAGE = Path(__file__).parents[3] / "builder" / "mlruntime"
 PURE_ROOMS = frozenset({"documents", "layers", "lock", "matrix", "resolve", "solver"})
 PURE_MODULES = frozenset(
     {
+        "ci.actions",
+        "ci.rendering",
         "cluster.description",
         "cluster.form",
         "cluster.memory",
@@ -61,6 +63,7 @@ PURE_MODULES = frozenset(
         "image.sources.python",
         "image.stack",
         "image.templates",
+        "definitions.lifecycle",
         "definitions.runtime",
         "locking.request",
         "validation.catalog",
