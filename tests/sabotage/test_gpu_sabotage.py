@@ -11,10 +11,9 @@ from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.cluster.gpus import Gpus
 from mlruntime.engine import Engine
 from mlruntime.image.plan import Plan
-from mlruntime.image.sources.literal import File, LiteralFiles
-from mlruntime.image.sources.model import PlannedLayer, Supplies, layer_key
+from mlruntime.image.sources.literal import File
+from mlruntime.image.sources.model import PlannedLayer, layer_key
 from mlruntime.image.sources.python import PythonPackages
-from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store
 from mlruntime.validation.catalog import CHECKS
@@ -22,6 +21,7 @@ from mlruntime.validation.report import Report
 from mlruntime.validation.session import Subject, validate
 
 from tests.conftest import GPU_RUNTIME, Runtime
+from tests.sabotage.removal import Removal
 from tests.sabotage.test_sabotage import Observer, Saboteur, at_work, failed, wheel_of, with_files
 
 pytestmark = [pytest.mark.cluster, pytest.mark.extra]
@@ -66,20 +66,6 @@ class GpuSaboteur(Saboteur):
         return self.over(PlannedLayer(name=found.name, key=key, content=content))
 
 
-class Removal(LiteralFiles):
-    """A layer that takes a file away."""
-
-    path: str
-    __slots__ = ("path",)
-
-    def __init__(self, path: str) -> None:
-        super().__init__(files=())
-        object.__setattr__(self, "path", path)
-
-    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
-        layer.removal(self.path)
-
-
 @pytest.fixture
 def saboteur(
     engine: Engine, store: Store, gpu: Runtime, shop: BuildContext
@@ -102,8 +88,7 @@ def test_cudnn_of_another_minor(saboteur: GpuSaboteur) -> None:
 
 def test_a_cuda_library_missing(saboteur: GpuSaboteur) -> None:
     gone = Removal(f"{saboteur.site}/nvidia/cufft/lib/libcufft.so.11")
-    layer = PlannedLayer(name="no-cufft", key=layer_key("sabotage", gone.path), content=gone)
-    found = saboteur.refused("cufft", saboteur.over(layer))
+    found = saboteur.refused("cufft", saboteur.over(gone.layer("no-cufft")))
     assert set(found) == {"static.libraries"}
     assert "libcufft.so.11" in found["static.libraries"]
 

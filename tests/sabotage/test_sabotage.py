@@ -34,6 +34,7 @@ from mlruntime.validation.session import Subject, validate
 from mlruntime.workflows.stores import host_sources, store_root
 
 from tests.conftest import CHECKOUT, RUNTIME, Runtime, copied, plan_of, read_lock, relock
+from tests.sabotage.removal import Removal
 
 pytestmark = pytest.mark.cluster
 
@@ -192,7 +193,7 @@ def test_horovod_compiled_against_another_tensorflow(saboteur: Saboteur, tmp_pat
 
 def published(lock: Lock, store: Store, path: str) -> tuple[File, File]:
     """Return a module of Horovod as published, and nothing in the place of its bytecode."""
-    (wheel,) = lock.variant("cpu").native
+    wheel = next(one for one in lock.variant("cpu").native if one.name == "horovod")
     blob = store.blob(wheel.sdist.sha256)
     assert blob is not None
     with tarfile.open(blob) as archive:
@@ -219,10 +220,10 @@ def test_horovod_as_published(saboteur: Saboteur, store: Store) -> None:
 
 def test_no_native_blas(saboteur: Saboteur) -> None:
     folder = "usr/lib/x86_64-linux-gnu"
-    gone = File(path=f"{folder}/.wh.openblas-serial", content=b"")
     # On the same cluster: a zone that Java still knows, and the image's Spark defaults.
-    zone = File(path="usr/share/zoneinfo/US/.wh.Pacific", content=b"")
-    image = saboteur.image("blas", with_files(saboteur.runtime.plan, "no-blas", gone, zone))
+    gone = Removal(f"{folder}/openblas-serial", "usr/share/zoneinfo/US/Pacific")
+    plan = saboteur.runtime.plan
+    image = saboteur.image("blas", replace(plan, layers=(*plan.layers, gone.layer("no-blas"))))
     report = saboteur.validate(
         image.config.digest,
         "mllib.blas",
@@ -296,7 +297,7 @@ def test_a_horovodrunner_that_forgets(saboteur: Saboteur) -> None:
         # What ranks write is shown, but only rank 0's is kept.
         forgetful("_logs.py", "data[: max(0, self.limit - before)]", 'b"" if rank else data'),
         # Losses are rounded before they travel.
-        forgetful("horovod/tensorflow/keras.py", "= float(value)", "= round(float(value), 2)"),
+        forgetful("_progress.py", "number = float(value)", "number = round(float(value), 2)"),
     )
     image = saboteur.image("forgets", with_files(saboteur.runtime.plan, "forgets", *files))
     report = saboteur.validate(image.config.digest, "horovodrunner")
