@@ -296,7 +296,9 @@ def test_a_failure_stops_the_others_and_keeps_what_they_had(
     wrong = [deb(b"no such bytes %d" % n, f"wrong-{n}.deb") for n in range(8)]
     with pytest.raises(HashMismatch):
         host_fetcher(store, sources(registry.url), sleep=lambda _: None).fetch_all([*wrong, deb()])
-    assert not [t for t in threading.enumerate() if t.name.startswith("fetch")]
+    for thread in [t for t in threading.enumerate() if t.name.startswith("fetch")]:
+        thread.join(20)  # its job has ended, or was told to and is given a second
+        assert not thread.is_alive()
 
 
 def test_many_at_once(store: Store, registry: Registry) -> None:
