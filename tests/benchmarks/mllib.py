@@ -32,6 +32,8 @@ ROUNDS = 5
 WORKERS = 2
 # Results are the same numbers, added up in another order: by another library, on other partitions.
 TOLERANCE = 1e-3
+# Of ALS, the error of what it fits far too well is compared, and its factors are 32-bit floats.
+TOLERANCES = {"ALS": 1e-2}
 # More other processes than this, and the machine is not quiet.
 QUIET = 0.5
 
@@ -143,7 +145,7 @@ def _row(workload: str, size: str, stock: Driver, ours: Driver) -> Row:
 def _equal(workload: str, stock: list[float], ours: list[float]) -> None:
     scale = max(map(abs, stock))
     apart = max(abs(a - b) for a, b in zip(stock, ours, strict=True)) / scale
-    if apart > TOLERANCE:
+    if apart > TOLERANCES.get(workload, TOLERANCE):
         raise ValueError(f"{workload}: results are {apart:.2g} apart: {stock} and {ours}")
 
 
