@@ -1,7 +1,7 @@
 """``mlruntime release``: from a proven image to a version in a registry, and its channels."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +23,11 @@ from mlruntime.registry.client import Repository
 from mlruntime.release.channels import CHANNELS, STABLE, Record
 from mlruntime.release.publishing import read_record, refuse_moved
 from mlruntime.release.signing import SigningKey
-from mlruntime.release.versions import first, step
+from mlruntime.release.versions import RuntimeVersion, first, step
 from mlruntime.release.vulnerabilities import LEVELS
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.release import (
+    Demands,
     Reported,
     candidates,
     intended,
@@ -34,6 +35,7 @@ from mlruntime.workflows.release import (
     move,
     publish,
     read_advisories,
+    read_policy,
     read_reports,
     retired,
     rolled_back,
@@ -137,47 +139,33 @@ def publish_(
     _all_wanted(runtimes, reports)
     if worst not in LEVELS[1:]:
         raise UsageError(f"there is no level {worst!r}", hint=did_you_mean(worst, LEVELS[1:]))
-    known = read_advisories(osv or ())
     signing = _key(key, key_password_file, key_password_command, sign_command, public_key)
     if signing is None and not dry_run:
         raise UsageError(
             "a release is signed, and there is no key",
             hint="give --key, or --sign-command with --public-key",
         )
+    demands = Demands(
+        policy=read_policy(definitions),
+        today=datetime.now(UTC).date(),
+        rebuild=rebuild,
+        known=read_advisories(osv or ()),
+        worst=worst,
+    )
     host = ctx.with_resource(this_host(context))
     done: list[dict[str, Any]] = []
     with _repository(ctx, registry) as repository, host.store.scratch() as scratch:
         for runtime in runtimes:
-            today = datetime.now(UTC).date()
-            made = candidates(
-                definitions,
-                runtime,
-                reports,
-                host,
-                today=today,
-                again=rebuild,
-                known=known,
-                worst=worst,
-            )
+            made = candidates(definitions, runtime, reports, host, demands)
             if dry_run or signing is None:
                 record = read_record(repository, runtime)
                 wanted = intended(made, record, lock_of_latest(repository, record))
                 refuse_moved(repository, wanted.tags)
-                version, index, tags = wanted.version.text, wanted.index.digest, wanted.tags
+                told = _told(repository, runtime, wanted.version, wanted.tags)
             else:
                 released = publish(repository, made, signing, now=_now(), scratch=scratch, say=say)
-                version, index = released.version.text, released.index
-                tags = {released.version.tag(n): d for n, d in released.variants}
-            done.append(
-                {
-                    "runtime": runtime,
-                    "version": version,
-                    "repository": repository.name.repository,
-                    "index": index,
-                    "tags": {**tags, version: index},
-                    "released": not dry_run,
-                }
-            )
+                told = _told(repository, runtime, released.version, released.tags)
+            done.append(told | {"released": not dry_run})
     word = "would release" if dry_run else "released"
     lines = [
         f"{word} {d['repository']}:{tag}  {digest}"
@@ -185,6 +173,19 @@ def publish_(
         for tag, digest in sorted(d["tags"].items())
     ]
     emit({"releases": done}, "\n".join(lines), as_json)
+
+
+def _told(
+    repository: Repository, runtime: str, version: RuntimeVersion, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what is said of a version: where its tags are, or would be."""
+    return {
+        "runtime": runtime,
+        "version": version.text,
+        "repository": repository.name.repository,
+        "index": tags[version.tag()],
+        "tags": dict(tags),
+    }
 
 
 def _all_wanted(runtimes: list[str], reports: Iterable[Reported]) -> None:

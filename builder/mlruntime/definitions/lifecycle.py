@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from mlruntime.documents.reading import Place
-from mlruntime.documents.schema import Form, described
+from mlruntime.documents.schema import Day, Form, day
 
-Day = Annotated[str, described("a date", r"^\d{4}-\d\d-\d\d$", "2027-06-30")]
 # In the order in which they come; as `runtime.yaml` has them.
 _KEYS: Final = ("released", "end-of-support", "end-of-life")
 
@@ -57,19 +56,12 @@ def lifecycle(form: LifecycleForm, place: Place) -> Lifecycle:
     for key, text in zip(_KEYS, texts, strict=True):
         if text is None:
             continue
-        day = _day(text, place.get(key))
+        found = day(text, place.get(key))
         for earlier, other in days.items():
-            if day < other:
-                raise place.get(key).fail(f"{day} is before {earlier}, {other}")
-        days[key] = day
+            if found < other:
+                raise place.get(key).fail(f"{found} is before {earlier}, {other}")
+        days[key] = found
     if not days:
         raise place.fail("there is no date", hint=f"one of {', '.join(_KEYS)}, or no `lifecycle:`")
     released, support, life = (days.get(key) for key in _KEYS)
     return Lifecycle(released=released, end_of_support=support, end_of_life=life)
-
-
-def _day(text: str, place: Place) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as problem:
-        raise place.fail(f"{text!r} is not a date", why=str(problem)) from None

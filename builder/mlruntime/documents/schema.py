@@ -6,6 +6,7 @@ value does not fit, so ``explain`` looks again, for the words; what is accepted 
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -32,7 +33,16 @@ def described(what: str, pattern: str, example: str | None = None) -> Meta:
     return Meta(pattern=pattern, description=what, examples=[example] if example else None)
 
 
+Day = Annotated[str, described("a date", r"^\d{4}-\d\d-\d\d$", "2027-06-30")]
 Sha256 = Annotated[str, described("a sha256 in lower-case hex", "^[0-9a-f]{64}$")]
+
+
+def day(text: str, place: Place) -> date:
+    """Return a ``Day`` as a date; one that no calendar has is an error at its ``place``."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as problem:
+        raise place.fail(f"{text!r} is not a date", why=str(problem)) from None
 
 
 def checked(kind: type[T], place: Place) -> T:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from mlruntime.documents.oci import Document
 from mlruntime.engine import Images, chain_ids
 from mlruntime.errors import CommandFailed, Damaged, StorageError, Unavailable
 from mlruntime.image import oci
@@ -33,8 +34,8 @@ class Image:
 
     reference: str
     layers: tuple[ImageLayer, ...]
-    config: oci.Document
-    manifest: oci.Document
+    config: Document
+    manifest: Document
 
     @property
     def size(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
 from mlruntime.documents.reading import Place, read_json
 from mlruntime.errors import HashMismatch, InvalidDefinition
 from mlruntime.image import oci
@@ -15,7 +16,7 @@ from mlruntime.store.store import file_sha256
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME: Final = "[a-z0-9][a-z0-9._/-]*"
 _TAGGED: Final = re.compile(rf"{_NAME}(:[0-9]+/{_NAME})?:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}")
-_INDEXES: Final = (oci.INDEX_TYPE, "application/vnd.docker.distribution.manifest.list.v2+json")
+_INDEXES: Final = (INDEX_TYPE, "application/vnd.docker.distribution.manifest.list.v2+json")
 _SHOWN: Final = 60
 
 
@@ -101,7 +102,7 @@ def _entry(directory: Path, name: str | None) -> Place:
     return found[0]
 
 
-def _reference(entry: Place, manifest: oci.Document) -> str:
+def _reference(entry: Place, manifest: Document) -> str:
     """Return the image's name if an engine can use it as one, else one made of its digest."""
     name = name_of(entry)
     if name and _TAGGED.fullmatch(name):
@@ -113,7 +114,7 @@ def _parsed(content: bytes, file: str) -> Place:
     return read_json(content.decode("utf-8", "replace"), file=file)
 
 
-def _documents(blobs: LayoutBlobs, entry: Place) -> tuple[oci.Document, oci.Document, Place]:
+def _documents(blobs: LayoutBlobs, entry: Place) -> tuple[Document, Document, Place]:
     """Return an image's manifest and configuration, and the manifest parsed."""
     kind = entry.maybe("mediaType")
     if kind is not None and kind.text() in _INDEXES:
@@ -121,9 +122,9 @@ def _documents(blobs: LayoutBlobs, entry: Place) -> tuple[oci.Document, oci.Docu
             "expected an image, found an index of images for several platforms",
             hint="copy one platform's image into a layout of its own, say with skopeo",
         )
-    manifest = _document(blobs, entry, oci.MANIFEST_TYPE)
+    manifest = _document(blobs, entry, MANIFEST_TYPE)
     top = _parsed(manifest.content, "the image's manifest")
-    return manifest, _document(blobs, top.get("config"), oci.CONFIG_TYPE), top
+    return manifest, _document(blobs, top.get("config"), CONFIG_TYPE), top
 
 
 def _digest(descriptor: Place) -> str:
@@ -136,14 +137,14 @@ def _digest(descriptor: Place) -> str:
     return digest
 
 
-def _document(blobs: LayoutBlobs, descriptor: Place, media_type: str) -> oci.Document:
+def _document(blobs: LayoutBlobs, descriptor: Place, media_type: str) -> Document:
     digest = _digest(descriptor)
     path = blobs.blob(digest.partition(":")[2])
     if path is None:
         raise descriptor.get("digest").fail(f"blob {digest} is missing")
     if f"sha256:{file_sha256(path)}" != digest:
         raise HashMismatch(f"blob {digest} is damaged", hint="build the image again")
-    return oci.Document(content=path.read_bytes(), media_type=media_type)
+    return Document(content=path.read_bytes(), media_type=media_type)
 
 
 def _layers(manifest: Place, config: Place) -> tuple[ImageLayer, ...]:

@@ -1,43 +1,16 @@
 """OCI image documents and the engine's archive form. Core: values in, bytes out."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
 from mlruntime.image.config import ImageConfig
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.layers.writer import MEDIA_TYPE
 
-CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
-MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
-INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
 # The annotation of an index by which a layout names its images.
 REFERENCE: Final = "org.opencontainers.image.ref.name"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Document:
-    """A JSON document of an image, known by its digest."""
-
-    content: bytes
-    media_type: str
-
-    @property
-    def digest(self) -> str:
-        """Return ``sha256:…`` of the bytes."""
-        return "sha256:" + hashlib.sha256(self.content).hexdigest()
-
-    def descriptor(self) -> dict[str, Any]:
-        """Return what another document refers to this one by."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
-
-
-def _document(value: Any, media_type: str) -> Document:
-    return Document(
-        content=json.dumps(value, separators=(",", ":")).encode(), media_type=media_type
-    )
 
 
 def config(
@@ -60,7 +33,7 @@ def config(
         "rootfs": {"type": "layers", "diff_ids": [blob.diff_id for _, blob in named]},
         "history": [{"created": created, "created_by": f"mlruntime: {name}"} for name, _ in named],
     }
-    return _document(value, CONFIG_TYPE)
+    return Document.of(value, CONFIG_TYPE)
 
 
 def manifest(image: Document, layers: Iterable[LayerBlob], labels: dict[str, str]) -> Document:
@@ -74,7 +47,7 @@ def manifest(image: Document, layers: Iterable[LayerBlob], labels: dict[str, str
         ],
         "annotations": labels,
     }
-    return _document(value, MANIFEST_TYPE)
+    return Document.of(value, MANIFEST_TYPE)
 
 
 def entry(image: Document, reference: str) -> dict[str, Any]:
@@ -91,7 +64,7 @@ def entry(image: Document, reference: str) -> dict[str, Any]:
 def index(manifests: Iterable[Mapping[str, Any]]) -> Document:
     """Return the ``index.json`` of a layout that holds these entries."""
     value = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": list(manifests)}
-    return _document(value, INDEX_TYPE)
+    return Document.of(value, INDEX_TYPE)
 
 
 def layout_files(image: Document, manifest_: Document, reference: str) -> dict[str, bytes]:

@@ -1,13 +1,12 @@
 """A repository of a registry: blobs and manifests in and out, each checked by its digest."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
 
+from mlruntime.documents.oci import INDEX_TYPE, MANIFEST_TYPE, Document, digest_of
 from mlruntime.errors import HashMismatch, Unavailable
 from mlruntime.fetch.web import Answer, StumbleError, Web, with_query, without_markup
 from mlruntime.host.settings.credentials import Login
@@ -17,8 +16,6 @@ from mlruntime.store.store import file_sha256, full_disk
 
 PULL: Final = "pull"
 PUSH: Final = "pull,push"
-INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
-MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 _MANIFESTS: Final = ", ".join(
     (
         MANIFEST_TYPE,
@@ -36,33 +33,6 @@ _LOST: Final = (404, 416)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
-    """A manifest or an index as it is in a registry, known by the digest of its bytes."""
-
-    content: bytes
-    media_type: str
-
-    @property
-    def digest(self) -> str:
-        """Return ``sha256:…`` of the bytes."""
-        return "sha256:" + hashlib.sha256(self.content).hexdigest()
-
-    def descriptor(self) -> dict[str, Any]:
-        """Return what another document refers to this one by."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
-
-    def parsed(self) -> dict[str, Any]:
-        """Return the JSON object; raise ``HashMismatch`` for what is none."""
-        try:
-            value = json.loads(self.content)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise HashMismatch(f"{self.digest} is no manifest", why="it is not a JSON object")
-        return value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Blob:
     """Bytes to be pushed: those of a file, or of ``content``."""
 
@@ -74,8 +44,7 @@ class Blob:
     @classmethod
     def of(cls, content: bytes) -> "Blob":
         """Return the blob of some bytes."""
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        return cls(digest=digest, size=len(content), content=content)
+        return cls(digest=digest_of(content), size=len(content), content=content)
 
     def read(self, start: int) -> Iterator[bytes]:
         """Yield the bytes from an offset on."""
@@ -241,16 +210,16 @@ class Repository:
         """Return a document of at most ``limit`` bytes, checked by its digest."""
         answer = self._ask("GET", f"/blobs/{digest}", scope=PULL)
         self._must(answer, (200,), f"the registry does not give {digest}")
-        if len(answer.content) > limit or _sha256(answer.content) != digest:
+        if len(answer.content) > limit or digest_of(answer.content) != digest:
             raise HashMismatch(
                 f"{self.name.repository} sends other bytes than it was asked for",
-                why=f"asked for {digest}, got {_sha256(answer.content)}",
+                why=f"asked for {digest}, got {digest_of(answer.content)}",
             )
         return answer.content
 
     # Manifests.
 
-    def manifest(self, reference: str) -> Manifest | None:
+    def manifest(self, reference: str) -> Document | None:
         """Return the manifest of a tag or digest, ``None`` when there is none.
 
         Raises ``HashMismatch`` when a digest gets other bytes.
@@ -261,7 +230,7 @@ class Repository:
             return None
         self._must(answer, (200,), f"the registry does not give {reference}")
         kind = answer.headers.get("Content-Type", MANIFEST_TYPE).partition(";")[0]
-        found = Manifest(content=answer.content, media_type=kind)
+        found = Document(content=answer.content, media_type=kind)
         if reference.startswith("sha256:") and found.digest != reference:
             raise HashMismatch(
                 f"{self.name.repository} sends another manifest than it was asked for",
@@ -269,7 +238,7 @@ class Repository:
             )
         return found
 
-    def push_manifest(self, manifest: Manifest, reference: str | None = None) -> None:
+    def push_manifest(self, manifest: Document, reference: str | None = None) -> None:
         """Put a manifest there, by its digest, or under a tag."""
         if len(manifest.content) > _MANIFEST_BYTES:
             raise Unavailable("a manifest is too large for registries", why="4 MiB is the most")
@@ -303,7 +272,7 @@ class Repository:
         answer = self._ask("GET", f"/referrers/{digest}", scope=PULL)
         if answer.status_code != 200 or INDEX_TYPE not in answer.headers.get("Content-Type", ""):
             return None
-        found = Manifest(content=answer.content, media_type=INDEX_TYPE).parsed().get("manifests")
+        found = Document(content=answer.content, media_type=INDEX_TYPE).parsed().get("manifests")
         return [entry for entry in found or [] if isinstance(entry, dict)]
 
     # Requests.
@@ -378,10 +347,6 @@ class _Upload:
         if self.location is None:
             self.have = 0
         self.location = location
-
-
-def _sha256(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def _said(answer: Answer) -> str:

@@ -4,12 +4,12 @@ Registries of the distribution specification 1.1 list them themselves. For the o
 keeps the list under a tag that is made of the digest, as that specification says.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mlruntime.registry.client import INDEX_TYPE, MANIFEST_TYPE, Blob, Manifest, Repository
+from mlruntime.documents.oci import INDEX_TYPE, MANIFEST_TYPE, Document
+from mlruntime.registry.client import Blob, Repository
 
 EMPTY: Final = Blob.of(b"{}")
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
@@ -28,7 +28,7 @@ class Attachment:
         """Return its bytes as a blob."""
         return Blob.of(self.content)
 
-    def manifest(self, subject: Mapping[str, Any]) -> Manifest:
+    def manifest(self, subject: Mapping[str, Any]) -> Document:
         """Return the manifest by which it belongs to ``subject``, a descriptor."""
         blob = self.blob
         value = {
@@ -47,9 +47,7 @@ class Attachment:
             "subject": {key: subject[key] for key in ("mediaType", "digest", "size")},
             "annotations": {"org.opencontainers.image.title": self.name},
         }
-        return Manifest(
-            content=json.dumps(value, separators=(",", ":")).encode(), media_type=MANIFEST_TYPE
-        )
+        return Document.of(value, MANIFEST_TYPE)
 
 
 def fallback_tag(digest: str) -> str:
@@ -57,7 +55,7 @@ def fallback_tag(digest: str) -> str:
     return digest.replace(":", "-")
 
 
-def attach(repository: Repository, subject: Mapping[str, Any], document: Attachment) -> Manifest:
+def attach(repository: Repository, subject: Mapping[str, Any], document: Attachment) -> Document:
     """Push a document of an image, and list it where the registry does not do that itself."""
     made = document.manifest(subject)
     for blob in (EMPTY, document.blob):
@@ -78,8 +76,7 @@ def _list(repository: Repository, digest: str, entry: dict[str, Any]) -> None:
     if any(known.get("digest") == entry["digest"] for known in listed):
         return
     value = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [*listed, entry]}
-    content = json.dumps(value, separators=(",", ":")).encode()
-    repository.push_manifest(Manifest(content=content, media_type=INDEX_TYPE), fallback_tag(digest))
+    repository.push_manifest(Document.of(value, INDEX_TYPE), fallback_tag(digest))
 
 
 def fallback(repository: Repository, digest: str) -> list[dict[str, Any]]:

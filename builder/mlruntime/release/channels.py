@@ -50,6 +50,13 @@ class RecordForm(Form, frozen=True):
     moves: list[MoveForm]
 
 
+def tags_of(
+    version: RuntimeVersion, variants: Iterable[tuple[str, str]], index: str
+) -> dict[str, str]:
+    """Return a version's tags. The index is last: a version is there when its index is."""
+    return {**{version.tag(variant): digest for variant, digest in variants}, version.tag(): index}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Released:
     """A version that was released; ``retired`` says why nobody should use it any more.
@@ -62,6 +69,11 @@ class Released:
     variants: tuple[tuple[str, str], ...]
     released: str
     retired: str | None = None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Return the tags that are this version's own, with their digests; the index's last."""
+        return tags_of(self.version, self.variants, self.index)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
+from mlruntime.documents.oci import Document
 from mlruntime.errors import MlruntimeError, ValidationFailed
 from mlruntime.image.config import LABEL
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
-from mlruntime.registry.client import Blob, Manifest
+from mlruntime.registry.client import Blob
 from mlruntime.release import documents as names
 from mlruntime.release import statements
 from mlruntime.release.signing import (
@@ -31,7 +32,7 @@ _ON_A_CLUSTER: Final = ("spark", "barrier", "horovodrunner")
 class Source(Protocol):
     """Where a release is read from: a registry, or an OCI layout."""
 
-    def manifest(self, reference: str) -> Manifest | None:
+    def manifest(self, reference: str) -> Document | None:
         """Return the manifest of a tag or digest."""
 
     def document(self, digest: str) -> bytes:
@@ -58,7 +59,7 @@ class _Image:
     """What is known of the image so far."""
 
     source: Source
-    manifest: Manifest
+    manifest: Document
     key: PublicKey | None
     tag: str | None
     statement: dict[str, Any] | None = None
@@ -94,7 +95,7 @@ class _Image:
 
 def check(
     source: Source,
-    manifest: Manifest,
+    manifest: Document,
     *,
     key: PublicKey | None,
     tag: str | None = None,

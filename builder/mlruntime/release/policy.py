@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Final
+from typing import Final
 
-from mlruntime.documents.reading import Place, read_yaml
-from mlruntime.documents.schema import Form, Text, checked, described
+from mlruntime.documents.reading import read_yaml
+from mlruntime.documents.schema import Day, Form, Text, checked, day
 from mlruntime.errors import ValidationFailed, ValidationIncomplete
 from mlruntime.validation.reading import Outcome
 
 POLICY_FILE: Final = "release.yaml"
-Day = Annotated[str, described("a date", r"^\d{4}-\d\d-\d\d$", "2027-06-30")]
 
 
 class AllowedForm(Form, frozen=True):
@@ -83,20 +82,14 @@ def parse_policy(text: str, *, file: str) -> Policy:
     found = []
     for index, entry in enumerate(form.not_run or ()):
         place = top.get("not-run").at(index)
-        until = _day(entry.until, place) if entry.until else None
+        until = day(entry.until, place.get("until")) if entry.until else None
         found.append(Allowed(check=entry.check, why=entry.why, until=until))
+    accepting = top.get("vulnerabilities") if form.vulnerabilities else top
     accepted = [
-        Accepted(id=e.id, why=e.why, until=_day(e.until, top.get("vulnerabilities").at(index)))
+        Accepted(id=e.id, why=e.why, until=day(e.until, accepting.at(index).get("until")))
         for index, e in enumerate(form.vulnerabilities or ())
     ]
     return Policy(not_run=tuple(found), accepted=tuple(accepted))
-
-
-def _day(text: str, entry: Place) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as problem:
-        raise entry.get("until").fail(f"{text!r} is not a date", why=str(problem)) from None
 
 
 def must_be_proven(

@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
 from mlruntime.errors import UsageError
 from mlruntime.host.tasks import TaskGroup
-from mlruntime.image import oci
 from mlruntime.image.image import Blobs, Image, blob_file, verify
-from mlruntime.registry.client import INDEX_TYPE, MANIFEST_TYPE, Blob, Manifest, Repository
+from mlruntime.registry.client import Blob, Repository
 from mlruntime.registry.referrers import EMPTY, EMPTY_TYPE, Attachment, attach, referrers
 from mlruntime.release.channels import RECORD_TYPE, Record, parse_record, record_tag
 from mlruntime.release.documents import (
@@ -58,11 +58,11 @@ def push_image(repository: Repository, image: Image, blobs: Blobs) -> dict[str, 
     with TaskGroup(_PARALLEL, lambda: None, name="push") as group:
         jobs = [group.submit(repository.push_blob, blob) for blob in wanted]
         took = {blob.digest: job.result() for blob, job in zip(wanted, jobs, strict=True)}
-    repository.push_manifest(Manifest(content=image.manifest.content, media_type=oci.MANIFEST_TYPE))
+    repository.push_manifest(image.manifest)
     return took
 
 
-def index_of(version: str, images: Iterable[tuple[str, oci.Document]]) -> Manifest:
+def index_of(version: str, images: Iterable[tuple[str, Document]]) -> Document:
     """Return the index of a version: (variant, manifest); what is pulled by default is first."""
     value = {
         "schemaVersion": 2,
@@ -77,9 +77,7 @@ def index_of(version: str, images: Iterable[tuple[str, oci.Document]]) -> Manife
         ],
         "annotations": {"org.opencontainers.image.version": version},
     }
-    return Manifest(
-        content=json.dumps(value, separators=(",", ":")).encode(), media_type=INDEX_TYPE
-    )
+    return Document.of(value, INDEX_TYPE)
 
 
 def attach_documents(
@@ -170,13 +168,12 @@ def sign(repository: Repository, digest: str, key: SigningKey) -> None:
     value = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "config": {"mediaType": oci.CONFIG_TYPE, "digest": config.digest, "size": config.size},
+        "config": {"mediaType": CONFIG_TYPE, "digest": config.digest, "size": config.size},
         "layers": layers,
     }
     for part in (config, blob):
         repository.push_blob(part)
-    content = json.dumps(value, separators=(",", ":")).encode()
-    repository.push_manifest(Manifest(content=content, media_type=MANIFEST_TYPE), tag)
+    repository.push_manifest(Document.of(value, MANIFEST_TYPE), tag)
 
 
 def _accepted(signature: str, payload: bytes, key: SigningKey) -> bool:
@@ -220,8 +217,7 @@ def write_record(repository: Repository, record: Record, before: Record) -> None
     }
     for part in (EMPTY, blob):
         repository.push_blob(part)
-    content = json.dumps(value, separators=(",", ":")).encode()
-    manifest = Manifest(content=content, media_type=MANIFEST_TYPE)
+    manifest = Document.of(value, MANIFEST_TYPE)
     repository.push_manifest(manifest, record_tag(record.runtime))
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mlruntime.documents.oci import INDEX_TYPE, MANIFEST_TYPE, Document
 from mlruntime.errors import HashMismatch
 from mlruntime.image import oci
 from mlruntime.image.layout import entries, name_of
-from mlruntime.registry.client import INDEX_TYPE, MANIFEST_TYPE, Manifest, Repository
+from mlruntime.registry.client import Repository
 from mlruntime.registry.referrers import fallback_tag, referrers
 from mlruntime.release.signing import signature_tag
 from mlruntime.store.store import file_sha256, full_disk
@@ -24,7 +25,7 @@ class RegistrySource:
     repository: Repository
     scratch: Path | None = None
 
-    def manifest(self, reference: str) -> Manifest | None:
+    def manifest(self, reference: str) -> Document | None:
         """Return the manifest of a tag or digest."""
         return self.repository.manifest(reference)
 
@@ -52,7 +53,7 @@ class LayoutSource:
 
     directory: Path
 
-    def manifest(self, reference: str) -> Manifest | None:
+    def manifest(self, reference: str) -> Document | None:
         """Return the manifest of a name in the index, or of a digest."""
         digest, kind = reference, ""
         for entry in entries(self.directory):
@@ -67,7 +68,7 @@ class LayoutSource:
         if not kind:
             value = json.loads(content)
             kind = str(value.get("mediaType") or MANIFEST_TYPE)
-        return Manifest(content=content, media_type=kind)
+        return Document(content=content, media_type=kind)
 
     def document(self, digest: str) -> bytes:
         """Return a small blob, checked by its digest."""
@@ -111,7 +112,7 @@ class LayoutSource:
         return path if path.is_file() else None
 
 
-def pull(repository: Repository, manifest: Manifest, name: str, directory: Path) -> None:
+def pull(repository: Repository, manifest: Document, name: str, directory: Path) -> None:
     """Write an image, its documents and its signature into a new OCI layout, each blob hashed.
 
     An index is written with all of its images. What is there already is not pulled again.
@@ -146,7 +147,7 @@ def pull(repository: Repository, manifest: Manifest, name: str, directory: Path)
         (directory / "oci-layout").write_bytes(b'{"imageLayoutVersion":"1.0.0"}')
 
 
-def _there(repository: Repository, digest: str) -> Manifest:
+def _there(repository: Repository, digest: str) -> Document:
     found = repository.manifest(digest)
     if found is None:
         raise HashMismatch(f"{repository.name.repository} does not have {digest}")

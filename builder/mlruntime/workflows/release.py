@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlruntime import __version__
 from mlruntime.definitions.files import Definitions, read_bytes, read_text
+from mlruntime.documents.oci import INDEX_TYPE, Document
 from mlruntime.errors import (
     HashMismatch,
     InvalidDefinition,
@@ -20,10 +21,10 @@ from mlruntime.errors import (
 from mlruntime.host.command import run
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import CORE, Lock
-from mlruntime.registry.client import INDEX_TYPE, Manifest, Repository
+from mlruntime.registry.client import Repository
 from mlruntime.release import documents as names
 from mlruntime.release.attribution import attribute
-from mlruntime.release.channels import CANDIDATE, Record, Released
+from mlruntime.release.channels import CANDIDATE, Record, Released, tags_of
 from mlruntime.release.checking import Answer, Source, check
 from mlruntime.release.documents import Candidate
 from mlruntime.release.notes import notes
@@ -67,7 +68,7 @@ class Intended:
 
     version: RuntimeVersion
     step: Step
-    index: Manifest
+    index: Document
     tags: Mapping[str, str]
     again: bool
 
@@ -127,24 +128,33 @@ def read_policy(definitions: Definitions) -> Policy:
     return parse_policy(read_text(path, POLICY_FILE), file=POLICY_FILE)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demands:
+    """What is demanded of an image before it is released, today.
+
+    With ``rebuild`` it is built once more in a second store, and must be the same to the bit.
+    ``known`` are advisories: those of the level ``worst`` or above must have been accepted.
+    """
+
+    policy: Policy
+    today: date
+    rebuild: bool = True
+    known: Known | None = None
+    worst: str = "high"
+
+
 def candidates(
     definitions: Definitions,
     runtime: str,
     reports: Iterable[Reported],
     host: Host,
-    *,
-    today: date,
-    again: bool = True,
-    known: Known | None = None,
-    worst: str = "high",
+    demands: Demands,
 ) -> tuple[Candidate, ...]:
     """Return the images of a runtime that have a report, each proven and every file attributed.
 
-    With ``again`` each is built once more in a second store, and must be the same to the bit.
-    ``known`` are advisories: those of the level ``worst`` or above must have been accepted.
-    Raises what ``must_be_proven`` raises, and ``ValidationFailed`` for a file that is nobody's.
+    Raises ``UsageError`` without a report of it, and what ``_candidate`` raises.
     """
-    every, policy = fresh_lock(definitions, runtime), read_policy(definitions)
+    every = fresh_lock(definitions, runtime)
     ours = [report for report in reports if report.outcome.runtime == runtime]
     if not ours:
         raise UsageError(
@@ -152,53 +162,61 @@ def candidates(
             why="what was not validated is not released",
             hint=f"`mlruntime validate {runtime} --report FILE`, then --report FILE here",
         )
-    made = []
-    for report in ours:
-        outcome, variant = report.outcome, report.outcome.variant
-        lock = _lock_of(every, outcome)
-        built = build_locked(
-            definitions, lock, variant, host, reference=reference(runtime, variant, lock.flavour)
-        )
-        must_be_proven(
-            outcome,
-            policy,
-            manifest=built.image.manifest.digest,
-            lock=lock.digest,
-            checks=planned(CHECKS, (), lock, variant).names,
-            today=today,
-            file=report.file,
-        )
-        if again:
-            rebuilt(definitions, lock, built.plan, built.image, host.store, say=host.say)
-        host.say(f"{runtime} ({variant}, {lock.flavour}): whose is each file?")
-        owned = attribute(built.image, built.plan, host.store)
-        if owned.nobody:
-            raise ValidationFailed(
-                f"{len(owned.nobody)} files of the image are no package's and not ours",
-                where=f"{runtime} ({variant}, {lock.flavour})",
-                why=", ".join(owned.nobody[:5]),
-            )
-        found = (policy.allows(n, today) for n, _ in outcome.not_run)
-        unsafe = vulnerabilities(lock, variant, known) if known is not None else ()
-        must_be_safe(unsafe, policy, worst=worst, today=today, where=f"{runtime} ({variant})")
-        made.append(
-            Candidate(
-                variant=variant,
-                image=built.image,
-                blobs=host.store,
-                lock=lock,
-                plan=built.plan,
-                outcome=outcome,
-                report=report.text,
-                built=Built(
-                    tool=__version__, plan=built.plan.digest, revision=revision(definitions.root)
-                ),
-                licences=owned.licences,
-                vulnerabilities=to_json(unsafe, known),
-                allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
-            )
-        )
+    made = [
+        _candidate(definitions, _lock_of(every, one.outcome), one, host, demands) for one in ours
+    ]
     return tuple(sorted(made, key=lambda c: c.tag))
+
+
+def _candidate(
+    definitions: Definitions, lock: Lock, report: Reported, host: Host, demands: Demands
+) -> Candidate:
+    """Return the image that a report is of, as these definitions make it.
+
+    Raises what ``must_be_proven`` and ``must_be_safe`` raise, and ``ValidationFailed`` for a file
+    that is nobody's or an image that is not the same when it is built again.
+    """
+    outcome, variant = report.outcome, report.outcome.variant
+    where = f"{lock.runtime} ({variant}, {lock.flavour})"
+    built = build_locked(
+        definitions, lock, variant, host, reference=reference(lock.runtime, variant, lock.flavour)
+    )
+    must_be_proven(
+        outcome,
+        demands.policy,
+        manifest=built.image.manifest.digest,
+        lock=lock.digest,
+        checks=planned(CHECKS, (), lock, variant).names,
+        today=demands.today,
+        file=report.file,
+    )
+    if demands.rebuild:
+        rebuilt(definitions, lock, built.plan, built.image, host.store, say=host.say)
+    host.say(f"{where}: whose is each file?")
+    owned = attribute(built.image, built.plan, host.store)
+    if owned.nobody:
+        raise ValidationFailed(
+            f"{len(owned.nobody)} files of the image are no package's and not ours",
+            where=where,
+            why=", ".join(owned.nobody[:5]),
+        )
+    known = demands.known
+    unsafe = vulnerabilities(lock, variant, known) if known is not None else ()
+    must_be_safe(unsafe, demands.policy, worst=demands.worst, today=demands.today, where=where)
+    found = (demands.policy.allows(name, demands.today) for name, _ in outcome.not_run)
+    return Candidate(
+        variant=variant,
+        image=built.image,
+        blobs=host.store,
+        lock=lock,
+        plan=built.plan,
+        outcome=outcome,
+        report=report.text,
+        built=Built(tool=__version__, plan=built.plan.digest, revision=revision(definitions.root)),
+        licences=owned.licences,
+        vulnerabilities=to_json(unsafe, known),
+        allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
+    )
 
 
 def _lock_of(every: Lock, outcome: Outcome) -> Lock:
@@ -245,9 +263,7 @@ def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -
                 " surprised by a patch",
             )
     index = index_of(version.text, [(c.tag, c.image.manifest) for c in made])
-    tags = {version.tag(variant): digest for variant, digest in images}
-    # The index last: a version is there when its index is.
-    tags[version.tag()] = index.digest
+    tags = tags_of(version, images, index.digest)
     return Intended(version=version, step=change, index=index, tags=tags, again=same is not None)
 
 
@@ -378,7 +394,7 @@ def move(
     return after
 
 
-def images_of(source: Source, reference_: str) -> list[tuple[str, Manifest]]:
+def images_of(source: Source, reference_: str) -> list[tuple[str, Document]]:
     """Return the images of a reference: one, or those of an index, with a name for each."""
     found = source.manifest(reference_)
     if found is None:

@@ -11,8 +11,8 @@ from subprocess import PIPE
 from typing import Any
 
 import pytest
+from mlruntime.documents.oci import CONFIG_TYPE, Document
 from mlruntime.image import oci
-from mlruntime.image.oci import Document
 
 from tests.stubs import build_stub
 from tests.unit.lock.test_contract import CONTRACT
@@ -179,7 +179,7 @@ def test_an_image_says_by_its_labels_what_it_asks(host: Host, tmp_path: Path) ->
         layout = tmp_path / name
         config = Document(
             content=json.dumps({"config": {"Labels": labels}}).encode(),
-            media_type=oci.CONFIG_TYPE,
+            media_type=CONFIG_TYPE,
         )
         manifest = oci.manifest(config, (), {})
         for path, content in oci.layout_files(config, manifest, "r").items():

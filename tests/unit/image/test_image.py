@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
 from mlruntime.engine import ImageInfo, ImageStore, chain_ids
 from mlruntime.errors import (
     CommandFailed,
@@ -250,7 +251,7 @@ def test_a_layout_reads_back_as_the_same_image(store: Store, tmp_path: Path) -> 
 
 
 OTHERS: dict[str, Any] = {
-    "mediaType": oci.MANIFEST_TYPE,
+    "mediaType": MANIFEST_TYPE,
     "digest": "sha256:" + "ab" * 32,
     "size": 3,
     "annotations": {oci.REFERENCE: "theirs:1", "their.own": "note"},
@@ -333,7 +334,7 @@ def test_a_layout_is_always_what_it_was_or_what_it_is_to_be(
 
 def rewritten(folder: Path, made: Image, config: dict[str, Any], **entry: Any) -> None:
     """Give a layout's one image another configuration, as a tool that builds upon it does."""
-    document = oci.Document(content=json.dumps(config).encode(), media_type=oci.CONFIG_TYPE)
+    document = Document(content=json.dumps(config).encode(), media_type=CONFIG_TYPE)
     manifest = oci.manifest(document, [layer.blob for layer in made.layers], {})
     for one in (document, manifest):
         (folder / oci.blob_path(one.digest)).write_bytes(one.content)
@@ -369,7 +370,7 @@ def test_a_layout_that_is_none_is_told_as_what_it_is(store: Store, tmp_path: Pat
         rewritten(folder, made, config, digest=wrong)
         with pytest.raises(InvalidDefinition, match="is not a digest"):
             read_layout(folder)
-    rewritten(folder, made, config, mediaType=oci.INDEX_TYPE)
+    rewritten(folder, made, config, mediaType=INDEX_TYPE)
     with pytest.raises(InvalidDefinition, match="found an index of images for several platforms"):
         read_layout(folder)
     config["rootfs"]["diff_ids"] *= 2

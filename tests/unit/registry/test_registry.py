@@ -10,12 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mlruntime.documents.oci import MANIFEST_TYPE, Document
 from mlruntime.errors import HashMismatch, MlruntimeError, Unavailable, UsageError
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.host.settings.containers import registry_logins
 from mlruntime.host.settings.credentials import Login
-from mlruntime.registry.client import MANIFEST_TYPE, Blob, Manifest, Repository
+from mlruntime.registry.client import Blob, Repository
 from mlruntime.registry.names import parse_name
 from mlruntime.registry.referrers import Attachment, attach, fallback_tag, referrers
 from mlruntime.store.store import file_sha256
@@ -52,14 +53,14 @@ def registry() -> Iterator[Registry]:
         yield found
 
 
-def image(*layers: Blob) -> Manifest:
+def image(*layers: Blob) -> Document:
     value = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": {"mediaType": "a/b", "digest": layers[0].digest, "size": layers[0].size},
         "layers": [{"mediaType": "a/b", "digest": x.digest, "size": x.size} for x in layers[1:]],
     }
-    return Manifest(content=json.dumps(value).encode(), media_type=MANIFEST_TYPE)
+    return Document(content=json.dumps(value).encode(), media_type=MANIFEST_TYPE)
 
 
 # names
