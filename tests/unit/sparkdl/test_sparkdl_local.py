@@ -198,7 +198,11 @@ def test_a_rank_that_is_missing_in_a_collective_is_named(run: Callable[..., Any]
     assert 3 < time.monotonic() - began < 30
     assert lost.value.rank == 1
     text = str(lost.value)
-    assert "rank 0 waited 3 s in a collective for rank 1, which did not call it" in text
+    # How long it has waited is measured, and on a busy machine more than the limit.
+    waited = re.search(
+        r"rank 0 waited (\d+) s in a collective for rank 1, which did not call it", text
+    )
+    assert waited is not None and 3 <= int(waited[1]) < 30
     assert "options(stall_timeout=3)" in text
     here = __file__
     assert re.search(
