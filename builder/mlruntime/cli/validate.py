@@ -14,27 +14,17 @@ from mlruntime.cli.env import absolute
 from mlruntime.cli.output import emit, say
 from mlruntime.cluster.running import Clusters
 from mlruntime.definitions.files import Definitions
-from mlruntime.documents.reading import did_you_mean
-from mlruntime.engine import Images, connect
-from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.image.config import FLAVOUR_LABEL, LABEL, PLAN_LABEL
-from mlruntime.image.difference import DEFAULT_VARIANT
-from mlruntime.image.image import load, manifest_of
-from mlruntime.image.layout import LayoutBlobs, is_layout, read_layout
-from mlruntime.lock.model import CORE, Lock
-from mlruntime.store.store import Store, full_disk
+from mlruntime.engine import connect
+from mlruntime.errors import UsageError
+from mlruntime.store.store import full_disk
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
 from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
-from mlruntime.workflows.build import reference as named
 from mlruntime.workflows.checking import environment_subject, is_path
-from mlruntime.workflows.gpus import supply
 from mlruntime.workflows.inputs import support_warning
-from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
 from mlruntime.workflows.places import CONTAINERS, located, place_of
-from mlruntime.workflows.planning import planned_image
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.subjects import find_subject
 
 STILL_SECONDS = 5.0
 
@@ -141,98 +131,6 @@ def count(subject: Subject, only: list[str] | tuple[()]) -> int:
 def _leave(result: Report) -> None:
     if result.exit_code:
         raise typer.Exit(result.exit_code)
-
-
-def find_subject(
-    engine: Images,
-    definitions: Definitions,
-    subject: str,
-    variant: str | None,
-    workers: int,
-    flavour: str | None = None,
-) -> Subject:
-    """Return what to validate: a runtime's image as it is described now, or any image.
-
-    A runtime's lock must follow from its inputs, as for building, and its image must have been
-    built by the plan that follows from the lock and from ``images/`` now.
-
-    A directory is an OCI layout, ``DIRECTORY:NAME`` one image of several in it: every byte of it
-    is checked before it is loaded.
-
-    Any other image says by its labels which runtime and variant it is; where it differs from
-    that runtime's lock, the checks fail.
-    """
-    known = definitions.runtimes()
-    if subject in known:
-        variant = variant or DEFAULT_VARIANT
-        lock = fresh_lock(definitions, subject).cut(flavour or CORE)
-        lock.variant(variant)
-        reference = named(subject, variant, lock.flavour)
-        built = f"mlruntime build {subject} --variant {variant} --load"
-        if lock.flavour != CORE:
-            built += f" --flavour {lock.flavour}"
-        image = engine.image(reference)
-        if image is None:
-            raise InvalidLock(f"the engine has no image {reference}", hint=f"build it: `{built}`")
-        if image.labels.get(f"{LABEL}.lock.digest") != lock.digest:
-            raise InvalidLock(
-                f"{reference} was built from another lock", hint=f"build it again: `{built}`"
-            )
-        found = _subject(definitions, image.id, lock, variant, workers)
-        if image.labels.get(PLAN_LABEL) != found.plan:
-            raise InvalidLock(
-                f"{reference} is not what the definitions describe now",
-                why="images/ or mlruntime itself has changed since it was built",
-                hint=f"build it again: `{built}`",
-            )
-        return found
-    if (layout := _layout(subject)) is not None:
-        subject = _from_layout(engine, *layout)
-    image = engine.image(subject)
-    if image is None:
-        raise UsageError(
-            f"{subject!r} is neither a runtime nor an image of the engine",
-            hint=did_you_mean(subject, known),
-        )
-    runtime = image.labels.get(f"{LABEL}.runtime")
-    if runtime is None:
-        raise UsageError(f"{subject} was not built by mlruntime: it has no label {LABEL}.runtime")
-    lock = read_lock(definitions, runtime).cut(flavour or image.labels.get(FLAVOUR_LABEL, CORE))
-    variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
-    lock.variant(variant)
-    return _subject(definitions, image.id, lock, variant, workers)
-
-
-def _layout(subject: str) -> tuple[Path, str | None] | None:
-    """Return the directory, and the image's name in it, if the subject is an OCI layout."""
-    if Path(subject).is_dir():
-        return Path(subject), None
-    directory, colon, name = subject.partition(":")
-    return (Path(directory), name) if colon and is_layout(Path(directory)) else None
-
-
-def _from_layout(engine: Images, directory: Path, name: str | None) -> str:
-    """Check every byte of an image in an OCI layout, load it, and return its id there."""
-    if not is_layout(directory):
-        raise UsageError(f"{directory} is not an OCI layout", why="it has no file oci-layout")
-    return load(read_layout(directory, name), LayoutBlobs(directory), engine).id
-
-
-def _subject(
-    definitions: Definitions, image: str, lock: Lock, variant: str, workers: int
-) -> Subject:
-    found = supply(lock.variant(variant).contract, workers)
-    return Subject(
-        image=image,
-        lock=lock,
-        variant=variant,
-        workers=workers,
-        gpus=found.gpus,
-        why_no_more_gpus=found.why_no_more,
-        manifest=manifest_of(image, Store(store_root())),
-        plan=planned_image(definitions, lock, variant).digest,
-        libraries=libraries(definitions),
-    )
 
 
 def _writable(path: Path | None) -> None:
