@@ -71,12 +71,20 @@ def test_doctor_judges_by_the_host_contract(gpus: list[Smi], runtime: str) -> No
     assert runs["verdicts"][0]["what"].startswith(gpus[0].driver)
 
 
-@pytest.mark.parametrize(
-    "listed",
-    ["{uuid}", "{prefix}", "0", "0,0", "", "-1", "NoDevFiles", "7", "7,0", "0,7", "{uuid},{uuid}"],
+# What people and schedulers write into CUDA_VISIBLE_DEVICES, and what C's number parsing makes odd.
+# fmt: off
+LISTED = (
+    "", "0", "7", "-1", "00", "+0", " 0", "0x0", "0x1", "0a", "1e0", "-0", "0.5", "0;1", "NoDevFiles",
+    "0,0", "7,0", "0,7", "0 ,7", "0,7,0", ",0", "0,", "GPU", "GPU-", "{uuid}", "{prefix}", "{short}",
+    "{uuid}0", "{upper}", " {uuid}", "{uuid},{uuid}", "0,{uuid}", "{uuid},0", "{uuid},7", "7,{uuid}",
 )
+# fmt: on
+
+
+@pytest.mark.parametrize("listed", LISTED)
 def test_discovery_shows_what_cuda_shows(gpus: list[Smi], listed: str) -> None:
-    words = listed.format(uuid=gpus[0].uuid, prefix=gpus[0].uuid[:12])
+    uuid = gpus[0].uuid
+    words = listed.format(uuid=uuid, prefix=uuid[:12], short=uuid[:5], upper=uuid.upper())
     assert discovered(CUDA_VISIBLE_DEVICES=words) == cuda_devices(CUDA_VISIBLE_DEVICES=words)
 
 

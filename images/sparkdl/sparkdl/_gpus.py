@@ -9,6 +9,7 @@ import ctypes
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _LIBRARY = "libnvidia-ml.so.1"
 _TEXT_BYTES = 96
 _NOT_FOUND, _NOT_SUPPORTED = 6, 3
 _NOBODY = ("none", "void")
+_KINDS = ("GPU-", "MIG-")
 
 
 class _Failed(Exception):  # noqa: N818
@@ -56,13 +58,13 @@ def visible(
     if shown in _NOBODY:
         return ()
     gpus = tuple(_read(say))
-    named = [word for word in shown.split(",") if word.startswith(("GPU-", "MIG-"))]
+    named = [word for word in shown.split(",") if word.startswith(_KINDS)]
     if named:
         gpus = tuple(one for gpu in gpus if (one := _kept(gpu, named)) is not None)
     listed = environ.get("CUDA_VISIBLE_DEVICES")
     if listed is None:
         return tuple(address for gpu in gpus for address in gpu.addresses)
-    return tuple(_chosen(gpus, listed.split(",")))
+    return _chosen(gpus, listed.split(","))
 
 
 def for_ranks(environ: Mapping[str, str], np: int) -> tuple[str, ...]:
@@ -108,20 +110,37 @@ def _kept(gpu: _Gpu, named: list[str]) -> _Gpu | None:
     return _Gpu(uuid=gpu.uuid, slices=slices) if slices else None
 
 
-def _chosen(gpus: tuple[_Gpu, ...], words: list[str]) -> Iterator[str]:
-    """Yield what CUDA would show: all that is named, up to the first word that names nothing."""
-    everything = [address for gpu in gpus for address in gpu.addresses]
-    taken = set()
+def _chosen(gpus: tuple[_Gpu, ...], words: list[str]) -> tuple[str, ...]:
+    """Return what CUDA would show: all that is named, up to the first word that names nothing.
+
+    As CUDA itself does (tests/gpu asks it; seen with driver 580): the first word decides whether
+    all of them are UUIDs or all are indices, an index is read as C's ``atoi`` reads a number, and
+    a GPU that is named twice hides all of them.
+    """
+    uuids = words[0].strip().startswith(_KINDS)
+    chosen: list[str] = []
     for word in map(str.strip, words):
-        if word.isdecimal():
-            # CUDA shows one slice of a GPU in MIG mode.
-            found = list(gpus[int(word)].addresses[:1]) if int(word) < len(gpus) else []
-        else:
-            found = [one for one in everything if word and one.startswith(word)]
-        if len(found) != 1 or found[0] in taken:
-            return
-        taken.add(found[0])
-        yield found[0]
+        found = _by_uuid(gpus, word) if uuids else _by_index(gpus, word)
+        if found is None:
+            break
+        chosen.append(found)
+    return tuple(chosen) if len(set(chosen)) == len(chosen) else ()
+
+
+def _by_uuid(gpus: tuple[_Gpu, ...], word: str) -> str | None:
+    """Return the one device whose UUID begins with this word, which is more than its kind."""
+    if word in _KINDS or not word.startswith(_KINDS):
+        return None
+    found = [one for gpu in gpus for one in gpu.addresses if one.startswith(word)]
+    return found[0] if len(found) == 1 else None
+
+
+def _by_index(gpus: tuple[_Gpu, ...], word: str) -> str | None:
+    """Return the device at this index; CUDA shows one slice of a GPU in MIG mode."""
+    number = re.match(r"[+-]?[0-9]+", word)
+    if number is None or not 0 <= int(number.group()) < len(gpus):
+        return None
+    return next(iter(gpus[int(number.group())].addresses), None)
 
 
 def _read(say: Callable[[str], None]) -> Iterator[_Gpu]:
