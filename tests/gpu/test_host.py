@@ -74,9 +74,10 @@ def test_doctor_judges_by_the_host_contract(gpus: list[Smi], runtime: str) -> No
 # What people and schedulers write into CUDA_VISIBLE_DEVICES, and what C's number parsing makes odd.
 # fmt: off
 LISTED = (
-    "", "0", "7", "-1", "00", "+0", " 0", "0x0", "0x1", "0a", "1e0", "-0", "0.5", "0;1", "NoDevFiles",
-    "0,0", "7,0", "0,7", "0 ,7", "0,7,0", ",0", "0,", "GPU", "GPU-", "{uuid}", "{prefix}", "{short}",
-    "{uuid}0", "{upper}", " {uuid}", "{uuid},{uuid}", "0,{uuid}", "{uuid},0", "{uuid},7", "7,{uuid}",
+    "", "0", "7", "-1", "00", "+0", " 0", "0x0", "0x1", "0a", "1e0", "-0", "0.5", "0;1", "none",
+    "0,0", "7,0", "0,7", "0 ,7", "0,7,0", ",0", "0,", "GPU", "GPU-", "{uuid}", "{prefix}",
+    "{short}", "{uuid}0", "{upper}", " {uuid}", "{uuid},{uuid}", "0,{uuid}", "{uuid},0", "{uuid},7",
+    "7,{uuid}",
 )
 # fmt: on
 
