@@ -5,11 +5,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -19,24 +19,24 @@ from mlruntime.cli import logs, output
 from mlruntime.cli.context import Context, find_root
 from mlruntime.errors import MlruntimeError
 
-# In the order `--help` lists them.
-VERBS = (
-    "doctor",
-    "matrix",
-    "resolve",
-    "lock",
-    "build",
-    "env",
-    "validate",
-    "cluster",
-    "release",
-    "verify",
-    "diff",
-    "size",
-    "store",
-    "init",
-    "ci",
-)
+# In the order in which `--help` lists them, and what it says of each.
+VERBS: Final = {
+    "doctor": "Show what this host can do, and how to get what is missing",
+    "matrix": "Ask, draw and edit the compatibility matrix",
+    "resolve": "Choose the versions of a runtime, or explain the conflict",
+    "lock": "Lock every artifact of a runtime by hash, or check its lock",
+    "build": "Build the image of a runtime from its lock",
+    "env": "Make environments from a lock, without containers",
+    "validate": "Test an image on a cluster",
+    "cluster": "Run Spark clusters",
+    "release": "Publish images that passed validation",
+    "verify": "Check the signature and documents of a published image",
+    "diff": "Show what changes from one image to another",
+    "size": "Show what takes how much space in an image",
+    "store": "Manage downloads, compiled wheels and layers",
+    "init": "Start a folder of definitions of your own",
+    "ci": "Write CI pipelines for your definitions",
+}
 INTERRUPTED = 130
 
 
@@ -46,8 +46,8 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def application(words: Sequence[str] = ()) -> typer.Typer:
-    """Return the command line with the verbs among ``words``, or with all when there is none.
+def application(verbs: Collection[str] = VERBS.keys()) -> typer.Typer:
+    """Return the command line; only these ``verbs`` can run, the others are just listed.
 
     Each verb imports what it needs. Importing all of that for every verb would take longer
     than a build that has nothing to do.
@@ -92,17 +92,24 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
         ctx.obj = Context(root=find_root(root, Path.cwd()), ca_bundle=ca_bundle)
         logging.getLogger(__name__).info("definitions in %s", ctx.obj.root)
 
-    asked = [verb for verb in VERBS if verb in words]
-    for verb in asked or (() if "--version" in words else VERBS):
-        import_module(f"mlruntime.cli.{verb}").register(app)
+    for verb, summary in VERBS.items():
+        if verb in verbs:
+            import_module(f"mlruntime.cli.{verb}").register(app)
+        else:
+            app.command(verb, short_help=summary)(_listed)
     return app
+
+
+def _listed() -> NoReturn:
+    """Stand for a verb that is not imported, because no word of the command names it."""
+    raise AssertionError("a verb that runs is imported")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; ``docs/cli.md`` explains them."""
     try:
         words = list(sys.argv[1:] if argv is None else argv)
-        command = typer.main.get_command(application(words))
+        command = typer.main.get_command(application(VERBS.keys() & words))
         outcome = command.main(
             args=words,
             prog_name="mlruntime",
