@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from importlib import import_module
-from subprocess import PIPE
 
 import pytest
 import typer
@@ -20,7 +19,7 @@ def test_the_list_of_verbs_imports_no_verb() -> None:
         "print(imported, file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], stdout=PIPE, stderr=PIPE, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stderr.strip() == "[]"
     listed = done.stdout.partition("Commands:")[2].splitlines()[1:]

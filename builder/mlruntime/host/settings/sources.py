@@ -4,8 +4,7 @@ A lock names no host. What pip, uv, apt and Maven are configured to use on this 
 use; where nothing is configured, the default is the one that the client libraries carry.
 """
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,11 +16,23 @@ from mlruntime.host.command import run
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.apt import AptSettings, apt_settings, mentions
 from mlruntime.host.settings.certificates import authorities
-from mlruntime.host.settings.credentials import Credentials, Login, of_apt, of_netrc, of_url, of_uv
+from mlruntime.host.settings.credentials import Credentials, of_apt, of_netrc, of_url, of_uv
 from mlruntime.host.settings.debian import DebianSource, debian_sources, suite_part, unreadable
+from mlruntime.host.settings.found import (
+    client_found,
+    debian_found,
+    forbidden_found,
+    keyring_found,
+    logins_found,
+    proxies_found,
+    proxy_found,
+    snapshots_found,
+    trust_found,
+    unreadable_found,
+)
 from mlruntime.host.settings.maven import maven_settings
 from mlruntime.host.settings.network import Found, Network
-from mlruntime.host.settings.proxies import Proxies, Proxy, environment
+from mlruntime.host.settings.proxies import Proxies, environment
 from mlruntime.host.settings.python import PythonSettings, python_settings
 
 _KEYRING_SECONDS: Final = 60
@@ -49,7 +60,7 @@ class Sources:
     def settings(self) -> tuple[Found, ...]:
         """Return every setting of this host that was read, apt's own too."""
         apt = self.apt()
-        own = (found for found in map(_proxy_found, apt.rules.proxies))
+        own = (found for found in map(proxy_found, apt.rules.proxies))
         return tuple(dict.fromkeys((*self.found, *own, *apt.found)))
 
     def debian_uris(self, suite: str) -> tuple[str, ...]:
@@ -87,13 +98,12 @@ def discover(
     )
     netrc, netrc_trouble = of_netrc(environ, home)
     stored, store_trouble = of_uv(environ, home)
-    auth = (etc / "apt/auth.conf", *sorted((etc / "apt/auth.conf.d").glob("*.conf")))
     logins = (
         *python.logins,
         *maven.logins,
         *(login for source in debian for login in source.login),
         *(login for _, logins in past for login in logins),
-        *of_apt(path for path in auth if path.is_file()),
+        *of_apt(_apt_logins(etc)),
         *netrc,
         *stored,
     )
@@ -107,23 +117,20 @@ def discover(
         offline=python.offline,
         keyring=_keyring(environ) if python.keyring else lambda _url, _user: None,
     )
-    found = [
-        *_proxies_found(proxies),
-        *_trust_found(trust.setting, trust.bundle, trust.directories),
-        *_client_found(python),
+    # In the order in which `doctor` lists them.
+    found = (
+        *proxies_found(proxies),
+        *trust_found(trust.setting, trust.bundle, trust.directories),
+        *client_found(python),
         *python.found,
         *maven.found,
-        *_debian_found(debian),
-        *(Found(setting="MLRUNTIME_DEBIAN_SNAPSHOT", value=without_secrets(u)) for u in snapshots),
-        *_logins_found(logins),
-        *map(_unreadable, filter(None, (netrc_trouble, store_trouble))),
-        *(
-            Found(setting=str(path), value="this user may not read it", works=False)
-            for path in unreadable(etc)
-        ),
-    ]
-    if python.keyring:
-        found.append(_keyring_found(python.keyring, environ))
+        *debian_found(debian),
+        *snapshots_found(snapshots),
+        *logins_found(logins),
+        *map(unreadable_found, filter(None, (netrc_trouble, store_trouble))),
+        *forbidden_found(unreadable(etc)),
+        *keyring_found(python.keyring, environ),
+    )
     return Sources(
         indexes=python.indexes,
         maven=maven.url,
@@ -165,11 +172,9 @@ def _client_certificate(python: PythonSettings) -> Path | None:
     return None
 
 
-def _keyring_found(setting: str, environ: Mapping[str, str]) -> Found:
-    if shutil.which("keyring", path=environ.get("PATH")) is None:
-        value, hint = "`keyring` is not installed", "install it, or unset this"
-        return Found(setting=setting, value=value, works=False, hint=hint)
-    return Found(setting=setting, value="passwords are asked of `keyring`")
+def _apt_logins(etc: Path) -> Iterator[Path]:
+    files = (etc / "apt/auth.conf", *sorted((etc / "apt/auth.conf.d").glob("*.conf")))
+    return (path for path in files if path.is_file())
 
 
 def _keyring(environ: Mapping[str, str]) -> Callable[[str, str], str | None]:
@@ -184,57 +189,3 @@ def _keyring(environ: Mapping[str, str]) -> Callable[[str, str], str | None]:
         return said.rstrip("\n") or None
 
     return ask
-
-
-def _proxy_found(proxy: Proxy) -> Found:
-    why = proxy.trouble
-    return Found(
-        setting=proxy.setting,
-        value=without_secrets(proxy.url) + (f": {why}" if why else ""),
-        works=not why,
-        needed=bool(why),
-        hint="use http://, https://, socks5:// or socks5h://" if why else None,
-    )
-
-
-def _proxies_found(proxies: Proxies) -> list[Found]:
-    found: list[Found] = []
-    for rules in (proxies.environment, *(rules for _, rules in proxies.parts)):
-        found += map(_proxy_found, rules.proxies)
-    exceptions = proxies.environment.exceptions
-    if exceptions:
-        found.append(Found(setting="NO_PROXY", value=",".join(exceptions)))
-    return found
-
-
-def _trust_found(
-    setting: str | None, bundle: Path | None, directories: tuple[Path, ...]
-) -> list[Found]:
-    found = [Found(setting=setting, value=str(bundle))] if setting and bundle else []
-    return found + [Found(setting="SSL_CERT_DIR", value=str(path)) for path in directories]
-
-
-def _client_found(python: PythonSettings) -> list[Found]:
-    return [Found(setting=setting, value=value) for setting, value in python.client_cert[:1]]
-
-
-def _debian_found(debian: tuple[DebianSource, ...]) -> list[Found]:
-    found = []
-    for source in debian:
-        told = ", ".join(f"{name}: {value}" for name, value in source.options)
-        value = without_secrets(source.uri) + (f" ({told})" if told else "")
-        found.append(Found(setting=source.setting or "Debian archive", value=value))
-    return found
-
-
-def _unreadable(trouble: str) -> Found:
-    hint = "mend the file; until then it has no logins"
-    return Found(setting="logins", value=trouble, works=False, hint=hint)
-
-
-def _logins_found(logins: tuple[Login, ...]) -> list[Found]:
-    found = []
-    for login in logins:
-        place = (login.host or "any host") + (f":{login.port}" if login.port else "")
-        found.append(Found(setting=login.setting, value=f"a login for {place}{login.path}"))
-    return found
