@@ -24,7 +24,7 @@ from mlruntime.ecosystems.native.patching import DoesNotApply
 from mlruntime.ecosystems.native.sdist import Unreadable, patched
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi.site import Site
-from mlruntime.ecosystems.pypi.wheel import install_wheel
+from mlruntime.ecosystems.pypi.wheel import install_wheel, note_files
 from mlruntime.errors import InvalidLock, MlruntimeError, Unavailable
 from mlruntime.layers.writer import LayerWriter
 
@@ -143,6 +143,18 @@ def test_a_wheel_of_any_names(files: dict[str, bytes], points: str, mode: int) -
                 info.external_attr = mode << 16  # links and devices, too
                 archive.writestr(info, content)
             archive.writestr("toy-1.dist-info/entry_points.txt", points)
+        install(here, wheel)
+
+
+@pytest.mark.parametrize("record", ["x", "\0", "a,b", "a,,,", '"', "a,md5=x,y", "a" * 200_000 + ",,"])
+def test_a_record_that_is_none(record: str) -> None:
+    """Found by the property above, after some thousand inputs."""
+    with contained() as here:
+        wheel = made_wheel(here / "input", "toy", {"toy.py": "", "a": ""})
+        with zipfile.ZipFile(wheel, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("toy-1.dist-info/RECORD", record)
+        with pytest.raises(InvalidLock, match="cannot be installed"):
+            note_files(wheel, "toy-1-py3-none-any.whl", Site(PLACE))
         install(here, wheel)
 
 

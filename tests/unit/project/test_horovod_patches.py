@@ -50,6 +50,7 @@ def test_a_patch_says_what_broke_since_when_and_how_it_was_tested(name: str) -> 
     assert all(len(line) <= 100 for line in header.splitlines())
 
 
+@pytest.mark.artifacts
 @pytest.mark.parametrize(
     ("variant", "found"),
     [(variant, release) for variant in VARIANTS for release in LOADED.recipe.of(variant).patched],

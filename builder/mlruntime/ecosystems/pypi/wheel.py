@@ -5,6 +5,7 @@ streaming each file.
 """
 
 import configparser
+import csv
 import errno
 import io
 import posixpath
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO, Final, cast
 import installer
 from installer.destinations import WheelDestination
 from installer.exceptions import InstallerError
-from installer.records import RecordEntry, parse_record_file
+from installer.records import InvalidRecordEntry, RecordEntry, parse_record_file
 from installer.scripts import Script
 from installer.sources import WheelFile
 from installer.utils import Scheme, construct_record_file, fix_shebang, parse_entrypoints
@@ -38,6 +39,7 @@ _METADATA_BYTES: Final = 64 << 20
 # What a wheel that breaks its format, or a path that leaves the place, makes the installer raise.
 _UNUSABLE: Final = (
     InstallerError,
+    InvalidRecordEntry,
     FileExistsError,
     AssertionError,
     ValueError,  # and UnsafePath
@@ -45,6 +47,7 @@ _UNUSABLE: Final = (
     IndexError,
     EOFError,
     configparser.Error,  # entry_points.txt
+    csv.Error,  # RECORD
     struct.error,
     zlib.error,
     RuntimeError,  # zipfile's, for a file that is encrypted or compressed in an unknown way
