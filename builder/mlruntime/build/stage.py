@@ -5,10 +5,12 @@ Debian's packages are configured, the image's own Python compiles bytecode, and 
 built.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from mlruntime.build.conflicts import refuse_conflicts
 from mlruntime.build.context import BuildContext
@@ -27,6 +29,8 @@ from mlruntime.image.plan import Plan, built_on
 from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.image.sources.python import interpreter_digest
 from mlruntime.lock.model import Lock, NativeWheel
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 def build(plan: Plan, lock: Lock, context: BuildContext, *, reference: str, created: str) -> Image:
@@ -55,6 +59,7 @@ class _Build:
     def run(self) -> tuple[ImageLayer, ...]:
         for layer in self._plan.layers:
             if blob := cached_layer(self._context.store, layer):
+                _LOG.info("layer %s: in the store (%s)", layer.name, blob.digest)
                 self._done[layer.name] = ImageLayer(
                     name=layer.name, blob=blob, cached=True, seconds=0.0
                 )
@@ -99,6 +104,7 @@ class _Build:
     def _write(self, layers: list[PlannedLayer]) -> None:
         parallel = ParallelLayers(layers, self._context, self._maker, self._supplies)
         for made in parallel.write(self._compile):
+            _LOG.info("layer %s: written (%s)", made.name, made.blob.digest)
             self._done[made.name] = made
 
     def _compile(self, wheels: list[StoredWheel], on_compiled: Callable[[str], None]) -> None:

@@ -1,5 +1,6 @@
 """Starting clusters of containers that outlive the process which starts them; and ending them."""
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from mlruntime.cluster.standing import CLUSTER, SPEC, Standing, network_of, publ
 from mlruntime.engine import Container, Engine, Mount, Service, owner
 from mlruntime.engine.archives import packed, read_file
 from mlruntime.errors import CommandFailed, InvalidDefinition, UsageError
+
+_LOG: Final = logging.getLogger(__name__)
 
 CONF: Final = "/etc/spark"
 HOME: Final = "/home/ml"
@@ -93,6 +96,7 @@ class Phases:
         """Note the end of a phase."""
         now = self._clock()
         self.seconds[phase] = round(now - self._begun, 2)
+        _LOG.info("%s after %.2f s", phase, self.seconds[phase])
         self._begun = now
 
 

@@ -1,6 +1,7 @@
 """Making an environment: beside its place, and then moved there in one step."""
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ from mlruntime.errors import StorageError, UsageError
 from mlruntime.image.sources.literal import File
 from mlruntime.layers.sink import MTIME
 from mlruntime.store.store import full_disk, held, taken
+
+_LOG: Final = logging.getLogger(__name__)
 
 _ELSEWHERE = "name another path"
 # What an archive of an environment makes itself at home with (`packing`).
@@ -63,6 +66,7 @@ def create(order: Order, target: Path, linker: Linker) -> Description:
 
 def _fill(order: Order, folder: Path, target: Path, linker: Linker) -> Description:
     found = tuple(pieces(order))
+    _LOG.info("%d files and folders into %s", len(found), folder)
     make_folders(folder, (*(piece.entry.path for piece in found), FILES))
     for piece in found:
         put(f"{folder}/{piece.entry.path}", piece, linker)

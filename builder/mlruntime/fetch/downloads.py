@@ -4,11 +4,12 @@ A download continues where a killed one stopped, is retried after a temporary fa
 the store only when its bytes have the locked hash.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from mlruntime.errors import ArtifactNotFound, HashMismatch, InvalidLock
 from mlruntime.fetch.locating import Locator, Locators
@@ -17,6 +18,8 @@ from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.lock.model import Artifact
 from mlruntime.store.store import Store
+
+_LOG: Final = logging.getLogger(__name__)
 
 AT_ONCE = 4
 # A download that is stopped has nothing to clean up: what it received is on disk.
@@ -85,6 +88,7 @@ class Fetcher:
         missing = sorted((a for s, a in wanted.items() if s not in found), key=lambda a: -a.size)
         if not missing:
             return found
+        _LOG.info("%d of %d artifacts are in the store", len(found), len(wanted))
         web = Web(self._sources, pauses=self._pauses, sleep=self._sleep)
         with web, TaskGroup(AT_ONCE, web.stop.set, grace=_GRACE_SECONDS, name="fetch") as crew:
             locators = self._of(missing, web)
@@ -116,6 +120,7 @@ class Fetcher:
         path = self._store.blob(artifact.sha256)
         if path is None or held(path) == artifact.size:
             return path
+        _LOG.warning("%s was cut short in the store: fetching it again", artifact.filename)
         self._store.discard(artifact.sha256)
         return None
 

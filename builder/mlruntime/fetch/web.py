@@ -1,5 +1,6 @@
 """HTTP for every reader of a registry: retries, resumed downloads, and precise errors."""
 
+import logging
 import re
 import shutil
 import threading
@@ -25,6 +26,7 @@ _CONNECT: Final = 20.0
 # The longest ``Retry-After`` that is waited for, in seconds.
 _PATIENCE: Final = 120.0
 T = TypeVar("T")
+_LOG: Final = logging.getLogger(__name__)
 # A server's answer, for those who ask with ``Web.once``.
 Answer = httpx.Response
 
@@ -268,7 +270,10 @@ class Web:
                         why=f"{error} ({len(self._pauses) + 1} tries)",
                         hint=hint,
                     ) from None
-                self._sleep(pause if error.pause is None else max(pause, error.pause))
+                seconds = pause if error.pause is None else max(pause, error.pause)
+                shown = without_secrets(url)
+                _LOG.info("%s: %s; trying again in %.1f s", shown, error, seconds)
+                self._sleep(seconds)
         raise AssertionError("unreachable")
 
 

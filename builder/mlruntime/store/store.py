@@ -8,6 +8,7 @@ it is whole and its hash is known. Two processes that want the same thing wait f
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.errors import HashMismatch, StorageError, Unavailable
+
+_LOG: Final = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 
@@ -195,6 +198,7 @@ def _sweep(parent: Path) -> None:
     """Remove scratch directories whose owner is gone; the caller holds the lock of ``parent``."""
     for directory in parent.glob("work-*"):
         if (descriptor := taken(directory)) is not None:
+            _LOG.info("removing %s, left by a run that was killed", directory)
             shutil.rmtree(directory, ignore_errors=True)
             os.close(descriptor)
 

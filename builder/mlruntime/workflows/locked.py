@@ -24,7 +24,9 @@ def lock_request(definitions: Definitions, runtime: str) -> LockRequest:
     """Resolve a runtime and return what has to be locked for it."""
     matrix = read_matrix(definitions)
     definition = read_runtime(definitions, runtime, matrix)
-    return ask(matrix, definition, resolve(matrix, definition.request))
+    resolution = resolve(matrix, definition.request)
+    _LOG.info("%s: resolved %d components", runtime, len(resolution.versions))
+    return ask(matrix, definition, resolution)
 
 
 def read_stack(definitions: Definitions) -> Stack:

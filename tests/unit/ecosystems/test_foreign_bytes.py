@@ -146,7 +146,9 @@ def test_a_wheel_of_any_names(files: dict[str, bytes], points: str, mode: int) -
         install(here, wheel)
 
 
-@pytest.mark.parametrize("record", ["x", "\0", "a,b", "a,,,", '"', "a,md5=x,y", "a" * 200_000 + ",,"])
+@pytest.mark.parametrize(
+    "record", ["x", "\0", "a,b", "a,,,", '"', "a,md5=x,y", "a" * 200_000 + ",,"]
+)
 def test_a_record_that_is_none(record: str) -> None:
     """Found by the property above, after some thousand inputs."""
     with contained() as here:

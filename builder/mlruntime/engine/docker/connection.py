@@ -1,5 +1,6 @@
 """The connection to an engine: images, containers, networks, volumes."""
 
+import logging
 import os
 import re
 import secrets
@@ -33,6 +34,8 @@ from mlruntime.engine.values import (
 )
 from mlruntime.errors import Unavailable
 
+_LOG: Final = logging.getLogger(__name__)
+
 _SECONDS: Final = 120
 _LOAD_SECONDS: Final = 1800
 # What Docker and Podman put before a name that has no registry; users and we leave it out.
@@ -52,9 +55,12 @@ def first_of(found: Sequence[Endpoint]) -> "DockerEngine":
     refusals: list[tuple[Endpoint, BaseException]] = []
     for endpoint in found:
         try:
-            return _reach(endpoint)
+            engine = _reach(endpoint)
         except (DockerException, OSError, HTTPError) as error:
             refusals.append((endpoint, error))
+        else:
+            _LOG.info("engine: %s", endpoint)
+            return engine
     raise _unreachable(refusals)
 
 
@@ -288,6 +294,7 @@ class DockerEngine:
                 for directory, archive in (files or {}).items():
                     container.put(directory, archive())
                 self._api.start(name)
+                _LOG.info("started container %s from %s", name, image)
             except BaseException as error:
                 # "in use" means that another container has this name: do not touch it.
                 if not (isinstance(error, APIError) and error.status_code == 409):
@@ -351,6 +358,7 @@ class DockerEngine:
         """Remove containers (killing them), then networks and volumes; what is gone is no error."""
         order = ("container", "network", "volume")
         for thing in sorted(things, key=lambda t: order.index(t.kind)):
+            _LOG.info("removing %s %s", thing.kind, thing.name)
             with suppress(Missing), translated(f"removing {thing.kind} {thing.name}"):
                 if thing.kind == "container":
                     DockerContainer(self._api, name=thing.id).remove()
