@@ -118,6 +118,7 @@ class _Build:
             self._system.interpreter,
             wheels,
             python=self._plan.python,
+            program=f"{self._lock.interpreter}/python{self._plan.python}",
             interpreter=self._interpreter,
             on_line=self._context.now_and_then("compiling bytecode: "),
             on_compiled=keep,

@@ -13,6 +13,7 @@ from mlruntime.engine.archives import Root
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.image import blob_file, verify
 from mlruntime.image.plan import Plan
+from mlruntime.image.sources.conda import CondaPackages
 from mlruntime.image.sources.debian import DebianPackages
 from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.lock.model import Artifact
@@ -42,6 +43,9 @@ class System:
         # Start these first: configuring them takes longest, and bytecode is compiled meanwhile.
         for layer, _ in self._layers:
             self._maker.layer(layer)
+        conda = [x for x in self._plan.layers if isinstance(x.content, CondaPackages)]
+        if any(a.name == "python" for x in conda for a in x.content.artifacts):
+            return self._root([*(layer for layer, _ in self._layers), *conda])
         name = f"python{self._plan.python}"
         for number, (_, content) in enumerate(self._layers, start=1):
             if any(a.name == name for a in content.packages):

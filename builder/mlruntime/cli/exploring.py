@@ -30,7 +30,7 @@ from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
 from mlruntime.validation.session import IMAGE_CHECK
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.inputs import read_matrix, read_runtime
+from mlruntime.workflows.inputs import matrix_of, read_matrix, read_runtime
 from mlruntime.workflows.stores import store_root
 
 INCOMPLETE: Final = 8
@@ -108,11 +108,12 @@ def host_stages(
 ) -> Iterator[HostStages]:
     """Yield the stages on this host; the engine and the registries are reached when needed."""
     definitions = Definitions(context.root)
+    base = read_runtime(definitions, wishes.runtime, matrix).with_settings(space.settings)
     with host.registries() as registries:
         stages = HostStages(
             definitions=definitions,
-            matrix=without_rules(matrix, wishes.ignored),
-            base=read_runtime(definitions, wishes.runtime, matrix).with_settings(space.settings),
+            matrix=without_rules(matrix_of(matrix, base), wishes.ignored),
+            base=base,
             trial=wishes.trial,
             host=host,
             registries=registries,

@@ -85,6 +85,7 @@ def summary(lock: Lock) -> dict[str, Any]:
     """Return the verb's JSON; sizes in bytes."""
     wheels = [*lock.python, *(a for v in lock.variants for a in v.python)]
     added = {flavour.name: _wheels_of(flavour) for flavour in lock.flavours}
+    conda = [p.artifact for p in (*lock.conda, *(p for v in lock.variants for p in v.conda))]
     builds = {n.key: n for v in lock.variants for n in v.native}
     sdists = [n.sdist for n in builds.values()]
     tools = {a.sha256: a for n in builds.values() for a in (*n.link_against, *n.requirements)}
@@ -105,6 +106,7 @@ def summary(lock: Lock) -> dict[str, Any]:
                 [a for sha, a in tools.items() if sha not in {w.sha256 for w in wheels}]
             ),
             "jars": _tally(lock.jars),
+            **({"conda packages": _tally(conda)} if conda else {}),
             **{f"wheels of {name}": _tally(found) for name, found in added.items()},
             **{f"jars of {f.name}": _tally(f.jars) for f in lock.flavours if f.jars},
         },

@@ -27,6 +27,7 @@ def outdated(
     # Imported here so that `matrix show` does not wait for the registries' clients.
     from mlruntime.ecosystems.releases import Registries
     from mlruntime.fetch.web import Web
+    from mlruntime.matrix.delivery import delivered
     from mlruntime.matrix.news import propose
     from mlruntime.matrix.parsing import parse_matrix
     from mlruntime.store.store import Store, write_whole
@@ -37,7 +38,7 @@ def outdated(
     text = read_text(path, MATRIX)
     matrix, sources = parse_matrix(text, file=MATRIX), host_sources(context.ca_bundle)
     with Store(store_root()).scratch() as scratch, Web(sources) as web:
-        answers = tuple(Registries(sources, web, scratch).answers(matrix))
+        answers = tuple(Registries(sources, web, scratch).answers(delivered(matrix)))
     today = datetime.now(UTC).date().isoformat()
     proposal = propose(text, answers, file=MATRIX, today=today)
     written = write and proposal.after != text

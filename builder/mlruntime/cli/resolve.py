@@ -13,7 +13,7 @@ from mlruntime.documents.tables import (
 from mlruntime.resolve.resolution import NoSolution
 from mlruntime.resolve.resolution import resolve as resolve_request
 from mlruntime.resolve.wording import conflict_json, resolution_json, resolution_rows
-from mlruntime.workflows.inputs import read_matrix, read_runtime
+from mlruntime.workflows.inputs import matrix_of, read_matrix, read_runtime
 
 
 def register(app: typer.Typer) -> None:
@@ -34,8 +34,9 @@ def resolve(
 ) -> None:
     """Choose the versions of a runtime and say why, or why there are none."""
     definitions = Definitions(ctx.obj.root)
-    matrix = read_matrix(definitions)
-    asked = read_runtime(definitions, runtime, matrix).with_settings(settings or ())
+    whole = read_matrix(definitions)
+    asked = read_runtime(definitions, runtime, whole).with_settings(settings or ())
+    matrix = matrix_of(whole, asked)
     try:
         resolution = resolve_request(matrix, asked.request)
     except NoSolution as failure:

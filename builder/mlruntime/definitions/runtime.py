@@ -17,7 +17,8 @@ from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import UsageError
 from mlruntime.lock.contract import Promise, PromiseForm, promise
 from mlruntime.lock.model import CORE, tag
-from mlruntime.matrix.model import VariantName
+from mlruntime.matrix.delivery import deliverable
+from mlruntime.matrix.model import Component, VariantName
 from mlruntime.matrix.rules import parse_specifier
 
 _SETTING: Final = re.compile(r"\s*([A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(.*?)\s*")
@@ -43,6 +44,24 @@ class FlavourForm(Form, frozen=True):
     python: list[Text] | None = None
 
 
+Channel = Annotated[
+    str,
+    described(
+        "a channel's name or address, without a login",
+        r"^([A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*|(https?|file)://[^@\s]+)$",
+        "conda-forge",
+    ),
+]
+
+
+class CondaForm(Form, frozen=True):
+    """What comes from conda's channels: components, and other packages."""
+
+    channels: Annotated[list[Channel], Meta(min_length=1)]
+    components: list[Text] | None = None
+    packages: list[Text] | None = None
+
+
 class RuntimeForm(Form, frozen=True):
     """What a runtime asks for, before any version is chosen."""
 
@@ -53,6 +72,7 @@ class RuntimeForm(Form, frozen=True):
     request: Annotated[dict[str, Text], Meta(min_length=1)]
     python: list[Text] | None = None
     debian: list[DebianName] | None = None
+    conda: CondaForm | None = None
     gpu: PromiseForm | None = None
     flavours: dict[FlavourName, FlavourForm] | None = None
     budgets: dict[Text, Natural] | None = None
@@ -70,11 +90,25 @@ class FlavourDefinition:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CondaDefinition:
+    """What comes from conda's channels, which are in the order of their priority.
+
+    ``components`` are those that are taken from there, ``packages`` match specifications of what
+    else is.
+    """
+
+    channels: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RuntimeDefinition:
     """A runtime before any version is chosen.
 
     ``snapshot`` is the moment (RFC 3339, UTC) after which uploads to PyPI are ignored;
     ``request`` the components wanted; ``python`` and ``debian`` what the image has beside them;
+    ``conda`` what comes from channels;
     ``gpu`` what a GPU variant promises, if there is one; ``flavours`` what images have on top of
     that, each with all that those before it have; ``budgets`` how many bytes the image of a tag
     (``cpu``, ``gpu-ml``) may have, compressed; ``lifecycle`` how long it is supported, if that is
@@ -92,6 +126,7 @@ class RuntimeDefinition:
     flavours: tuple[FlavourDefinition, ...] = ()
     budgets: tuple[tuple[str, int], ...] = ()
     lifecycle: Lifecycle | None = None
+    conda: CondaDefinition = CondaDefinition()
 
     def with_settings(self, settings: Iterable[str]) -> "RuntimeDefinition":
         """Return this runtime with request lines replaced or added: ``tensorflow==2.16.2``.
@@ -112,8 +147,11 @@ class RuntimeDefinition:
             request[name] = parse_specifier(found[3] or "*", spot)
         return replace(self, request=tuple(request.items()))
 
-    def must_fit(self, runtime: str, components: Iterable[str], *, file: str) -> None:
-        """Raise ``InvalidDefinition`` unless this is ``runtime`` and all its components exist."""
+    def must_fit(self, runtime: str, components: Mapping[str, Component], *, file: str) -> None:
+        """Raise ``InvalidDefinition`` unless this is ``runtime`` and all its components exist.
+
+        What is to come from channels must be there, too.
+        """
         known = tuple(components)
         if self.runtime != runtime:
             spot = Place(self.runtime, file=file, path="runtime")
@@ -124,6 +162,15 @@ class RuntimeDefinition:
             if name not in known:
                 spot = Place(name, file=file, path=f"{path}.{name}")
                 raise spot.fail(f"unknown component {name!r}", hint=did_you_mean(name, known))
+        there = deliverable(components)
+        for name in self.conda.components:
+            if name not in there:
+                spot = Place(name, file=file, path="conda.components")
+                raise spot.fail(
+                    f"the matrix knows no conda package of {name!r}",
+                    hint=f"add an artifact with `origin: conda` to it in matrix.yaml; known:"
+                    f" {', '.join(there) or 'none'}",
+                )
 
 
 def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
@@ -148,6 +195,17 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
         ),
         budgets=tuple(_budgets(form, top)),
         lifecycle=lifecycle(form.lifecycle, top.get("lifecycle")) if form.lifecycle else None,
+        conda=_conda(form.conda, top.get("conda")) if form.conda else CondaDefinition(),
+    )
+
+
+def _conda(form: CondaForm, place: Place) -> CondaDefinition:
+    if not form.components and not form.packages:
+        raise place.fail("nothing comes from these channels", hint="add components or packages")
+    return CondaDefinition(
+        channels=_different(form.channels, place, "channels"),
+        components=_different(form.components or (), place, "components"),
+        packages=_different(form.packages or (), place, "packages"),
     )
 
 

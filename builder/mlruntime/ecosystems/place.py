@@ -1,10 +1,12 @@
 """Where packages are installed: an environment's prefix, interpreter and site-packages."""
 
+import posixpath
 from dataclasses import dataclass
 from typing import Final
 
 from mlruntime.layers.sink import Owner
 from mlruntime.layers.writer import USER
+from mlruntime.lock.model import CONDA_PREFIX
 
 # The dynamic linker of Debian's amd64 looks here without being told to (ld.so(8), multiarch).
 LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
@@ -26,7 +28,8 @@ class Place:
     ``prefix`` is its directory (``""``: the root itself), ``interpreter`` what scripts start with
     (an absolute path as their readers will see it; ``""``: the ``python`` beside them), ``python``
     that interpreter's minor version ("3.11"), ``owner`` whose it is, ``None`` being whoever
-    installs; ``jars`` is where jars go, below the sink's root.
+    installs; ``jars`` is where jars go, and ``conda`` the prefix of conda packages, below the
+    sink's root, which their files will see as ``root``, an absolute path.
     """
 
     prefix: str
@@ -34,11 +37,18 @@ class Place:
     python: str
     owner: Owner | None = None
     jars: str = "jars"
+    conda: str = CONDA_PREFIX
+    root: str = "/"
 
     @property
     def site_packages(self) -> str:
         """Return the directory that Python modules go to."""
         return self.within(f"lib/python{self.python}/site-packages")
+
+    @property
+    def conda_prefix(self) -> str:
+        """Return the prefix of conda packages as their files see it, an absolute path."""
+        return posixpath.join(self.root, self.conda)
 
     def within(self, path: str) -> str:
         """Return a path of the environment as a path below the sink's root."""

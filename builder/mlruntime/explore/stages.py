@@ -55,6 +55,7 @@ class SharedRegistries:
 
     def __init__(self, registries: HostRegistries) -> None:
         self._archive = cache(registries.archive)
+        self.channels = registries.channels
         self.compiler = registries.compiler
         self.repository = registries.repository
         self.shipped = registries.shipped

@@ -176,6 +176,7 @@ def difference(a: Side, b: Side) -> Difference:
         packages={
             name: _changes(packages(a.lock, a.plan.variant), packages(b.lock, b.plan.variant))
             for name, packages in _PACKAGES.items()
+            if name != _RARE or a.lock.has_conda or b.lock.has_conda
         },
         layers=_layers(a, b),
     )
@@ -204,11 +205,14 @@ def _native(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
     return {n.name: (n.version, n.key) for n in lock.variant(variant).native}
 
 
+# Most runtimes have none: then nothing is said of it.
+_RARE: Final = "conda"
 _PACKAGES: Final[Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]] = {
     "debian": lambda lock, _: _artifacts(lock.os),
     "python": _python,
     "native": _native,
     "jars": lambda lock, variant: _artifacts(lock.whole(variant).jars),
+    "conda": lambda lock, variant: _artifacts(p.artifact for p in lock.whole(variant).conda),
 }
 
 

@@ -15,6 +15,7 @@ _TITLES: Final = {
     "python": "Python packages",
     "native": "Compiled here",
     "jars": "Jars",
+    "conda": "Conda packages",
 }
 _REMADE: Final = {"native": "compiled anew"}
 _NOT_BUILT: Final = "not built"

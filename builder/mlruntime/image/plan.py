@@ -136,7 +136,14 @@ def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...])
     placed = {artifact.sha256 for layer in layers for artifact in layer.content.artifacts}
     for flavour in lock.flavour_names:
         part = lock.part(flavour, variant)
-        homeless = [a.name for a in (*part.python, *part.jars) if a.sha256 not in placed]
+        homeless = [a.name for a in part.artifacts if a.sha256 not in placed]
+        if part.conda and any(p.artifact.sha256 not in placed for p in part.conda):
+            raise InvalidDefinition(
+                f"no layer has the conda packages of {lock.runtime}",
+                where=STACK_FILE,
+                hint='add a layer `{name: conda, source: conda, packages: ["*"]}` above those of'
+                " Debian, and below those of Python",
+            )
         if homeless and flavour != CORE:
             raise InvalidDefinition(
                 f"flavour {flavour!r}: {homeless[0]} is in no layer",

@@ -6,7 +6,7 @@ import jinja2
 
 from mlruntime.ecosystems.place import image_place
 from mlruntime.errors import InvalidDefinition, InvalidLock
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CONDA_PREFIX, Lock
 
 _ENVIRONMENT = jinja2.Environment(
     undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
@@ -16,9 +16,10 @@ _ENVIRONMENT = jinja2.Environment(
 def variables(lock: Lock, variant: str) -> dict[str, Any]:
     """Return what a template may use.
 
-    ``runtime``, ``variant``, ``flavour``, ``site_packages``, and for each component (dashes become
-    underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version. ``locked`` are the Python
-    packages of the image, sorted: (name, version).
+    ``runtime``, ``variant``, ``flavour``, ``site_packages``, the directories of the ``interpreter``
+    and of Java (``java_home``), which are conda's or Debian's, and for each component (dashes
+    become underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version. ``locked`` are the
+    Python packages of the image, sorted: (name, version).
     """
     known: dict[str, Any] = {
         "runtime": lock.runtime,
@@ -34,9 +35,19 @@ def variables(lock: Lock, variant: str) -> dict[str, Any]:
         }
     if "python" not in known:
         raise InvalidLock(f"the lock of {lock.runtime} has no component python")
+    known["interpreter"] = lock.interpreter
+    known["java_home"] = _java_home(lock, known)
     known["site_packages"] = image_place(known["python"]["minor"]).site_packages
     known["locked"] = list(lock.whole(variant).distributions.items())
     return known
+
+
+def _java_home(lock: Lock, known: dict[str, Any]) -> str:
+    packages = (*lock.conda, *(p for variant in lock.variants for p in variant.conda))
+    if any(package.name == "openjdk" for package in packages):
+        return f"/{CONDA_PREFIX}/lib/jvm"
+    major = known.get("java", {}).get("major", "")
+    return f"/usr/lib/jvm/java-{major}-openjdk-amd64"
 
 
 def render(text: str, known: dict[str, Any], *, file: str) -> str:

@@ -9,8 +9,10 @@ from mlruntime.lock.contract import ContractForm, contract_of
 from mlruntime.lock.model import (
     CORE,
     FORMAT,
+    FORMAT_WITH_CONDA,
     FORMAT_WITHOUT_FLAVOURS,
     Artifact,
+    CondaPackage,
     DummyPackage,
     Flavour,
     FlavourVariant,
@@ -29,13 +31,25 @@ Pairs = dict[str, Text]
 class ArtifactForm(Form, frozen=True):
     """One file of a registry, known by its hash."""
 
-    kind: Literal["deb", "jar", "sdist", "wheel"]
+    kind: Literal["conda", "deb", "jar", "sdist", "wheel"]
     name: Text
     version: Text
     filename: FileName
     size: Natural
     sha256: Sha256
     origin: Text
+
+
+class CondaForm(ArtifactForm, frozen=True):
+    """A conda package, and what other tools want to know of it."""
+
+    origin: Annotated[
+        str,
+        described("a conda package's origin", "^conda:[^:]+:.+", "conda:linux-64:conda-forge"),
+    ]
+    build: Text
+    depends: list[Text]
+    md5: Annotated[str, described("an MD5 in lower-case hex", "^[0-9a-f]{32}$")] | None = None
 
 
 class NamedFileForm(Form, frozen=True):
@@ -79,6 +93,7 @@ class VariantForm(Form, frozen=True):
     dummy_packages: list[DummyPackageForm] | None = None
     components: Pairs | None = None
     host_contract: ContractForm | None = None
+    conda: list[CondaForm] | None = None
 
 
 class OmissionForm(Form, frozen=True):
@@ -121,6 +136,7 @@ class LockForm(Form, frozen=True):
     python: list[ArtifactForm]
     jars: list[ArtifactForm]
     variants: dict[str, VariantForm]
+    conda: list[CondaForm] | None = None
     flavours: dict[str, FlavourForm] | None = None
 
 
@@ -128,11 +144,11 @@ def parse_lock(text: str, *, file: str) -> Lock:
     """Read a lock; anything but exactly the documented form raises ``InvalidLock``."""
     top = read_json(text, file=file, error=InvalidLock)
     version = top.get("format").integer()
-    if version not in (FORMAT_WITHOUT_FLAVOURS, FORMAT):
+    known = (FORMAT_WITHOUT_FLAVOURS, FORMAT, FORMAT_WITH_CONDA)
+    if version not in known:
         older = "that of an older mlruntime" if version < FORMAT else "not known"
         raise top.get("format").fail(
-            f"lock format {version} is {older}; this one reads formats"
-            f" {FORMAT_WITHOUT_FLAVOURS} and {FORMAT}",
+            f"lock format {version} is {older}; this one reads formats {known[0]} to {known[-1]}",
             hint="run `mlruntime lock`",
         )
     form = checked(LockForm, top)
@@ -154,6 +170,19 @@ def parse_lock(text: str, *, file: str) -> Lock:
             _flavour(name, flavour, top.get("flavours").get(name))
             for name, flavour in (form.flavours or {}).items()
         ),
+        conda=_conda(form.conda),
+    )
+
+
+def _conda(forms: list[CondaForm] | None) -> tuple[CondaPackage, ...]:
+    return tuple(
+        CondaPackage(
+            artifact=_artifact(form),
+            build=form.build,
+            md5=form.md5 or "",
+            depends=tuple(form.depends),
+        )
+        for form in forms or ()
     )
 
 
@@ -213,6 +242,7 @@ def _variant(name: str, form: VariantForm, place: Place) -> Variant:
         dummy_packages=_dummies(form.dummy_packages),
         components=tuple((form.components or {}).items()),
         contract=contract_of(host, place.get("host-contract")) if host else None,
+        conda=_conda(form.conda),
     )
 
 

@@ -18,6 +18,10 @@ from mlruntime.lock.contract import HostContract
 # What is written: a lock without flavours is as it was before there were any.
 FORMAT: Final = 3
 FORMAT_WITHOUT_FLAVOURS: Final = 2
+# What is written of a runtime with conda packages, whether it has flavours or not.
+FORMAT_WITH_CONDA: Final = 4
+# Where an image has its conda packages, below its root.
+CONDA_PREFIX: Final = "opt/conda"
 # The flavour that every runtime has: what the lock says outside of ``flavours``.
 CORE: Final = "core"
 
@@ -26,9 +30,9 @@ CORE: Final = "core"
 class Artifact:
     """One file of a registry, known by its hash.
 
-    ``name`` is the PEP 503 name, the Debian package name or ``group:artifact``; ``version`` is
-    spelled as its ecosystem spells it; ``size`` in bytes; ``origin`` one of
-    ``debian:SUITE:pool/…``, ``pypi`` and ``maven``.
+    ``name`` is the PEP 503 name, the name of the Debian or conda package or ``group:artifact``;
+    ``version`` is spelled as its ecosystem spells it; ``size`` in bytes; ``origin`` one of
+    ``debian:SUITE:pool/…``, ``pypi``, ``maven`` and ``conda:SUBDIR:CHANNEL``.
     """
 
     kind: str
@@ -42,6 +46,44 @@ class Artifact:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, keys in the documented order."""
         return {field: getattr(self, field) for field in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CondaPackage:
+    """A conda package: its file, and what other tools want to know of it.
+
+    ``build`` is its build string, ``md5`` in hex (``""`` if its channel does not tell),
+    ``depends`` the match specifications of what it needs.
+    """
+
+    artifact: Artifact
+    build: str
+    md5: str
+    depends: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the package's name."""
+        return self.artifact.name
+
+    @property
+    def subdir(self) -> str:
+        """Return its platform, as channels call it: ``linux-64`` or ``noarch``."""
+        return self.artifact.origin.split(":", 2)[1]
+
+    @property
+    def channel(self) -> str:
+        """Return the name or address of the channel that it is from."""
+        return self.artifact.origin.split(":", 2)[2]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            **self.artifact.to_dict(),
+            "build": self.build,
+            **({"md5": self.md5} if self.md5 else {}),
+            "depends": list(self.depends),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +201,7 @@ class Variant:
     dummy_packages: tuple[DummyPackage, ...] = ()
     components: tuple[tuple[str, str], ...] = ()
     contract: HostContract | None = None
+    conda: tuple[CondaPackage, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,6 +243,12 @@ class Part:
     native: tuple[NativeWheel, ...]
     dummy_packages: tuple[DummyPackage, ...]
     jars: tuple[Artifact, ...]
+    conda: tuple[CondaPackage, ...] = ()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the registry files that are installed as they are: conda's, wheels and jars."""
+        return (*(package.artifact for package in self.conda), *self.python, *self.jars)
 
     @property
     def distributions(self) -> dict[str, str]:
@@ -217,9 +266,9 @@ class Lock:
     ``inputs`` are the digests of what made it (``matrix``, ``runtime``, ``images``);
     ``snapshot`` is the moment (RFC 3339, UTC) after which PyPI uploads are ignored; ``os`` the
     Debian packages of the image, ``build_depends`` those only a native build needs; ``python`` the
-    wheels every variant has. All of that is the flavour ``core``; ``flavours`` are what each of the
-    others adds, in their order. A lock that is cut after one of them is the lock of that flavour's
-    image.
+    wheels every variant has, ``conda`` the conda packages. All of that is the flavour ``core``;
+    ``flavours`` are what each of the others adds, in their order. A lock that is cut after one of
+    them is the lock of that flavour's image.
     """
 
     runtime: str
@@ -233,6 +282,22 @@ class Lock:
     jars: tuple[Artifact, ...]
     variants: tuple[Variant, ...]
     flavours: tuple[Flavour, ...] = ()
+    conda: tuple[CondaPackage, ...] = ()
+
+    @property
+    def has_conda(self) -> bool:
+        """Return whether any variant has conda packages."""
+        return bool(self.conda or any(variant.conda for variant in self.variants))
+
+    @property
+    def interpreter(self) -> str:
+        """Return the directory of the image's own Python, an absolute path.
+
+        It is a conda package's if a variant has one called ``python``, else Debian's.
+        """
+        packages = (*self.conda, *(p for variant in self.variants for p in variant.conda))
+        is_conda = any(package.name == "python" for package in packages)
+        return f"/{CONDA_PREFIX}/bin" if is_conda else "/usr/bin"
 
     @property
     def flavour(self) -> str:
@@ -266,6 +331,7 @@ class Lock:
                 native=own.native,
                 dummy_packages=own.dummy_packages,
                 jars=self.jars,
+                conda=(*self.conda, *own.conda),
             )
         added = next(one for one in self.flavours if one.name == flavour)
         mine = added.of(variant)
@@ -284,6 +350,7 @@ class Lock:
             native=tuple(wheel for part in parts for wheel in part.native),
             dummy_packages=tuple(one for part in parts for one in part.dummy_packages),
             jars=tuple(jar for part in parts for jar in part.jars),
+            conda=tuple(package for part in parts for package in part.conda),
         )
 
     @property
@@ -340,7 +407,7 @@ def set_digest(artifacts: tuple[Artifact, ...]) -> str:
 
 def _lock_dict(lock: Lock) -> dict[str, Any]:
     return {
-        "format": FORMAT if lock.flavours else FORMAT_WITHOUT_FLAVOURS,
+        "format": _format(lock),
         "runtime": lock.runtime,
         "inputs": dict(lock.inputs),
         "snapshot": lock.snapshot,
@@ -350,6 +417,7 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
         "build-depends": _listed(lock.build_depends),
         "python": _listed(lock.python),
         "jars": _listed(lock.jars),
+        **_conda_dict(lock.conda),
         "variants": {
             v.name: {
                 **({"host-contract": v.contract.to_dict()} if v.contract else {}),
@@ -357,6 +425,7 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
                 "python": _listed(v.python),
                 "native": [n.to_dict() for n in v.native],
                 **_dummy_packages_dict(v.dummy_packages),
+                **_conda_dict(v.conda),
             }
             for v in lock.variants
         },
@@ -364,6 +433,18 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
             {"flavours": {f.name: _flavour_dict(f) for f in lock.flavours}} if lock.flavours else {}
         ),
     }
+
+
+def _format(lock: Lock) -> int:
+    if lock.has_conda:
+        return FORMAT_WITH_CONDA
+    return FORMAT if lock.flavours else FORMAT_WITHOUT_FLAVOURS
+
+
+def _conda_dict(packages: tuple[CondaPackage, ...]) -> dict[str, Any]:
+    """Return the entry of conda packages; most runtimes have none, and say nothing."""
+    listed = [package.to_dict() for package in sorted(packages, key=lambda p: p.name)]
+    return {"conda": listed} if listed else {}
 
 
 def _flavour_dict(flavour: Flavour) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
@@ -15,6 +15,7 @@ from mlruntime.ecosystems.pypi.resolver import Target
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition
 from mlruntime.lock.model import Artifact, Lock
 from mlruntime.locking.absences import offer, omissions, refuse_unknown
+from mlruntime.locking.channels import NO_CONDA, Channels, CondaSide, conda_side
 from mlruntime.locking.jars import Repository, find_jars, shipped_jars
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.locking.variants import PythonSide, published, split
@@ -38,7 +39,10 @@ class Archive(Protocol):
 
 
 class Registries(Protocol):
-    """The three ecosystems, wherever they are."""
+    """The ecosystems, wherever they are."""
+
+    def channels(self, names: tuple[str, ...], snapshot: str) -> Channels:
+        """Return conda's channels at one moment, the first of them with the highest priority."""
 
     def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
         """Return a Debian release, or some areas of it (``non-free``)."""
@@ -74,7 +78,8 @@ def assemble(
     tried = tuple(sorted({w.component for w in request.wanted} & set(omit)))
     archive = registries.archive(dict(request.versions)["debian"])
     system = _system(request.without(tried), archive)
-    target = target_of(system)
+    conda = conda_side(request.without(tried), registries, glibc_of(system), say)
+    target = target_of(system, conda)
     compiler = registries.compiler(target, request.snapshot)
     repository = registries.repository()
     shipped = cache(
@@ -99,15 +104,14 @@ def assemble(
         say(f"Maven: {conflict}")
     jars = found.artifacts
     say(f"Maven: {len(jars)} jars")
-    bench = BuildEnvironment(
-        os=system, build_depends=build_depends, python="{}.{}".format(*target.minor)
-    )
+    bench = bench_of(system, build_depends, conda, target)
     side = PythonSide(
         request=request,
         recipes=used,
         compiler=compiler,
         bench=bench,
         unpacked=_unpacked(request, used, registries),
+        conda=conda,
     )
     common, own = split(request, side.variants(say))
     return Lock(
@@ -121,21 +125,43 @@ def assemble(
         python=common,
         jars=jars,
         variants=own,
+        conda=conda.common,
     )
 
 
-def target_of(system: Iterable[Artifact]) -> Target:
-    """Return what wheels must fit, read off the versions of Debian's Python and C library."""
-    python, glibc = "", (0, 0)
+def bench_of(
+    system: tuple[Artifact, ...],
+    build_depends: tuple[Artifact, ...],
+    conda: CondaSide,
+    target: Target,
+) -> BuildEnvironment:
+    """Return what native wheels are built on: the system, and conda's packages if there are any."""
+    return BuildEnvironment(
+        os=(*system, *(package.artifact for package in conda.common)),
+        build_depends=build_depends,
+        python="{}.{}".format(*target.minor),
+    )
+
+
+_UPSTREAM: Final = re.compile(r"(?:\d+:)?(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def glibc_of(system: Iterable[Artifact]) -> tuple[int, int]:
+    """Return the version of Debian's C library, (0, 0) if there is none."""
     for package in system:
-        upstream = re.match(r"(?:\d+:)?(\d+)\.(\d+)(?:\.(\d+))?", package.version)
-        if not upstream:
-            continue
-        major, minor, patch = upstream.groups(default="0")
-        if package.name == "libc6":
-            glibc = (int(major), int(minor))
-        elif package.name == f"python{major}.{minor}":
-            python = f"{major}.{minor}.{patch}"
+        if package.name == "libc6" and (found := _UPSTREAM.match(package.version)):
+            return int(found[1]), int(found[2])
+    return 0, 0
+
+
+def target_of(system: Iterable[Artifact], conda: CondaSide = NO_CONDA) -> Target:
+    """Return what wheels must fit: Debian's C library, and its Python or conda's."""
+    python, system = conda.python, tuple(system)
+    for package in () if python else system:
+        upstream = _UPSTREAM.match(package.version)
+        if upstream and package.name == f"python{upstream[1]}.{upstream[2]}":
+            python = "{}.{}.{}".format(*upstream.groups(default="0"))
+    glibc = glibc_of(system)
     if not python or not glibc[0]:
         raise InvalidDefinition(
             "the system has no Python interpreter", where="matrix.yaml: components.python.artifacts"

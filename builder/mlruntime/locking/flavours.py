@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
-from mlruntime.ecosystems.native.inputs import BuildEnvironment, LoadedRecipe
+from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.model import Artifact, Flavour, FlavourVariant, Lock, Variant
 from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
-from mlruntime.locking.assembly import Registries, target_of
+from mlruntime.locking.assembly import Registries, bench_of, target_of
+from mlruntime.locking.channels import CondaSide
 from mlruntime.locking.jars import find_jars, shipped_jars
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import flavour_digest
@@ -56,7 +57,8 @@ def with_flavours(
     if not request.flavours:
         return core
     asked = request.without(o.component for o in core.omitted)
-    target = target_of(core.os)
+    conda = CondaSide.of(core)
+    target = target_of(core.os, conda)
     compiler, repository = registries.compiler(target, core.snapshot), registries.repository()
     shipped = cache(
         partial(shipped_jars, asked, recipes, compiler, lambda sdist: registries.shipped(sdist))
@@ -69,10 +71,9 @@ def with_flavours(
         request=asked,
         recipes={w.name: recipes[w.name] for w in asked.of(PYPI) if w.name in recipes},
         compiler=compiler,
-        bench=BuildEnvironment(
-            os=core.os, build_depends=core.build_depends, python="{}.{}".format(*target.minor)
-        ),
+        bench=bench_of(core.os, core.build_depends, conda, target),
         unpacked={},
+        conda=conda,
     )
     below, found = _bottom(core), []
     for flavour in request.flavours:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mlruntime.ecosystems.conda.solver import Channels, read_channels
 from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.ecosystems.maven.repository import Repository
@@ -45,6 +46,12 @@ class HostRegistries:
         root = self.scratch / "-".join(("debian", release, *areas))
         root.mkdir()
         return Archive(self.sources, release, root, areas)
+
+    def channels(self, names: tuple[str, ...], snapshot: str) -> Channels:
+        """Return conda's channels, read now."""
+        root = self.scratch / "conda"
+        root.mkdir()
+        return read_channels(names, self.sources, self.web, root, snapshot)
 
     def compiler(self, target: Target, snapshot: str) -> Resolver:
         """Return uv for one target and moment."""

@@ -1,5 +1,6 @@
 """What the ecosystems are asked for: a runtime whose versions are chosen. Core: no I/O."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -7,6 +8,7 @@ from datetime import datetime
 from packaging.utils import canonicalize_name
 
 from mlruntime.definitions.runtime import RuntimeDefinition
+from mlruntime.ecosystems.conda import ORIGIN as CONDA
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.errors import InvalidDefinition
@@ -40,6 +42,12 @@ class Wanted:
         name = f"{self.name}[{','.join(self.extras)}]" if self.extras else self.name
         return name + {"exact": f"=={version}", "prefix": f"=={version}.*", "free": ""}[self.pin]
 
+    @property
+    def match_spec(self) -> str:
+        """Return what channels are asked for (conda's match specification)."""
+        limit = {"exact": f" =={self.version}", "prefix": f" {self.version}.*", "free": ""}
+        return self.name + limit[self.pin]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlavourRequest:
@@ -61,7 +69,8 @@ class LockRequest:
     """A runtime whose versions are chosen: what the ecosystems are asked for.
 
     ``only`` are the components that are not part of every variant, with those they are part of;
-    ``contracts`` what variants ask of a host's GPUs; ``flavours`` what is asked for on top of all
+    ``contracts`` what variants ask of a host's GPUs; ``conda`` are match specifications of what
+    else comes from ``channels``; ``flavours`` what is asked for on top of all
     that, which is ``core``.
     """
 
@@ -75,6 +84,8 @@ class LockRequest:
     only: tuple[tuple[str, tuple[str, ...]], ...] = ()
     contracts: tuple[tuple[str, HostContract], ...] = ()
     flavours: tuple[FlavourRequest, ...] = ()
+    channels: tuple[str, ...] = ()
+    conda: tuple[str, ...] = ()
 
     @property
     def core(self) -> "LockRequest":
@@ -151,6 +162,8 @@ def ask(matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution) -
         ),
         contracts=_contracts(matrix, definition, resolution),
         flavours=_flavours(matrix, definition, resolution),
+        channels=definition.conda.channels,
+        conda=definition.conda.packages,
     )
 
 
@@ -215,6 +228,10 @@ def _refuse_components(matrix: Matrix, definition: RuntimeDefinition) -> None:
         for line in flavour.python
     ]
     lines += [(DEBIAN, "debian", line, line) for line in definition.debian]
+    lines += [
+        (CONDA, "conda.packages", line, re.split(r"[\s=<>!~\[]", line.strip(), maxsplit=1)[0])
+        for line in definition.conda.packages
+    ]
     for origin, key, line, name in lines:
         component = components.get((origin, canonicalize_name(name)))
         if component is not None:

@@ -133,9 +133,11 @@ def _files(lock: Lock) -> dict[tuple[str, str], Artifact]:
         "build-depends": lock.build_depends,
         "python": lock.python,
         "jars": lock.jars,
+        "conda": tuple(package.artifact for package in lock.conda),
     }
     for variant in lock.variants:
         groups[variant.name] = variant.python
+        groups[f"{variant.name}/conda"] = tuple(package.artifact for package in variant.conda)
         for wheel in variant.native:
             build = (
                 wheel.sdist,

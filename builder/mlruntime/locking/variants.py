@@ -15,6 +15,7 @@ from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
 from mlruntime.errors import NoCompatibleVersions
 from mlruntime.lock.model import Artifact, DummyPackage, NativeWheel, Variant
+from mlruntime.locking.channels import NO_CONDA, CondaSide, python_packages
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.matrix.parsing import VARIANTS
 
@@ -46,7 +47,7 @@ class PythonSide:
     """What resolving the Python packages of a runtime takes.
 
     ``recipes`` are those of its packages that are built here; ``unpacked`` the Debian packages
-    that such a build lays out.
+    that such a build lays out; ``conda`` are packages that are there already.
     """
 
     request: LockRequest
@@ -54,6 +55,7 @@ class PythonSide:
     compiler: Compiler
     bench: BuildEnvironment
     unpacked: Mapping[UnpackedPackage, Artifact]
+    conda: CondaSide = NO_CONDA
 
     def variants(self, say: Callable[[str], None]) -> list[Variant]:
         """Return all variants, the wheels they have in common still in each of them.
@@ -82,6 +84,7 @@ class PythonSide:
             dummy_packages=found.dummy_packages,
             components=self.request.own(name),
             contract=dict(self.request.contracts).get(name),
+            conda=dict(self.conda.own).get(name, ()),
         )
 
     def closure(self, variant: str, held: tuple[Artifact, ...]) -> Closure:
@@ -92,12 +95,15 @@ class PythonSide:
         out. Its dummy package is there even if nothing requires it: what users install may.
         """
         provided = self._provided(variant)
+        there = python_packages(self.conda.variant(variant))
         question = self._question(variant, provided, held)
         found = self.compiler.compile(
             question.requirements, static=question.static, constraints=question.constraints
         )
         return Closure(
-            wheels=tuple(a for a in found if a.kind == "wheel" and a.name not in provided),
+            wheels=tuple(
+                a for a in found if a.kind == "wheel" and a.name not in (provided.keys() | there)
+            ),
             sdists=tuple(a for a in found if a.kind == "sdist"),
             dummy_packages=tuple(provided[other] for other in sorted(provided)),
         )
@@ -124,7 +130,14 @@ class PythonSide:
             Static(name=s.name, version=s.version, requires=(f"{s.by}=={s.version}",), built=False)
             for s in provided.values()
         ]
+        there = python_packages(self.conda.variant(variant))
+        static += [
+            Static(name=n, version=v, requires=(), built=False)
+            for n, v in there.items()
+            if n not in provided and n not in versions
+        ]
         limits = [f"{s.name}=={s.version}" for s in provided.values()]
+        limits += [f"{n}=={v}" for n, v in there.items() if n not in provided]
         limits += [f"{a.name}=={a.version}" for a in held]
         requirements = [w.requirement(versions[w.name]) for w in wanted]
         return _Question(

@@ -51,7 +51,10 @@ class ComponentForm(Form, frozen=True):
 
 
 class RuleForm(Form, frozen=True):
-    """Which releases go together: when all of ``when`` are present, ``requires``, ``conflicts``."""
+    """Which releases go together: when all of ``when`` are present, ``requires``, ``conflicts``.
+
+    A rule that names where a component is ``delivered`` from is about those packages of it alone.
+    """
 
     id: RuleId
     says: Text
@@ -61,6 +64,7 @@ class RuleForm(Form, frozen=True):
     date: Text
     requires: Terms | None = None
     conflicts: Terms | None = None
+    delivered: dict[ComponentName, Origin] | None = None
 
 
 class MatrixForm(Form, frozen=True):

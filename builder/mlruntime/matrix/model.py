@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 Evidence = Literal["documented", "built", "single-node", "cluster"]
-Origin = Literal["pypi", "debian", "maven"]
+Origin = Literal["pypi", "debian", "maven", "conda"]
 VariantName = Literal["cpu", "gpu"]
 Pin = Literal["exact", "prefix", "free"]
 
@@ -48,6 +48,7 @@ TRAITS: Final[Mapping[str, OriginTraits]] = {
     "pypi": OriginTraits(canonical=canonicalize_name, extras=True, pins=True, provides=True),
     "debian": OriginTraits(),
     "maven": OriginTraits(),
+    "conda": OriginTraits(pins=True),
 }
 
 
@@ -137,7 +138,7 @@ class Rule:
     """A rule between releases: when all of ``when`` are present, ``requires`` and ``conflicts``.
 
     ``says`` is the rule in a sentence, ``source`` a URL or ``measured: …``; ``index`` is its
-    place in the file.
+    place in the file. ``delivered`` are components whose packages of one origin it is about.
     """
 
     id: str
@@ -150,6 +151,7 @@ class Rule:
     source: str
     date: str
     implications: tuple[Implication, ...]
+    delivered: tuple[tuple[str, str], ...] = ()
 
     @property
     def place(self) -> str:

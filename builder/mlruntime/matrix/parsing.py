@@ -125,9 +125,10 @@ def _artifact(form: ArtifactForm, place: Place, component: tuple[str, ...]) -> A
         raise place.get("provides").fail(
             "only a package of PyPI, named in full, can stand for another one"
         )
-    for key, can in (("extras", able.extras), ("pin", able.pins)):
-        if getattr(form, key) and not can:
-            raise place.get(key).fail("only packages of PyPI have extras, or versions of their own")
+    if form.extras and not able.extras:
+        raise place.get("extras").fail("only packages of PyPI have extras")
+    if form.pin and not able.pins:
+        raise place.get("pin").fail("only packages of PyPI and conda have versions of their own")
     variants = tuple(v for v in form.variants or VARIANTS if v in component)
     if not variants:
         raise place.get("variants").fail("its component is in none of these variants")

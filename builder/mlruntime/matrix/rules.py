@@ -1,6 +1,6 @@
 """Reading the rules of the matrix against its components. Core: no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -56,7 +56,16 @@ class RuleReader:
             source=form.source,
             date=_date(form.date, place),
             implications=tuple(implications),
+            delivered=tuple(self._delivered(form, place)),
         )
+
+    def _delivered(self, form: RuleForm, place: Place) -> Iterator[tuple[str, str]]:
+        for name, origin in (form.delivered or {}).items():
+            spot = place.get("delivered").get(name)
+            known_component(spot, name, self._components)
+            if all(artifact.origin != origin for artifact in self._components[name].artifacts):
+                raise spot.fail(f"{name} has no artifact of {origin}")
+            yield name, origin
 
     def _terms(self, forms: Terms, place: Place, key: str) -> tuple[Term, ...]:
         terms = []

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from mlruntime.matrix.delivery import deliverable, delivered
 from mlruntime.matrix.encoding import Encoding
 from mlruntime.matrix.model import Matrix, Rule
 from mlruntime.matrix.unsatisfiable import (
@@ -49,15 +50,20 @@ def dated_later(matrix: Matrix, today: date) -> tuple[Rule, ...]:
 
 
 def contradictions(matrix: Matrix) -> tuple[Contradiction, ...]:
-    """Return every set of releases that is part of no complete solution."""
-    encoding = Encoding(matrix)
+    """Return every set of releases that is part of no complete solution.
+
+    What channels have may be taken from them, or not.
+    """
+    there = deliverable(matrix.components)
+    kinds = (delivered(matrix), delivered(matrix, there)) if there else (matrix,)
+    encodings = tuple(map(Encoding, kinds))
     found: dict[tuple[str, frozenset[int]], list[Version]] = {}
     for name, component in matrix.components.items():
         for release in component.releases:
             # === because == accepts 0.28.1+mlr.1 for 0.28.1.
-            line = encoding.line(name, SpecifierSet(f"==={release}"))
-            if encoding.solve([line]).values is None:
-                _, rules = minimal_core(encoding, [line])
+            wanted = SpecifierSet(f"==={release}")
+            if all(e.solve([e.line(name, wanted)]).values is None for e in encodings):
+                _, rules = minimal_core(encodings[0], [encodings[0].line(name, wanted)])
                 found.setdefault((name, rules), []).append(release)
     return tuple(
         Contradiction(

@@ -6,6 +6,7 @@ and the plan says which layers hold jars, our own files, and what configuring ha
 
 import csv
 import io
+import json
 import re
 import tarfile
 from collections import Counter
@@ -21,17 +22,19 @@ from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.errors import Damaged
 from mlruntime.image.image import Blobs, Image, blob_file
 from mlruntime.image.plan import Plan
+from mlruntime.image.sources.conda import CondaPackages
 from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
 from mlruntime.image.sources.jars import Jars
 from mlruntime.image.sources.model import Content
 from mlruntime.image.sources.python import PythonPackages
 
-Kind = Literal["debian", "configured", "python", "jars", "ours"]
+Kind = Literal["debian", "configured", "python", "conda", "jars", "ours"]
 OURS: Final = "mlruntime"
 CONFIGURED: Final = "what configuring the Debian packages made"
 _LIST: Final = re.compile(r"var/lib/dpkg/info/([^/:]+)(:[a-z0-9]+)?\.list")
 _OWN: Final = re.compile(r"var/lib/dpkg/info/([^/:]+)(:[a-z0-9]+)?\.[a-z0-9.-]+")
 _DIST_INFO: Final = re.compile(r"(?P<site>.*)/(?P<name>[^/]+)-[^-/]+\.dist-info/(RECORD|METADATA)")
+_CONDA_META: Final = re.compile(r"(?P<prefix>.+)/conda-meta/[^/]+\.json")
 _BYTECODE: Final = re.compile(r"(.*/)__pycache__/([^/]+)\.cpython-\d+(\.opt-\d)?\.pyc")
 
 
@@ -43,6 +46,8 @@ def kind_of(content: Content) -> Kind:
         return "configured"
     if isinstance(content, PythonPackages):
         return "python"
+    if isinstance(content, CondaPackages):
+        return "conda"
     return "jars" if isinstance(content, Jars) else "ours"
 
 
@@ -109,6 +114,8 @@ def _read(archive: tarfile.TarFile, kind: Kind, seen: _Seen) -> None:
         if kind == DEBIAN and (found := _LIST.fullmatch(name)):
             for line in _text(archive, member).splitlines():
                 seen.owners.setdefault(_merged(line.lstrip("/")), f"deb:{found[1]}")
+        elif kind == "conda" and (found := _CONDA_META.fullmatch(name)):
+            _conda(_text(archive, member), found, seen)
         elif kind == "python" and (found := _DIST_INFO.fullmatch(name)):
             _python(_text(archive, member), found, seen)
 
@@ -123,6 +130,14 @@ def _python(text: str, found: re.Match[str], seen: _Seen) -> None:
     for row in csv.reader(io.StringIO(text)):
         if row:
             seen.owners[_joined(found["site"], row[0])] = owner
+
+
+def _conda(text: str, found: re.Match[str], seen: _Seen) -> None:
+    note = json.loads(text)
+    owner = f"conda:{note['name']}"
+    seen.owners[found[0]] = owner
+    for path in note["files"]:
+        seen.owners.setdefault(f"{found['prefix']}/{path}", owner)
 
 
 def _joined(site: str, path: str) -> str:

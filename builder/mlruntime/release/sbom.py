@@ -41,7 +41,7 @@ def packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> tuple[Pac
 def _packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> Iterator[Package]:
     debian = lock.all_components.get("debian", "")
     for artifact in in_image(lock, variant):
-        prefix = {"deb": "deb", "jar": "jar"}.get(artifact.kind, "pypi")
+        prefix = {"deb": "deb", "jar": "jar", "conda": "conda"}.get(artifact.kind, "pypi")
         yield Package(
             name=artifact.name,
             version=artifact.version,

@@ -44,13 +44,19 @@ def purl(artifact: Artifact, debian: str = "") -> str:
     if artifact.kind == "jar":
         group, _, name = artifact.name.partition(":")
         return PackageURL("maven", group, name, artifact.version).to_string()
+    if artifact.kind == "conda":
+        _, subdir, channel = artifact.origin.split(":", 2)
+        form = "conda" if artifact.filename.endswith(".conda") else "tar.bz2"
+        build = artifact.filename.removesuffix(f".{form}").rpartition("-")[2]
+        about = {"build": build, "channel": channel, "subdir": subdir, "type": form}
+        return PackageURL("conda", None, artifact.name, artifact.version, about).to_string()
     return PackageURL("pypi", None, artifact.name, artifact.version).to_string()
 
 
 def in_image(lock: Lock, variant: str) -> tuple[Artifact, ...]:
     """Return the locked artifacts whose files are in a variant's image, sorted."""
     whole = lock.whole(variant)
-    found = (*lock.os, *whole.python, *whole.jars)
+    found = (*lock.os, *whole.artifacts)
     return tuple(sorted(set(found), key=lambda a: (a.kind, a.name, a.version)))
 
 

@@ -6,6 +6,7 @@ own, which can live beside the old one.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import total_ordering
 from itertools import chain
@@ -14,7 +15,7 @@ from typing import Final, Literal
 from packaging.version import InvalidVersion, Version
 
 from mlruntime.errors import UsageError
-from mlruntime.lock.model import CORE, Artifact, Lock
+from mlruntime.lock.model import CORE, Artifact, CondaPackage, Lock
 
 Size = Literal["none", "patch", "minor", "major"]
 _ORDER: Final[tuple[Size, ...]] = ("none", "patch", "minor", "major")
@@ -141,10 +142,15 @@ def _numbers(text: str) -> tuple[int, ...] | tuple[str, ...]:
     return release + (0,) * (2 - len(release))
 
 
+def conda_files(packages: Iterable[CondaPackage]) -> tuple[Artifact, ...]:
+    """Return the files of conda packages."""
+    return tuple(package.artifact for package in packages)
+
+
 def all_artifacts(lock: Lock) -> dict[tuple[str, str, str], Artifact]:
     """Return what a lock's images are made of, by (kind, name, variant or "")."""
-    common = ((a, "") for a in chain(lock.os, lock.python, lock.jars))
-    own = ((a, v.name) for v in lock.variants for a in v.python)
+    common = ((a, "") for a in chain(lock.os, lock.python, lock.jars, conda_files(lock.conda)))
+    own = ((a, v.name) for v in lock.variants for a in (*v.python, *conda_files(v.conda)))
     return {(a.kind, a.name, variant): a for a, variant in chain(common, own)}
 
 

@@ -8,6 +8,7 @@ from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
 from mlruntime.lock.model import tag
+from mlruntime.matrix.delivery import delivered
 from mlruntime.matrix.parsing import Matrix, parse_matrix
 
 _LOG: Final = logging.getLogger(__name__)
@@ -41,6 +42,11 @@ def budget(definitions: Definitions, runtime: str, variant: str, flavour: str) -
     path = definitions.folder(runtime) / "runtime.yaml"
     file = definitions.shown(path)
     return dict(parse_runtime(read_text(path, file), file=file).budgets).get(tag(variant, flavour))
+
+
+def matrix_of(matrix: Matrix, definition: RuntimeDefinition) -> Matrix:
+    """Return what the matrix says of a runtime's packages: of those it takes from channels, too."""
+    return delivered(matrix, definition.conda.components)
 
 
 def read_runtime(definitions: Definitions, runtime: str, matrix: Matrix) -> RuntimeDefinition:

@@ -15,15 +15,16 @@ from mlruntime.lock.model import Lock
 from mlruntime.locking.request import LockRequest, ask
 from mlruntime.locking.staleness import refuse_stale
 from mlruntime.resolve.resolution import resolve
-from mlruntime.workflows.inputs import read_matrix, read_runtime
+from mlruntime.workflows.inputs import matrix_of, read_matrix, read_runtime
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 def lock_request(definitions: Definitions, runtime: str) -> LockRequest:
     """Resolve a runtime and return what has to be locked for it."""
-    matrix = read_matrix(definitions)
-    definition = read_runtime(definitions, runtime, matrix)
+    whole = read_matrix(definitions)
+    definition = read_runtime(definitions, runtime, whole)
+    matrix = matrix_of(whole, definition)
     resolution = resolve(matrix, definition.request)
     _LOG.info("%s: resolved %d components", runtime, len(resolution.versions))
     return ask(matrix, definition, resolution)

@@ -25,6 +25,8 @@ def weigh(definitions: Definitions, store: Store, lock: Lock, variant: str) -> S
 
     def unpacked(artifact: Artifact) -> int | None:
         path = store.blob(artifact.sha256)
+        if artifact.kind == "conda":  # compressed twice over: to know is to unpack it
+            return None
         if artifact.kind == "jar" or path is None:
             return artifact.size if artifact.kind == "jar" else None
         return installed_size(artifact, path) if artifact.kind == "deb" else _content(path)

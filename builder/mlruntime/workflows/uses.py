@@ -43,7 +43,7 @@ def artifacts_of(lock: Lock, variants: Iterable[str] = ()) -> tuple[Artifact, ..
     groups: list[tuple[Artifact, ...]] = [lock.os, lock.build_depends]
     for variant in (lock.variant(name) for name in chosen):
         whole = lock.whole(variant.name)
-        groups += (whole.python, whole.jars)
+        groups.append(whole.artifacts)
         for wheel in variant.native:
             groups.append((wheel.sdist, *wheel.link_against, *wheel.requirements))
             groups.append(wheel.build_depends_unpacked)

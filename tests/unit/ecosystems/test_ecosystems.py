@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mlruntime.lock.model import Artifact
 from mlruntime.matrix.model import ORIGINS, TRAITS
 from mlruntime.store.store import Store
 
+from tests.unit.channels import Member, Package
 from tests.unit.debs import deb
 from tests.unit.wheels import made_wheel
 
@@ -52,10 +54,25 @@ def a_deb(folder: Path) -> tuple[Artifact, Path]:
     return deb(folder, "toy", {"./usr/bin/toy": b"#!/bin/sh\n"})
 
 
+def a_conda_package(folder: Path) -> tuple[Artifact, Path]:
+    package = Package(name="toy", files={"share/toy": Member(content=b"x")})
+    path = folder / package.filename
+    path.write_bytes(package.bytes())
+    found = artifact("conda", "toy", path)
+    return replace(found, origin="conda:linux-64:https://conda.example.org/toys"), path
+
+
 INSTALLED: dict[str, tuple[Callable[[Path], tuple[Artifact, Path]], str]] = {
     "pypi": (a_wheel, "env/lib/python3.13/site-packages/toy.py"),
     "maven": (a_jar, "env/jars/toy-1.jar"),
     "debian": (a_deb, "usr/bin/toy"),
+    "conda": (a_conda_package, "opt/conda/share/toy"),
+}
+
+
+ADDRESSES = {
+    "maven": "/g/toy/1/toy-1.jar",
+    "conda": "https://conda.example.org/toys/linux-64/toy-1.0-0.conda",
 }
 
 
@@ -90,7 +107,7 @@ def test_each_says_where_an_artifact_is_and_what_to_try(origin: str, tmp_path: P
         except Unavailable as error:
             assert "no Debian archive is configured" in error.what
         else:
-            assert all(url.endswith("/g/toy/1/toy-1.jar") for url in urls)
+            assert all(url.endswith(ADDRESSES[origin]) for url in urls)
 
 
 def test_an_origin_that_nobody_has_registered_is_told(tmp_path: Path) -> None:

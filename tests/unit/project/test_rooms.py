@@ -21,6 +21,13 @@ PURE_MODULES = frozenset(
         "cluster.settings",
         "cluster.gpus",
         "doctor.gpus",
+        "ecosystems.conda",
+        "ecosystems.conda.archive",
+        "ecosystems.conda.entry_points",
+        "ecosystems.conda.forward",
+        "ecosystems.conda.install",
+        "ecosystems.conda.metadata",
+        "ecosystems.conda.prefix",
         "ecosystems.debian.dpkg",
         "ecosystems.debian.keystore",
         "ecosystems.debian.packages",
@@ -56,6 +63,7 @@ PURE_MODULES = frozenset(
         "image.oci",
         "image.plan",
         "image.sources",
+        "image.sources.conda",
         "image.sources.debian",
         "image.sources.jars",
         "image.sources.literal",
@@ -109,6 +117,9 @@ OUTSIDE = frozenset(
 # A pure module's own business with these is named here, with the reason.
 HARMLESS = {
     ("layers.writer", "io"): "buffers in memory, and files that the caller opened",
+    ("ecosystems.conda.archive", "io"): "buffers in memory",
+    ("ecosystems.conda.forward", "io"): "what a file object has to be",
+    ("ecosystems.conda.install", "io"): "buffers in memory",
     ("ecosystems.debian.packages", "io"): "buffers in memory",
     ("ecosystems.maven.shipped", "io"): "buffers in memory",
     ("ecosystems.pypi.content", "io"): "buffers in memory",
@@ -141,6 +152,7 @@ FILES = frozenset(
 )
 # They read what the caller names: a wheel, a package, a layer's blob, a wheel's bytecode.
 STREAMED = {
+    "ecosystems.conda.archive": {"open"},
     "ecosystems.debian.packages": {"open"},
     "ecosystems.maven.shipped": {"open"},
     "ecosystems.pypi.wheel": {"open", "is_dir"},

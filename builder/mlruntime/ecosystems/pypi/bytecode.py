@@ -53,6 +53,7 @@ def compile_missing(
     wheels: Iterable[StoredWheel],
     *,
     python: str,
+    program: str,
     interpreter: str,
     on_line: Callable[[str], None],
     on_compiled: Callable[[str, Path], None],
@@ -60,7 +61,8 @@ def compile_missing(
     """Compile what the store lacks, in this order, in one container without network.
 
     ``on_compiled`` gets each wheel's sha256 and bytecode archive, as soon as it is there. ``root``
-    has the interpreter; it is not asked for when nothing is missing, nor does anything run then.
+    has the interpreter, at the path ``program``; it is not asked for when nothing is missing, nor
+    does anything run then.
     """
     wanted = {wheel.sha256: wheel for wheel in wheels}
     with store.lock(f"bytecode-{interpreter}"):
@@ -73,7 +75,7 @@ def compile_missing(
                 missing.append(wheel)
         if missing:
             compiling = _Compiling(store, missing, interpreter, on_compiled)
-            compiling.run(engine, root(), python, on_line)
+            compiling.run(engine, root(), (program, python), on_line)
 
 
 class _Compiling:
@@ -91,7 +93,10 @@ class _Compiling:
         self._interpreter = interpreter
         self._on_compiled = on_compiled
 
-    def run(self, engine: Runs, root: Root, python: str, on_line: Callable[[str], None]) -> None:
+    def run(
+        self, engine: Runs, root: Root, python: tuple[str, str], on_line: Callable[[str], None]
+    ) -> None:
+        program, minor = python
         inside = {f"mlr/wheels/{name}": wheel for name, wheel in self._owed.items()}
         with self._store.scratch() as scratch:
             # Their sources are all that is read, and of some wheels a thousandth part.
@@ -109,10 +114,10 @@ class _Compiling:
             result = engine.run(
                 root.image,
                 [
-                    f"python{python}",
+                    program,
                     "/mlr/compile.py",
                     "/mlr/out",
-                    image_place(python).site_packages,
+                    image_place(minor).site_packages,
                     *(f"/{path}" for path in inside),
                 ],
                 contents=(*root.contents, lambda: packed(files, folders=["mlr/out"])),

@@ -16,6 +16,7 @@ from mlruntime.host.command import run
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.apt import AptSettings, apt_settings, mentions
 from mlruntime.host.settings.certificates import authorities
+from mlruntime.host.settings.conda import CondaSettings, conda_settings
 from mlruntime.host.settings.credentials import Credentials, of_apt, of_netrc, of_url, of_uv
 from mlruntime.host.settings.debian import DebianSource, debian_sources, suite_part, unreadable
 from mlruntime.host.settings.found import (
@@ -43,7 +44,8 @@ class Sources:
     """The registries of one host; no address here has a user name or a password in it.
 
     ``indexes`` are PEP 503 indexes, the default one last; ``maven`` is a repository in Maven's
-    layout (``https:`` or ``file:``); ``debian`` may be empty on a host without apt.
+    layout (``https:`` or ``file:``); ``debian`` may be empty on a host without apt; ``conda`` says
+    where channels are.
     ``snapshots`` are archives asked last, for packages that mirrors have dropped. ``network``
     says how all are reached; ``found`` which settings were read, and ``apt`` asks apt for its own.
     """
@@ -53,6 +55,7 @@ class Sources:
     debian: tuple[DebianSource, ...]
     ca_bundle: Path | None = None
     snapshots: tuple[str, ...] = ()
+    conda: CondaSettings = field(default_factory=CondaSettings)
     network: Network = field(default_factory=Network)
     found: tuple[Found, ...] = ()
     apt: Callable[[], AptSettings] = AptSettings
@@ -86,6 +89,7 @@ def discover(
     """
     python = python_settings(environ, home, etc)
     maven = maven_settings(environ, home, etc)
+    conda = conda_settings(environ, home, etc)
     debian = tuple(debian_sources(environ, etc))
     past = [of_url(uri, "MLRUNTIME_DEBIAN_SNAPSHOT", "debian") for uri in _snapshots(environ)]
     snapshots = tuple(uri.rstrip("/") for uri, _ in past)
@@ -101,6 +105,7 @@ def discover(
     logins = (
         *python.logins,
         *maven.logins,
+        *conda.logins,
         *(login for source in debian for login in source.login),
         *(login for _, logins in past for login in logins),
         *of_apt(_apt_logins(etc)),
@@ -124,6 +129,7 @@ def discover(
         *client_found(python),
         *python.found,
         *maven.found,
+        *conda.found,
         *debian_found(debian),
         *snapshots_found(snapshots),
         *logins_found(logins),
@@ -135,6 +141,7 @@ def discover(
         indexes=python.indexes,
         maven=maven.url,
         debian=debian,
+        conda=conda,
         ca_bundle=trust.bundle,
         snapshots=snapshots,
         network=network,

@@ -3,6 +3,7 @@
 A source says what enters its layers' keys, and its content writes itself.
 """
 
+from mlruntime.image.sources.conda import CondaSource
 from mlruntime.image.sources.debian import ConfiguredSource, DebianSource
 from mlruntime.image.sources.jars import JarsSource
 from mlruntime.image.sources.literal import ContractSource, FilesSource, LibrarySource
@@ -10,7 +11,8 @@ from mlruntime.image.sources.python import PythonSource
 
 # What a layer of `layers.yaml` may be; its `source` says which.
 AnySource = (
-    ConfiguredSource
+    CondaSource
+    | ConfiguredSource
     | ContractSource
     | DebianSource
     | FilesSource

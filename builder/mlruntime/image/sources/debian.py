@@ -89,8 +89,11 @@ class ConfiguredSource(LayerSource, frozen=True, kw_only=True, tag="configured")
 def refuse_idle(patterns: list[tuple[str, str]], lock: Lock) -> None:
     """Refuse a pattern that matches no Debian package.
 
-    All variants have the same system: unlike a wheel's, a package's absence is a mistake.
+    All variants have the same system: unlike a wheel's, a package's absence is a mistake. Not so
+    where conda has some in its place.
     """
+    if lock.has_conda:
+        return
     for layer, pattern in patterns:
         if not any(fnmatchcase(artifact.name, pattern) for artifact in lock.os):
             raise InvalidDefinition(

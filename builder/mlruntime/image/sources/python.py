@@ -136,6 +136,7 @@ def _dummy_files(dummy: DummyPackage, site: str) -> list[File]:
 
 
 def interpreter_digest(lock: Lock, python: str) -> str:
-    """Return the digest of the Debian packages that make up the image's Python."""
+    """Return the digest of the packages that make up the image's Python: Debian's, or conda's."""
     prefixes = (f"python{python}", f"libpython{python}")
-    return set_digest(tuple(a for a in lock.os if a.name.startswith(prefixes)))
+    conda = tuple(p.artifact for p in lock.conda if p.name == "python")
+    return set_digest((*(a for a in lock.os if a.name.startswith(prefixes)), *conda))
