@@ -8,10 +8,11 @@ from mlruntime.ecosystems.place import LIBRARIES
 from mlruntime.environment.layout import Kept, located, relative
 from mlruntime.environment.personal import started_beside
 from mlruntime.image.plan import Plan
+from mlruntime.image.sources.conda import CondaPackages
 from mlruntime.image.sources.jars import Jars
 from mlruntime.image.sources.literal import File, LiteralFiles
 from mlruntime.image.sources.python import PythonPackages
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import CONDA_PREFIX, Artifact, Lock, NativeWheel
 
 # Of the image's system: Java, a BLAS for Spark with the libraries that it is linked with, and the
 # certificates that Java trusts. Everything else comes from the host.
@@ -29,6 +30,7 @@ class Contents:
     """
 
     python: str
+    conda: tuple[Artifact, ...]
     wheels: tuple[Artifact, ...]
     native: tuple[NativeWheel, ...]
     jars: tuple[Artifact, ...]
@@ -40,7 +42,7 @@ class Contents:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Return everything that is fetched."""
-        return (*self.wheels, *self.jars, *self.system)
+        return (*self.conda, *self.wheels, *self.jars, *self.system)
 
 
 def contents(plan: Plan, lock: Lock) -> Contents:
@@ -55,6 +57,7 @@ def contents(plan: Plan, lock: Lock) -> Contents:
     links = [link for c in literal for link in c.links if link[0] in kept]
     return Contents(
         python=plan.python,
+        conda=tuple(a for c in layers if isinstance(c, CondaPackages) for a in c.artifacts),
         wheels=tuple(wheel for c in python for wheel in c.wheels),
         native=tuple(wheel for c in python for wheel in c.native),
         jars=tuple(jar for c in layers if isinstance(c, Jars) for jar in c.artifacts),
@@ -69,8 +72,8 @@ def contents(plan: Plan, lock: Lock) -> Contents:
 
 
 def _leads_out(target: str) -> bool:
-    """Return whether a link is to the image's own interpreter: the host's takes its place."""
-    return target.startswith("/usr/bin/")
+    """Return whether a link is to the image's interpreter: an environment has its own to that."""
+    return target.startswith(("/usr/bin/", f"/{CONDA_PREFIX}/bin/python"))
 
 
 def is_used(path: str) -> bool:

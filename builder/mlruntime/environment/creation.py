@@ -129,7 +129,11 @@ def write_personal(
     """Write or replace the files in ``root`` that are made for a place and an interpreter."""
     here = variables.at(target)
     texts = {
-        "pyvenv.cfg": pyvenv(interpreter.executable, interpreter.version),
+        "pyvenv.cfg": pyvenv(
+            interpreter.executable,
+            interpreter.version,
+            beneath=interpreter.executable.is_relative_to(target),
+        ),
         "pip.conf": pip_conf(PurePosixPath(target)),
         "bin/activate": posix_script(here),
         "bin/activate.fish": fish_script(here),

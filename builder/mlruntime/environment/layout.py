@@ -24,10 +24,13 @@ def located(path: str) -> str:
     return "." if path == PREFIX else path.removeprefix(f"{PREFIX}/")
 
 
-def place(python: str) -> Place:
-    """Return the place that packages are put into, relative to the environment's directory."""
+def place(python: str, root: str = "/") -> Place:
+    """Return the place that packages are put into, relative to the environment's directory.
+
+    ``root`` is that directory, an absolute path: conda packages know where they are.
+    """
     site = f"lib/python{python}/site-packages"
-    return Place(prefix="", interpreter="", python=python, jars=f"{site}/pyspark/jars")
+    return Place(prefix="", interpreter="", python=python, jars=f"{site}/pyspark/jars", root=root)
 
 
 def relative(link: str, target: str) -> str:

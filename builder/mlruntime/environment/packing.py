@@ -24,6 +24,7 @@ from mlruntime.environment.layout import NOTES
 from mlruntime.environment.personal import fish_script, pip_conf, posix_script, pyvenv
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.layers.sink import MTIME
+from mlruntime.lock.model import CONDA_PREFIX
 from mlruntime.store.store import full_disk
 
 _ROOT: Final = "@ROOT@"
@@ -45,12 +46,24 @@ def refuse_archive(path: Path) -> None:
         raise UsageError("this file exists", where=str(path), hint="name another one")
 
 
+def _refuse_conda(root: Path) -> None:
+    """Raise ``UsageError`` for an environment with conda packages: they know where they are."""
+    if (root / CONDA_PREFIX / "conda-meta").is_dir():
+        raise UsageError(
+            "an environment with conda packages cannot be packed",
+            where=str(root),
+            why="its files hold the path that it is at",
+            hint="there, `mlruntime env create` makes the same from `mlruntime store export`",
+        )
+
+
 def pack(root: Path, archive: Path) -> int:
     """Write an environment as an archive, in one step; return the archive's size in bytes.
 
     What was added to the environment comes along, bytecode does not.
     """
     description = read_description(root)
+    _refuse_conda(root)
     top = PurePosixPath(archive.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar"))
     with full_disk(archive.parent, instead="name another file"), beside(archive) as folder:
         new = folder / "archive"

@@ -10,11 +10,14 @@ from mlruntime.environment.settings import Variables
 _IMAGES_PYTHON = f"#!/{PREFIX}/bin/python\n".encode()
 
 
-def pyvenv(executable: PurePath, version: str) -> str:
-    """Return ``pyvenv.cfg``, by which Python knows that it runs in an environment (PEP 405)."""
+def pyvenv(executable: PurePath, version: str, *, beneath: bool = False) -> str:
+    """Return ``pyvenv.cfg``, by which Python knows that it runs in an environment (PEP 405).
+
+    ``beneath`` says that the interpreter's own packages are the environment's, too: conda's.
+    """
     return (
         f"home = {executable.parent}\n"
-        "include-system-site-packages = false\n"
+        f"include-system-site-packages = {'true' if beneath else 'false'}\n"
         f"version = {version}\n"
         f"executable = {executable}\n"
     )

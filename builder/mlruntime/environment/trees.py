@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from mlruntime.documents.reading import canonical_json
+from mlruntime.ecosystems.conda.archive import NEW, OLD
 from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.registered import ECOSYSTEMS
@@ -51,6 +52,8 @@ class _List(msgspec.Struct, frozen=True, array_like=True):
 def key(sha256: str, filename: str, place: Place) -> str:
     """Return what the store knows a package's tree by."""
     recipe = [_RECIPE, sha256, filename, place.python, place.jars]
+    if filename.endswith((NEW, OLD)):  # its files may hold the path that they are at
+        recipe.append(place.conda_prefix)
     return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()
 
 

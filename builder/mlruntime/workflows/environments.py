@@ -32,11 +32,11 @@ from mlruntime.environment.repairing import repair
 from mlruntime.environment.settings import Variables, variables
 from mlruntime.environment.trees import kept_tree, unpacked
 from mlruntime.environment.verification import differences
-from mlruntime.errors import HashMismatch, InvalidLock, Unavailable
+from mlruntime.errors import HashMismatch, InvalidLock, Unavailable, UsageError
 from mlruntime.fetch.locating import last_seen
 from mlruntime.image.plan import Plan
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import CONDA_PREFIX, Artifact, Lock, NativeWheel
 from mlruntime.store.store import Store, full_disk
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import planned_image
@@ -79,10 +79,12 @@ def create_environment(
     system = System.here()
     refuse_host(system, "0")
     plan = planned_image(definitions, requested.lock, requested.variant)
-    interpreter = find_interpreter(plan.python, environ, home=Path.home(), given=requested.python)
+    interpreter = _conda_python(requested, target) or find_interpreter(
+        plan.python, environ, home=Path.home(), given=requested.python
+    )
     host.say(f"Python {interpreter.version}: {interpreter.executable}")
     with host.store.shared():
-        prepared = prepare(plan, requested.lock, host)
+        prepared = prepare(plan, requested.lock, host, target)
         refuse_host(system, prepared.materials.glibc)
         order = _order(prepared, requested, target, interpreter)
         made = create(order, target, Linker())
@@ -110,7 +112,7 @@ def repair_environment(
     interpreter = _same_or_another(found, plan, environ)
     with host.store.shared():
         requested = Requested(lock=lock, variant=found.variant)
-        order = _order(prepare(plan, lock, host), requested, root, interpreter)
+        order = _order(prepare(plan, lock, host, root), requested, root, interpreter)
         order = replace(order, description=structs.replace(order.description, made=found.made))
         listed = [piece.entry for piece in pieces(order)]
         damaged = differences(root, listed).damaged
@@ -183,12 +185,34 @@ def known_environments(store: Store) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
-def prepare(plan: Plan, lock: Lock, host: Host) -> Prepared:
-    """Fetch and unpack what the store lacks; the caller keeps the store from being pruned."""
+def _conda_python(requested: Requested, target: Path) -> Interpreter | None:
+    """Return the interpreter that an environment brings itself; ``None`` if none is conda's."""
+    found = [p for p in requested.lock.whole(requested.variant).conda if p.name == "python"]
+    if not found:
+        return None
+    version = found[0].artifact.version
+    if requested.python is not None:
+        raise UsageError(
+            f"{requested.lock.runtime} has a Python of its own, {version}", hint="without --python"
+        )
+    minor = ".".join(version.split(".")[:2])
+    return Interpreter(executable=target / CONDA_PREFIX / "bin" / f"python{minor}", version=version)
+
+
+def prepare(plan: Plan, lock: Lock, host: Host, root: Path | None = None) -> Prepared:
+    """Fetch and unpack what the store lacks; the caller keeps the store from being pruned.
+
+    ``root`` is where the environment will be, an absolute path.
+    """
     wanted = contents(plan, lock)
     compiled = [compiled_wheel(host.store, lock, wheel) for wheel in wanted.native]
-    where = place(wanted.python)
-    packages = (*wanted.wheels, *(artifact for artifact, _ in compiled), *wanted.jars)
+    where = place(wanted.python, str(root or "/"))
+    packages = (
+        *wanted.conda,
+        *wanted.wheels,
+        *(artifact for artifact, _ in compiled),
+        *wanted.jars,
+    )
     everything = (*packages, *wanted.system)
     trees = {a: tree for a in everything if (tree := kept_tree(host.store, a, where))}
     files = {artifact.sha256: path for artifact, path in compiled}
