@@ -100,7 +100,8 @@ def fenced(text: str) -> str:
 
 def contents(matrix: Matrix) -> Table:
     """Return the components of every runtime's lock, in the matrix's order."""
-    locks = [read_lock(DEFINITIONS, runtime) for runtime in DEFINITIONS.runtimes()]
+    locked = (r for r in DEFINITIONS.runtimes() if DEFINITIONS.lock_path(r).is_file())
+    locks = [read_lock(DEFINITIONS, runtime) for runtime in locked]
     found = [
         lock.all_components | {o.component: "left out of this lock" for o in lock.omitted}
         for lock in locks

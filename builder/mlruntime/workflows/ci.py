@@ -13,7 +13,9 @@ def ci_files(definitions: Definitions, service: str, wanted: Wanted) -> dict[str
     matrix = read_matrix(definitions)
     for runtime, _ in wanted.spaces:
         definitions.folder(runtime)  # with a "did you mean"
-    every = [read_runtime(definitions, runtime, matrix) for runtime in definitions.runtimes()]
+    # What is not locked cannot be built.
+    locked = (r for r in definitions.runtimes() if definitions.lock_path(r).is_file())
+    every = [read_runtime(definitions, runtime, matrix) for runtime in locked]
     templates = {
         path.removeprefix("ci/"): content.decode()
         for path, content in definitions.image_files().items()

@@ -113,7 +113,8 @@ def test_actionlint_finds_nothing(tmp_path: Path) -> None:
 def test_every_image_is_built_and_only_that() -> None:
     rows = workflows()["mlruntime.yml"]["jobs"]["image"]["strategy"]["matrix"]["include"]
     found = {(r["runtime"], r["variant"], r["flavour"]) for r in rows}
-    for runtime in Definitions(CHECKOUT).runtimes():
+    definitions = Definitions(CHECKOUT)
+    for runtime in (r for r in definitions.runtimes() if definitions.lock_path(r).is_file()):
         text = (CHECKOUT / "runtimes" / runtime / "runtime.yaml").read_text(encoding="utf-8")
         definition = read(text)
         made = {

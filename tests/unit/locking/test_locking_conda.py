@@ -268,6 +268,11 @@ def test_a_channel_that_nobody_answers_for(
     error = capsys.readouterr().err
     assert "http://127.0.0.1:9/toys/linux-64/repodata.json" in error
     assert "or file:///… for a copy on this host" in error
+    # All that is missing is told at once.
+    assert main(asked(root, "'http://127.0.0.1:9/toys', 'http://127.0.0.1:9/tools'")) == 6
+    error = capsys.readouterr().err
+    assert "the channel http://127.0.0.1:9/toys cannot be read; the channel" in error
+    assert "MLRUNTIME_CONDA_CHANNELS='tools=https://mirror/tools'" in error
 
 
 def test_one_cut_connection_is_no_failure(

@@ -23,7 +23,7 @@ def test_all_of_it_is_copied_and_its_locks_are_fresh(tmp_path: Path) -> None:
     root = tmp_path / "new" / "ours"
     made = start_definitions(SOURCE, root, runtime=None, name=None)
     assert made.runtimes == SOURCE.runtimes()
-    assert made.unlocked == ()
+    assert made.unlocked == ("5.0-ml",)  # the heritage: from channels, and not locked
     found = files(root)
     for part in ("images/layers.yaml", "matrix.yaml", "runtimes/6.0-ml/lock.json", "release.yaml"):
         assert found[part] == (CHECKOUT / part).read_bytes()

@@ -74,9 +74,9 @@ def listings(channel: str, sources: Sources, web: "Web", scratch: Path) -> tuple
             there = _download(f"{url}/{subdir}", web, path)
         except Unavailable as error:
             raise Unavailable(
-                f"the channel {channel} cannot be read: {error.what}",
+                f"the channel {channel} cannot be read",
                 where=error.where or without_secrets(f"{url}/{subdir}/{_REPODATA}"),
-                why=error.why,
+                why=f"{error.what}: {error.why}" if error.why else error.what,
                 hint=f"check the network and the login, or {_hint(channel)}",
             ) from None
         if there:

@@ -118,10 +118,22 @@ def read_channels(
     """
     _rattler()
     found: list[Listing] = []
+    failed: list[Unavailable] = []
     for number, name in enumerate(names):
         folder = scratch / str(number)
         folder.mkdir()
-        found += listings(name, sources, web, folder)
+        try:
+            found += listings(name, sources, web, folder)
+        except Unavailable as error:  # all are tried, so that one message tells what is missing
+            failed.append(error)
+    if len(failed) > 1:
+        raise Unavailable(
+            "; ".join(error.what for error in failed),
+            why="; ".join(f"{error.where}: {error.why}" for error in failed),
+            hint=" and ".join(dict.fromkeys(str(error.hint) for error in failed)),
+        )
+    if failed:
+        raise failed[0]
     return Channels(snapshot=snapshot, listed=tuple(found))
 
 
