@@ -102,6 +102,8 @@ def test_what_cannot_be_right_is_told_at_the_start(line: Runtime) -> None:
     assert (nowhere.code, "not set: SPARK_DRIVER_BIND_ADDRESS" in nowhere.err) == (2, True)
     alone = started(line, (), "worker")
     assert (alone.code, "of which master?" in alone.err) == (2, True)
+    plain = started(line, (), "notebook")
+    assert (plain.code, "JupyterLab is not in this image" in plain.err) == (2, True)
     fine = started(line, (), "true")
     assert (fine.code, fine.err) == (0, "")
 

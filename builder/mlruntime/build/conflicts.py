@@ -39,7 +39,7 @@ def refuse_conflicts(plan: Plan, supplies: BuildSupplies, store: Store) -> None:
     site = Site(supplies.place)
     for content in found:
         for wheel in content.wheels:
-            note_files(supplies.file(wheel), wheel.filename, site)
+            note_files(supplies.file(wheel), wheel.filename, site, content.has)
     for built in native:
         if built is not None:
             note_files(built.path, built.filename, site)

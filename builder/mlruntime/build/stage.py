@@ -99,6 +99,9 @@ class _Build:
         for wheel in unbuilt:
             wanted += (wheel.sdist, *wheel.requirements, *wheel.build_depends_unpacked)
             wanted += self._supplies.build_depends(wheel)
+            below = built_on(self._plan, self._lock, wheel)
+            beside = [layer for layer in below if layer not in self._plan.layers]
+            wanted += [artifact for layer in beside for artifact in layer.content.artifacts]
         self._supplies.fetch(wanted)
 
     def _write(self, layers: list[PlannedLayer]) -> None:
@@ -153,5 +156,5 @@ class _Build:
 
         What the image starts with may be in a layer above them: its entry point is not theirs.
         """
-        layers = tuple(self._done[layer.name] for layer in planned)
+        layers = tuple(self._done.get(x.name) or self._maker.layer(x) for x in planned)
         return self._context.stage(layers, replace(self._plan.config, entrypoint=()))

@@ -1,5 +1,6 @@
 """What a container of an image starts with, and the image's labels. Core: no I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,8 +30,17 @@ class ImageConfig:
         return replace(self, labels=tuple(sorted((*self.labels, (name, value)))))
 
 
-def configured(config: StackConfig, lock: Lock, variant: str, known: dict[str, Any]) -> ImageConfig:
-    """Return the configuration of one variant; ``known`` are the variables of templates."""
+def configured(
+    config: StackConfig,
+    lock: Lock,
+    variant: str,
+    known: dict[str, Any],
+    left_out: Mapping[str, str],
+) -> ImageConfig:
+    """Return the configuration of one variant; ``known`` are the variables of templates.
+
+    ``left_out`` says of packages which of their files the image does not have, and why.
+    """
 
     def rendered(texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(render(text, known, file="images/layers.yaml") for text in texts)
@@ -43,11 +53,11 @@ def configured(config: StackConfig, lock: Lock, variant: str, known: dict[str, A
         entrypoint=rendered(config.entrypoint),
         command=rendered(config.command),
         environment=tuple(zip(names, values, strict=True)),
-        labels=labels(lock, variant),
+        labels=labels(lock, variant, left_out),
     )
 
 
-def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
+def labels(lock: Lock, variant: str, left_out: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return the labels an image of this lock and variant carries, sorted."""
     omitted = {o.component for o in lock.all_omitted}
     kind = variant if lock.flavour == CORE else f"{variant}, {lock.flavour}"
@@ -63,5 +73,6 @@ def labels(lock: Lock, variant: str) -> tuple[tuple[str, str], ...]:
     components = lock.components_of(variant)
     found |= {f"{LABEL}.component.{n}": v for n, v in components if n not in omitted}
     found |= {f"{LABEL}.omitted.{o.component}": o.why for o in lock.all_omitted}
+    found |= {f"{LABEL}.left-out.{name}": why for name, why in left_out.items()}
     contract = lock.variant(variant).contract
     return tuple(sorted((*found.items(), *(contract.labels() if contract else ()))))

@@ -5,7 +5,7 @@ its artifacts has been downloaded. Equal keys, equal bytes.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from mlruntime.documents.reading import canonical_json
@@ -21,7 +21,7 @@ from mlruntime.image.sources.model import (
     SharedOut,
     Tools,
 )
-from mlruntime.image.sources.python import PythonPackages
+from mlruntime.image.sources.python import LeftOutFiles, PythonPackages
 from mlruntime.image.stack import Stack
 from mlruntime.image.templates import render, variables
 from mlruntime.lock.model import CORE, Artifact, Lock, NativeWheel
@@ -69,7 +69,8 @@ def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, 
     """Return the layers that a native wheel is built on, bottom first.
 
     They are those with the system and the wheels that all variants have, and with those that it
-    is built against. Layers with native wheels are left out: these are built side by side.
+    is built against, and the files that images leave out of these. Layers with native wheels are
+    none of them: these are built side by side.
     """
     common = {a.sha256 for a in lock.python}
     against = {a.sha256 for a in wheel.link_against}
@@ -85,6 +86,9 @@ def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, 
             if not (wheels <= common or wheels & against):
                 continue
         found.append(layer)
+        if isinstance(content, PythonPackages) and content.left_out:
+            put_back = LeftOutFiles(wheels=content.wheels, left_out=content.left_out)
+            found.append(put_back.layer(layer.name))
     return tuple(found)
 
 
@@ -127,8 +131,20 @@ def plan(
         flavour=lock.flavour,
         python=plannings[CORE].python,
         layers=kept,
-        config=configured(stack.config, lock, variant, plannings[lock.flavour].known),
+        config=configured(
+            stack.config, lock, variant, plannings[lock.flavour].known, left_out(kept)
+        ),
     )
+
+
+def left_out(layers: Iterable[PlannedLayer]) -> dict[str, str]:
+    """Return of which packages files are left out, by name: which, and why."""
+    return {
+        wheel.name: "; ".join(f"{one.files}: {one.why}" for one in layer.content.left_out)
+        for layer in layers
+        if isinstance(layer.content, PythonPackages) and layer.content.left_out
+        for wheel in layer.content.wheels
+    }
 
 
 def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...]) -> None:

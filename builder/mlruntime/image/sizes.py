@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mlruntime.documents.tables import Table, plain
 from mlruntime.image.plan import Plan
+from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.treemap import Group, treemap
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.model import Artifact, NativeWheel
@@ -69,23 +70,24 @@ def sizes(
     plan: Plan,
     *,
     blob: Callable[[str], LayerBlob | None],
-    unpacked: Callable[[Artifact], int | None],
+    unpacked: Callable[[Artifact, Callable[[str], bool]], int | None],
     compiled: Callable[[NativeWheel], tuple[int, int] | None],
     budget: int | None,
 ) -> Sizes:
     """Return the sizes of a planned image.
 
-    ``blob`` returns a layer that was built, by its key; ``unpacked`` the size of an artifact's
-    content, ``compiled`` the sizes (packed, unpacked) of a wheel that was compiled; all of them
-    ``None`` for what is not here.
+    ``blob`` returns a layer that was built, by its key; ``unpacked`` the size of those files of an
+    artifact that the image has, ``compiled`` the sizes (packed, unpacked) of a wheel that was
+    compiled; all of them ``None`` for what is not here.
     """
     found: list[PackageSize] = []
     for layer in plan.layers:
+        has = layer.content.has if isinstance(layer.content, PythonPackages) else _all
         for one in layer.content.artifacts:
             found.append(
                 PackageSize(
                     name=one.name, version=one.version, kind=one.kind, layer=layer.name,
-                    packed=one.size, unpacked=unpacked(one),
+                    packed=one.size, unpacked=unpacked(one, has),
                 )
             )  # fmt: skip
         for wheel in layer.content.native:
@@ -110,6 +112,10 @@ def sizes(
         ),
         budget=budget,
     )
+
+
+def _all(_path: str) -> bool:
+    return True
 
 
 def sizes_json(found: Sizes) -> dict[str, Any]:

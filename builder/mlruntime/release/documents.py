@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mlruntime.image.image import Blobs, Image
-from mlruntime.image.plan import Plan
+from mlruntime.image.plan import Plan, left_out
 from mlruntime.lock.model import Lock, tag
 from mlruntime.registry.client import Blob
 from mlruntime.registry.referrers import Attachment
@@ -81,7 +81,7 @@ def attachment(name: str, content: bytes) -> Attachment:
 
 def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachment, ...]:
     """Return the documents that are not signed by themselves."""
-    found = sbom.packages(made.lock, made.variant, made.licences)
+    found = sbom.packages(made.lock, made.variant, made.licences, left_out(made.plan.layers))
     about = (made.name, made.digest, version, made.lock, found)
     texts = {
         SBOM: sbom.cyclonedx(*about),

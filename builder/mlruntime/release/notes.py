@@ -1,6 +1,6 @@
 """Release notes, generated from a lock and the one before. Core: a pure function."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mlruntime.lock.model import Artifact, Lock
 from mlruntime.release.policy import Allowed
@@ -14,8 +14,12 @@ def notes(
     step: Step,
     before: Lock | None,
     allowed: Iterable[Allowed] = (),
+    left_out: Mapping[str, str] | None = None,
 ) -> str:
-    """Return Markdown; ``images`` are (name, variant, lock, outcome of validation, digest)."""
+    """Return Markdown; ``images`` are (name, variant, lock, outcome of validation, digest).
+
+    ``left_out`` says of packages which of their files no image has, and why.
+    """
     named = tuple(images)
     lock = named[0][2]
     sections = [
@@ -27,7 +31,7 @@ def notes(
             [f"## Libraries of `{name}`", *_table(("package", "version"), _libraries(own, variant))]
             for name, variant, own, _, _ in named
         ),
-        ["## Known issues", *_issues(lock, allowed)],
+        ["## Known issues", *_issues(lock, allowed, left_out or {})],
         ["## Tested", *(f"- `{name}`: {_tested(outcome)}" for name, _, _, outcome, _ in named)],
         ["## Images", *_table(("image", "digest"), ((f"`{i[0]}`", f"`{i[4]}`") for i in named))],
     ]
@@ -63,8 +67,9 @@ def _removed(before: Lock | None, lock: Lock) -> list[str]:
     return [f"- {name}" + (f" ({variant})" if variant else "") for _, name, variant in sorted(gone)]
 
 
-def _issues(lock: Lock, allowed: Iterable[Allowed]) -> list[str]:
+def _issues(lock: Lock, allowed: Iterable[Allowed], left_out: Mapping[str, str]) -> list[str]:
     found = [f"- {o.component} is not in the image: {o.why}" for o in lock.all_omitted]
+    found += [f"- {name} comes without {what}" for name, what in sorted(left_out.items())]
     found += [f"- not tested: `{a.check}`. {a.why}" for a in allowed]
     return found or ["None are known."]
 

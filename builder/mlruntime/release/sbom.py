@@ -20,7 +20,10 @@ _NAMESPACE: Final = uuid.UUID("6f1d9a0e-3a52-5c1b-9a3e-2f4a6b1f7c11")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """A package of an image; ``sha256`` is that of the file it came in, where there is one."""
+    """A package of an image; ``sha256`` is that of the file it came in, where there is one.
+
+    ``left_out`` says which of its files the image does not have, and why.
+    """
 
     name: str
     version: str
@@ -28,17 +31,22 @@ class Package:
     sha256: str | None
     licence: str | None
     built_from: str | None = None
+    left_out: str | None = None
 
 
-def packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> tuple[Package, ...]:
+def packages(
+    lock: Lock, variant: str, licences: Mapping[str, str], left_out: Mapping[str, str]
+) -> tuple[Package, ...]:
     """Return every package of an image, what is compiled here and our own library included.
 
-    ``licences`` are by owner, as ``attribute`` names them.
+    ``licences`` are by owner, as ``attribute`` names them, ``left_out`` by name, as the plan does.
     """
-    return tuple(_packages(lock, variant, licences))
+    return tuple(_packages(lock, variant, licences, left_out))
 
 
-def _packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> Iterator[Package]:
+def _packages(
+    lock: Lock, variant: str, licences: Mapping[str, str], left_out: Mapping[str, str]
+) -> Iterator[Package]:
     debian = lock.all_components.get("debian", "")
     for artifact in in_image(lock, variant):
         prefix = {"deb": "deb", "jar": "jar", "conda": "conda"}.get(artifact.kind, "pypi")
@@ -48,6 +56,7 @@ def _packages(lock: Lock, variant: str, licences: Mapping[str, str]) -> Iterator
             purl=purl(artifact, debian),
             sha256=artifact.sha256,
             licence=licences.get(f"{prefix}:{artifact.name}"),
+            left_out=left_out.get(artifact.name) if artifact.kind == "wheel" else None,
         )
     for wheel in lock.whole(variant).native:
         yield Package(
@@ -94,6 +103,8 @@ def cyclonedx(name: str, digest: str, version: str, lock: Lock, found: tuple[Pac
             made.licenses.add(DisjunctiveLicense(name=package.licence))
         if package.built_from:
             made.properties.add(Property(name="mlruntime:built-from", value=package.built_from))
+        if package.left_out:
+            made.properties.add(Property(name="mlruntime:left-out", value=package.left_out))
         parts.append(made)
         bom.components.add(made)
     bom.register_dependency(top, parts)
@@ -149,6 +160,7 @@ def spdx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package,
             ],
             license_comment=p.licence,
             source_info=p.built_from,
+            comment=f"left out: {p.left_out}" if p.left_out else None,
         )
         for p in found
     ]

@@ -19,6 +19,7 @@ from mlruntime.errors import (
     ValidationFailed,
 )
 from mlruntime.host.command import run
+from mlruntime.image.plan import left_out
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import CORE, Lock
 from mlruntime.registry.client import Repository
@@ -315,6 +316,7 @@ def publish(
         wanted.step,
         before,
         dict.fromkeys(entry for c in made for entry in c.allowed),
+        {name: what for c in made for name, what in left_out(c.plan.layers).items()},
     )
     for one in made:
         took = push_image(repository, one.image, one.blobs)

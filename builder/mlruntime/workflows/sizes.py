@@ -1,12 +1,14 @@
 """What weighs how much in an image, from the lock and from what the store has."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from mlruntime.build.maker import cached_layer
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.debian.packages import installed_size
 from mlruntime.ecosystems.native import build as native
+from mlruntime.ecosystems.pypi.wheel import installed_as
 from mlruntime.image.sizes import Sizes, sizes
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.model import Artifact, Lock, NativeWheel
@@ -23,17 +25,17 @@ def weigh(definitions: Definitions, store: Store, lock: Lock, variant: str) -> S
     def blob(key: str) -> LayerBlob | None:
         return cached_layer(store, layers[key])
 
-    def unpacked(artifact: Artifact) -> int | None:
+    def unpacked(artifact: Artifact, has: Callable[[str], bool]) -> int | None:
         path = store.blob(artifact.sha256)
         if artifact.kind == "conda":  # compressed twice over: to know is to unpack it
             return None
         if artifact.kind == "jar" or path is None:
             return artifact.size if artifact.kind == "jar" else None
-        return installed_size(artifact, path) if artifact.kind == "deb" else _content(path)
+        return installed_size(artifact, path) if artifact.kind == "deb" else _content(path, has)
 
     def compiled(wheel: NativeWheel) -> tuple[int, int] | None:
         found = native.built(store, wheel)
-        content = _content(found.path) if found else None
+        content = _content(found.path, lambda _: True) if found else None
         return (found.path.stat().st_size, content) if found and content is not None else None
 
     return sizes(
@@ -45,10 +47,13 @@ def weigh(definitions: Definitions, store: Store, lock: Lock, variant: str) -> S
     )
 
 
-def _content(wheel: Path) -> int | None:
-    """Return the size of a wheel's files, without bytecode; ``None`` for what is no zip file."""
+def _content(wheel: Path, has: Callable[[str], bool]) -> int | None:
+    """Return the size of those files of a wheel that an image ``has``, without bytecode.
+
+    ``None`` for what is no zip file.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            return sum(info.file_size for info in archive.infolist())
+            return sum(i.file_size for i in archive.infolist() if has(installed_as(i.filename)))
     except (zipfile.BadZipFile, OSError):
         return None

@@ -2,6 +2,7 @@
 
 import io
 import os
+import posixpath
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.site import Site
-from mlruntime.ecosystems.pypi.wheel import install_wheel, note_files
+from mlruntime.ecosystems.pypi.wheel import add_files, install_wheel, note_files
 from mlruntime.errors import InvalidLock
+from mlruntime.image.sources.python import LeftOut
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import MTIME
 from mlruntime.layers.writer import WRITER, LayerWriter
@@ -92,6 +94,37 @@ def test_a_wheel_is_the_same_in_a_layer_and_in_a_directory(tmp_path: Path, umask
     record = found[f"{SITE}/toy-1.dist-info/RECORD"].content
     assert isinstance(record, bytes)
     assert b"../../../bin/toy,sha256=" in record
+
+
+def test_files_that_are_left_out_are_in_no_record_and_can_be_put_back(tmp_path: Path) -> None:
+    """TensorFlow's wheel has headers in two places, one of them below its ``.data`` folder."""
+    files = {
+        **FILES,
+        "toy/include/a.h": "1",
+        "toy-1.data/purelib/toy/include/b.h": "22",
+        "toy/include/kept.h": "3",
+        "toy-1.data/scripts/toy/include/c": "#!python\n",
+    }
+    wheel = made_wheel(tmp_path, "toy", files)
+    headers = LeftOut(files="toy/include/*", but=("toy/include/kept.h",), why="headers")
+    site, root = Site(image_place("3.11")), tmp_path / "root"
+    root.mkdir()
+    with DirectorySink(root) as sink:
+        install_wheel(sink, wheel, wheel.name, site, None, lambda path: not headers.has(path))
+        found = set(of_directory(root))
+        assert f"{SITE}/toy/include/kept.h" in found
+        assert not {f"{SITE}/toy/include/a.h", f"{SITE}/toy/include/b.h"} & found
+        record = (root / f"{SITE}/toy-1.dist-info/RECORD").read_text()
+        listed = {posixpath.normpath(f"{SITE}/{line.split(',')[0]}") for line in record.split()}
+        assert listed == {path for path in found if (root / path).is_file()}
+        before = (root / f"{SITE}/toy-1.dist-info/RECORD").read_bytes()
+        add_files(sink, wheel, wheel.name, site, headers.has)
+    assert set(of_directory(root)) - found == {
+        f"{SITE}/toy/include/a.h",
+        f"{SITE}/toy/include/b.h",
+    }
+    assert (root / f"{SITE}/toy/include/b.h").read_bytes() == b"22"
+    assert (root / f"{SITE}/toy-1.dist-info/RECORD").read_bytes() == before
 
 
 def test_a_place_of_its_own_has_its_own_paths_and_interpreter(tmp_path: Path) -> None:

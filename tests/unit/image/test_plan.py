@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image import oci
-from mlruntime.image.plan import Plan, built_on, plan
+from mlruntime.image.plan import Plan, built_on, left_out, plan
 from mlruntime.image.sources.literal import LiteralFiles
 from mlruntime.image.sources.model import PlannedLayer, Tools
 from mlruntime.image.sources.python import PythonPackages
@@ -176,6 +176,25 @@ def test_a_native_wheel_is_built_on_what_all_have_and_what_it_is_linked_with() -
     more = replace(more, variants=(replace(more.variants[0], native=(linked,)),))
     found = plan(more, "cpu", parse_stack(stack, file="s"), FILES, tools=TOOLS, version="1")
     assert [layer.name for layer in built_on(found, more, linked)] == [*names, "cudnn"]
+
+
+def test_what_a_layer_leaves_out_is_there_to_compile_against_and_told() -> None:
+    before = lock()
+    kept = "{files: toy/include/*, why: headers, but: [toy/include/a.h]}"
+    rest = '  - {name: rest, source: python, packages: ["*"]'
+    text = STACK.replace(rest, f"{rest}, left-out: [{kept}]")
+    found = plan(before, "cpu", parse_stack(text, file="s"), FILES, tools=TOOLS, version="1.0")
+    assert changed(planned(before), found) == {"rest"}
+    (rest_layer,) = (layer for layer in found.layers if layer.name == "rest")
+    names = {wheel.name for wheel in python_of(rest_layer).wheels}
+    assert left_out(found.layers) == dict.fromkeys(names, "toy/include/*: headers")
+    labels = dict(found.config.labels)
+    assert {labels[f"io.mlruntime.left-out.{name}"] for name in names} == {"toy/include/*: headers"}
+    wheel = next(n for layer in found.layers for n in layer.content.native)
+    below = built_on(found, before, wheel)
+    assert [layer.name for layer in below][-2:] == ["rest", "rest, left out"]
+    assert [a.name for a in below[-1].content.artifacts] == sorted(names)
+    assert below[-1] not in found.layers
 
 
 def test_an_empty_layer_is_no_layer() -> None:

@@ -45,7 +45,7 @@ def blob(key: str) -> LayerBlob | None:
 def weighed(**words: Any) -> Sizes:
     given: dict[str, Callable[..., Any] | int] = {
         "blob": blob,
-        "unpacked": lambda a: 5 * MB if a.kind == "wheel" else None,
+        "unpacked": lambda a, _: 5 * MB if a.kind == "wheel" else None,
         "compiled": lambda _: (MB, 2 * MB),
         "budget": 12 * MB,
     }

@@ -120,8 +120,8 @@ def test_a_cut_lock_has_what_its_image_has(lock: Lock) -> None:
 
 
 def test_labels_and_tags_say_the_flavour_and_nothing_for_core(lock: Lock) -> None:
-    assert dict(labels(lock.cut("ml"), "cpu"))[FLAVOUR_LABEL] == "ml"
-    assert FLAVOUR_LABEL not in dict(labels(lock.cut(CORE), "cpu"))
+    assert dict(labels(lock.cut("ml"), "cpu", {}))[FLAVOUR_LABEL] == "ml"
+    assert FLAVOUR_LABEL not in dict(labels(lock.cut(CORE), "cpu", {}))
     assert (tag("cpu", CORE), tag("gpu", "ml")) == ("cpu", "gpu-ml")
     named = parse_named("6.0-ml@HEAD:gpu-ml")
     assert (named.variant, named.flavour, named.text) == ("gpu", "ml", "6.0-ml@HEAD:gpu-ml")

@@ -13,7 +13,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, cast
@@ -55,13 +55,24 @@ _UNUSABLE: Final = (
 )
 
 
+Wanted = Callable[[str], bool]  # of what `installed_as` returns
+
+
+def _all(_path: str) -> bool:
+    return True
+
+
 class _Wheel(WheelFile):
-    """A wheel whose members come with their size, in the archive's order.
+    """A wheel whose members come with their size, in the archive's order; those that are wanted.
 
     Bytecode that a wheel brings along is left out: an installer must not trust it, and ours
     takes its place. So are scripts by the name of an entry point, for which one is made: that is
     what pip does, and what old versions of setuptools rely on.
     """
+
+    def __init__(self, archive: zipfile.ZipFile, wanted: Wanted = _all) -> None:
+        super().__init__(archive)
+        self._wanted = wanted
 
     def get_contents(self) -> Iterator[Any]:
         records = {
@@ -74,7 +85,7 @@ class _Wheel(WheelFile):
             if info.is_dir() or "__pycache__" in info.filename.split("/")[:-1]:
                 continue
             self._refuse_unclear(info.filename)
-            if _script(info.filename) in made:
+            if _script(info.filename) in made or not self._wanted(installed_as(info.filename)):
                 continue
             member = Member(archive, info)
             mode = info.external_attr >> 16
@@ -105,6 +116,13 @@ class _Wheel(WheelFile):
             return frozenset()
         found = parse_entrypoints(self.read_dist_info("entry_points.txt"))
         return frozenset(name for name, *_ in found)
+
+
+def installed_as(filename: str) -> str:
+    """Return a wheel's path below site-packages; that in the wheel, if it goes elsewhere."""
+    top, _, rest = filename.partition("/")
+    scheme, _, path = rest.partition("/")
+    return path if top.endswith(".data") and scheme in ("purelib", "platlib") else filename
 
 
 def _script(filename: str) -> str:
@@ -237,29 +255,43 @@ class _Nowhere:
         """Write nothing."""
 
 
-def note_files(wheel: Path, filename: str, site: Site) -> None:
+def note_files(wheel: Path, filename: str, site: Site, wanted: Wanted = _all) -> None:
     """Note in ``site`` where a wheel's files would be installed; nothing is written.
 
     Raises ``InvalidLock`` where ``install_wheel`` would, but for what only reading a file shows.
     """
     with _usable(wheel, filename) as archive:
-        installer.install(_Wheel(archive), _Listing(site, wheel, filename), {})
+        installer.install(_Wheel(archive, wanted), _Listing(site, wheel, filename), {})
 
 
 def install_wheel(
-    sink: Sink, wheel: Path, filename: str, site: Site, bytecode: Path | None = None
+    sink: Sink,
+    wheel: Path,
+    filename: str,
+    site: Site,
+    bytecode: Path | None = None,
+    wanted: Wanted = _all,
 ) -> None:
     """Install a wheel through a sink into the place of ``site``, which other wheels share.
 
     ``filename`` is the wheel's own name (the store's has none), ``bytecode`` the archive made by
-    ``pypi.bytecode`` for it, if there is one. A wheel that breaks the wheel format, that has a
+    ``pypi.bytecode`` for it, if there is one; ``RECORD`` lists what is ``wanted`` alone. A wheel
+    that breaks the wheel format, that has a
     path outside of the place, or a file that another wheel has with different content raises
     ``InvalidLock``.
     """
     with _usable(wheel, filename) as archive, ExitStack() as stack:
         compiled = stack.enter_context(zipfile.ZipFile(bytecode)) if bytecode else None
         destination = _Destination(sink, site, wheel, filename, compiled)
-        installer.install(_Wheel(archive), destination, {"INSTALLER": b"mlruntime\n"})
+        installer.install(_Wheel(archive, wanted), destination, {"INSTALLER": b"mlruntime\n"})
+
+
+def add_files(sink: Sink, wheel: Path, filename: str, site: Site, wanted: Wanted) -> None:
+    """Add some files of a wheel's packages that ``install_wheel`` was told to leave out."""
+    with _usable(wheel, filename) as archive:
+        for record, content, executable in _Wheel(archive, wanted).get_contents():
+            target = f"{site.place.site_packages}/{installed_as(record[0])}"
+            content.write_to(sink, target, executable=executable)
 
 
 @contextmanager

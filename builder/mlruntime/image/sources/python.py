@@ -1,11 +1,13 @@
 """Layers of Python packages: wheels with their bytecode, and metadata for dummy packages."""
 
 from dataclasses import dataclass
-from typing import Any
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, ClassVar
 
 from packaging.utils import canonicalize_name
 
-from mlruntime.documents.schema import Text
+from mlruntime.documents.schema import Form, Text
 from mlruntime.ecosystems.place import LIBRARIES
 from mlruntime.ecosystems.pypi.site import Collision, Site
 from mlruntime.ecosystems.pypi.stored import StoredWheel
@@ -23,6 +25,62 @@ from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Artifact, DummyPackage, Lock, NativeWheel, set_digest
 
 
+class LeftOut(Form, frozen=True, kw_only=True):
+    """Files of a layer's wheels that images do not have, and why.
+
+    ``files`` is a pattern below site-packages, ``but`` what it matches and yet is kept; ``*``
+    matches ``/``, too.
+    """
+
+    files: Text
+    why: Text
+    but: tuple[Text, ...] = ()
+
+    def has(self, path: str) -> bool:
+        """Return whether a path, as ``installed_as`` returns it, is one of these files.
+
+        They are of the wheel's packages, not scripts or metadata.
+        """
+        top = path.partition("/")[0]
+        return (
+            fnmatchcase(path, self.files)
+            and not top.endswith((".data", ".dist-info"))
+            and not any(fnmatchcase(path, kept) for kept in self.but)
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LeftOutFiles:
+    """What a layer of wheels leaves out: put back where something is compiled against them."""
+
+    wheels: tuple[Artifact, ...]
+    left_out: tuple[LeftOut, ...]
+    native: ClassVar[tuple[NativeWheel, ...]] = ()
+    empty: ClassVar[bool] = False
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the wheels."""
+        return self.wheels
+
+    def layer(self, name: str) -> PlannedLayer:
+        """Return the layer with these files, above the layer ``name``."""
+        key = [
+            [[a.name, a.version, a.filename, a.sha256] for a in self.wheels],
+            [[x.files, x.but] for x in self.left_out],
+        ]
+        return PlannedLayer(name=f"{name}, left out", key=layer_key("left-out", key), content=self)
+
+    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
+        """Add the files."""
+        from mlruntime.ecosystems.pypi.wheel import add_files
+
+        site = Site(supplies.place)
+        for wheel in sorted(self.wheels, key=lambda a: a.filename):
+            wanted = partial(_left_out, self.left_out)
+            add_files(layer, supplies.file(wheel), wheel.filename, site, wanted)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PythonPackages:
     """Wheels, those that are built here (``native``), and ``files`` beside them.
@@ -37,6 +95,7 @@ class PythonPackages:
     files: tuple[File, ...] = ()
     linked: str = ""
     called: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -47,6 +106,10 @@ class PythonPackages:
     def empty(self) -> bool:
         """Return whether there is neither a wheel nor a file."""
         return not (self.wheels or self.native or self.files)
+
+    def has(self, path: str) -> bool:
+        """Return whether a file of a wheel, by its path below site-packages, is installed."""
+        return not _left_out(self.left_out, path)
 
     def all_wheels(self, supplies: Supplies) -> list[StoredWheel]:
         """Return all wheels as they are in the store, sorted by file name."""
@@ -65,7 +128,7 @@ class PythonPackages:
         site = Site(supplies.place)
         for wheel in self.all_wheels(supplies):
             bytecode = supplies.bytecode(wheel.sha256)
-            install_wheel(layer, wheel.path, wheel.filename, site, bytecode)
+            install_wheel(layer, wheel.path, wheel.filename, site, bytecode, self.has)
         for name, path in site.libraries(self.linked):
             layer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
         for name, pattern in self.called:
@@ -79,6 +142,7 @@ class PythonSource(SharedOut, frozen=True, kw_only=True, tag="python"):
 
     linked: Text | None = None
     called: dict[str, Text] | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @staticmethod
     def canonical(name: str) -> str:
@@ -110,11 +174,19 @@ class PythonSource(SharedOut, frozen=True, kw_only=True, tag="python"):
         called = tuple((self.called or {}).items())
         if called:
             key.append([list(pair) for pair in called])
+        left_out = self.left_out if wheels else ()
+        if left_out:
+            key.append({"left-out": [[x.files, x.but] for x in left_out]})
         linked = (self.linked or "") if wheels else ""
         content = PythonPackages(
-            wheels=wheels, native=native, files=files, linked=linked, called=called
-        )
+            wheels=wheels, native=native, files=files, linked=linked, called=called,
+            left_out=left_out,
+        )  # fmt: skip
         return PlannedLayer(name=self.name, key=layer_key("python", key), content=content)
+
+
+def _left_out(left_out: tuple[LeftOut, ...], path: str) -> bool:
+    return any(one.has(path) for one in left_out)
 
 
 def _library(site: Site, name: str, pattern: str) -> str:

@@ -224,6 +224,37 @@ connect() {
         --name 'Spark Connect server' "$@"
 }
 
+notebook() {
+    command -v jupyter-lab >/dev/null ||
+        die "notebook: JupyterLab is not in this image" "an image of flavour notebook"
+    for name in JUPYTER_TOKEN_FILE JUPYTER_PASSWORD_FILE; do
+        eval "file=\${$name-}"
+        [ -z "$file" ] || [ -r "$file" ] || die "notebook: $name=$file cannot be read" \
+            "a file that user $(id -u) may read"
+    done
+    if [ -z "${JUPYTER_TOKEN-}${JUPYTER_TOKEN_FILE-}${JUPYTER_PASSWORD-}${JUPYTER_PASSWORD_FILE-}" ]; then
+        inside="docker exec $(hostname)"
+        [ -z "${KUBERNETES_SERVICE_HOST-}" ] || inside="kubectl exec $(hostname) --"
+        # What is written here is in the container's log, where the token has no place.
+        say "for the address with the token: $inside /opt/entrypoint.sh token"
+    fi
+    [ "$(id -u)" != 0 ] || set -- --allow-root "$@"
+    exec jupyter-lab --no-browser --ip='*' --port=8888 --ServerApp.port_retries=0 "$@"
+}
+
+# token: the address of JupyterLab in this container, with the token
+token() {
+    jupyter-server list --json 2>/dev/null | python -c '
+import json, sys
+for line in sys.stdin:
+    it = json.loads(line)
+    query = "?token=" + it["token"] if it["token"] else ""
+    print("http://localhost:%d%slab%s" % (it["port"], it["base_url"], query))
+    break
+else:
+    sys.exit("mlruntime: token: JupyterLab does not run here, or has not started yet")'
+}
+
 # health ROLE [PORT]: 0 if what this container runs as that role answers
 health() {
     path=/api/v1/version
@@ -233,11 +264,12 @@ health() {
     driver) port=4040 ;;
     history) port=18080 ;;
     connect) port=15002 path= ;;
+    notebook) port=8888 path=/api ;;
     executor)
         pgrep -f '^[^ ]*java .*ExecutorBackend' >/dev/null || exit 1
         return 0
         ;;
-    *) die "health: of which role?" "health master, worker, driver, executor, history or connect" ;;
+    *) die "health: of which role?" "health master, worker, driver, executor, history, connect or notebook" ;;
     esac
     # shellcheck disable=SC2016 # expanded by bash, which can open a connection
     timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
@@ -272,7 +304,7 @@ check_zone
 check_locale
 check_shm
 case ${1-} in
-driver | executor | worker | history | connect) "$@" ;;
+driver | executor | worker | history | connect | notebook | token) "$@" ;;
 master)
     shift
     exec spark-class org.apache.spark.deploy.master.Master "$@"
