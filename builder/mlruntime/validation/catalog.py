@@ -74,6 +74,8 @@ _ALL: tuple[CheckSpec, ...] = (
     _check("spark.workers", "ordinary tasks run on every worker", 30),
     _check("spark.parquet", "SQL over partitioned Parquet that the workers wrote", 40),
     _check("spark.arrow", "a pandas UDF and Arrow to the driver", 40),
+    _check("spark.map_in_arrow", "record batches through Python on every worker", 40),
+    _check("spark.streaming", "a stream that is started anew goes on where it ended", 90),
     _check("barrier.allgather", "barrier tasks on every worker hear from each other", 30),
     _check("barrier.slots", "more barrier tasks than slots are refused within seconds", 30),
     _check("mllib.linear", "least squares equals numpy's", 40),
@@ -82,7 +84,9 @@ _ALL: tuple[CheckSpec, ...] = (
     _check("mllib.als", "factors solve their ridge equations and restore the ratings", 60),
     _check("mllib.kmeans", "centres of three clouds are their means", 30),
     _check("mllib.forest", "trees learn a rule, with importances worked out by hand", 40),
+    _check("mllib.save_load", "a saved pipeline predicts the same, and can be fitted anew", 90),
     _check("mllib.blas", "OpenBLAS through JNI, one thread, in every JVM", 40),
+    _check("mllib.lapack", "LAPACK through JNI, OpenBLAS's own, in every JVM", 90),
     _check("graphframes.pagerank", "PageRank equals numpy's power iteration", 60),
     _check("graphframes.components", "connected components of a small graph", 80),
     _check("graphframes.triangles", "triangles of a complete graph with a tail", 40),
@@ -137,7 +141,9 @@ _ALL: tuple[CheckSpec, ...] = (
 
 _SHARED = frozenset(
     {
+        "mllib.save_load",
         "spark.parquet",
+        "spark.streaming",
         "graphframes.components",
         "horovodrunner.log_callback",
         "horovodrunner.logs",

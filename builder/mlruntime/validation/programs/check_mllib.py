@@ -129,6 +129,58 @@ def forest(cluster: Cluster, proof: Proof) -> None:
     proof.close("importances", sorted(importances), [0.0, 1 / 3, 2 / 3], within=1e-9)
 
 
+def save_load(cluster: Cluster, proof: Proof) -> None:
+    """A pipeline and its model, saved where all nodes see them, are the same when loaded."""
+    import numpy as np
+    from pyspark.ml import Pipeline, PipelineModel
+    from pyspark.ml.feature import StandardScaler
+    from pyspark.ml.regression import LinearRegression
+
+    x = _features(120, 3, seed=11)
+    frame = _frame(cluster, x, x @ np.array([2.0, -1.0, 0.5]) + 3.0)
+    scaler = StandardScaler(inputCol="features", outputCol="scaled", withMean=True)
+    line = LinearRegression(featuresCol="scaled", solver="normal")
+    pipeline = Pipeline(stages=[scaler, line])
+    model = pipeline.fit(frame)
+    path = f"{cluster.expect.shared}/check-pipeline"
+    pipeline.write().overwrite().save(f"{path}-unfitted")
+    model.write().overwrite().save(path)
+
+    def predicted(by: Any) -> Any:
+        return np.array([row["prediction"] for row in by.transform(frame).collect()])
+
+    want = x @ np.array([2.0, -1.0, 0.5]) + 3.0
+    loaded, again = PipelineModel.load(path), Pipeline.load(f"{path}-unfitted").fit(frame)
+    kinds = ["StandardScalerModel", "LinearRegressionModel"]
+    proof.equal("stages", [type(stage).__name__ for stage in loaded.stages], kinds)
+    proof.close("predictions", predicted(model), want, within=1e-6)
+    proof.equal("loaded", predicted(loaded).tolist(), predicted(model).tolist())
+    proof.close("fitted anew", predicted(again), want, within=1e-6)
+
+
+def _mapped(cluster: Cluster) -> dict[str, list[str]]:
+    """Return the files that the JVMs of the driver and of the executors have mapped, by host."""
+    driver = cluster.context._jvm.java.lang.ProcessHandle.current().pid()
+    workers = cluster.on_workers(lambda: processes.mapped_files(processes.java_pid()))
+    return {cluster.expect.driver_host: processes.mapped_files(driver), **workers}
+
+
+def lapack(cluster: Cluster, proof: Proof) -> None:
+    """Normal equations are solved by OpenBLAS's LAPACK, by the driver and by the executors.
+
+    As with BLAS, the library must be mapped into each JVM after it has solved some.
+    """
+    linear(cluster, proof)
+    als(cluster, proof)
+    for host, files in sorted(_mapped(cluster).items()):
+        names = [path.removesuffix(" (deleted)") for path in files]
+        native = sorted({path for path in names if "lapack" in path.lower()})
+        proof.note(f"{host}.libraries", native)
+        proof.equal(f"{host}.JNI", any("netliblapackjni" in path for path in native), True)
+        own = any("/openblas" in path and "liblapack.so" in path for path in native)
+        proof.equal(f"{host}.OpenBLAS's", own, True)
+
+
 def _executor_libraries() -> dict[str, Any]:
     pid = processes.java_pid()
     return {

@@ -1,6 +1,8 @@
 """Spark itself: shuffles, joins, Parquet, Arrow, and work on every worker."""
 
 import time
+import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from .cluster import Cluster
@@ -111,3 +113,66 @@ def arrow(cluster: Cluster, proof: Proof) -> None:
     x = np.arange(500) / 10
     proof.close("sum", got["y"].sum(), (2 * x**2 - 3 * x + 1).sum(), within=1e-6)
     proof.close("ends", got["y"].to_numpy()[[0, -1]], (2 * x**2 - 3 * x + 1)[[0, -1]], within=1e-9)
+
+
+def map_in_arrow(cluster: Cluster, proof: Proof) -> None:
+    """Arrow's record batches go through Python and come back, on every worker."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def summed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import socket
+
+        total = rows = 0
+        for batch in batches:
+            total += pc.sum(pc.multiply(batch.column("id"), 3)).as_py()
+            rows += batch.num_rows
+            time.sleep(0.15)  # a task that ends at once leaves the other workers none
+        arrays = [pa.array([value]) for value in (socket.gethostname(), rows, total)]
+        yield pa.RecordBatch.from_arrays(arrays, names=["host", "n", "total"])
+
+    tasks = 4 * len(cluster.expect.worker_hosts)
+    frame = cluster.spark.range(0, _ROWS, 1, tasks)
+    found = frame.mapInArrow(summed, "host string, n long, total long").collect()
+    proof.equal("rows", sum(row["n"] for row in found), _ROWS)
+    proof.equal("total", sum(row["total"] for row in found), 3 * _ROWS * (_ROWS - 1) // 2)
+    proof.equal("hosts", {row["host"] for row in found}, set(cluster.expect.worker_hosts))
+
+
+def streaming(cluster: Cluster, proof: Proof) -> None:
+    """A query that is started anew reads what it has not read, and still knows what it counted."""
+    spark = cluster.spark
+    # A directory of its own: on a cluster that is there, an earlier run has left its checkpoint.
+    folder = f"{cluster.expect.shared}/check-streaming-{uuid.uuid4().hex}"
+    partitions = "spark.sql.shuffle.partitions"
+    before = spark.conf.get(partitions)
+    spark.conf.set(partitions, "2")
+
+    def arrived(start: int, end: int) -> None:
+        rows = spark.range(start, end, 1, 1).selectExpr("id % 3 as key", "id as value")
+        rows.write.mode("append").json(f"{folder}/in")
+
+    def ran(name: str) -> tuple[dict[int, tuple[int, int]], int]:
+        stream = spark.readStream.schema("key long, value long").json(f"{folder}/in")
+        totals = stream.groupBy("key").agg({"*": "count", "value": "sum"})
+        writer = totals.writeStream.outputMode("complete").format("memory").queryName(name)
+        writer = writer.option("checkpointLocation", f"{folder}/checkpoint")
+        query = writer.trigger(availableNow=True).start()
+        query.awaitTermination()
+        rows = spark.table(name).collect()
+        found = {row["key"]: (row["count(1)"], row["sum(value)"]) for row in rows}
+        return found, sum(progress["numInputRows"] for progress in query.recentProgress)
+
+    def wanted(end: int) -> dict[int, tuple[int, int]]:
+        keys = (range(key, end, 3) for key in range(3))
+        return {key: (len(values), sum(values)) for key, values in enumerate(keys)}
+
+    try:
+        arrived(0, 30)
+        first, read = ran("check_streaming_1")
+        proof.equal("first run", (first, read), (wanted(30), 30))
+        arrived(30, 100)
+        second, read = ran("check_streaming_2")
+        proof.equal("second run", (second, read), (wanted(100), 70))
+    finally:
+        spark.conf.set(partitions, before)
