@@ -11,7 +11,7 @@ import typer
 
 from mlruntime.cli import output
 from mlruntime.cli.context import Context
-from mlruntime.cli.host import this_host
+from mlruntime.cli.host import this_host, with_added
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
@@ -71,6 +71,10 @@ def create(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="where the environment will be")],
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
     flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
+    requirements: Annotated[
+        Path | None,
+        typer.Option("--with", metavar="FILE", help="add the packages of this requirements file"),
+    ] = None,
     python: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the Python to use; else one is found")
     ] = None,
@@ -80,9 +84,11 @@ def create(
     started = time.monotonic()
     context: Context = ctx.obj
     definitions = Definitions(context.root)
-    lock = fresh_lock(definitions, runtime).cut(flavour)
-    requested = Requested(lock=lock, variant=variant, python=python)
     host = ctx.with_resource(this_host(context))
+    lock = with_added(
+        definitions, fresh_lock(definitions, runtime).cut(flavour), requirements, host
+    )
+    requested = Requested(lock=lock, variant=variant, python=python)
     made = create_environment(definitions, requested, absolute(path), host, os.environ)
     seconds = time.monotonic() - started
     emit(summary(made) | {"seconds": round(seconds, 2)}, _text(made, seconds), as_json)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import say
 from mlruntime.cli.progress import downloads
+from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Connecting
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.model import Artifact, Lock
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.stores import fetcher, host_sources, store_root
@@ -54,3 +55,18 @@ def this_host(context: Context) -> Iterator[Host]:
             say=say,
             epoch=os.environ.get("SOURCE_DATE_EPOCH"),
         )
+
+
+def with_added(
+    definitions: Definitions, lock: Lock, file: Path | None, host: Host | None = None
+) -> Lock:
+    """Return a lock with the packages of a requirements file (``--with``) on top, if one is given.
+
+    Without a ``host`` they must have been locked.
+    """
+    if file is None:
+        return lock
+    # Imported late: few add packages, and what locks them takes longer to import than a build.
+    from mlruntime.workflows.additions import with_requirements
+
+    return with_requirements(definitions, lock, file, host)

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlruntime.cli.env import absolute
+from mlruntime.cli.host import with_added
 from mlruntime.cli.output import emit, say
 from mlruntime.cluster.running import Clusters
 from mlruntime.definitions.files import Definitions
@@ -48,6 +50,10 @@ def command(
     ] = None,
     flavour: Annotated[
         str | None, typer.Option(help="of a runtime; an image's own if it is left out, else core")
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option("--with", metavar="FILE", help="add the packages of this requirements file"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
     on: Annotated[
@@ -103,10 +109,10 @@ def command(
         )
 
     if is_path(on):
-        if variant or flavour or network or secret:
+        if variant or flavour or network or secret or requirements:
             raise UsageError(
-                "an environment has its variant and flavour, and no network of its own",
-                hint="leave out --variant, --flavour, --network and --secret",
+                "an environment has its variant, flavour and packages, and no network of its own",
+                hint="leave out --variant, --flavour, --with, --network and --secret",
             )
         root = absolute(Path(on))
         result = run(*environment_subject(definitions, subject, root, workers, os.environ))
@@ -115,7 +121,8 @@ def command(
         if subject is None:
             raise UsageError("validate what?", hint="`mlruntime validate 6.0-ml`")
         with connect() as engine:
-            found = find_subject(engine, definitions, subject, variant, workers, flavour)
+            added = partial(with_added, definitions, file=requirements)
+            found = find_subject(engine, definitions, subject, variant, workers, flavour, added)
             result = run(*located(engine, place, found, CHECKS))
     _write(junit, result.to_junit())
     _write(report, result.to_json())

@@ -120,6 +120,7 @@ class FlavourForm(Form, frozen=True):
     python: list[ArtifactForm]
     jars: list[ArtifactForm]
     variants: dict[str, FlavourVariantForm]
+    requirements: list[Text] | None = None
 
 
 class LockForm(Form, frozen=True):
@@ -204,6 +205,7 @@ def _flavour(name: str, form: FlavourForm, place: Place) -> Flavour:
             )
             for variant, own in form.variants.items()
         ),
+        requirements=tuple(form.requirements or ()),
     )
 
 

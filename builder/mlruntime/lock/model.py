@@ -218,7 +218,8 @@ class Flavour:
     """What a flavour adds to those below it, the lowest of which is ``core``.
 
     ``request`` is the digest of what was asked for; ``python`` are the wheels that every variant
-    of it has.
+    of it has. ``requirements`` are the lines of a requirements file, for packages that somebody
+    adds to a runtime; a flavour of the runtime itself has none.
     """
 
     name: str
@@ -228,6 +229,7 @@ class Flavour:
     python: tuple[Artifact, ...]
     jars: tuple[Artifact, ...]
     variants: tuple[FlavourVariant, ...]
+    requirements: tuple[str, ...] = ()
 
     def of(self, variant: str) -> FlavourVariant:
         """Return what it has in one variant only; nothing, where the lock says nothing."""
@@ -303,6 +305,11 @@ class Lock:
     def flavour(self) -> str:
         """Return the name of the flavour that has all that is in this lock."""
         return self.flavours[-1].name if self.flavours else CORE
+
+    @property
+    def of_runtime(self) -> "Lock":
+        """Return the lock without packages that somebody added to the runtime."""
+        return replace(self, flavours=tuple(f for f in self.flavours if not f.requirements))
 
     @property
     def flavour_names(self) -> tuple[str, ...]:
@@ -450,6 +457,7 @@ def _conda_dict(packages: tuple[CondaPackage, ...]) -> dict[str, Any]:
 def _flavour_dict(flavour: Flavour) -> dict[str, Any]:
     return {
         "request": flavour.request,
+        **({"requirements": list(flavour.requirements)} if flavour.requirements else {}),
         "components": dict(flavour.components),
         "omitted": _omitted(flavour.omitted),
         "python": _listed(flavour.python),

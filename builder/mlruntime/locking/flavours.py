@@ -40,7 +40,7 @@ class Below:
 
 
 def with_flavours(
-    core: Lock,
+    base: Lock,
     request: LockRequest,
     *,
     recipes: Mapping[str, LoadedRecipe],
@@ -48,18 +48,18 @@ def with_flavours(
     omit: Iterable[str] = (),
     say: Say = lambda _: None,
 ) -> Lock:
-    """Return a lock of ``core`` with the flavours of ``request``, each on top of those before it.
+    """Return ``base`` with the flavours of ``request`` that it lacks, each on top of those before.
 
-    Nothing of ``core`` moves. A component in ``omit`` is left out of its flavour if no registry has
-    it.
+    Nothing of ``base`` moves: it is the lock of ``core``, or of the first flavours too. A component
+    in ``omit`` is left out of its flavour if no registry has it.
     """
     refuse_unknown(request, omit)
     if not request.flavours:
-        return core
-    asked = request.without(o.component for o in core.omitted)
-    conda = CondaSide.of(core)
-    target = target_of(core.os, conda)
-    compiler, repository = registries.compiler(target, core.snapshot), registries.repository()
+        return base
+    asked = request.without(o.component for o in base.omitted)
+    conda = CondaSide.of(base)
+    target = target_of(base.os, conda)
+    compiler, repository = registries.compiler(target, base.snapshot), registries.repository()
     shipped = cache(
         partial(shipped_jars, asked, recipes, compiler, lambda sdist: registries.shipped(sdist))
     )
@@ -71,19 +71,24 @@ def with_flavours(
         request=asked,
         recipes={w.name: recipes[w.name] for w in asked.of(PYPI) if w.name in recipes},
         compiler=compiler,
-        bench=bench_of(core.os, core.build_depends, conda, target),
+        bench=bench_of(base.os, base.build_depends, conda, target),
         unpacked={},
         conda=conda,
     )
-    below, found = _bottom(core), []
+    below, found = _bottom(base), list(base.flavours)
+    kept = {flavour.name: flavour for flavour in base.flavours}
     for flavour in request.flavours:
+        if flavour.name in kept:
+            left_out = (o.component for o in kept[flavour.name].omitted)
+            side = _asking_too(side, flavour.without(left_out))
+            continue
         omitted = omissions(flavour, omit, lookups)
         own = flavour.without(o.component for o in omitted)
         jars = find_jars(asked, own.wanted, repository, shipped, below.jars)
         for conflict in jars.conflicts:
             say(f"Maven, {flavour.name}: {conflict}")
         side = _asking_too(side, own)
-        variants = _variants(side, core.variants, below, flavour.name, say)
+        variants = _variants(side, base.variants, below, flavour.name, say)
         common, rest = split(side.request, variants)
         found.append(
             Flavour(
@@ -97,10 +102,11 @@ def with_flavours(
                     FlavourVariant(name=v.name, python=v.python, dummy_packages=v.dummy_packages)
                     for v in rest
                 ),
+                requirements=flavour.requirements,
             )
         )
         below = below.and_too(variants, jars.artifacts)
-    return replace(core, flavours=tuple(found))
+    return replace(base, flavours=tuple(found))
 
 
 def _asking_too(side: PythonSide, flavour: FlavourRequest) -> PythonSide:
@@ -113,11 +119,12 @@ def _asking_too(side: PythonSide, flavour: FlavourRequest) -> PythonSide:
     return replace(side, request=request)
 
 
-def _bottom(core: Lock) -> Below:
+def _bottom(base: Lock) -> Below:
+    parts = {v.name: base.whole(v.name) for v in base.variants}
     return Below(
-        python={v.name: (*core.python, *v.python) for v in core.variants},
-        dummies={v.name: frozenset(d.name for d in v.dummy_packages) for v in core.variants},
-        jars=core.jars,
+        python={name: part.python for name, part in parts.items()},
+        dummies={name: frozenset(d.name for d in p.dummy_packages) for name, p in parts.items()},
+        jars=(*base.jars, *(jar for flavour in base.flavours for jar in flavour.jars)),
     )
 
 

@@ -51,12 +51,16 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlavourRequest:
-    """What the ecosystems are asked for by one flavour, beyond those before it."""
+    """What the ecosystems are asked for by one flavour, beyond those before it.
+
+    ``requirements`` are the lines of a requirements file, where that is what asks.
+    """
 
     name: str
     versions: tuple[tuple[str, str], ...]
     wanted: tuple[Wanted, ...]
     python: tuple[str, ...]
+    requirements: tuple[str, ...] = ()
 
     def without(self, components: Iterable[str]) -> "FlavourRequest":
         """Return the same flavour less some components' artifacts."""

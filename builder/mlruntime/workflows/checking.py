@@ -11,6 +11,7 @@ from mlruntime.environment.description import LOCK, read_description, read_files
 from mlruntime.environment.verification import differences
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
 from mlruntime.validation.expectation import labels
 from mlruntime.validation.session import Subject
 from mlruntime.workflows.locked import fresh_lock, libraries
@@ -27,6 +28,15 @@ _CANNOT: Final = {
 def is_path(on: str) -> bool:
     """Return whether ``--on`` names a directory: it has a slash, and is no URL."""
     return "/" in on and "://" not in on and not on.startswith("spark:")
+
+
+def added_to(lock: Lock, own: Lock) -> Lock:
+    """Return the lock of an environment, ``own``, if it is of the flavour that ``lock`` has now.
+
+    Packages that somebody added are its own; without any it is that flavour's.
+    """
+    base = lock.cut(own.of_runtime.flavour)
+    return own if own.of_runtime.digest == base.digest else base
 
 
 def environment_subject(
@@ -47,7 +57,7 @@ def environment_subject(
             f"this is an environment of {found.runtime}, not of {runtime}", where=str(root)
         )
     own = parse_lock(read_text(root / LOCK, LOCK, InvalidLock), file=f"{root}/{LOCK}")
-    lock = fresh_lock(definitions, found.runtime).cut(own.flavour)
+    lock = added_to(fresh_lock(definitions, found.runtime), own)
     plan = planned_image(definitions, lock, found.variant).digest
     if (found.lock, found.plan) != (lock.digest, plan):
         raise InvalidLock(

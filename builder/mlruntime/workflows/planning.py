@@ -1,5 +1,6 @@
 """The plan of a locked runtime: the core's ``plan``, with the recipes of our own tools."""
 
+from dataclasses import replace
 from typing import Final
 
 from mlruntime import __version__
@@ -11,7 +12,10 @@ from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.errors import UsageError
 from mlruntime.image.plan import Plan, plan
-from mlruntime.image.sources.model import Tools
+from mlruntime.image.sources.literal import FilesSource
+from mlruntime.image.sources.model import EVERYTHING_ELSE, LayerSource, Tools
+from mlruntime.image.sources.python import PythonSource
+from mlruntime.image.stack import Stack
 from mlruntime.lock.model import Lock
 from mlruntime.workflows.locked import read_stack
 
@@ -23,6 +27,18 @@ TOOLS: Final = Tools(
 )
 
 
+def with_additions(stack: Stack, lock: Lock) -> Stack:
+    """Return the layers of an image, with those for the packages that somebody adds to a runtime.
+
+    They are what ``layers.yaml`` has for a flavour: the packages, and what pip may not move.
+    """
+    added: list[LayerSource] = []
+    for name in (flavour.name for flavour in lock.flavours if flavour.requirements):
+        added.append(PythonSource(name=name, flavour=name, packages=[EVERYTHING_ELSE]))
+        added.append(FilesSource(name=f"{name}-constraints", flavour=name, files="constraints"))
+    return replace(stack, layers=(*stack.layers, *added))
+
+
 def planned_image(definitions: Definitions, lock: Lock, variant: str) -> Plan:
     """Return the plan of one variant; an unknown one is a ``UsageError``."""
     known = tuple(v.name for v in lock.variants)
@@ -30,5 +46,6 @@ def planned_image(definitions: Definitions, lock: Lock, variant: str) -> Plan:
         raise UsageError(
             f"{lock.runtime} has no variant {variant!r}", hint=did_you_mean(variant, known)
         )
-    stack, files = read_stack(definitions), definitions.image_files()
+    stack = with_additions(read_stack(definitions), lock)
+    files = definitions.image_files()
     return plan(lock, variant, stack, files, tools=TOOLS, version=__version__)

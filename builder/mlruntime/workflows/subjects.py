@@ -1,10 +1,11 @@
 """What is validated: a runtime's image as it is described now, or any image that has our labels."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
-from mlruntime.engine import Images
+from mlruntime.engine import ImageInfo, Images
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.image.config import FLAVOUR_LABEL, LABEL, PLAN_LABEL
 from mlruntime.image.difference import DEFAULT_VARIANT
@@ -27,6 +28,7 @@ def find_subject(
     variant: str | None,
     workers: int,
     flavour: str | None = None,
+    added: Callable[[Lock], Lock] = lambda lock: lock,
 ) -> Subject:
     """Return what to validate: a runtime's image as it is described now, or any image.
 
@@ -36,14 +38,15 @@ def find_subject(
     A directory is an OCI layout, ``DIRECTORY:NAME`` one image of several in it: every byte of it
     is checked before it is loaded.
 
+    ``added`` puts what a requirements file adds on top of the runtime's lock.
+
     Any other image says by its labels which runtime and variant it is; where it differs from
     that runtime's lock, the checks fail.
     """
     known = definitions.runtimes()
     if subject in known:
-        return _of_runtime(
-            engine, definitions, subject, variant or DEFAULT_VARIANT, workers, flavour or CORE
-        )
+        lock = added(fresh_lock(definitions, subject).cut(flavour or CORE))
+        return _of_runtime(engine, definitions, lock, variant or DEFAULT_VARIANT, workers)
     if (layout := _layout(subject)) is not None:
         subject = _from_layout(engine, *layout)
     image = engine.image(subject)
@@ -55,26 +58,40 @@ def find_subject(
     runtime = image.labels.get(f"{LABEL}.runtime")
     if runtime is None:
         raise UsageError(f"{subject} was not built by mlruntime: it has no label {LABEL}.runtime")
-    lock = read_lock(definitions, runtime).cut(flavour or image.labels.get(FLAVOUR_LABEL, CORE))
+    lock = _of_image(read_lock(definitions, runtime), image, flavour, added)
     variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
     lock.variant(variant)
     return _subject(definitions, image.id, lock, variant, workers)
 
 
+def _of_image(
+    lock: Lock, image: ImageInfo, flavour: str | None, added: Callable[[Lock], Lock]
+) -> Lock:
+    """Return the lock of the flavour that an image's label names, with what was added to it."""
+    if flavour is not None:
+        return added(lock.cut(flavour))
+    labelled = image.labels.get(FLAVOUR_LABEL, CORE)
+    for base in lock.flavour_names:
+        found = lock.cut(base) if base == labelled else added(lock.cut(base))
+        if found.flavour == labelled:
+            return found
+    raise UsageError(
+        f"{lock.runtime} has no flavour {labelled!r}, which the image is of",
+        hint=f"if a requirements file was added to it: --with {labelled}.txt",
+    )
+
+
 def _of_runtime(
-    engine: Images,
-    definitions: Definitions,
-    subject: str,
-    variant: str,
-    workers: int,
-    flavour: str,
+    engine: Images, definitions: Definitions, lock: Lock, variant: str, workers: int
 ) -> Subject:
-    lock = fresh_lock(definitions, subject).cut(flavour)
+    subject = lock.runtime
     lock.variant(variant)
     reference = named(subject, variant, lock.flavour)
     built = f"mlruntime build {subject} --variant {variant} --load"
-    if lock.flavour != CORE:
-        built += f" --flavour {lock.flavour}"
+    if lock.of_runtime.flavour != CORE:
+        built += f" --flavour {lock.of_runtime.flavour}"
+    if lock.of_runtime != lock:
+        built += " --with FILE"
     image = engine.image(reference)
     if image is None:
         raise InvalidLock(f"the engine has no image {reference}", hint=f"build it: `{built}`")

@@ -1,0 +1,104 @@
+"""Packages that somebody adds to a locked runtime: one more flavour, made of a requirements file.
+
+The runtime's pins never move. What cannot go with them is refused, before a registry is asked where
+the lock can tell.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from mlruntime.ecosystems.native.inputs import LoadedRecipe
+from mlruntime.ecosystems.pypi.requirements import Line
+from mlruntime.errors import HashMismatch, InvalidDefinition, NoCompatibleVersions, UsageError
+from mlruntime.lock.model import CORE, Artifact, Lock
+from mlruntime.locking.assembly import Registries
+from mlruntime.locking.flavours import Say, with_flavours
+from mlruntime.locking.request import FlavourRequest, LockRequest
+
+
+def addition_name(lock: Lock, stem: str, taken: Iterable[str]) -> str:
+    """Return the name of the flavour that adds the file ``stem`` to a lock: a part of a tag.
+
+    ``taken`` are all flavours of the runtime, those above ``lock`` too.
+    """
+    name = stem if lock.flavour == CORE else f"{lock.flavour}-{stem}"
+    if name in taken:
+        raise UsageError(
+            f"{lock.runtime} has a flavour {name!r}", hint="give the requirements file another name"
+        )
+    return name
+
+
+def refuse_other_versions(lock: Lock, lines: Iterable[Line]) -> None:
+    """Raise ``InvalidDefinition`` for a line that excludes the version that the runtime has."""
+    held = {
+        name: (version, variant.name)
+        for variant in lock.variants
+        for name, version in lock.whole(variant.name).distributions.items()
+    }
+    for line in lines:
+        if line.name not in held:
+            continue
+        version, _ = held[line.name]
+        if not line.requirement.specifier.contains(version, prereleases=True):
+            raise InvalidDefinition(
+                f"{line.requirement} is not the {line.name} of {lock.runtime}",
+                where=line.where,
+                why=f"the runtime has {line.name} {version}, and what is added never moves it",
+                hint="leave the line out, allow this version, or build on another runtime",
+            )
+
+
+def with_additions(
+    lock: Lock,
+    request: LockRequest,
+    name: str,
+    lines: tuple[Line, ...],
+    *,
+    recipes: Mapping[str, LoadedRecipe],
+    registries: Registries,
+    say: Say = lambda _: None,
+) -> Lock:
+    """Return ``lock`` and one flavour more, ``name``, with what ``lines`` ask for.
+
+    ``request`` is what the runtime's own lock was made of. Raises ``NoCompatibleVersions`` if it
+    cannot go with what is locked, ``HashMismatch`` for a file that is not one of a line's.
+    """
+    asked = tuple(str(line.requirement) for line in lines)
+    own = FlavourRequest(name=name, versions=(), wanted=(), python=asked, requirements=asked)
+    kept = tuple(f for f in request.flavours if f.name in lock.flavour_names)
+    try:
+        made = with_flavours(
+            lock,
+            replace(request, flavours=(*kept, own)),
+            recipes=recipes,
+            registries=registries,
+            say=say,
+        )
+    except NoCompatibleVersions as error:
+        raise NoCompatibleVersions(
+            f"what is added cannot go with the packages of {lock.runtime}",
+            where=lines[0].where.rpartition(":")[0],
+            why=error.why,
+            hint="allow other versions of what you add; those of the runtime are fixed",
+        ) from None
+    refuse_other_files(made, lines)
+    return made
+
+
+def refuse_other_files(lock: Lock, lines: Iterable[Line]) -> None:
+    """Raise ``HashMismatch`` unless each package with hashes is a file of one of them."""
+    files: dict[str, Artifact] = {
+        artifact.name: artifact
+        for variant in lock.variants
+        for artifact in lock.whole(variant.name).python
+    }
+    for line in lines:
+        found = files.get(line.name)
+        if line.hashes and found is not None and found.sha256 not in line.hashes:
+            raise HashMismatch(
+                f"{found.filename} is none of the files that are asked for",
+                where=line.where,
+                why=f"its sha256 is {found.sha256}",
+                hint="see who changed the file or the line: an index should never replace a file",
+            )

@@ -1,0 +1,174 @@
+"""Packages that somebody adds: locked on top of a runtime that never moves, and kept in a file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlruntime.definitions.files import Definitions
+from mlruntime.ecosystems.pypi.requirements import parse_requirements
+from mlruntime.errors import (
+    HashMismatch,
+    InvalidDefinition,
+    InvalidLock,
+    NoCompatibleVersions,
+    UsageError,
+)
+from mlruntime.image.config import labels
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
+from mlruntime.locking.additions import addition_name, refuse_other_versions, with_additions
+from mlruntime.store.store import Store
+from mlruntime.workflows import additions
+from mlruntime.workflows.host import Host
+
+from tests.unit.locking.test_flavours import FLAVOURED, flavoured
+from tests.unit.locking.test_flavours import shop as shop
+from tests.unit.locking.test_locking_assemble import World, locked, names, recipes
+from tests.unit.locking.test_locking_assemble import world as world
+
+
+@pytest.fixture
+def base(shop: World) -> Lock:
+    shop.pypi.projects |= {
+        "polars": ("1.44", ("polars-runtime", "numpy")),
+        "polars-runtime": ("1.44", ()),
+        "old": ("1", ("numpy<1",)),
+    }
+    return flavoured(shop, locked(shop, FLAVOURED)).cut("ml")
+
+
+def added(shop: World, lock: Lock, text: str, name: str = "ml-ours") -> Lock:
+    lines = parse_requirements(text, file="ours.txt")
+    return with_additions(lock, FLAVOURED, name, lines, recipes=recipes(), registries=shop)
+
+
+def test_they_are_one_more_flavour_on_top(shop: World, base: Lock) -> None:
+    lock = added(shop, base, "polars\nseaborn\n")
+    assert lock.cut("ml") == base == lock.of_runtime
+    assert lock.flavour == "ml-ours"
+    own = lock.flavours[-1]
+    assert names(own.python) == ["polars", "polars-runtime"]  # the lock has the others already
+    assert own.requirements == ("polars", "seaborn")
+    assert lock.digest != base.digest
+    assert parse_lock(lock.to_json(), file="x") == lock
+    assert dict(labels(lock, "cpu", {}))["io.mlruntime.flavour"] == "ml-ours"
+
+
+def test_what_is_below_keeps_its_say(shop: World, base: Lock) -> None:
+    """The flavour above `ml` is not part of it, and a newer SciPy stays out."""
+    shop.pypi.projects["scipy"] = ("9", ("numpy",))
+    lock = added(shop, base, "polars")
+    assert lock.of_runtime == base
+    assert "jupyterlab" not in lock.whole("cpu").distributions
+
+
+def test_another_version_than_the_runtime_s_is_told_before_any_registry_is_asked(
+    base: Lock,
+) -> None:
+    version = base.whole("cpu").distributions["numpy"]
+    lines = parse_requirements(f"polars\nnumpy!={version}\n", file="ours.txt")
+    with pytest.raises(InvalidDefinition) as caught:
+        refuse_other_versions(base, lines)
+    assert caught.value.where == "ours.txt:2"
+    assert f"the runtime has numpy {version}" in str(caught.value)
+    refuse_other_versions(base, parse_requirements(f"numpy=={version}\nnew>3", file="x"))
+
+
+def test_a_package_that_cannot_go_with_the_runtime(
+    shop: World, base: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NoCompatibleVersions("conflict", why="old needs numpy<1")
+
+    monkeypatch.setattr(shop.pypi, "compile", refuse)
+    with pytest.raises(NoCompatibleVersions, match="cannot go with the packages") as caught:
+        added(shop, base, "old")
+    assert (caught.value.where, caught.value.why) == ("ours.txt", "old needs numpy<1")
+
+
+def test_a_file_with_another_hash(shop: World, base: Lock) -> None:
+    artifact = added(shop, base, "polars").flavours[-1].python[0]
+    assert added(shop, base, f"polars --hash=sha256:{artifact.sha256}")
+    with pytest.raises(HashMismatch, match="none of the files that are asked for"):
+        added(shop, base, f"polars --hash=sha256:{'0' * 64}")
+
+
+def test_a_name_that_is_taken(base: Lock) -> None:
+    taken = ("core", "ml", "notebook")
+    assert addition_name(base, "ours", taken) == "ml-ours"
+    assert addition_name(base.cut("core"), "ours", taken) == "ours"
+    with pytest.raises(UsageError, match="has a flavour 'notebook'"):
+        addition_name(base.cut("core"), "notebook", taken)
+
+
+# The file beside the requirements file.
+
+
+class Registries:
+    """Opens the fake ecosystems; counts how often."""
+
+    def __init__(self, shop: World) -> None:
+        self.shop, self.opened = shop, 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[World]:
+        self.opened += 1
+        yield self.shop
+
+
+@pytest.fixture
+def registries(shop: World, base: Lock, monkeypatch: pytest.MonkeyPatch) -> Registries:
+    monkeypatch.setattr(additions, "lock_request", lambda *_: FLAVOURED)
+    monkeypatch.setattr(additions, "load_recipes", lambda *_: recipes())
+    monkeypatch.setattr(additions, "read_lock", lambda *_: base)
+    return Registries(shop)
+
+
+def host(registries: Registries, folder: Path, said: list[str]) -> Host:
+    def never(*_: object) -> Any:
+        raise AssertionError
+
+    return Host(
+        store=Store(folder / "store"),
+        fetch=never,
+        registries=registries,
+        engine=never,
+        say=said.append,
+    )
+
+
+def test_what_was_locked_is_read_until_it_does_not_fit(
+    registries: Registries, base: Lock, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.txt"
+    here = host(registries, tmp_path, [])
+    (tmp_path / "images").mkdir()
+    definitions = Definitions(tmp_path)
+    file.write_text("polars\n")
+    with pytest.raises(InvalidLock, match=r"is not locked for 6\.0-ml") as caught:
+        additions.with_requirements(definitions, base, file, None)
+    assert caught.value.why == "it has never been made"
+    first = additions.with_requirements(definitions, base, file, here)
+    assert (tmp_path / "ours.6.0-ml.lock.json").read_text() == first.to_json()
+    assert registries.opened == 1
+    file.write_text("# a comment is no change\npolars\n")
+    assert additions.with_requirements(definitions, base, file, None) == first
+    # Other lines, or another lock below: locked anew.
+    file.write_text("polars\npillow\n")
+    assert additions.with_requirements(definitions, base, file, here) != first
+    additions.with_requirements(definitions, base.cut("core"), file, here)
+    assert registries.opened == 3
+    with pytest.raises(InvalidLock, match="is not locked") as caught:
+        additions.with_requirements(definitions, base, file, None)
+    assert caught.value.why == "it is for another lock or other lines"
+
+
+@pytest.mark.parametrize("name", ["Ours.txt", "a b.txt", "-x.txt", "a.b.txt"])
+def test_a_file_that_cannot_name_an_image(
+    registries: Registries, base: Lock, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("polars\n")
+    with pytest.raises(UsageError, match="cannot name an image"):
+        additions.with_requirements(Definitions(tmp_path), base, tmp_path / name, None)
