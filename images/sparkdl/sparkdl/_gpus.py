@@ -114,13 +114,13 @@ def _chosen(gpus: tuple[_Gpu, ...], words: list[str]) -> tuple[str, ...]:
     """Return what CUDA would show: all that is named, up to the first word that names nothing.
 
     As CUDA itself does (tests/gpu asks it; seen with driver 580): the first word decides whether
-    all of them are UUIDs or all are indices, an index is read as C's ``atoi`` reads a number, and
-    a GPU that is named twice hides all of them.
+    all of them are UUIDs or all are indices, either is read as far as it makes sense and the rest
+    of the word ignored, and a GPU that is named twice hides all of them.
     """
-    uuids = words[0].strip().startswith(_KINDS)
+    find = _by_uuid if words[0].startswith(_KINDS) else _by_index
     chosen: list[str] = []
-    for word in map(str.strip, words):
-        found = _by_uuid(gpus, word) if uuids else _by_index(gpus, word)
+    for word in words:
+        found = find(gpus, word)
         if found is None:
             break
         chosen.append(found)
@@ -129,18 +129,23 @@ def _chosen(gpus: tuple[_Gpu, ...], words: list[str]) -> tuple[str, ...]:
 
 def _by_uuid(gpus: tuple[_Gpu, ...], word: str) -> str | None:
     """Return the one device whose UUID begins with this word, which is more than its kind."""
-    if word in _KINDS or not word.startswith(_KINDS):
+    kind, digits = word[:4], word[4:].lower()
+    if not digits:
         return None
-    found = [one for gpu in gpus for one in gpu.addresses if one.startswith(word)]
+    everything = (one for gpu in gpus for one in gpu.addresses if one.startswith(kind))
+    found = [one for one in everything if one[4:].lower().startswith(digits[: len(one) - 4])]
     return found[0] if len(found) == 1 else None
 
 
 def _by_index(gpus: tuple[_Gpu, ...], word: str) -> str | None:
-    """Return the device at this index; CUDA shows one slice of a GPU in MIG mode."""
-    number = re.match(r"[+-]?[0-9]+", word)
-    if number is None or not 0 <= int(number.group()) < len(gpus):
+    """Return the device at this index, read as C's ``atoi`` reads it.
+
+    CUDA shows one slice of a GPU in MIG mode.
+    """
+    number = re.match(r"\s*([+-]?[0-9]+)", word)
+    if number is None or not 0 <= int(number[1]) < len(gpus):
         return None
-    return next(iter(gpus[int(number.group())].addresses), None)
+    return next(iter(gpus[int(number[1])].addresses), None)
 
 
 def _read(say: Callable[[str], None]) -> Iterator[_Gpu]:
