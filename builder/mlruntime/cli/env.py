@@ -5,21 +5,22 @@ import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mlruntime.cli import output
 from mlruntime.cli.context import Context
+from mlruntime.cli.env_output import JSON, PATH, absolute, summary, text
+from mlruntime.cli.env_packages import add, sync
 from mlruntime.cli.host import this_host, with_added
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import Table, plain
-from mlruntime.environment.description import Description, read_description, read_files
+from mlruntime.environment.description import read_description, read_files
 from mlruntime.environment.exporting import FORMATS, REQUIREMENTS
 from mlruntime.environment.kernel import default_name, install_kernel, kernels
-from mlruntime.environment.linking import COPY
 from mlruntime.environment.packing import pack as write_archive
 from mlruntime.environment.packing import refuse_archive
 from mlruntime.environment.personal import fish_script, posix_script
@@ -40,9 +41,6 @@ from mlruntime.workflows.exports import Export, export, lock_to_export
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.stores import store_root
 
-_PATH = typer.Argument(metavar="PATH", help="the environment's directory")
-_JSON = typer.Option("--json", help="print the result as JSON")
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -51,6 +49,8 @@ def register(app: typer.Typer) -> None:
     )
     through = {"allow_interspersed_args": False}
     verbs.command("create")(create)
+    verbs.command("add")(add)
+    verbs.command("sync")(sync)
     verbs.command("run", context_settings=through)(run)
     verbs.command("shell")(shell)
     verbs.command("activate")(activate)
@@ -78,7 +78,7 @@ def create(
     python: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the Python to use; else one is found")
     ] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Make an environment from the files of a runtime's lock."""
     started = time.monotonic()
@@ -91,11 +91,11 @@ def create(
     requested = Requested(lock=lock, variant=variant, python=python)
     made = create_environment(definitions, requested, absolute(path), host, os.environ)
     seconds = time.monotonic() - started
-    emit(summary(made) | {"seconds": round(seconds, 2)}, _text(made, seconds), as_json)
+    emit(summary(made) | {"seconds": round(seconds, 2)}, text(made, seconds), as_json)
 
 
 def run(
-    path: Annotated[Path, _PATH],
+    path: Annotated[Path, PATH],
     words: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="what to run")],
 ) -> None:
     """Run a command in an environment; its exit code is that of the command."""
@@ -108,7 +108,7 @@ def run(
     replace_process(command, settings.applied(os.environ))
 
 
-def shell(path: Annotated[Path, _PATH]) -> None:
+def shell(path: Annotated[Path, PATH]) -> None:
     """Start a shell in an environment."""
     root = absolute(path)
     settings = read_description(root).settings(root)
@@ -116,9 +116,9 @@ def shell(path: Annotated[Path, _PATH]) -> None:
 
 
 def activate(
-    path: Annotated[Path, _PATH],
+    path: Annotated[Path, PATH],
     fish: Annotated[bool, typer.Option("--fish", help="for fish; else for bash and zsh")] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Print what a shell has to run to use an environment: `eval "$(mlruntime env activate …)"`."""
     root = absolute(path)
@@ -132,11 +132,11 @@ def activate(
 
 
 def verify(
-    path: Annotated[Path, _PATH],
+    path: Annotated[Path, PATH],
     quick: Annotated[
         bool, typer.Option("--quick", help="believe a file that has its size and date")
     ] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Compare every file of an environment with the list of its creation; 7 if one is not the same.
 
@@ -164,8 +164,8 @@ def verify(
 
 def repair(
     ctx: typer.Context,
-    path: Annotated[Path, _PATH],
-    as_json: Annotated[bool, _JSON] = False,
+    path: Annotated[Path, PATH],
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Put back what was changed or removed; also after an environment or its Python has moved."""
     context: Context = ctx.obj
@@ -177,11 +177,11 @@ def repair(
 
 
 def pack(
-    path: Annotated[Path, _PATH],
+    path: Annotated[Path, PATH],
     output_: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="NAME.tar or NAME.tar.gz")
     ],
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Write an environment as one archive, for a host without a network or mlruntime."""
     root, archive = absolute(path), absolute(output_)
@@ -195,7 +195,7 @@ def unpack(
     ctx: typer.Context,
     archive: Annotated[Path, typer.Argument(metavar="FILE", help="what `env pack` wrote")],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="where the environment will be")],
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Make an environment of an archive; without mlruntime, run the `unpack.sh` in it."""
     started = time.monotonic()
@@ -224,7 +224,7 @@ def export_(
     wheels: Annotated[
         Path | None, typer.Option(metavar="DIR", help="put all wheels here, and refer to them")
     ] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Write the locked Python packages for pip, uv and other installers."""
     if format_ not in FORMATS:
@@ -251,7 +251,7 @@ def export_(
     emit(value, shown, as_json)
 
 
-def list_(as_json: Annotated[bool, _JSON] = False) -> None:
+def list_(as_json: Annotated[bool, JSON] = False) -> None:
     """List the environments that were made with this host's store."""
     found = [(root, read_description(root)) for root in known_environments(Store(store_root()))]
     rows = tuple((str(root), one.runtime, one.variant, one.python) for root, one in found)
@@ -262,9 +262,9 @@ def list_(as_json: Annotated[bool, _JSON] = False) -> None:
 
 
 def remove(
-    path: Annotated[Path, _PATH],
+    path: Annotated[Path, PATH],
     force: Annotated[bool, typer.Option("--force", help="also files of your own in it")] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Remove an environment; the store keeps what it was made of."""
     root = absolute(path)
@@ -275,14 +275,14 @@ def remove(
 
 
 def kernel(
-    path: Annotated[Path, _PATH],
+    path: Annotated[Path, PATH],
     name: Annotated[
         str | None, typer.Option(help="the kernel's name (default: from the directory's)")
     ] = None,
     title: Annotated[
         str | None, typer.Option(help="what Jupyter shows (default: runtime and directory)")
     ] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Add an environment to your Jupyter as a kernel, or replace that kernel."""
     root = absolute(path)
@@ -296,32 +296,3 @@ def kernel(
         f"{shown}: {written}\nremove it with `rm -r {shlex.quote(str(written.parent))}`",
         as_json,
     )
-
-
-def summary(made: Description) -> dict[str, Any]:
-    """Return an environment as the verbs' JSON has it; ``made`` counts files by how they were."""
-    return {
-        "path": made.path,
-        "runtime": made.runtime,
-        "variant": made.variant,
-        "lock_digest": made.lock,
-        "python": made.python,
-        "interpreter": made.interpreter,
-        "glibc": made.glibc,
-        "made": made.made,
-    }
-
-
-def _text(made: Description, seconds: float) -> str:
-    ways = ", ".join(f"{count} files by {way}" for way, count in made.made.items())
-    lines = [f"{made.runtime} ({made.variant}) with Python {made.python} in {made.path}"]
-    lines.append(f"{ways}, in {seconds:.1f} s")
-    if COPY in made.made:
-        lines.append("copied: the store is on another file system, or this one has no links")
-    return "\n".join(lines)
-
-
-def absolute(path: Path) -> Path:
-    """Return a path without ``..`` and links above it: it is written into files."""
-    absolute = path.expanduser().absolute()
-    return absolute.parent.resolve() / absolute.name

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli.env import absolute
+from mlruntime.cli.env_output import absolute
 from mlruntime.cli.host import with_added
 from mlruntime.cli.output import emit, say
 from mlruntime.cluster.running import Clusters

@@ -12,9 +12,10 @@ from mlruntime.environment.creation import (
     put,
     write_personal,
 )
-from mlruntime.environment.description import FILES, write_description
+from mlruntime.environment.description import FILES, read_files, write_description
 from mlruntime.environment.entries import encoded
 from mlruntime.environment.linking import Linker
+from mlruntime.environment.verification import differences
 from mlruntime.errors import UsageError
 from mlruntime.store.store import full_disk
 
@@ -42,6 +43,30 @@ def repair(root: Path, order: Order, damaged: Iterable[str], linker: Linker) -> 
         list_.replace(root / FILES)
         write_personal(root, root, order.interpreter, order.variables)
         write_description(root, order.description)
+
+
+def change(root: Path, order: Order, linker: Linker) -> tuple[str, ...]:
+    """Make an environment another one in its place; return the paths that are no longer in it.
+
+    What both have stays as it is. Interrupted, it is still the one that it was, with files of the
+    other: run it again, or repair it.
+    """
+    before = {entry.path for entry in read_files(root)}
+    listed = [piece.entry for piece in pieces(order)]
+    repair(root, order, differences(root, listed, quick=True).damaged, linker)
+    gone = tuple(sorted(before - {entry.path for entry in listed}))
+    with full_disk(root, instead="make it anew elsewhere"):
+        for path in gone:
+            (root / path).unlink(missing_ok=True)
+            _remove_empty((root / path).parent, root)
+    return gone
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """Remove a directory that nothing is in, and those above it below ``root``."""
+    while folder != root and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def remove(root: Path, added: Iterable[str], *, force: bool = False) -> None:

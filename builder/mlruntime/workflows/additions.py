@@ -1,6 +1,7 @@
 """A requirements file on top of a runtime's lock, kept as a lock of its own beside that file."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from mlruntime.workflows.host import Host
 from mlruntime.workflows.locked import lock_request, read_lock
 
 # A part of an image's tag; OCI allows more, but a tag with a dot or a capital reads badly.
+_ADDED: Final = "added"  # what packages without a file are called
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -47,6 +49,24 @@ def with_requirements(definitions: Definitions, lock: Lock, file: Path, host: Ho
     write_whole(beside, made.to_json(), instead="put the requirements file into a folder of yours")
     host.say(f"locked {file} in {beside}")
     return made
+
+
+def with_more(
+    definitions: Definitions, lock: Lock, own: Lock, packages: Sequence[str], host: Host
+) -> Lock:
+    """Return a runtime's lock with what ``own`` adds to it already, and these requirements too.
+
+    A requirement takes the place of one of the same name.
+    """
+    new = parse_requirements("\n".join(packages), file="PACKAGE")
+    added = own.flavours[-1] if own != own.of_runtime else None
+    old = parse_requirements("\n".join(added.requirements), file=added.name) if added else ()
+    names = {line.name for line in new}
+    lines = (*(line for line in old if line.name not in names), *new)
+    refuse_other_versions(lock, lines)
+    taken = read_lock(definitions, lock.runtime).flavour_names
+    name = added.name if added else addition_name(lock, _ADDED, taken)
+    return _lock(definitions, lock, name, lines, host)
 
 
 def _stem(file: Path) -> str:

@@ -86,7 +86,7 @@ def create_environment(
     with host.store.shared():
         prepared = prepare(plan, requested.lock, host, target)
         refuse_host(system, prepared.materials.glibc)
-        order = _order(prepared, requested, target, interpreter)
+        order = order_of(prepared, requested, target, interpreter)
         made = create(order, target, Linker())
         remember_environment(host.store, target)
     return made
@@ -109,10 +109,10 @@ def repair_environment(
             why="its files come from other versions of images/ or of mlruntime",
             hint=f"make it anew: `mlruntime env create {found.runtime} PATH`",
         )
-    interpreter = _same_or_another(found, plan, environ)
+    interpreter = same_or_another(found, plan, environ)
     with host.store.shared():
         requested = Requested(lock=lock, variant=found.variant)
-        order = _order(prepare(plan, lock, host, root), requested, root, interpreter)
+        order = order_of(prepare(plan, lock, host, root), requested, root, interpreter)
         order = replace(order, description=structs.replace(order.description, made=found.made))
         listed = [piece.entry for piece in pieces(order)]
         damaged = differences(root, listed).damaged
@@ -156,7 +156,7 @@ def unpack_environment(
     return made
 
 
-def _same_or_another(found: Description, plan: Plan, environ: Mapping[str, str]) -> Interpreter:
+def same_or_another(found: Description, plan: Plan, environ: Mapping[str, str]) -> Interpreter:
     """Return the Python that an environment was made with, another one if that is gone."""
     try:
         given = Path(found.interpreter)
@@ -248,9 +248,10 @@ def compiled_wheel(store: Store, lock: Lock, wheel: NativeWheel) -> tuple[Artifa
     return artifact, found.path
 
 
-def _order(
+def order_of(
     prepared: Prepared, requested: Requested, target: Path, interpreter: Interpreter
 ) -> Order:
+    """Return all that an environment at ``target`` is made of."""
     return Order(
         materials=prepared.materials,
         interpreter=interpreter,

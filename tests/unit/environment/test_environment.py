@@ -23,7 +23,7 @@ from mlruntime.environment.interpreter import Interpreter, find_interpreter
 from mlruntime.environment.layout import NOTES
 from mlruntime.environment.linking import COPY, LINK, Linker
 from mlruntime.environment.personal import fish_script, posix_script
-from mlruntime.environment.repairing import remove, repair
+from mlruntime.environment.repairing import change, remove, repair
 from mlruntime.environment.settings import Variables
 from mlruntime.environment.trees import KIND
 from mlruntime.environment.verification import differences
@@ -583,6 +583,26 @@ def test_what_is_not_as_it_was_made_is_put_back(world: World, tmp_path: Path) ->
     assert (root / "thesis.txt").read_text() == "years of work"
     assert (root / "bin" / "activate").is_file()
     assert {p.name for p in tmp_path.iterdir()} == {"ml", "world"}
+
+
+def test_it_becomes_another_one_in_its_place(world: World, tmp_path: Path) -> None:
+    root, everything = tmp_path / "ml", world.wheels
+    create(world.order(root), root, Linker())
+    (root / "mine.txt").write_text("my own")
+    before = {entry.path for entry in read_files(root)}
+    kept = (root / SITE / "pyspark/__init__.py").stat().st_ino
+    world.wheels = everything[1:]  # without toy
+    gone = change(root, world.order(root), Linker())
+    assert gone == tuple(sorted(before - {entry.path for entry in read_files(root)}))
+    assert f"{SITE}/toy.py" in gone
+    assert not (root / SITE / "toy-1.dist-info").exists()
+    assert differences(root, read_files(root)).added == ("mine.txt",)
+    assert differences(root, read_files(root)).damaged == ()
+    assert (root / SITE / "pyspark/__init__.py").stat().st_ino == kept
+    world.wheels = everything
+    assert change(root, world.order(root), Linker()) == ()
+    assert {entry.path for entry in read_files(root)} == before
+    assert differences(root, read_files(root)).damaged == ()
 
 
 def test_a_store_that_is_gone_takes_nothing_with_it(world: World, tmp_path: Path) -> None:
