@@ -237,6 +237,8 @@ def export_(
     text, what = export(lock, chosen, host, wanted)
     for wheel in what.left_out:
         output.say(f"left out: {wheel.name} {wheel.version}; --wheels DIR has it")
+    if what.conda:
+        output.say(f"left out: {len(what.conda)} conda packages, named in comments")
     if output_ is not None:
         write_whole(output_, text)
     value = {
@@ -245,7 +247,10 @@ def export_(
         "output": str(output_) if output_ else None,
         "text": None if output_ else text,
         "packages": [{"name": w.name, "version": w.version} for w in what.sorted_wheels],
-        "left_out": [{"name": w.name, "version": w.version} for w in what.left_out],
+        "left_out": [
+            *({"name": wheel.name, "version": wheel.version} for wheel in what.left_out),
+            *({"name": one.name, "version": one.version} for one in what.conda),
+        ],
     }
     shown = f"{output_}: {len(what.wheels)} packages" if output_ else text.rstrip("\n")
     emit(value, shown, as_json)

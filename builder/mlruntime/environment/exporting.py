@@ -21,7 +21,8 @@ FORMATS: Final = (REQUIREMENTS, PYLOCK)
 class Exported:
     """What is exported: wheels of a registry, and compiled ones if they are at hand.
 
-    ``left_out`` are compiled wheels that no registry has.
+    ``left_out`` are compiled wheels that no registry has, ``conda`` packages of conda channels: the
+    formats here have none.
     """
 
     runtime: str
@@ -29,6 +30,7 @@ class Exported:
     python: str
     wheels: tuple[Artifact, ...]
     left_out: tuple[NativeWheel, ...] = ()
+    conda: tuple[Artifact, ...] = ()
 
     @property
     def sorted_wheels(self) -> list[Artifact]:
@@ -47,6 +49,7 @@ def exported(
         python=python,
         wheels=(*own.python, *(compiled or ())),
         left_out=() if compiled is not None else own.native,
+        conda=tuple(package.artifact for package in own.conda),
     )
 
 
@@ -60,6 +63,7 @@ def requirements(what: Exported, wheels: str = "") -> str:
         f"# {wheel.name}=={wheel.version} is compiled by mlruntime: no registry has that wheel."
         for wheel in what.left_out
     ]
+    lines += [f"# {one.name}=={one.version} comes from a conda channel." for one in what.conda]
     if wheels:
         lines += ["--no-index", f"--find-links {shlex.quote(wheels)}"]
     lines += [

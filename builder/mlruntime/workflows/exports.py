@@ -66,6 +66,11 @@ def lock_to_export(
 def export(lock: Lock, variant: str, host: Host, wanted: Export) -> tuple[str, Exported]:
     """Return the text, and put the wheels into their directory if there is to be one."""
     wanted.refuse()
+    if wanted.format == PYLOCK and lock.whole(variant).conda:
+        raise UsageError(
+            f"{lock.runtime} has conda packages, and a pylock.toml (PEP 751) has none",
+            hint="--format requirements names them in comments",
+        )
     python = ".".join(lock.component("python").split(".")[:2])
     if wanted.wheels is None:
         what = exported(lock, variant, python=python)

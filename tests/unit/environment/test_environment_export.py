@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from uv import find_uv_bin
 
 from tests.conftest import CHECKOUT
 from tests.unit.environment.test_environment import World
+from tests.unit.lock.test_conda_lock import NUMPY
 
 
 @pytest.fixture
@@ -110,6 +112,22 @@ def test_any_name_survives_toml() -> None:
     found = tomllib.loads(pylock(what, "a 'b'/ü"))["packages"][0]["wheels"][0]
     assert found["name"] == wheel.filename
     assert found["path"] == f"a 'b'/ü/{wheel.filename}"
+
+
+def test_conda_packages_are_told_and_refused_where_they_cannot_be(
+    world: World, tmp_path: Path
+) -> None:
+    lock = replace(world.lock, conda=(NUMPY,))
+    text, what = export(
+        lock, "cpu", world.host, Export(format="requirements", output=None, wheels=None)
+    )
+    told = f"# numpy=={NUMPY.artifact.version} comes from a conda channel."
+    assert told in text.splitlines()
+    assert what.conda == (NUMPY.artifact,)
+    wanted = Export(format="pylock", output=tmp_path / "pylock.toml", wheels=tmp_path / "wheels")
+    with pytest.raises(UsageError, match="has conda packages"):
+        export(lock, "cpu", world.host, wanted)
+    assert not (tmp_path / "wheels").exists()
 
 
 def test_an_environment_tells_its_own_lock(world: World, tmp_path: Path) -> None:
