@@ -30,7 +30,8 @@ from mlruntime.image.sources.literal import LiteralFiles
 from mlruntime.image.sources.model import PlannedLayer, layer_key
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Lock, set_digest
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import set_digest
 from mlruntime.store.store import Store
 from mlruntime.workflows.planning import TOOLS
 from mlruntime.workflows.stores import fetcher

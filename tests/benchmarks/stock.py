@@ -13,7 +13,8 @@ from mlruntime.image.image import load
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
 from mlruntime.image.sources.model import PlannedLayer, layer_key
-from mlruntime.lock.model import Artifact, Lock, set_digest
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, set_digest
 from mlruntime.store.store import Store
 from mlruntime.workflows.planning import TOOLS
 from mlruntime.workflows.stores import fetcher

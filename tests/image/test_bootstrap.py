@@ -19,7 +19,7 @@ from mlruntime.image.config import ImageConfig
 from mlruntime.image.image import ImageLayer
 from mlruntime.image.sources.debian import DebianPackages
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 from mlruntime.workflows.stores import fetcher, host_sources
 

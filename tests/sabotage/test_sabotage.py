@@ -25,7 +25,8 @@ from mlruntime.image.plan import Plan
 from mlruntime.image.sources.literal import File, LiteralFiles
 from mlruntime.image.sources.model import PlannedLayer, layer_key
 from mlruntime.image.sources.python import PythonPackages
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking.registries import HostRegistries
 from mlruntime.store.store import Store
 from mlruntime.validation.catalog import CHECKS

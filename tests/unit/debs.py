@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 # Bytes are a file; (type, target) is a link, or a directory with an octal mode.
 Content = bytes | tuple[bytes, str]

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.release.attribution import attribute
 from mlruntime.release.documents import Candidate
 from mlruntime.release.signing import SigningKey, private_key

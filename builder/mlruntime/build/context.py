@@ -14,7 +14,7 @@ from mlruntime.errors import Unavailable
 from mlruntime.image import oci
 from mlruntime.image.config import ImageConfig
 from mlruntime.image.image import Image, ImageLayer, load
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 _STAGE: Final = "mlruntime/stage"

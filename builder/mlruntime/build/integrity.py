@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.errors import CommandFailed, Damaged, HashMismatch, Unavailable
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 

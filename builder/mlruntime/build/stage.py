@@ -28,7 +28,8 @@ from mlruntime.image.image import Image, ImageLayer
 from mlruntime.image.plan import Plan, built_on
 from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.image.sources.python import interpreter_digest
-from mlruntime.lock.model import Lock, NativeWheel
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import NativeWheel
 
 _LOG: Final = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.fetch.locating import last_seen
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 Configure = Callable[[tuple[Artifact, ...]], AbstractContextManager[Changes]]
 

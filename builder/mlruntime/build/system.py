@@ -16,7 +16,7 @@ from mlruntime.image.plan import Plan
 from mlruntime.image.sources.conda import CondaPackages
 from mlruntime.image.sources.debian import DebianPackages
 from mlruntime.image.sources.model import PlannedLayer
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 
 class System:

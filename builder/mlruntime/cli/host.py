@@ -11,7 +11,8 @@ from mlruntime.cli.output import say
 from mlruntime.cli.progress import downloads
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Connecting
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.stores import fetcher, host_sources, store_root

@@ -10,7 +10,8 @@ from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit, mb
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.lock.model import Artifact, Flavour, Lock
+from mlruntime.lock.model import Flavour, Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking.request import LockRequest, refuse_future
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.locked import lock_request, read_lock

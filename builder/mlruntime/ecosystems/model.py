@@ -10,7 +10,7 @@ from mlruntime.ecosystems.place import Place
 from mlruntime.fetch.locating import Locator
 from mlruntime.host.settings import Sources
 from mlruntime.layers.sink import Sink
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.matrix.model import ArtifactTemplate, Component, Matrix
 from mlruntime.matrix.news import Release
 

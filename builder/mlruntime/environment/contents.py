@@ -12,7 +12,8 @@ from mlruntime.image.sources.conda import CondaPackages
 from mlruntime.image.sources.jars import Jars
 from mlruntime.image.sources.literal import File, LiteralFiles
 from mlruntime.image.sources.python import PythonPackages
-from mlruntime.lock.model import CONDA_PREFIX, Artifact, Lock, NativeWheel
+from mlruntime.lock.model import CONDA_PREFIX, Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 # Of the image's system: Java, a BLAS for Spark with the libraries that it is linked with, and the
 # certificates that Java trusts. Everything else comes from the host.

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 REQUIREMENTS: Final = "requirements"
 PYLOCK: Final = "pylock"

@@ -22,7 +22,7 @@ from mlruntime.ecosystems.registered import ECOSYSTEMS
 from mlruntime.environment.entries import Entry, is_untouched, listed
 from mlruntime.environment.glibc import needed_glibc
 from mlruntime.errors import Damaged
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store, full_disk
 
 KIND: Final = "trees"

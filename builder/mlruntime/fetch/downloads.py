@@ -16,7 +16,7 @@ from mlruntime.fetch.locating import Locator, Locators
 from mlruntime.fetch.web import Web, held
 from mlruntime.host.settings import Sources, without_secrets
 from mlruntime.host.tasks import TaskGroup
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 _LOG: Final = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

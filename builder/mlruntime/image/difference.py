@@ -10,7 +10,8 @@ from mlruntime.errors import UsageError
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.layers.gzipped import LayerBlob
-from mlruntime.lock.model import CORE, Artifact, Lock, tag
+from mlruntime.lock.model import CORE, Lock, tag
+from mlruntime.lock.packages import Artifact
 from mlruntime.matrix.model import VARIANTS
 
 Kind = Literal["added", "removed", "changed", "remade"]

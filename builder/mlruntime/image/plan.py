@@ -24,7 +24,8 @@ from mlruntime.image.sources.model import (
 from mlruntime.image.sources.python import LeftOutFiles, PythonPackages
 from mlruntime.image.stack import Stack
 from mlruntime.image.templates import render, variables
-from mlruntime.lock.model import CORE, Artifact, Lock, NativeWheel
+from mlruntime.lock.model import CORE, Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

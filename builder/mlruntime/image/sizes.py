@@ -9,7 +9,7 @@ from mlruntime.image.plan import Plan
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.treemap import Group, treemap
 from mlruntime.layers.gzipped import LayerBlob
-from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 # Of packages, a table shows this many; JSON and the picture have all.
 _SHOWN: Final = 30

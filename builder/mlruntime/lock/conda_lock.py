@@ -14,7 +14,7 @@ import yaml
 from mlruntime.documents.reading import canonical_json, read_yaml
 from mlruntime.documents.schema import Form, Sha256, Text, checked, described
 from mlruntime.errors import InvalidLock
-from mlruntime.lock.model import Artifact, CondaPackage
+from mlruntime.lock.packages import Artifact, CondaPackage
 
 PLATFORM: Final = "linux-64"
 VERSION: Final = 1

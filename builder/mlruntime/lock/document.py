@@ -11,16 +11,12 @@ from mlruntime.lock.model import (
     FORMAT,
     FORMAT_WITH_CONDA,
     FORMAT_WITHOUT_FLAVOURS,
-    Artifact,
-    CondaPackage,
-    DummyPackage,
     Flavour,
     FlavourVariant,
     Lock,
-    NativeWheel,
-    Omission,
     Variant,
 )
+from mlruntime.lock.packages import Artifact, CondaPackage, DummyPackage, NativeWheel, Omission
 
 FileName = Annotated[
     str, described("the name of a file, which has no directory", r"^(?!\.{1,2}$)[^/]+$")

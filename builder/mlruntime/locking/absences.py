@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from mlruntime.errors import ArtifactNotFound, UsageError
-from mlruntime.lock.model import Omission
+from mlruntime.lock.packages import Omission
 from mlruntime.locking.request import FlavourRequest, LockRequest, Wanted
 
 Lookups = Mapping[str, Callable[[Wanted], object]]

@@ -10,7 +10,8 @@ from dataclasses import replace
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.pypi.requirements import Line
 from mlruntime.errors import HashMismatch, InvalidDefinition, NoCompatibleVersions, UsageError
-from mlruntime.lock.model import CORE, Artifact, Lock
+from mlruntime.lock.model import CORE, Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking.assembly import Registries
 from mlruntime.locking.flavours import Say, with_flavours
 from mlruntime.locking.request import FlavourRequest, LockRequest

@@ -13,7 +13,8 @@ from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Target
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import offer, omissions, refuse_unknown
 from mlruntime.locking.channels import NO_CONDA, Channels, CondaSide, conda_side
 from mlruntime.locking.jars import Repository, find_jars, shipped_jars

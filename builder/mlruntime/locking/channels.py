@@ -10,7 +10,8 @@ from packaging.version import InvalidVersion, Version
 from mlruntime.ecosystems.conda import ORIGIN as CONDA
 from mlruntime.ecosystems.conda.solver import Solution, Virtual
 from mlruntime.errors import InvalidDefinition, NoCompatibleVersions
-from mlruntime.lock.model import CondaPackage, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import CondaPackage
 from mlruntime.locking.request import LockRequest
 from mlruntime.matrix.parsing import VARIANTS
 

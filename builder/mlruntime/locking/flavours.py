@@ -8,7 +8,8 @@ from mlruntime.ecosystems.maven import ORIGIN as MAVEN
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.errors import InvalidLock
-from mlruntime.lock.model import Artifact, Flavour, FlavourVariant, Lock, Variant
+from mlruntime.lock.model import Flavour, FlavourVariant, Lock, Variant
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
 from mlruntime.locking.assembly import Registries, bench_of, target_of
 from mlruntime.locking.channels import CondaSide

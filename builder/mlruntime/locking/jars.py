@@ -10,7 +10,7 @@ from mlruntime.ecosystems.native.inputs import Compiler, LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
 from mlruntime.errors import ArtifactNotFound
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import offer
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.locking.variants import published

@@ -20,7 +20,7 @@ from mlruntime.ecosystems.maven.shipped import (
 from mlruntime.ecosystems.pypi.resolver import Resolver, Target
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 # The kind of a record: which jars a source distribution has.

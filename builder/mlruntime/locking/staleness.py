@@ -8,7 +8,8 @@ from typing import Any
 from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.errors import InvalidLock
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking.request import FlavourRequest, LockRequest
 
 _REQUEST = "what runtime.yaml and matrix.yaml ask for has changed since"

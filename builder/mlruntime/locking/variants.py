@@ -14,7 +14,8 @@ from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
 from mlruntime.errors import NoCompatibleVersions
-from mlruntime.lock.model import Artifact, DummyPackage, NativeWheel, Variant
+from mlruntime.lock.model import Variant
+from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel
 from mlruntime.locking.channels import NO_CONDA, CondaSide, python_packages
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.matrix.parsing import VARIANTS

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.release.policy import Allowed
 from mlruntime.release.versions import Step, all_artifacts
 from mlruntime.validation.reading import Outcome

@@ -10,7 +10,8 @@ from typing import Any, Final
 from packageurl import PackageURL
 
 from mlruntime.documents.reading import canonical_json
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.release.policy import Allowed
 from mlruntime.validation.reading import Outcome
 

@@ -15,7 +15,8 @@ from typing import Final, Literal
 from packaging.version import InvalidVersion, Version
 
 from mlruntime.errors import UsageError
-from mlruntime.lock.model import CORE, Artifact, CondaPackage, Lock
+from mlruntime.lock.model import CORE, Lock
+from mlruntime.lock.packages import Artifact, CondaPackage
 
 Size = Literal["none", "patch", "minor", "major"]
 _ORDER: Final[tuple[Size, ...]] = ("none", "patch", "minor", "major")

@@ -36,7 +36,8 @@ from mlruntime.errors import HashMismatch, InvalidLock, Unavailable, UsageError
 from mlruntime.fetch.locating import last_seen
 from mlruntime.image.plan import Plan
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import CONDA_PREFIX, Artifact, Lock, NativeWheel
+from mlruntime.lock.model import CONDA_PREFIX, Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store, full_disk
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import planned_image

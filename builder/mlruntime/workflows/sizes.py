@@ -11,7 +11,8 @@ from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi.wheel import installed_as
 from mlruntime.image.sizes import Sizes, sizes
 from mlruntime.layers.gzipped import LayerBlob
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store
 from mlruntime.workflows.inputs import budget
 from mlruntime.workflows.planning import planned_image

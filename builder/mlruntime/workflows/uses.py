@@ -15,7 +15,8 @@ from mlruntime.environment.layout import place
 from mlruntime.image.image import MANIFESTS, Image
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.python import interpreter_digest
-from mlruntime.lock.model import Artifact, Lock, NativeWheel
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.contents import BLOB, USES
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import read_lock

@@ -44,7 +44,8 @@ from mlruntime.image.sources.model import PlannedLayer, Supplies, Tools
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
+from mlruntime.lock.model import Lock, Variant
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store, file_sha256
 
 from tests.unit.debs import deb

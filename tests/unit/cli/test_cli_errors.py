@@ -23,7 +23,8 @@ from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.engine.values import ImageInfo
 from mlruntime.errors import InvalidDefinition, StorageError
 from mlruntime.host import command
-from mlruntime.lock.model import Artifact, Lock, NativeWheel, Variant
+from mlruntime.lock.model import Lock, Variant
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.locking.staleness import input_digests
 from mlruntime.validation.session import Subject
 from mlruntime.workflows.build import created

@@ -10,7 +10,7 @@ from mlruntime.ecosystems.maven.repository import LockedJars
 from mlruntime.ecosystems.pypi.resolver import Static, Target
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.locking import registries
 
 MATRIX = """

@@ -23,7 +23,7 @@ from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.errors import InvalidLock
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 from tests.unit.channels import PLACEHOLDER, Member, Package, write_channel
 

@@ -20,7 +20,7 @@ from mlruntime.ecosystems.debian.packages import read_package
 from mlruntime.errors import InvalidLock
 from mlruntime.layers.paths import UnsafePath
 from mlruntime.layers.writer import MTIME, LayerWriter
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 from tests.unit.debs import deb, tarred
 

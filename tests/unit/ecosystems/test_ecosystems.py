@@ -14,7 +14,7 @@ from mlruntime.errors import InvalidLock, Unavailable
 from mlruntime.fetch.downloads import Fetcher
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.matrix.model import ORIGINS, TRAITS
 from mlruntime.store.store import Store
 

@@ -12,7 +12,7 @@ from mlruntime.ecosystems.native.build import build
 from mlruntime.engine import RunResult
 from mlruntime.engine.archives import reader
 from mlruntime.errors import CommandFailed, InvalidLock
-from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store
 
 from tests.unit.ecosystems.test_patching import diff, sdist

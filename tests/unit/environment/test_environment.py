@@ -38,7 +38,8 @@ from mlruntime.errors import (
 from mlruntime.image.plan import Plan, plan
 from mlruntime.image.sources.model import Tools
 from mlruntime.image.stack import parse_stack
-from mlruntime.lock.model import Artifact, Lock, Variant
+from mlruntime.lock.model import Lock, Variant
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 from mlruntime.workflows.environments import (
     Prepared,

@@ -21,7 +21,8 @@ from mlruntime.image.sources.conda import CondaPackages
 from mlruntime.image.sources.model import Tools
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import CondaPackage, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import CondaPackage
 from mlruntime.workflows.environments import Prepared, Requested, _conda_python, prepare
 
 from tests.unit.channels import PLACEHOLDER, Member, Package

@@ -11,7 +11,7 @@ import pytest
 from mlruntime.definitions.files import Definitions
 from mlruntime.environment.exporting import Exported, exported, pylock, requirements
 from mlruntime.errors import Unavailable, UsageError
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.workflows.exports import Export, export, lock_to_export
 from packaging.pylock import Pylock
 from uv import find_uv_bin

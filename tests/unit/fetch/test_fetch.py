@@ -17,7 +17,7 @@ from mlruntime.fetch.downloads import Fetcher
 from mlruntime.fetch.indexes import project_files
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import DebianSource, Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 BODY = bytes(range(256)) * 4096  # 1 MiB

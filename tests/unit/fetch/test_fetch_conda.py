@@ -9,7 +9,7 @@ import pytest
 from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.errors import ArtifactNotFound, HashMismatch, Unavailable, UsageError
 from mlruntime.host.settings import discover
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 from tests.unit.channels import Package

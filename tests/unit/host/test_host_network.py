@@ -24,7 +24,7 @@ from mlruntime.ecosystems.pypi.resolver import Resolver, Target
 from mlruntime.errors import HashMismatch, MlruntimeError, Unavailable, UsageError
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources, discover
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 from tests.unit.relays import Relay, relaying

@@ -26,7 +26,8 @@ from mlruntime.image.difference_tables import (
 from mlruntime.image.plan import plan
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.gzipped import LayerBlob
-from mlruntime.lock.model import Artifact, Lock, Variant
+from mlruntime.lock.model import Lock, Variant
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 from tests.unit.image.test_plan import FILES, STACK, TOOLS, artifact, lock, native

@@ -14,7 +14,8 @@ from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.contract import PATH, HostContract
-from mlruntime.lock.model import Artifact, DummyPackage, Lock, NativeWheel, Omission, Variant
+from mlruntime.lock.model import Lock, Variant
+from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, Omission
 
 TOOLS = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
 STACK = """\

@@ -14,7 +14,7 @@ from mlruntime.lock.conda_lock import (
     read_conda_lock,
     write_conda_lock,
 )
-from mlruntime.lock.model import Artifact, CondaPackage
+from mlruntime.lock.packages import Artifact, CondaPackage
 
 CHANNEL = "https://conda.example.org/toys"
 

@@ -12,15 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import (
-    Artifact,
-    DummyPackage,
-    Lock,
-    NativeWheel,
-    Omission,
-    Variant,
-    set_digest,
-)
+from mlruntime.lock.model import Lock, Variant
+from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, Omission, set_digest
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "lock"
 

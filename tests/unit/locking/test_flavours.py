@@ -11,7 +11,8 @@ from mlruntime.errors import ArtifactNotFound, InvalidDefinition, InvalidLock, U
 from mlruntime.image.config import FLAVOUR_LABEL, labels
 from mlruntime.image.difference import parse_named
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import CORE, DummyPackage, Lock, tag
+from mlruntime.lock.model import CORE, Lock, tag
+from mlruntime.lock.packages import DummyPackage
 from mlruntime.locking.flavours import with_flavours
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import stale_flavours

@@ -18,7 +18,8 @@ from mlruntime.errors import (
     UsageError,
 )
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import Artifact, DummyPackage, Lock, set_digest
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, DummyPackage, set_digest
 from mlruntime.locking.assembly import assemble, target_of
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.locking.staleness import (

@@ -23,7 +23,7 @@ from mlruntime.ecosystems.maven.shipped import (
 from mlruntime.errors import ArtifactNotFound, HashMismatch, InvalidLock, Unavailable
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
 GROUP = "io.graphframes"

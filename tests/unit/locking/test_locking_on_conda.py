@@ -10,7 +10,7 @@ from mlruntime.ecosystems.pypi.resolver import Resolver, Target
 from mlruntime.errors import NoCompatibleVersions
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact, CondaPackage
+from mlruntime.lock.packages import Artifact, CondaPackage
 from mlruntime.locking.channels import CondaSide, python_packages
 from mlruntime.locking.request import LockRequest
 from mlruntime.locking.variants import PythonSide

@@ -11,7 +11,7 @@ from mlruntime.ecosystems.native.patching import apply_patch, parse_patch
 from mlruntime.ecosystems.native.recipe import PatchedRelease
 from mlruntime.ecosystems.native.sdist import patched
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.matrix.model import VARIANTS
 from mlruntime.store.store import Store
 from mlruntime.workflows.stores import store_root

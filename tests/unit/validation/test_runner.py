@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.engine import ImageInfo
 from mlruntime.errors import CommandFailed, Unavailable, UsageError
-from mlruntime.lock.model import Artifact, Flavour, Lock, NativeWheel, Omission, Variant
+from mlruntime.lock.model import Flavour, Lock, Variant
+from mlruntime.lock.packages import Artifact, NativeWheel, Omission
 from mlruntime.validation import resources
 from mlruntime.validation.expectation import expectation, labels, python_packages, selected
 from mlruntime.validation.report import CheckResult

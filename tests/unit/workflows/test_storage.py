@@ -14,7 +14,8 @@ from mlruntime.cli import main
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native import build as native
 from mlruntime.errors import HashMismatch, MlruntimeError, Unavailable, UsageError
-from mlruntime.lock.model import Artifact, Lock
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.contents import entries
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host

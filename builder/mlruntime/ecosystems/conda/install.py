@@ -25,7 +25,7 @@ from mlruntime.ecosystems.conda.prefix import replaced
 from mlruntime.ecosystems.place import Place
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import Sink
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 # A file with a placeholder is held in memory to replace it; the largest are interpreters.
 _PLACEHOLDER_BYTES: Final = 512 << 20

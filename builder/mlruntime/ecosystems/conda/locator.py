@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlruntime.ecosystems.conda.channel import channel_url
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

@@ -16,7 +16,7 @@ from mlruntime.ecosystems.conda.archive import MISSING, stem
 from mlruntime.ecosystems.conda.channel import Listing, listings
 from mlruntime.errors import InvalidDefinition, InvalidLock, NoCompatibleVersions, Unavailable
 from mlruntime.host.settings import Sources, without_secrets
-from mlruntime.lock.model import Artifact, CondaPackage
+from mlruntime.lock.packages import Artifact, CondaPackage
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

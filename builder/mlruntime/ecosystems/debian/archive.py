@@ -18,7 +18,7 @@ from mlruntime.ecosystems.debian.reach import advice, apt_environ, apt_lines, ap
 from mlruntime.errors import ArtifactNotFound, CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.host.command import require, run
 from mlruntime.host.settings import DEBIAN_HINT, Sources, suite_part
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 ARCHITECTURE = "amd64"
 CODENAMES = {"11": "bullseye", "12": "bookworm", "13": "trixie", "14": "forky"}

@@ -11,7 +11,7 @@ from mlruntime.ecosystems.debian.upstream import DebianUpstream
 from mlruntime.ecosystems.place import Place
 from mlruntime.host.settings import Sources
 from mlruntime.layers.sink import Sink
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mlruntime.ecosystems.debian.packages import read_package
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import link_or_copy
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlruntime.errors import Unavailable
 from mlruntime.host.settings import DEBIAN_HINT, Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

@@ -22,7 +22,7 @@ from mlruntime.errors import InvalidLock, MlruntimeError
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import Sink
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 CACERTS: Final = "etc/ssl/certs/java/cacerts"
 # What dpkg leaves out, and unpacking, too. OpenJDK needs its man pages' directory all the same.

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

@@ -13,7 +13,7 @@ from mlruntime.ecosystems.maven.pom import Coordinates, Pom, Projects, parse_pom
 from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJars
 from mlruntime.errors import ArtifactNotFound, HashMismatch, InvalidDefinition
 from mlruntime.host.settings import without_secrets
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store, file_sha256
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mlruntime.errors import InvalidLock
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 # NAME-VERSION.jar, or NAME-VERSION-CLASSIFIER.jar: the version starts with the last digit that
 # follows a dash, as in log4j-1.2-api-2.24.3.

@@ -18,7 +18,7 @@ from mlruntime.engine import Container, RunResult, Runs
 from mlruntime.engine.archives import packed, save_files
 from mlruntime.errors import CommandFailed, InvalidLock
 from mlruntime.layers.writer import MTIME
-from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store, file_sha256
 
 _KIND: Final = "native"

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from mlruntime.definitions.files import read_text
 from mlruntime.ecosystems.native.recipe import Recipe, parse_recipe
 from mlruntime.errors import InvalidDefinition
-from mlruntime.lock.model import Artifact, NativeWheel, set_digest
+from mlruntime.lock.packages import Artifact, NativeWheel, set_digest
 from mlruntime.store.store import file_sha256
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from mlruntime.ecosystems.pypi.upstream import PypiUpstream
 from mlruntime.ecosystems.pypi.wheel import install_wheel
 from mlruntime.host.settings import Sources
 from mlruntime.layers.sink import Sink
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mlruntime.errors import HashMismatch
 from mlruntime.fetch.indexes import project_files
 from mlruntime.host.settings import Sources, without_secrets
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage

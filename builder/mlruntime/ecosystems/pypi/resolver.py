@@ -28,7 +28,7 @@ from mlruntime.errors import CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.fetch.indexes import Listing, project_listings
 from mlruntime.host.command import run
 from mlruntime.host.settings import Sources
-from mlruntime.lock.model import Artifact
+from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web

@@ -11,7 +11,7 @@ from mlruntime.image.sources.model import (
     layer_key,
 )
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 # How packages are unpacked: raised when a layer's bytes change for the same packages.
 _RECIPE = 1

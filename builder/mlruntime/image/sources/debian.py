@@ -16,7 +16,8 @@ from mlruntime.image.sources.model import (
     layer_key,
 )
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact, Lock, NativeWheel, set_digest
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, NativeWheel, set_digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from mlruntime.errors import InvalidLock
 from mlruntime.image.sources.model import LayerSource, PlannedLayer, Planning, Supplies, layer_key
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

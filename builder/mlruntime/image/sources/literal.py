@@ -19,7 +19,7 @@ from mlruntime.image.templates import render
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.contract import PATH as CONTRACT_PATH
-from mlruntime.lock.model import Artifact, NativeWheel
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 Links = tuple[tuple[str, str], ...]
 

@@ -17,7 +17,8 @@ from mlruntime.errors import InvalidDefinition
 from mlruntime.image.templates import render
 from mlruntime.layers.gzipped import COMPRESSOR
 from mlruntime.layers.writer import WRITER, LayerWriter
-from mlruntime.lock.model import CORE, Artifact, Lock, NativeWheel, Part, Variant
+from mlruntime.lock.model import CORE, Lock, Part, Variant
+from mlruntime.lock.packages import Artifact, NativeWheel
 
 STACK_FILE: Final = "images/layers.yaml"
 EVERYTHING_ELSE: Final = "*"

@@ -22,7 +22,8 @@ from mlruntime.image.sources.model import (
     layer_key,
 )
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Artifact, DummyPackage, Lock, NativeWheel, set_digest
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, set_digest
 
 
 class LeftOut(Form, frozen=True, kw_only=True):
