@@ -41,7 +41,7 @@ class Lab:
     def __init__(self, image: str, *options: str) -> None:
         self.name = f"mlr-notebook-{secrets.token_hex(4)}"
         docker("run", "--detach", "--name", self.name, "--publish", "127.0.0.1::8888",
-               "--volume", f"{INSIDE}:/inside:ro", *options, image, "notebook")  # fmt: skip
+               "--volume", f"{INSIDE}:/inside:ro", *options, image)  # fmt: skip
         self.address = f"http://{docker('port', self.name, '8888').strip()}"
 
     def wait(self) -> None:

@@ -16,15 +16,16 @@ _ENVIRONMENT = jinja2.Environment(
 def variables(lock: Lock, variant: str) -> dict[str, Any]:
     """Return what a template may use.
 
-    ``runtime``, ``variant``, ``flavour``, ``site_packages``, the directories of the ``interpreter``
-    and of Java (``java_home``), which are conda's or Debian's, and for each component (dashes
-    become underscores) its ``full``, ``minor`` (3.11) and ``major`` (3) version. ``locked`` are the
-    Python packages of the image, sorted: (name, version).
+    ``runtime``, ``variant``, ``flavour`` and all ``flavours`` up to it, ``site_packages``, the
+    directories of the ``interpreter`` and of Java (``java_home``), which are conda's or Debian's,
+    and for each component (dashes become underscores) its ``full``, ``minor`` (3.11) and ``major``
+    (3) version. ``locked`` are the Python packages of the image, sorted: (name, version).
     """
     known: dict[str, Any] = {
         "runtime": lock.runtime,
         "variant": variant,
         "flavour": lock.flavour,
+        "flavours": lock.flavour_names,
     }
     for name, version in lock.components_of(variant):
         parts = version.split(".")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlruntime.definitions.files import Definitions
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image import oci
 from mlruntime.image.plan import Plan, built_on, left_out, plan
@@ -16,6 +17,10 @@ from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.contract import PATH, HostContract
 from mlruntime.lock.model import Lock, Variant
 from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, Omission
+from mlruntime.workflows.locked import read_lock
+from mlruntime.workflows.planning import planned_image
+
+from tests.conftest import CHECKOUT
 
 TOOLS = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
 STACK = """\
@@ -384,3 +389,12 @@ def test_a_shared_directory_is_in_the_key_and_a_template_knows_what_is_locked() 
     assert layer.shared == ("home/ml",)
     pins = next(file for file in layer.files if file.path == "pins")
     assert pins.content == b"horovod=0.28.1 numpy=1 six=1 tensorflow-cpu=1 "
+
+
+@pytest.mark.parametrize(
+    ("flavour", "command"), [("core", "bash"), ("ml", "bash"), ("notebook", "notebook")]
+)
+def test_an_image_with_jupyterlab_starts_it(flavour: str, command: str) -> None:
+    definitions = Definitions(CHECKOUT)
+    lock = read_lock(definitions, "7.0-ml").cut(flavour)
+    assert planned_image(definitions, lock, "cpu").config.command == (command,)
