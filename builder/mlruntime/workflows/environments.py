@@ -1,8 +1,9 @@
 """From a lock to an environment on this host, and what is done with one afterwards."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from msgspec import structs
 
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.ecosystems.native import build as native
+from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.environment.contents import contents
 from mlruntime.environment.creation import Order, beside, create, pieces, write_personal
@@ -22,6 +24,7 @@ from mlruntime.environment.description import (
     read_files,
     write_description,
 )
+from mlruntime.environment.glibc import newest
 from mlruntime.environment.host import System, refuse_host, refuse_target
 from mlruntime.environment.interpreter import Interpreter, find_interpreter
 from mlruntime.environment.layout import place
@@ -30,7 +33,7 @@ from mlruntime.environment.materials import Materials, materials
 from mlruntime.environment.packing import extract, without_scripts
 from mlruntime.environment.repairing import repair
 from mlruntime.environment.settings import Variables, variables
-from mlruntime.environment.trees import kept_tree, unpacked
+from mlruntime.environment.trees import Tree, kept_tree, unpacked
 from mlruntime.environment.verification import differences
 from mlruntime.errors import HashMismatch, InvalidLock, Unavailable, UsageError
 from mlruntime.fetch.locating import last_seen
@@ -85,8 +88,7 @@ def create_environment(
     )
     host.say(f"Python {interpreter.version}: {interpreter.executable}")
     with host.store.shared():
-        prepared = prepare(plan, requested.lock, host, target)
-        refuse_host(system, prepared.materials.glibc)
+        prepared = prepare(plan, requested.lock, host, target, accept=partial(refuse_host, system))
         order = order_of(prepared, requested, target, interpreter)
         made = create(order, target, Linker())
         remember_environment(host.store, target)
@@ -200,31 +202,56 @@ def _conda_python(requested: Requested, target: Path) -> Interpreter | None:
     return Interpreter(executable=target / CONDA_PREFIX / "bin" / f"python{minor}", version=version)
 
 
-def prepare(plan: Plan, lock: Lock, host: Host, root: Path | None = None) -> Prepared:
+def prepare(
+    plan: Plan,
+    lock: Lock,
+    host: Host,
+    root: Path | None = None,
+    *,
+    accept: Callable[[str], None] = lambda _: None,
+) -> Prepared:
     """Fetch and unpack what the store lacks; the caller keeps the store from being pruned.
 
-    ``root`` is where the environment will be, an absolute path.
+    ``root`` is where the environment will be, an absolute path. ``accept`` hears which glibc is
+    needed, first when only what is compiled here and Debian's few packages have been unpacked: it
+    may refuse this host before a gigabyte is fetched.
     """
     wanted = contents(plan, lock)
     compiled = [compiled_wheel(host.store, lock, wheel) for wheel in wanted.native]
     where = place(wanted.python, str(root or "/"))
-    packages = (
-        *wanted.conda,
-        *wanted.wheels,
-        *(artifact for artifact, _ in compiled),
-        *wanted.jars,
-    )
-    everything = (*packages, *wanted.system)
-    trees = {a: tree for a in everything if (tree := kept_tree(host.store, a, where))}
     files = {artifact.sha256: path for artifact, path in compiled}
-    if missing := [a for a in wanted.artifacts if a not in trees]:
-        with last_seen(lock):
-            files |= host.fetch(missing)
-    for artifact in everything:
-        if artifact not in trees:
-            trees[artifact] = unpacked(host.store, artifact, files[artifact.sha256], where)
+    made_here = tuple(artifact for artifact, _ in compiled)
+    few = _trees((*made_here, *wanted.system), files, lock, host, where)
+    accept(newest(tree.glibc for tree in few.values()))
+    packages = (*wanted.conda, *wanted.wheels, *made_here, *wanted.jars)
+    trees = few | _trees([a for a in packages if a not in few], files, lock, host, where)
     made = materials(wanted, [trees[a] for a in packages], [trees[a] for a in wanted.system])
+    accept(made.glibc)
     return Prepared(plan=plan, materials=made, variables=variables(plan.config, made.libraries))
+
+
+def _trees(
+    artifacts: Iterable[Artifact],
+    files: Mapping[str, Path],
+    lock: Lock,
+    host: Host,
+    where: Place,
+) -> dict[Artifact, Tree]:
+    """Return artifacts as they are unpacked, fetching those that the store lacks.
+
+    ``files`` are those that no registry has.
+    """
+    asked = tuple(artifacts)
+    trees = {a: tree for a in asked if (tree := kept_tree(host.store, a, where))}
+    missing = [a for a in asked if a not in trees]
+    fetched: Mapping[str, Path] = {}
+    if unknown := [a for a in missing if a.sha256 not in files]:
+        with last_seen(lock):
+            fetched = host.fetch(unknown)
+    for artifact in missing:
+        path = files.get(artifact.sha256) or fetched[artifact.sha256]
+        trees[artifact] = unpacked(host.store, artifact, path, where)
+    return trees
 
 
 def compiled_wheel(store: Store, lock: Lock, wheel: NativeWheel) -> tuple[Artifact, Path]:

@@ -586,6 +586,27 @@ def test_what_is_not_as_it_was_made_is_put_back(world: World, tmp_path: Path) ->
     assert {p.name for p in tmp_path.iterdir()} == {"ml", "world"}
 
 
+def test_a_host_is_refused_before_the_wheels_are_fetched(world: World) -> None:
+    asked: list[str] = []
+
+    def fetch(artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
+        wanted = tuple(artifacts)
+        asked.extend(artifact.kind for artifact in wanted)
+        return world.fetch(wanted)
+
+    def refuse(needed: str) -> None:
+        refuse_host(System(machine="x86_64", glibc="2.3"), needed)
+
+    host = replace(world.host, fetch=fetch)
+    with pytest.raises(Unavailable, match=r"glibc is 2\.3"):
+        prepare(world.plan, world.lock, host, accept=refuse)
+    assert set(asked) == {"deb"}
+    debs = len(asked)
+    prepare(world.plan, world.lock, host)
+    assert set(asked) == {"deb", "jar", "wheel"}
+    assert asked.count("deb") == debs  # each is fetched once
+
+
 def test_it_becomes_another_one_in_its_place(world: World, tmp_path: Path) -> None:
     root, everything = tmp_path / "ml", world.wheels
     create(world.order(root), root, Linker())
