@@ -3,9 +3,12 @@
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mlruntime import __version__
+from mlruntime.build import conflicts
+from mlruntime.build.conflicts import site_key
 from mlruntime.build.context import BuildContext
 from mlruntime.cluster.containers import ContainerClusters
 from mlruntime.cluster.gpus import Gpus
@@ -29,6 +32,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.extra]
 
 class GpuSaboteur(Saboteur):
     """Puts what is wrong on top, over what is right: the large layers below stay as they are."""
+
+    def __init__(self, engine: Engine, store: Store, runtime: Runtime, shop: BuildContext) -> None:
+        super().__init__(engine, store, runtime, shop)
+        self.looked_at: list[Path] = []
 
     @property
     def site(self) -> str:
@@ -54,9 +61,19 @@ class GpuSaboteur(Saboteur):
         )
 
     def over(self, layer: PlannedLayer) -> Plan:
-        """Return the plan with one more layer on top."""
+        """Return the plan with one more layer on top.
+
+        A build refuses two wheels with one file; the store says that these had been looked at.
+        """
         top = replace(layer, name=f"wrong-{layer.name}")
-        return replace(self.runtime.plan, layers=(*self.runtime.plan.layers, top))
+        plan = replace(self.runtime.plan, layers=(*self.runtime.plan.layers, top))
+        self.looked_at.append(self.store.write_record(conflicts.KIND, site_key(plan), ""))
+        return plan
+
+    def clear(self) -> None:
+        super().clear()
+        for record in self.looked_at:
+            record.unlink(missing_ok=True)
 
     def wheel(self, requirement: str) -> Plan:
         """Return the plan with another version of a package over the locked one."""
