@@ -1,6 +1,6 @@
 """``mlruntime doctor``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -111,7 +111,7 @@ class Answer:
         """Return the answer for people."""
         can = "can" if self.judgement.able else "cannot"
         rows = [f"this host {can} run {self.subject}"]
-        rows += [row for verdict in self.judgement.verdicts for row in _rows(verdict)]
+        rows += [row for verdict in self.judgement.verdicts for row in verdict_rows(verdict)]
         return "\n".join(rows)
 
 
@@ -160,7 +160,8 @@ def _read(file: Path) -> HostContract | None:
     return contract_of_labels(read_labels(file), file=str(file))
 
 
-def _rows(verdict: Verdict) -> Iterator[str]:
+def verdict_rows(verdict: Verdict) -> Iterator[str]:
+    """Yield a verdict for people."""
     yield f"  {verdict.about}: {verdict.what}"
     if verdict.why:
         yield f"    why: {verdict.why}"
@@ -169,13 +170,16 @@ def _rows(verdict: Verdict) -> Iterator[str]:
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Return the findings for people."""
-    rows = []
-    for finding in findings:
-        optional = "" if finding.needed or finding.status == "ok" else " (CPU builds do without)"
-        rows.append(f"{finding.name:<13} {finding.status:<8} {finding.found}{optional}")
-        if finding.hint:
-            rows.append(f"{'':<22} try: {finding.hint}")
+    """Return the findings of a host that builds images, for people."""
     able = can_build(findings)
-    rows += ["", "CPU images can be built here" if able else "CPU images cannot be built here yet"]
-    return "\n".join(rows)
+    end = "CPU images can be built here" if able else "CPU images cannot be built here yet"
+    return "\n".join([*finding_rows(findings, "CPU builds do without"), "", end])
+
+
+def finding_rows(findings: Iterable[Finding], dispensable: str) -> Iterator[str]:
+    """Yield findings for people; ``dispensable`` says of one that is missing that it may be."""
+    for finding in findings:
+        optional = "" if finding.needed or finding.status == "ok" else f" ({dispensable})"
+        yield f"{finding.name:<13} {finding.status:<8} {finding.found}{optional}"
+        if finding.hint:
+            yield f"{'':<22} try: {finding.hint}"

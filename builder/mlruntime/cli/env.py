@@ -11,15 +11,16 @@ import typer
 
 from mlruntime.cli import output
 from mlruntime.cli.context import Context
+from mlruntime.cli.env_diff import diff
+from mlruntime.cli.env_doctor import doctor
+from mlruntime.cli.env_export import export_
 from mlruntime.cli.env_output import JSON, PATH, absolute, summary, text
 from mlruntime.cli.env_packages import add, sync
 from mlruntime.cli.host import this_host, with_added
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
-from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import Table, plain
 from mlruntime.environment.description import read_description, read_files
-from mlruntime.environment.exporting import FORMATS, REQUIREMENTS
 from mlruntime.environment.kernel import default_name, install_kernel, kernels
 from mlruntime.environment.packing import pack as write_archive
 from mlruntime.environment.packing import refuse_archive
@@ -29,7 +30,7 @@ from mlruntime.environment.verification import differences
 from mlruntime.errors import UsageError, ValidationFailed
 from mlruntime.host.command import replace_process
 from mlruntime.lock.model import CORE
-from mlruntime.store.store import Store, write_whole
+from mlruntime.store.store import Store
 from mlruntime.workflows.environments import (
     Requested,
     create_environment,
@@ -37,7 +38,6 @@ from mlruntime.workflows.environments import (
     repair_environment,
     unpack_environment,
 )
-from mlruntime.workflows.exports import Export, export, lock_to_export
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.stores import store_root
 
@@ -56,6 +56,8 @@ def register(app: typer.Typer) -> None:
     verbs.command("activate")(activate)
     verbs.command("verify")(verify)
     verbs.command("repair")(repair)
+    verbs.command("diff")(diff)
+    verbs.command("doctor")(doctor)
     verbs.command("pack")(pack)
     verbs.command("unpack")(unpack)
     verbs.command("export")(export_)
@@ -206,54 +208,6 @@ def unpack(
     seconds = time.monotonic() - started
     text = f"{made.runtime} ({made.variant}) with Python {made.python} in {made.path}"
     emit(summary(made) | {"seconds": round(seconds, 2)}, text, as_json)
-
-
-def export_(
-    ctx: typer.Context,
-    source: Annotated[
-        str, typer.Argument(metavar="PATH|RUNTIME", help="an environment, a runtime or a lock file")
-    ],
-    format_: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help=" or ".join(FORMATS))
-    ] = REQUIREMENTS,
-    variant: Annotated[str | None, typer.Option(help="of a runtime: cpu or gpu")] = None,
-    flavour: Annotated[str | None, typer.Option(help="core, or a flavour of the runtime")] = None,
-    output_: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="else it is printed")
-    ] = None,
-    wheels: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="put all wheels here, and refer to them")
-    ] = None,
-    as_json: Annotated[bool, JSON] = False,
-) -> None:
-    """Write the locked Python packages for pip, uv and other installers."""
-    if format_ not in FORMATS:
-        raise UsageError(f"there is no format {format_!r}", hint=did_you_mean(format_, FORMATS))
-    context: Context = ctx.obj
-    definitions = Definitions(context.root)
-    host = ctx.with_resource(this_host(context))
-    lock, chosen = lock_to_export(definitions, source, variant, flavour)
-    wanted = Export(format=format_, output=output_, wheels=wheels)
-    text, what = export(lock, chosen, host, wanted)
-    for wheel in what.left_out:
-        output.say(f"left out: {wheel.name} {wheel.version}; --wheels DIR has it")
-    if what.conda:
-        output.say(f"left out: {len(what.conda)} conda packages, named in comments")
-    if output_ is not None:
-        write_whole(output_, text)
-    value = {
-        "runtime": lock.runtime,
-        "variant": chosen,
-        "output": str(output_) if output_ else None,
-        "text": None if output_ else text,
-        "packages": [{"name": w.name, "version": w.version} for w in what.sorted_wheels],
-        "left_out": [
-            *({"name": wheel.name, "version": wheel.version} for wheel in what.left_out),
-            *({"name": one.name, "version": one.version} for one in what.conda),
-        ],
-    }
-    shown = f"{output_}: {len(what.wheels)} packages" if output_ else text.rstrip("\n")
-    emit(value, shown, as_json)
 
 
 def list_(as_json: Annotated[bool, JSON] = False) -> None:

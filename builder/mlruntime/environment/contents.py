@@ -62,7 +62,7 @@ def contents(plan: Plan, lock: Lock) -> Contents:
         wheels=tuple(wheel for c in python for wheel in c.wheels),
         native=tuple(wheel for c in python for wheel in c.native),
         jars=tuple(jar for c in layers if isinstance(c, Jars) for jar in c.artifacts),
-        system=tuple(a for a in lock.os if any(fnmatchcase(a.name, p) for p in _SYSTEM)),
+        system=tuple(a for a in lock.os if is_of_system(a.name)),
         files=tuple(
             File(path=located(f.path), content=started_beside(f.content), executable=f.executable)
             for f in own
@@ -75,6 +75,11 @@ def contents(plan: Plan, lock: Lock) -> Contents:
 def _leads_out(target: str) -> bool:
     """Return whether a link is to the image's interpreter: an environment has its own to that."""
     return target.startswith(("/usr/bin/", f"/{CONDA_PREFIX}/bin/python"))
+
+
+def is_of_system(name: str) -> bool:
+    """Return whether an environment has this Debian package of its image."""
+    return any(fnmatchcase(name, pattern) for pattern in _SYSTEM)
 
 
 def is_used(path: str) -> bool:

@@ -5,10 +5,13 @@ from typing import Final
 
 import msgspec
 
+from mlruntime.definitions.files import read_text
 from mlruntime.environment.entries import Entry, decoded
 from mlruntime.environment.layout import NOTES
 from mlruntime.environment.settings import Variables
 from mlruntime.errors import InvalidLock, UsageError
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
 from mlruntime.store.store import full_disk
 
 FORMAT: Final = 1
@@ -82,6 +85,12 @@ def read_description(path: Path) -> Description:
             hint="make it anew with `mlruntime env create`",
         )
     return found
+
+
+def read_lock_of(path: Path) -> Lock:
+    """Return the lock that an environment was made from."""
+    file = f"{path}/{LOCK}"
+    return parse_lock(read_text(path / LOCK, file, InvalidLock), file=file)
 
 
 def write_description(path: Path, description: Description) -> None:

@@ -1,35 +1,16 @@
 """Can this host run an environment at all? Its processor, its C library, a place for it."""
 
-import os
-import platform
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from packaging.version import Version
 
 from mlruntime.errors import Unavailable, UsageError
+from mlruntime.host.system import System
 
 # What every artifact of a lock is made for: Debian's amd64, the wheels' x86_64.
 MACHINE: Final = "x86_64"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class System:
-    """A host's processor, and its GNU C library's version; ``""`` where it has another."""
-
-    machine: str
-    glibc: str
-
-    @classmethod
-    def here(cls) -> "System":
-        """Return this host's."""
-        try:
-            name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-        except (ValueError, OSError):  # not a name that this C library knows
-            name, version = "", ""
-        return cls(machine=platform.machine(), glibc=version if name == "glibc" else "")
 
 
 def refuse_host(system: System, needed: str) -> None:

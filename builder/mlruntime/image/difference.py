@@ -171,22 +171,22 @@ def difference(a: Side, b: Side) -> Difference:
     return Difference(
         a=a,
         b=b,
-        components=_changes(
-            _components(a.lock, a.plan.variant), _components(b.lock, b.plan.variant)
+        components=changes(
+            components_of(a.lock, a.plan.variant), components_of(b.lock, b.plan.variant)
         ),
-        packages={
-            name: _changes(packages(a.lock, a.plan.variant), packages(b.lock, b.plan.variant))
-            for name, packages in _PACKAGES.items()
-            if name != _RARE or a.lock.has_conda or b.lock.has_conda
-        },
+        packages=package_changes(
+            packages_of(a.lock, a.plan.variant), packages_of(b.lock, b.plan.variant)
+        ),
         layers=_layers(a, b),
     )
 
 
 # Each of these maps a name to (version, what identifies the bytes).
+Versions = Mapping[str, tuple[str, str]]
 
 
-def _components(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
+def components_of(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
+    """Return the components that the image of a variant has."""
     absent = {omission.component for omission in lock.all_omitted}
     return {name: (v, v) for name, v in lock.components_of(variant) if name not in absent}
 
@@ -217,7 +217,23 @@ _PACKAGES: Final[Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]
 }
 
 
-def _changes(a: Mapping[str, tuple[str, str]], b: Mapping[str, tuple[str, str]]) -> Changes:
+def packages_of(lock: Lock, variant: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return the packages that the image of a variant has, by ecosystem."""
+    return {name: packages(lock, variant) for name, packages in _PACKAGES.items()}
+
+
+def package_changes(a: Mapping[str, Versions], b: Mapping[str, Versions]) -> dict[str, Changes]:
+    """Compare packages by ecosystem; of one that is rare nothing is said where nobody has it."""
+    every = {name: (a.get(name, {}), b.get(name, {})) for name in _PACKAGES}
+    return {
+        name: changes(before, after)
+        for name, (before, after) in every.items()
+        if name != _RARE or before or after
+    }
+
+
+def changes(a: Versions, b: Versions) -> Changes:
+    """Compare what has names and versions."""
     changed = []
     for name in sorted(a.keys() | b.keys()):
         before, after = a.get(name), b.get(name)

@@ -1,5 +1,6 @@
 """A difference as tables, text, Markdown and JSON. Core: no I/O."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mlruntime.documents.tables import (
@@ -10,6 +11,7 @@ from mlruntime.documents.tables import (
 from mlruntime.image.difference import Changes, Difference, LayerChange, LayerState, Pull, Side
 
 _TITLES: Final = {
+    "host": "Host",
     "components": "Components",
     "debian": "Debian packages",
     "python": "Python packages",
@@ -17,6 +19,7 @@ _TITLES: Final = {
     "jars": "Jars",
     "conda": "Conda packages",
 }
+_ROWS: Final = {"components": "component", "host": "what"}
 _REMADE: Final = {"native": "compiled anew"}
 _NOT_BUILT: Final = "not built"
 
@@ -29,15 +32,17 @@ def difference_tables(found: Difference) -> list[Table]:
         columns=("layer", found.a.name, found.b.name, "to pull"),
         rows=tuple(_layer(change) for change in found.layers),
     )
-    return [*(_changes(name, changes, found) for name, changes in groups.items()), layers]
+    names = (found.a.name, found.b.name)
+    return [*(changes_table(name, changes, names) for name, changes in groups.items()), layers]
 
 
-def _changes(group: str, changes: Changes, found: Difference) -> Table:
+def changes_table(group: str, changes: Changes, names: tuple[str, str]) -> Table:
+    """Return what changes of components or an ecosystem's packages; ``names`` are the sides'."""
     remade = _REMADE.get(group, "another file")
-    what = "component" if group == "components" else "package"
+    what = _ROWS.get(group, "package")
     return Table(
         title=f"{_TITLES[group]}: {_tally(changes, remade)}",
-        columns=(what, found.a.name, found.b.name, "change"),
+        columns=(what, *names, "change"),
         rows=tuple(
             (c.name, c.a or "-", c.b or "-", remade if c.kind == "remade" else c.kind)
             for c in changes.changed
@@ -127,15 +132,7 @@ def difference_json(found: Difference) -> dict[str, Any]:
             {"component": c.name, "change": c.kind, "a": c.a, "b": c.b}
             for c in found.components.changed
         ],
-        "packages": {
-            name: {
-                "same": changes.same,
-                "changes": [
-                    {"name": c.name, "change": c.kind, "a": c.a, "b": c.b} for c in changes.changed
-                ],
-            }
-            for name, changes in found.packages.items()
-        },
+        "packages": packages_json(found.packages),
         "layers": [
             {
                 "name": change.name,
@@ -148,6 +145,19 @@ def difference_json(found: Difference) -> dict[str, Any]:
         "pull": _pull_json(found.pull),
         "classic_pull": _pull_json(found.classic_pull),
     }
+
+
+def packages_json(found: Mapping[str, Changes]) -> dict[str, Any]:
+    """Return the JSON form of what changes of each ecosystem's packages."""
+    return {
+        name: {"same": changes.same, "changes": changes_json(changes)}
+        for name, changes in found.items()
+    }
+
+
+def changes_json(found: Changes) -> list[dict[str, Any]]:
+    """Return the JSON form of what changes of a group."""
+    return [{"name": c.name, "change": c.kind, "a": c.a, "b": c.b} for c in found.changed]
 
 
 def _pull_json(pull: Pull) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.cluster.local import LocalClusters
-from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.definitions.files import Definitions
 from mlruntime.engine import ImageInfo
-from mlruntime.environment.description import LOCK, read_description, read_files
+from mlruntime.environment.description import read_description, read_files, read_lock_of
 from mlruntime.environment.verification import differences
 from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.validation.expectation import labels
 from mlruntime.validation.session import Subject
@@ -56,7 +55,7 @@ def environment_subject(
         raise UsageError(
             f"this is an environment of {found.runtime}, not of {runtime}", where=str(root)
         )
-    own = parse_lock(read_text(root / LOCK, LOCK, InvalidLock), file=f"{root}/{LOCK}")
+    own = read_lock_of(root)
     lock = added_to(fresh_lock(definitions, found.runtime), own)
     plan = planned_image(definitions, lock, found.variant).digest
     if (found.lock, found.plan) != (lock.digest, plan):

@@ -18,11 +18,12 @@ from mlruntime.workflows.planning import planned_image
 
 def compare(definitions: Definitions, store: Store, a: str, b: str) -> Difference:
     """Compare two images: ``RUNTIME[@REVISION][:VARIANT[-FLAVOUR]]``, or a lock file, each."""
-    before, after = (_side(definitions, store, parse_named(text)) for text in (a, b))
+    before, after = (side(definitions, store, parse_named(text)) for text in (a, b))
     return difference(before, after)
 
 
-def _side(definitions: Definitions, store: Store, named: Named) -> Side:
+def side(definitions: Definitions, store: Store, named: Named) -> Side:
+    """Return one side of a comparison, with the layers of it that the store has."""
     if named.revision is not None:
         with store.scratch() as scratch:
             lock, plan = _of_revision(definitions, named, scratch)

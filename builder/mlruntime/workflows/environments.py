@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
-from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
@@ -17,15 +17,15 @@ from mlruntime.environment.contents import contents
 from mlruntime.environment.creation import Order, beside, create, pieces, write_personal
 from mlruntime.environment.description import (
     FORMAT,
-    LOCK,
     Description,
     is_environment,
     read_description,
     read_files,
+    read_lock_of,
     write_description,
 )
 from mlruntime.environment.glibc import newest
-from mlruntime.environment.host import System, refuse_host, refuse_target
+from mlruntime.environment.host import refuse_host, refuse_target
 from mlruntime.environment.interpreter import Interpreter, find_interpreter
 from mlruntime.environment.layout import place
 from mlruntime.environment.linking import Linker
@@ -37,8 +37,8 @@ from mlruntime.environment.trees import Tree, kept_tree, unpacked
 from mlruntime.environment.verification import differences
 from mlruntime.errors import HashMismatch, InvalidLock, Unavailable, UsageError
 from mlruntime.fetch.locating import last_seen
+from mlruntime.host.system import System
 from mlruntime.image.plan import Plan
-from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import CONDA_PREFIX, Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store, full_disk
@@ -103,7 +103,7 @@ def repair_environment(
     Raises ``InvalidLock`` if these definitions do not make it any more.
     """
     found = read_description(root)
-    lock = parse_lock(read_text(root / LOCK, LOCK, InvalidLock), file=f"{root}/{LOCK}")
+    lock = read_lock_of(root)
     plan = planned_image(definitions, lock, found.variant)
     if plan.digest != found.plan:
         raise InvalidLock(

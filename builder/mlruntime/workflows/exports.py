@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlruntime.definitions.files import Definitions, read_text
-from mlruntime.environment.description import LOCK, is_environment, read_description
+from mlruntime.definitions.files import Definitions
+from mlruntime.environment.description import is_environment, read_description, read_lock_of
 from mlruntime.environment.exporting import (
     PYLOCK,
     REQUIREMENTS,
@@ -14,9 +14,8 @@ from mlruntime.environment.exporting import (
     pylock,
     requirements,
 )
-from mlruntime.errors import InvalidLock, UsageError
+from mlruntime.errors import UsageError
 from mlruntime.fetch.locating import last_seen
-from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import CORE, Lock
 from mlruntime.store.store import full_disk, link_or_copy
 from mlruntime.workflows.environments import compiled_wheel
@@ -58,7 +57,7 @@ def lock_to_export(
         found = read_description(root)
         if variant not in (None, found.variant):
             raise UsageError(f"this environment is {found.variant}, not {variant}", where=named)
-        lock = parse_lock(read_text(root / LOCK, LOCK, InvalidLock), file=f"{named}/{LOCK}")
+        lock = read_lock_of(root)
         return lock.cut(flavour or lock.flavour), found.variant
     return find_lock(definitions, named).cut(flavour or CORE), variant or "cpu"
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from msgspec import structs
 
-from mlruntime.definitions.files import Definitions, read_text
-from mlruntime.environment.description import LOCK, Description, read_description
+from mlruntime.definitions.files import Definitions
+from mlruntime.environment.description import Description, read_description, read_lock_of
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.repairing import change
 from mlruntime.errors import InvalidLock
-from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.workflows.environments import (
     Requested,
@@ -39,7 +38,7 @@ def sync_environment(
     Raises ``InvalidLock`` if the definitions have another lock by now.
     """
     found = read_description(root)
-    own = parse_lock(read_text(root / LOCK, LOCK, InvalidLock), file=f"{root}/{LOCK}")
+    own = read_lock_of(root)
     base = fresh_lock(definitions, found.runtime).cut(own.of_runtime.flavour)
     if base.digest != own.of_runtime.digest:
         raise InvalidLock(

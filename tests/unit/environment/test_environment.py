@@ -18,7 +18,7 @@ from mlruntime.environment import linking
 from mlruntime.environment.contents import contents
 from mlruntime.environment.creation import Order, beside, create
 from mlruntime.environment.description import FORMAT, Description, read_description, read_files
-from mlruntime.environment.host import System, refuse_host, refuse_target
+from mlruntime.environment.host import refuse_host, refuse_target
 from mlruntime.environment.interpreter import Interpreter, find_interpreter
 from mlruntime.environment.layout import NOTES
 from mlruntime.environment.linking import COPY, LINK, Linker
@@ -35,6 +35,7 @@ from mlruntime.errors import (
     Unavailable,
     UsageError,
 )
+from mlruntime.host.system import System
 from mlruntime.image.plan import Plan, plan
 from mlruntime.image.sources.model import Tools
 from mlruntime.image.stack import parse_stack

@@ -1,0 +1,102 @@
+"""``mlruntime env export``: what a runtime or an environment has, for other tools."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from mlruntime.cli import output
+from mlruntime.cli.context import Context
+from mlruntime.cli.env_output import JSON
+from mlruntime.cli.host import this_host
+from mlruntime.cli.output import emit
+from mlruntime.definitions.files import Definitions
+from mlruntime.documents.reading import did_you_mean
+from mlruntime.environment.exporting import FORMATS, REQUIREMENTS
+from mlruntime.errors import UsageError
+from mlruntime.host.nvml import read_gpus
+from mlruntime.host.system import System
+from mlruntime.image.difference import DEFAULT_VARIANT
+from mlruntime.lock.model import CORE, tag
+from mlruntime.store.store import Store, write_whole
+from mlruntime.workflows.comparing import host_facts, inventory
+from mlruntime.workflows.exports import Export, export, lock_to_export
+from mlruntime.workflows.stores import store_root
+
+# What `env diff` reads, and what other tools do.
+_INVENTORY: Final = "inventory"
+_FORMATS: Final = (*FORMATS, _INVENTORY)
+
+
+def export_(
+    ctx: typer.Context,
+    source: Annotated[
+        str, typer.Argument(metavar="PATH|RUNTIME", help="an environment, a runtime or a lock file")
+    ],
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help=", ".join(_FORMATS))
+    ] = REQUIREMENTS,
+    variant: Annotated[str | None, typer.Option(help="of a runtime: cpu or gpu")] = None,
+    flavour: Annotated[str | None, typer.Option(help="core, or a flavour of the runtime")] = None,
+    output_: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="else it is printed")
+    ] = None,
+    wheels: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="put all wheels here, and refer to them")
+    ] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Write what is locked for pip, uv and other installers, or what there is for `env diff`."""
+    if format_ not in _FORMATS:
+        raise UsageError(f"there is no format {format_!r}", hint=did_you_mean(format_, _FORMATS))
+    context: Context = ctx.obj
+    definitions = Definitions(context.root)
+    if format_ == _INVENTORY:
+        return _inventory(definitions, source, variant, flavour, output_, as_json=as_json)
+    host = ctx.with_resource(this_host(context))
+    lock, chosen = lock_to_export(definitions, source, variant, flavour)
+    wanted = Export(format=format_, output=output_, wheels=wheels)
+    text, what = export(lock, chosen, host, wanted)
+    for wheel in what.left_out:
+        output.say(f"left out: {wheel.name} {wheel.version}; --wheels DIR has it")
+    if what.conda:
+        output.say(f"left out: {len(what.conda)} conda packages, named in comments")
+    if output_ is not None:
+        write_whole(output_, text)
+    value = {
+        "runtime": lock.runtime,
+        "variant": chosen,
+        "output": str(output_) if output_ else None,
+        "text": None if output_ else text,
+        "packages": [{"name": w.name, "version": w.version} for w in what.sorted_wheels],
+        "left_out": [
+            *({"name": wheel.name, "version": wheel.version} for wheel in what.left_out),
+            *({"name": one.name, "version": one.version} for one in what.conda),
+        ],
+    }
+    shown = f"{output_}: {len(what.wheels)} packages" if output_ else text.rstrip("\n")
+    emit(value, shown, as_json)
+
+
+def _inventory(
+    definitions: Definitions,
+    source: str,
+    variant: str | None,
+    flavour: str | None,
+    output_: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    if not Path(source).exists():
+        source = f"{source}:{tag(variant or DEFAULT_VARIANT, flavour or CORE)}"
+    elif variant or flavour:
+        raise UsageError(
+            "an environment or a file has one variant and flavour", hint="leave the options out"
+        )
+    facts = host_facts(System.here(), read_gpus())
+    found = inventory(definitions, Store(store_root()), source, facts)
+    if output_ is not None:
+        write_whole(output_, found.to_json())
+    value = {"runtime": found.runtime, "variant": found.variant, "output": output_ and str(output_)}
+    shown = f"{output_}: {found.runtime} ({found.variant})" if output_ else found.to_json()
+    emit(value | {"text": None if output_ else found.to_json()}, shown.rstrip("\n"), as_json)
