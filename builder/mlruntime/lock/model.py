@@ -8,6 +8,7 @@ says where that registry is.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -249,6 +250,12 @@ class Lock:
 def tag(variant: str, flavour: str) -> str:
     """Return the tag of an image: ``cpu``, ``gpu-notebook``; ``core`` is not said."""
     return variant if flavour == CORE else f"{variant}-{flavour}"
+
+
+def flavour_below(name: str, flavours: Iterable[str]) -> str:
+    """Return which of a runtime's flavours an image's flavour is, or is on top of."""
+    found = [one for one in flavours if name == one or name.startswith(f"{one}-")]
+    return max(found, key=len, default=CORE)
 
 
 def _lock_dict(lock: Lock) -> dict[str, Any]:

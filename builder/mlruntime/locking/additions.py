@@ -6,11 +6,12 @@ the lock can tell.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.pypi.requirements import Line
 from mlruntime.errors import HashMismatch, InvalidDefinition, NoCompatibleVersions, UsageError
-from mlruntime.lock.model import CORE, Lock
+from mlruntime.lock.model import CORE, Lock, flavour_below
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.assembly import Registries
 from mlruntime.locking.flavours import Say, with_flavours
@@ -20,28 +21,25 @@ from mlruntime.locking.request import FlavourRequest, LockRequest
 def addition_name(lock: Lock, stem: str, taken: Iterable[str]) -> str:
     """Return the name of the flavour that adds the file ``stem`` to a lock: a part of a tag.
 
-    ``taken`` are all flavours of the runtime, those above ``lock`` too.
+    ``taken`` are all flavours of the runtime, those above ``lock`` too. The name says which of them
+    it is on top of (``flavour_below``), so it may not read like one on another.
     """
     name = stem if lock.flavour == CORE else f"{lock.flavour}-{stem}"
-    if name in taken:
+    names = tuple(taken)
+    if name in names or flavour_below(name, names) != lock.flavour:
         raise UsageError(
-            f"{lock.runtime} has a flavour {name!r}", hint="give the requirements file another name"
+            f"an image called {name!r} would read like one of another flavour of {lock.runtime}",
+            hint="give the requirements file another name",
         )
     return name
 
 
 def refuse_other_versions(lock: Lock, lines: Iterable[Line]) -> None:
     """Raise ``InvalidDefinition`` for a line that excludes the version that the runtime has."""
-    held = {
-        name: (version, variant.name)
-        for variant in lock.variants
-        for name, version in lock.whole(variant.name).distributions.items()
-    }
-    for line in lines:
-        if line.name not in held:
-            continue
-        version, _ = held[line.name]
-        if not line.requirement.specifier.contains(version, prereleases=True):
+    held = [lock.whole(variant.name).distributions for variant in lock.variants]
+    for line, has in product(lines, held):
+        version = has.get(line.name)
+        if version and not line.requirement.specifier.contains(version, prereleases=True):
             raise InvalidDefinition(
                 f"{line.requirement} is not the {line.name} of {lock.runtime}",
                 where=line.where,

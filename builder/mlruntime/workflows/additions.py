@@ -11,13 +11,19 @@ from mlruntime.ecosystems.pypi.requirements import Line, parse_requirements
 from mlruntime.errors import InvalidDefinition, InvalidLock, UsageError
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
-from mlruntime.locking.additions import addition_name, refuse_other_files, refuse_other_versions
+from mlruntime.locking.additions import (
+    addition_name,
+    refuse_other_files,
+    refuse_other_versions,
+    with_additions,
+)
 from mlruntime.store.store import write_whole
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.locked import lock_request, read_lock
 
+# What packages without a file are called.
+_ADDED: Final = "added"
 # A part of an image's tag; OCI allows more, but a tag with a dot or a capital reads badly.
-_ADDED: Final = "added"  # what packages without a file are called
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -95,9 +101,6 @@ def _fits(kept: Lock, lock: Lock, name: str, lines: tuple[Line, ...]) -> bool:
 def _lock(
     definitions: Definitions, lock: Lock, name: str, lines: tuple[Line, ...], host: Host
 ) -> Lock:
-    # Imported late: only what asks registries needs apt's and pip's formats.
-    from mlruntime.locking.additions import with_additions
-
     with host.store.shared(), host.registries() as registries:
         return with_additions(
             lock,

@@ -11,7 +11,7 @@ from mlruntime.image.config import FLAVOUR_LABEL, LABEL, PLAN_LABEL
 from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.image.image import load, manifest_of
 from mlruntime.image.layout import LayoutBlobs, is_layout, read_layout
-from mlruntime.lock.model import CORE, Lock
+from mlruntime.lock.model import CORE, Lock, flavour_below
 from mlruntime.store.store import Store
 from mlruntime.validation.session import Subject
 from mlruntime.workflows.build import reference as named
@@ -58,27 +58,30 @@ def find_subject(
     runtime = image.labels.get(f"{LABEL}.runtime")
     if runtime is None:
         raise UsageError(f"{subject} was not built by mlruntime: it has no label {LABEL}.runtime")
-    lock = _of_image(read_lock(definitions, runtime), image, flavour, added)
+    lock = lock_of_image(read_lock(definitions, runtime), image, flavour, added)
     variant = variant or image.labels.get(f"{LABEL}.variant", DEFAULT_VARIANT)
     lock.variant(variant)
     return _subject(definitions, image.id, lock, variant, workers)
 
 
-def _of_image(
+def lock_of_image(
     lock: Lock, image: ImageInfo, flavour: str | None, added: Callable[[Lock], Lock]
 ) -> Lock:
-    """Return the lock of the flavour that an image's label names, with what was added to it."""
+    """Return the lock of the flavour that an image's label names, with what was added to it.
+
+    Raises ``UsageError`` if the label names another than ``added`` makes.
+    """
     if flavour is not None:
         return added(lock.cut(flavour))
     labelled = image.labels.get(FLAVOUR_LABEL, CORE)
-    for base in lock.flavour_names:
-        found = lock.cut(base) if base == labelled else added(lock.cut(base))
-        if found.flavour == labelled:
-            return found
-    raise UsageError(
-        f"{lock.runtime} has no flavour {labelled!r}, which the image is of",
-        hint=f"if a requirements file was added to it: --with {labelled}.txt",
-    )
+    base = flavour_below(labelled, lock.flavour_names)
+    found = added(lock.cut(base))
+    if found.flavour != labelled:
+        raise UsageError(
+            f"the image is of flavour {labelled!r}, not {found.flavour!r}",
+            hint="give --with the requirements file that it was built with, and no other",
+        )
+    return found
 
 
 def _of_runtime(

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlruntime.definitions.files import Definitions
 from mlruntime.ecosystems.pypi.requirements import parse_requirements
+from mlruntime.engine import ImageInfo
 from mlruntime.errors import (
     HashMismatch,
     InvalidDefinition,
@@ -15,13 +17,14 @@ from mlruntime.errors import (
     NoCompatibleVersions,
     UsageError,
 )
-from mlruntime.image.config import labels
+from mlruntime.image.config import FLAVOUR_LABEL, labels
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.locking.additions import addition_name, refuse_other_versions, with_additions
 from mlruntime.store.store import Store
 from mlruntime.workflows import additions
 from mlruntime.workflows.host import Host
+from mlruntime.workflows.subjects import lock_of_image
 
 from tests.unit.locking.test_flavours import FLAVOURED, flavoured
 from tests.unit.locking.test_flavours import shop as shop
@@ -99,8 +102,34 @@ def test_a_name_that_is_taken(base: Lock) -> None:
     taken = ("core", "ml", "notebook")
     assert addition_name(base, "ours", taken) == "ml-ours"
     assert addition_name(base.cut("core"), "ours", taken) == "ours"
-    with pytest.raises(UsageError, match="has a flavour 'notebook'"):
-        addition_name(base.cut("core"), "notebook", taken)
+    for stem in ("notebook", "notebook-ours", "ml-ours"):
+        with pytest.raises(UsageError, match="would read like one of another flavour"):
+            addition_name(base.cut("core"), stem, taken)
+
+
+@pytest.mark.parametrize(("name", "added_to"), [("ml-ours", "ml"), ("ours", "core")])
+def test_an_image_s_label_says_what_was_added_to_what(
+    shop: World, base: Lock, name: str, added_to: str
+) -> None:
+    image = ImageInfo(
+        id="sha256:1", tags=(), labels={FLAVOUR_LABEL: name}, size=0, user="", environment=(),
+        diff_ids=(),
+    )  # fmt: skip
+    asked: list[str] = []
+
+    def put_on_top(lock: Lock) -> Lock:
+        asked.append(lock.flavour)
+        return added(shop, lock, "polars", name)
+
+    assert lock_of_image(base, image, None, put_on_top).flavour == name
+    assert asked == [added_to]
+    with pytest.raises(UsageError, match=f"of flavour '{name}', not '{added_to}'"):
+        lock_of_image(base, image, None, lambda lock: lock)
+    # Nothing was added to this one: a requirements file beside it is a mistake.
+    plain = replace(image, labels={FLAVOUR_LABEL: added_to})
+    assert lock_of_image(base, plain, None, lambda lock: lock) == base.cut(added_to)
+    with pytest.raises(UsageError, match=f"of flavour '{added_to}', not '{name}'"):
+        lock_of_image(base, plain, None, put_on_top)
 
 
 # The file beside the requirements file.

@@ -1,9 +1,9 @@
 """Layers of conda packages, which all go into one prefix."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mlruntime.image.sources.model import (
+    Packages,
     PlannedLayer,
     Planning,
     SharedOut,
@@ -11,28 +11,14 @@ from mlruntime.image.sources.model import (
     layer_key,
 )
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.packages import Artifact, NativeWheel
 
 # How packages are unpacked: raised when a layer's bytes change for the same packages.
 _RECIPE = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CondaPackages:
+class CondaPackages(Packages):
     """Conda packages, unpacked into the prefix that every image has for them."""
-
-    packages: tuple[Artifact, ...]
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """Return the packages."""
-        return self.packages
-
-    @property
-    def empty(self) -> bool:
-        """Return whether there are none."""
-        return not self.packages
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Unpack them."""

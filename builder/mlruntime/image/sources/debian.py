@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar
 
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.sources.model import (
     STACK_FILE,
     LayerSource,
+    Packages,
     PlannedLayer,
     Planning,
     SharedOut,
@@ -17,25 +17,12 @@ from mlruntime.image.sources.model import (
 )
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
-from mlruntime.lock.packages import Artifact, NativeWheel, set_digest
+from mlruntime.lock.packages import set_digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DebianPackages:
+class DebianPackages(Packages):
     """Packages as dpkg would unpack them; nothing is run."""
-
-    packages: tuple[Artifact, ...]
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """Return the packages."""
-        return self.packages
-
-    @property
-    def empty(self) -> bool:
-        """Return whether there are none."""
-        return not self.packages
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Unpack them; an archive with a damaged header may seem to end there."""
@@ -43,21 +30,8 @@ class DebianPackages:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConfiguredPackages:
+class ConfiguredPackages(Packages):
     """What changes below when the packages' own scripts configure them."""
-
-    packages: tuple[Artifact, ...]
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """Return the packages."""
-        return self.packages
-
-    @property
-    def empty(self) -> bool:
-        """Return whether there are none."""
-        return not self.packages
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Configure them, and add what has changed."""

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from mlruntime.documents.reading import canonical_json
 from mlruntime.documents.schema import Form, Text
@@ -64,6 +64,24 @@ class Content(Protocol):
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Add everything to a layer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packages:
+    """Content that is packages of a registry and nothing else; how it is written is its own."""
+
+    packages: tuple[Artifact, ...]
+    native: ClassVar[tuple[NativeWheel, ...]] = ()
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return the packages."""
+        return self.packages
+
+    @property
+    def empty(self) -> bool:
+        """Return whether there are none."""
+        return not self.packages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
