@@ -10,33 +10,22 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from debian.deb822 import Deb822
-from mlruntime.build.bootstrap import CONFIG
-from mlruntime.build.context import BuildContext
-from mlruntime.build.stage import build
 from mlruntime.ecosystems.debian.flat import write_repository
-from mlruntime.ecosystems.debian.packages import read_package
 from mlruntime.ecosystems.native import build as native
-from mlruntime.engine import Engine, connect
+from mlruntime.engine import connect
 from mlruntime.image.dockerfile import dockerfile
-from mlruntime.image.image import load
 from mlruntime.image.plan import Plan
-from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
 from mlruntime.image.sources.jars import Jars
 from mlruntime.image.sources.literal import LiteralFiles
-from mlruntime.image.sources.model import PlannedLayer, layer_key
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
-from mlruntime.lock.packages import set_digest
 from mlruntime.store.store import Store
-from mlruntime.workflows.planning import TOOLS
-from mlruntime.workflows.stores import fetcher
 
-from tests.benchmarks.bare_debian import bare
+from tests.benchmarks.bare_debian import give_base
 from tests.benchmarks.pushing import seconds
 from tests.benchmarks.settled import settle
 
@@ -81,7 +70,7 @@ def docker_build(
     wheels = _mirrored(warm, plan, lock, mirror)
     _laid_out(plan, lock, warm, context, wheels)
     engine = connect()
-    _give_base(engine, warm, plan, lock)
+    give_base(engine, warm, plan, lock, BASE)
     try:
         with _served(mirror) as address:
             settle()
@@ -173,36 +162,3 @@ def _laid_out(plan: Plan, lock: Lock, warm: Store, context: Path, wheels: list[s
                 (context / folder / path).chmod(0o755 if file.executable else 0o644)
     text = dockerfile(plan, lock, template, wheels)
     (context / "Dockerfile").write_text(text, encoding="utf-8")
-
-
-def _give_base(engine: Engine, warm: Store, plan: Plan, lock: Lock) -> None:
-    """Give the engine a bare Debian with apt, as a Dockerfile's FROM would find it; not timed."""
-    controls = {a.name: Deb822(read_package(a, _blob(warm, a.sha256)).paragraph) for a in lock.os}
-    names = bare(controls)
-    packages = tuple(a for a in lock.os if a.name in names)
-    layers = tuple(
-        PlannedLayer(
-            name=source,
-            key=layer_key(source, [TOOLS.unpacking, TOOLS.configuring, set_digest(packages)]),
-            content=content(packages=packages),
-        )
-        for source, content in (("debian", DebianPackages), ("configured", ConfiguredPackages))
-    )
-    shop = BuildContext(
-        store=warm,
-        fetch=fetcher(warm).fetch_all,
-        engine=lambda: engine,
-        say=lambda _: None,
-        images={},
-    )
-    try:
-        image = build(
-            replace(plan, layers=layers, config=CONFIG),
-            replace(lock, os=packages),
-            shop,
-            reference=BASE,
-            created="1980-01-01T00:00:00Z",
-        )
-        load(image, warm, engine)
-    finally:
-        shop.clear()

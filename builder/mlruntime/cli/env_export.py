@@ -1,5 +1,6 @@
 """``mlruntime env export``: what a runtime or an environment has, for other tools."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,7 +13,7 @@ from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
-from mlruntime.environment.exporting import FORMATS, REQUIREMENTS
+from mlruntime.environment.exporting import DOCKERFILE, FORMATS, REQUIREMENTS
 from mlruntime.errors import UsageError
 from mlruntime.host.nvml import read_gpus
 from mlruntime.host.system import System
@@ -20,7 +21,8 @@ from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.lock.model import CORE, tag
 from mlruntime.store.store import Store, write_whole
 from mlruntime.workflows.comparing import host_facts, inventory
-from mlruntime.workflows.exports import Export, export, lock_to_export
+from mlruntime.workflows.environments import Requested
+from mlruntime.workflows.exports import Export, export, export_dockerfile, lock_to_export
 from mlruntime.workflows.stores import store_root
 
 # What `env diff` reads, and what other tools do.
@@ -44,6 +46,9 @@ def export_(
     wheels: Annotated[
         Path | None, typer.Option(metavar="DIR", help="put all wheels here, and refer to them")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="of a Dockerfile: the image to start from")
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Write what is locked for pip, uv and other installers, or what there is for `env diff`."""
@@ -55,26 +60,29 @@ def export_(
         return _inventory(definitions, source, variant, flavour, output_, as_json=as_json)
     host = ctx.with_resource(this_host(context))
     lock, chosen = lock_to_export(definitions, source, variant, flavour)
-    wanted = Export(format=format_, output=output_, wheels=wheels)
-    text, what = export(lock, chosen, host, wanted)
-    for wheel in what.left_out:
-        output.say(f"left out: {wheel.name} {wheel.version}; --wheels DIR has it")
-    if what.conda:
-        output.say(f"left out: {len(what.conda)} conda packages, named in comments")
+    wanted = Export(format=format_, output=output_, wheels=wheels, base=base)
+    if format_ == DOCKERFILE:
+        requested = Requested(lock=lock, variant=chosen)
+        written = export_dockerfile(definitions, source, requested, host, wanted, os.environ)
+    else:
+        written = export(lock, chosen, host, wanted)
+    for name, version, why in written.left_out:
+        output.say(f"left out: {name} {version}; {why}")
     if output_ is not None:
-        write_whole(output_, text)
+        write_whole(output_, written.text)
     value = {
         "runtime": lock.runtime,
         "variant": chosen,
         "output": str(output_) if output_ else None,
-        "text": None if output_ else text,
-        "packages": [{"name": w.name, "version": w.version} for w in what.sorted_wheels],
+        "text": None if output_ else written.text,
+        "packages": [{"name": name, "version": version} for name, version in written.packages],
         "left_out": [
-            *({"name": wheel.name, "version": wheel.version} for wheel in what.left_out),
-            *({"name": one.name, "version": one.version} for one in what.conda),
+            {"name": name, "version": version, "why": why}
+            for name, version, why in written.left_out
         ],
     }
-    shown = f"{output_}: {len(what.wheels)} packages" if output_ else text.rstrip("\n")
+    text = written.text.rstrip("\n")
+    shown = f"{output_}: {len(written.packages)} packages" if output_ else text
     emit(value, shown, as_json)
 
 

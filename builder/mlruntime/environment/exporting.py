@@ -1,6 +1,7 @@
-"""The Python packages of a lock for other installers. Core: values in, text out.
+"""The packages of a lock for other installers. Core: values in, text out.
 
-Formats: pip's requirements files, with hashes, and ``pylock.toml`` (PEP 751).
+Here: pip's requirements files, with hashes, and ``pylock.toml`` (PEP 751). What conda-lock and pixi
+read is written by ``lock.conda_lock`` and ``lock.pixi``, a Dockerfile by ``dockerfile``.
 """
 
 import json
@@ -14,8 +15,12 @@ from mlruntime.lock.packages import Artifact, NativeWheel
 
 REQUIREMENTS: Final = "requirements"
 PYLOCK: Final = "pylock"
+CONDA_LOCK: Final = "conda-lock"
+PIXI: Final = "pixi"
+CYCLONEDX: Final = "cyclonedx"
+DOCKERFILE: Final = "dockerfile"
 _MARKER: Final = "sys_platform == 'linux' and platform_machine == 'x86_64'"
-FORMATS: Final = (REQUIREMENTS, PYLOCK)
+FORMATS: Final = (REQUIREMENTS, PYLOCK, CONDA_LOCK, PIXI, CYCLONEDX, DOCKERFILE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is in an image, as CycloneDX 1.6 and SPDX 2.3. Core: values in, text out.
+"""What is in an image or an environment, as CycloneDX 1.6 and SPDX 2.3. Core: values in, text out.
 
 Equal images give equal bytes: identifiers are made of the image's digest, and the time is that of
 the lock's snapshot. The libraries are imported late: they are the extra ``release``.
@@ -6,12 +6,13 @@ the lock's snapshot. The libraries are imported late: they are the extra ``relea
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import Lock, tag
+from mlruntime.lock.packages import Artifact
 from mlruntime.release.statements import in_image, purl
 
 # A namespace of our own for identifiers that follow from a digest (RFC 4122, 4.3).
@@ -35,20 +36,30 @@ class Package:
 
 
 def packages(
-    lock: Lock, variant: str, licences: Mapping[str, str], left_out: Mapping[str, str]
+    lock: Lock,
+    variant: str,
+    licences: Mapping[str, str],
+    left_out: Mapping[str, str],
+    *,
+    has: Callable[[Artifact], bool] = lambda _: True,
 ) -> tuple[Package, ...]:
     """Return every package of an image, what is compiled here and our own library included.
 
-    ``licences`` are by owner, as ``attribute`` names them, ``left_out`` by name, as the plan does.
+    ``licences`` are by owner, as ``attribute`` names them, ``left_out`` by name, as the plan does;
+    an environment ``has`` not all of an image's files.
     """
-    return tuple(_packages(lock, variant, licences, left_out))
+    return tuple(_packages(lock, variant, licences, left_out, has))
 
 
 def _packages(
-    lock: Lock, variant: str, licences: Mapping[str, str], left_out: Mapping[str, str]
+    lock: Lock,
+    variant: str,
+    licences: Mapping[str, str],
+    left_out: Mapping[str, str],
+    has: Callable[[Artifact], bool],
 ) -> Iterator[Package]:
     debian = lock.all_components.get("debian", "")
-    for artifact in in_image(lock, variant):
+    for artifact in filter(has, in_image(lock, variant)):
         prefix = {"deb": "deb", "jar": "jar", "conda": "conda"}.get(artifact.kind, "pypi")
         yield Package(
             name=artifact.name,
@@ -70,16 +81,10 @@ def _packages(
 
 
 def cyclonedx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package, ...]) -> str:
-    """Return the CycloneDX document, as JSON."""
-    from cyclonedx.model import HashAlgorithm, HashType, Property
-    from cyclonedx.model.bom import Bom
+    """Return the CycloneDX document of an image, as JSON."""
+    from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.component import Component, ComponentType
-    from cyclonedx.model.license import DisjunctiveLicense
-    from cyclonedx.output.json import JsonV1Dot6
-    from packageurl import PackageURL
 
-    bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, digest))
-    bom.metadata.timestamp = datetime.fromisoformat(lock.snapshot)
     top = Component(
         name=name,
         version=version,
@@ -87,6 +92,35 @@ def cyclonedx(name: str, digest: str, version: str, lock: Lock, found: tuple[Pac
         bom_ref=digest,
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest.partition(":")[2])],
     )
+    return _cyclonedx(top, digest, lock, found)
+
+
+def cyclonedx_of_environment(lock: Lock, variant: str, found: tuple[Package, ...]) -> str:
+    """Return the CycloneDX document of an environment, which its lock and variant identify."""
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component, ComponentType
+
+    name = f"{lock.runtime}-{tag(variant, lock.flavour)}"
+    top = Component(
+        name=name,
+        version=lock.digest.partition(":")[2][:12],
+        type=ComponentType.PLATFORM,
+        bom_ref=f"{name}@{lock.digest}",
+        properties=[Property(name="mlruntime:lock", value=lock.digest)],
+    )
+    return _cyclonedx(top, f"environment {name} {lock.digest}", lock, found)
+
+
+def _cyclonedx(top: Any, identity: str, lock: Lock, found: tuple[Package, ...]) -> str:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.license import DisjunctiveLicense
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
+
+    bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, identity))
+    bom.metadata.timestamp = datetime.fromisoformat(lock.snapshot)
     bom.metadata.component = top
     parts = []
     for package in found:

@@ -1,0 +1,40 @@
+"""Where the artifacts of a lock are to be had from this host, for tools that want to be told."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from mlruntime.ecosystems.registered import ECOSYSTEMS
+from mlruntime.errors import ArtifactNotFound
+from mlruntime.fetch.locating import Locator, last_seen
+from mlruntime.fetch.web import Web
+from mlruntime.host.secrets import without_secrets
+from mlruntime.host.settings import Sources
+from mlruntime.host.tasks import TaskGroup
+from mlruntime.lock.model import Lock
+from mlruntime.lock.packages import Artifact
+
+# As many projects' pages are waited for at a time.
+_AT_ONCE: Final = 8
+
+
+def addresses(
+    artifacts: Iterable[Artifact], sources: Sources, web: Web, lock: Lock
+) -> dict[str, str]:
+    """Return the likeliest address of each artifact by its sha256, without a login.
+
+    Raises ``ArtifactNotFound`` for one that no registry lists, ``HashMismatch`` if each registry
+    has another file by its name.
+    """
+    asked = tuple(artifacts)
+    origins = {artifact.origin.partition(":")[0] for artifact in asked}
+    locators = {origin: ECOSYSTEMS[origin].locator(sources, web) for origin in sorted(origins)}
+    with last_seen(lock), TaskGroup(_AT_ONCE, web.stop.set, name="addresses") as crew:
+        jobs = [(a, crew.submit(_one, a, locators[a.origin.partition(":")[0]])) for a in asked]
+        return {artifact.sha256: job.result() for artifact, job in jobs}
+
+
+def _one(artifact: Artifact, locator: Locator) -> str:
+    found = locator.urls(artifact)
+    if not found:
+        raise ArtifactNotFound(f"{artifact.filename} is in no registry", hint=locator.hint)
+    return without_secrets(found[0])
