@@ -4,9 +4,12 @@ Every place has templates in a folder of its own; each becomes a file of the sam
 ``.j2``. What is said of the cluster is the same for all of them.
 """
 
+from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
+
+import msgspec
 
 from mlruntime.cluster.description import ClusterSpec, Node, describe
 from mlruntime.cluster.gpus import DISCOVERY
@@ -33,11 +36,25 @@ class Rendered:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JobFiles:
+    """A program as a Job of Kubernetes: its name, the ConfigMap of its files, and what it runs.
+
+    ``files`` are keys of the ConfigMap by the path that they get.
+    """
+
+    name: str
+    program: str
+    command: tuple[str, ...]
+    files: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
     """What is to be rendered. ``secret`` is the cluster's, for places that are told it in a file.
 
     ``spark`` is the version of Spark in the image; ``driver`` the oldest driver of NVIDIA that the
-    image runs with, if it is for GPUs.
+    image runs with, if it is for GPUs. ``job`` is what a Job runs, else a program of the reader's.
     """
 
     name: str
@@ -45,6 +62,7 @@ class Wanted:
     secret: str
     spark: str
     driver: str | None = None
+    job: JobFiles | None = None
 
 
 def render(place: str, wanted: Wanted, templates: Mapping[str, str]) -> dict[str, Rendered]:
@@ -110,6 +128,9 @@ def variables(place: str, wanted: Wanted, templates: Mapping[str, str]) -> dict[
         "history": spec.history,
         "connect": spec.connect,
         "secret": wanted.secret,
+        "encoded_secret": b64encode(wanted.secret.encode()).decode(),
+        "described": msgspec.json.encode(replace(spec, settings={})).decode(),
+        "job": wanted.job or _own_job(name),
         "spark": wanted.spark,
         "driver": wanted.driver or "",
         "settings": settings(place, wanted),
@@ -122,6 +143,16 @@ def variables(place: str, wanted: Wanted, templates: Mapping[str, str]) -> dict[
         "ports": dict(spec.ports),
         "user_settings": dict(spec.settings),
     }
+
+
+def _own_job(name: str) -> JobFiles:
+    """Return a Job of the program that the reader puts into a ConfigMap."""
+    return JobFiles(
+        name=f"{name}-job",
+        program=f"{name}-program",
+        command=("python", "-u", "/program/main.py"),
+        files={"/program/main.py": "main.py"},
+    )
 
 
 def _node(node: Node, spec: ClusterSpec, position: int) -> dict[str, Any]:

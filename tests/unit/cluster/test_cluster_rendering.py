@@ -54,7 +54,7 @@ def test_kubernetes_accepts_every_object(gpus: int) -> None:
             continue
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
         judged += 1
-    assert judged == 14
+    assert judged == 15
 
 
 def _pods() -> Iterator[tuple[str, Any]]:
@@ -65,7 +65,7 @@ def _pods() -> Iterator[tuple[str, Any]]:
 
 def test_pods_are_confined_and_limited() -> None:
     pods = dict(_pods())
-    assert len(pods) == 4
+    assert len(pods) == 5
     for pod in pods.values():
         assert pod["enableServiceLinks"] is False
         assert pod["securityContext"]["runAsNonRoot"] is True
