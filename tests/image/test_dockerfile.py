@@ -59,7 +59,8 @@ def made(
 
 def built(made: Made, image: str, *words: str) -> None:
     """Build with the classic builder, which every engine has; without a network."""
-    command = ["docker", "build", "--network", "none", "--tag", image, *words, str(made.context)]
+    command = ["docker", "build", "--force-rm", "--network", "none", "--tag", image]
+    command += [*words, str(made.context)]
     environ = os.environ | {"DOCKER_BUILDKIT": "0"}
     done = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -98,7 +99,7 @@ def test_bytecode_is_there(made: Made) -> None:
 
 
 def test_a_base_without_the_python_is_told(made: Made) -> None:
-    command = ["docker", "build", "--build-arg", "PYTHON=/bin/sh", str(made.context)]
+    command = ["docker", "build", "--force-rm", "--build-arg", "PYTHON=/bin/sh", str(made.context)]
     environ = os.environ | {"DOCKER_BUILDKIT": "0"}
     done = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert done.returncode != 0

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Collection, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, NoReturn
@@ -35,9 +36,15 @@ VERBS: Final = {
     "size": "Show what takes how much space in an image",
     "store": "Manage downloads, compiled wheels and layers",
     "init": "Start a folder of definitions of your own",
+    "import": "Make a first runtime.yaml from another tool's file",
     "ci": "Write CI pipelines for your definitions",
 }
 INTERRUPTED = 130
+
+
+def module_of(verb: str) -> str:
+    """Return the name of a verb's module: `import` cannot be one."""
+    return f"{verb}_" if iskeyword(verb) else verb
 
 
 def _version(asked: bool) -> None:
@@ -94,7 +101,7 @@ def application(verbs: Collection[str] = VERBS.keys()) -> typer.Typer:
 
     for verb, summary in VERBS.items():
         if verb in verbs:
-            import_module(f"mlruntime.cli.{verb}").register(app)
+            import_module(f"mlruntime.cli.{module_of(verb)}").register(app)
         else:
             app.command(verb, short_help=summary)(_listed)
     return app

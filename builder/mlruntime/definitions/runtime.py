@@ -44,11 +44,12 @@ class FlavourForm(Form, frozen=True):
     python: list[Text] | None = None
 
 
+CHANNEL: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*|(https?|file)://[^@\s]+)$"
 Channel = Annotated[
     str,
     described(
         "a channel's name or address, without a login",
-        r"^([A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*|(https?|file)://[^@\s]+)$",
+        CHANNEL,
         "conda-forge",
     ),
 ]

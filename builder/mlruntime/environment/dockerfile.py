@@ -40,8 +40,8 @@ CMD ["python"]
 def usual_base(lock: Lock) -> str:
     """Return the official image that has the runtime's Python on the runtime's Debian."""
     python = ".".join(lock.component("python").split(".")[:2])
-    origins = (artifact.origin.split(":") for artifact in lock.os)
-    suite = next((o[1] for o in origins if o[0] == "debian" and "-" not in o[1]), "")
+    suites = (artifact.origin.split(":")[1] for artifact in lock.os)
+    suite = next((suite for suite in suites if "-" not in suite), "")
     return f"python:{python}-slim" + (f"-{suite}" if suite else "")
 
 

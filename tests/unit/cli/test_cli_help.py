@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 import typer
-from mlruntime.cli import VERBS, application
+from mlruntime.cli import VERBS, application, module_of
 
 LINE = 79  # columns of a terminal that is not wider
 
@@ -30,7 +30,7 @@ def test_the_list_of_verbs_imports_no_verb() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_s_module_brings_the_verb(verb: str) -> None:
     app = typer.Typer()
-    import_module(f"mlruntime.cli.{verb}").register(app)
+    import_module(f"mlruntime.cli.{module_of(verb)}").register(app)
     names = [command.name for command in (*app.registered_commands, *app.registered_groups)]
     assert names == [verb]
 

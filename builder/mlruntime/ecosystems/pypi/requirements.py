@@ -16,7 +16,9 @@ from mlruntime.errors import InvalidDefinition
 
 _HASH: Final = re.compile(r"(?<=\s)--hash[=\s]\s*(\S+)")
 _SHA256: Final = re.compile(r"sha256:([0-9a-f]{64})")
-_COMMENT: Final = re.compile(r"(^|\s+)#.*$")
+_COMMENT: Final = re.compile(r"(^|(?<=\s))#.*$")
+# Without its hashes. No name with versions and markers is that long.
+_LONGEST: Final = 2000
 _ARCHIVES: Final = (".whl", ".tar.gz", ".zip", ".tar.bz2")
 _ONLY_INDEX: Final = "only packages of an index can be locked"
 _PUBLISH: Final = "publish it in an index of yours, and ask for it by name and version"
@@ -60,11 +62,21 @@ def parse_requirements(text: str, *, file: str) -> tuple[Line, ...]:
     return lines
 
 
+def each_line(text: str, *, file: str) -> Iterator[Line | InvalidDefinition]:
+    """Yield each line of a requirements file, or the error that says why it cannot be kept."""
+    for number, words in _logical(text):
+        try:
+            yield _line(words, f"{file}:{number}")
+        except InvalidDefinition as error:
+            yield error
+
+
 def _logical(text: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that say something, continued ones joined, each with its first number."""
     held, begun = "", 0
     for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         line = _COMMENT.sub("", raw)
+        line = line if line == raw else line.rstrip()
         begun = begun or number
         if line.endswith("\\"):
             held += line[:-1] + " "
@@ -81,6 +93,8 @@ def _line(words: str, where: str) -> Line:
         raise _option(words, where)
     hashes = _HASH.findall(words)
     bare = _HASH.sub("", words).strip()
+    if len(bare) > _LONGEST:
+        raise InvalidDefinition(f"a line of {len(bare)} characters is no requirement", where=where)
     if " --" in f" {bare}":
         raise _option(bare[bare.index("--") :], where)
     for text in hashes:
