@@ -91,7 +91,7 @@ def text_of(path: Path) -> str:
 
 def titled(tables: Iterable[Table]) -> str:
     """Return tables as ``mlruntime matrix show --markdown`` prints them."""
-    return "\n\n".join(f"### {table.title}\n\n{markdown(table)}" for table in tables)
+    return "\n\n".join(f"## {table.title}\n\n{markdown(table)}" for table in tables)
 
 
 def fenced(text: str) -> str:

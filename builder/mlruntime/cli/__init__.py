@@ -35,6 +35,7 @@ VERBS: Final = {
     "diff": "Show what changes from one image to another",
     "size": "Show what takes how much space in an image",
     "store": "Manage downloads, compiled wheels and layers",
+    "site": "Write a static site of all runtimes",
     "init": "Start a folder of definitions of your own",
     "import": "Make a first runtime.yaml from another tool's file",
     "ci": "Write CI pipelines for your definitions",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def show_tables(tables: list[Table], *, as_markdown: bool = False) -> None:
     """Print tables: for reading on a terminal, aligned text elsewhere."""
     if as_markdown:
-        emit(None, "\n\n".join(f"### {t.title}\n\n{markdown(t)}" for t in tables), as_json=False)
+        emit(None, "\n\n".join(f"## {t.title}\n\n{markdown(t)}" for t in tables), as_json=False)
     elif sys.stdout.isatty():
         from rich.console import Console  # a tenth of a second, for terminals only
 

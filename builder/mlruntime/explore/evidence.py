@@ -142,7 +142,7 @@ def evidence_tables(records: Sequence[Record]) -> tuple[Table, ...]:
 def evidence_page(records: Sequence[Record]) -> str:
     """Return the generated part of the page on evidence."""
     tables = evidence_tables(records)
-    return "\n\n".join(f"### {table.title}\n\n{markdown(table)}" for table in tables)
+    return "\n\n".join(f"## {table.title}\n\n{markdown(table)}" for table in tables)
 
 
 def _table(title: str, records: Sequence[Record], told: Mapping[str, Cell]) -> Table:

@@ -12,10 +12,13 @@ from typing import Final, TypeVar
 _T = TypeVar("_T")
 _WIDTH, _HEIGHT = 1200, 700
 _TITLE: Final = 18
-# Neighbours in this order are told apart by people who do not see red and green, too.
-_COLOURS: Final = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb")
+# Neighbours in this order are told apart by people who do not see red and green, too. Black text
+# can be read on each of them, whether the page around it is light or dark.
+_COLOURS: Final = ("#98b4d0", "#abe3f6", "#85bd8e", "#e3da98", "#f6abb4", "#d08fb4", "#dadada")
 # A label needs about this much room; the whole name is in the tooltip anyway.
 _LETTER, _LINE = 6.6, 15
+# A longer name is cut off, but never after fewer letters than this.
+_LEAST: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,9 +47,9 @@ def treemap(title: str, groups: Sequence[Group]) -> str:
     shown = sorted((group for group in groups if group.size), key=lambda g: (-g.size, g.name))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-        ' font-family="sans-serif" font-size="11">',
+        f' role="img" aria-label="{escape(title)}" font-family="sans-serif" font-size="11">',
         f"<title>{escape(title)}</title>",
-        f'<text x="4" y="13" font-weight="bold">{escape(title)}</text>',
+        f'<text x="4" y="13" font-weight="bold" fill="currentColor">{escape(title)}</text>',
     ]
     whole = _Box(0, _TITLE, _WIDTH, _HEIGHT - _TITLE)
     for index, (box, group) in enumerate(_laid_out([g.size for g in shown], whole, shown)):
@@ -60,11 +63,13 @@ def _group(group: Group, box: _Box, colour: str) -> Iterator[str]:
         said = f"{group.name}: {name}, {size / 1e6:.1f} MB"
         yield (
             f'<rect x="{inner.x:.1f}" y="{inner.y:.1f}" width="{inner.width:.1f}"'
-            f' height="{inner.height:.1f}" fill="{colour}" fill-opacity="0.55" stroke="white">'
+            f' height="{inner.height:.1f}" fill="{colour}" stroke="white">'
             f"<title>{escape(said)}</title></rect>"
         )
-        if inner.width > len(name) * _LETTER and inner.height > _LINE:
-            yield f'<text x="{inner.x + 3:.1f}" y="{inner.y + 12:.1f}">{escape(name)}</text>'
+        fits = int((inner.width - 6) / _LETTER)
+        if fits >= min(len(name), _LEAST) and inner.height > _LINE:
+            label = name if len(name) <= fits else f"{name[: fits - 1]}…"
+            yield f'<text x="{inner.x + 3:.1f}" y="{inner.y + 12:.1f}">{escape(label)}</text>'
     yield (
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"'
         ' fill="none" stroke="black" stroke-width="1.5"/>'

@@ -41,14 +41,17 @@ class RequestLine:
 
 
 class Encoding:
-    """The matrix as a solver's problem. Make it once, ask it often."""
+    """The matrix as a solver's problem. Make it once, ask it often.
+
+    The variables of ``problem`` are the components in the order of preference.
+    """
 
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
         self._names = matrix.preference
         self._index = {name: i for i, name in enumerate(self._names)}
         self._count = tuple(len(matrix.components[name].releases) for name in self._names)
-        self._problem = Problem(
+        self.problem: Final = Problem(
             len(self._names),
             tuple(
                 Clause(owner=rule.index, literals=self._literals(implication))
@@ -112,7 +115,7 @@ class Encoding:
             range(len(self._names)),
             key=lambda i: (self._names[i] not in eased, self._names[i] not in requested),
         )
-        return self._problem.solve(domains, order, ranking, without=without)
+        return self.problem.solve(domains, order, ranking, without=without)
 
     def _nearest(self, line: RequestLine) -> list[int]:
         """Return a component's releases as bits, the nearest to what was asked first."""

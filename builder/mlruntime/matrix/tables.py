@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from mlruntime.documents.tables import Table
-from mlruntime.matrix.encoding import Encoding
 from mlruntime.matrix.model import Component, Matrix, Rule
+from mlruntime.matrix.questions import Asker, releases_of
 from mlruntime.matrix.wording import (
     rule_json,
     rule_text,
@@ -21,11 +20,14 @@ OVERVIEW: Final = (
 )
 
 
-def overview(matrix: Matrix) -> tuple[Table, ...]:
-    """Return what can be combined with what, by solving: one table for each main component."""
-    encoding = Encoding(matrix)
+def overview(matrix: Matrix, asker: Asker | None = None) -> tuple[Table, ...]:
+    """Return what can be combined with what, by solving: one table for each main component.
+
+    ``asker`` answers for this matrix, if there is one already.
+    """
+    asker = asker or Asker(matrix)
     return tuple(
-        _combinations(encoding, main, tuple(o for o in others if o in matrix.components))
+        _combinations(asker, main, tuple(o for o in others if o in matrix.components))
         for main, others in OVERVIEW
         if main in matrix.components
     )
@@ -71,7 +73,7 @@ def release_list(matrix: Matrix, component: str) -> Table:
         )
     )
     ordered = tuple(name for name in matrix.preference if name in others)
-    return _combinations(Encoding(matrix), component, ordered)
+    return _combinations(Asker(matrix), component, ordered)
 
 
 def rules_about(matrix: Matrix, component: str | None) -> tuple[Rule, ...]:
@@ -84,16 +86,15 @@ def rules_about(matrix: Matrix, component: str | None) -> tuple[Rule, ...]:
     )
 
 
-def _combinations(encoding: Encoding, main: str, others: Sequence[str]) -> Table:
+def _combinations(asker: Asker, main: str, others: Sequence[str]) -> Table:
     rows = []
-    component = encoding.matrix.components[main]
+    components = asker.matrix.components
+    component = components[main]
     for releases in _by_minor(component.releases):
-        rows.append(
-            (
-                span(component, releases),
-                *(_together(encoding, main, releases[0], other) for other in others),
-            )
-        )
+        # What goes with the newest release of each minor.
+        found = asker.together({main: 1 << component.releases.index(releases[0])}) or {}
+        beside = (span(components[o], releases_of(components[o], found.get(o, 0))) for o in others)
+        rows.append((span(component, releases), *beside))
     return Table(title=f"{component.title} goes with", columns=(main, *others), rows=tuple(rows))
 
 
@@ -102,19 +103,6 @@ def _by_minor(releases: Iterable[Version]) -> list[list[Version]]:
     for release in releases:
         groups.setdefault(release.release[:2], []).append(release)
     return list(groups.values())
-
-
-def _together(encoding: Encoding, main: str, release: Version, other: str) -> str:
-    """Return the releases of ``other`` that some solution has beside this release."""
-    line = encoding.line(main, SpecifierSet(f"=={release}"))
-    component = encoding.matrix.components[other]
-    possible = {
-        version
-        for version in component.releases
-        if encoding.solve([line, encoding.line(other, SpecifierSet(f"=={version}"))]).values
-        is not None
-    }
-    return span(component, possible)
 
 
 def span(component: Component, chosen: Iterable[Version] | None = None) -> str:

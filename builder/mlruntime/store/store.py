@@ -236,7 +236,7 @@ def full_disk(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[
         raise
 
 
-def write_whole(path: Path, text: str, *, instead: str = "name another folder") -> None:
+def write_whole(path: Path, content: str | bytes, *, instead: str = "name another folder") -> None:
     """Write a file in one step, its directory made if needed; nobody ever sees half of it.
 
     What a killed process left beside it is overwritten, and so goes with the next write.
@@ -246,9 +246,9 @@ def write_whole(path: Path, text: str, *, instead: str = "name another folder") 
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _claimed(partial)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
+            with os.fdopen(descriptor, "wb") as sink:
                 sink.truncate()
-                sink.write(text)
+                sink.write(content.encode() if isinstance(content, str) else content)
                 sink.flush()
                 os.fchmod(sink.fileno(), 0o644)
                 partial.replace(path)

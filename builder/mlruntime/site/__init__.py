@@ -1,0 +1,1 @@
+"""The static site: runtimes, images, rules and documentation as pages. Values in, files out."""
