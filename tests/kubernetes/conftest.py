@@ -1,5 +1,6 @@
 """One node for all tests of a run, with the image on it."""
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -53,9 +54,14 @@ def loaded(
 
 @pytest.fixture
 def namespace(loaded: Loaded, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield a namespace of this test's own, which is gone afterwards."""
+    """Yield a namespace of this test's own, which is gone afterwards.
+
+    Kubernetes' strictest standard for pods, `restricted`, is enforced in it.
+    """
     name = request.node.name.removeprefix("test_").replace("_", "-").partition("[")[0][:50]
-    loaded.node.kubectl("create", "namespace", name)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    loaded.node.kubectl("create", "--filename", "-", stdin=json.dumps(made))
     _await_account(loaded.node, name)
     yield name
     try:

@@ -44,6 +44,7 @@ def main(state: Path) -> None:
         seconds[phase] = round(time.monotonic() - begun, 2)
 
     hide(state)
+    write_unpigz(state / "tools")
     for command in configuration.interfaces():
         subprocess.run(command, check=True)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -89,6 +90,15 @@ def hide(state: Path) -> None:
         file.write_text(str(value))
         if Path("/proc/sys", name).exists():
             _mount("--bind", str(file), f"/proc/sys/{name}")
+
+
+def write_unpigz(folder: Path) -> None:
+    """Give containerd a program that unpacks layers several times as fast as it does itself."""
+    folder.mkdir()
+    script = folder / "unpigz"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -m isal.igzip "$@"\n')
+    script.chmod(0o755)
+    os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
 
 
 def _mount(*words: str) -> None:

@@ -130,7 +130,7 @@ def node(program: Path) -> Iterator[Node]:
             yield made
         finally:
             supervisor.stdin.close()
-            supervisor.wait(60)
+            supervisor.wait(300)  # two gigabytes of small files are removed
 
 
 def _ready(state: Path, unshare: int) -> Node:

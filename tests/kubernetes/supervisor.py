@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -65,7 +64,7 @@ def _held(state: Path) -> bool:
 def remove(state: Path) -> None:
     """Remove what a node had outside its namespaces."""
     cgroups.remove(state.name)
-    shutil.rmtree(state)
+    subprocess.run(["rm", "-rf", state], check=True)  # in half the time of Python's own
 
 
 def sweep() -> None:

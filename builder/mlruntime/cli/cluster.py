@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mlruntime.cli import cluster_kubernetes as elsewhere
 from mlruntime.cli.cluster_render import render
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say, writable
@@ -28,6 +30,10 @@ from mlruntime.workflows.clusters import choose, cluster_text
 
 _JSON = typer.Option("--json", help="print the result as JSON")
 _NAME = typer.Argument(metavar="NAME", help="the cluster's name")
+_On = Annotated[str, typer.Option("--on", help="where: containers or kubernetes")]
+_Namespace = Annotated[
+    str | None, typer.Option(metavar="NAME", help="of Kubernetes, if not the context's own")
+]
 _SCHEMES = {"connect": "sc"}
 DEFAULT_NAME = "default"
 
@@ -77,21 +83,27 @@ def up(
     spark: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="a setting of Spark; repeatable")
     ] = None,
+    on: _On = "containers",
+    namespace: _Namespace = None,
     timings: Annotated[
         bool, typer.Option("--timings", help="print how long each phase took")
     ] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Start a cluster of containers; it is ready when this ends.
+    """Start a cluster of containers, or on Kubernetes; it is ready when this ends.
 
     Flags go before what the file says.
     """
     context: Context = ctx.obj
     good_name(name, UsageError)
-    flags = {"runtime": runtime, "image": image, "variant": variant, "workers": workers,
-             "cores": cores, "memory": memory, "gpus": gpus, "history": history,
-             "connect": connect_, "spark": _settings(spark)}  # fmt: skip
+    kube = elsewhere.asked(on, namespace)
+    flags = {"runtime": runtime, "image": None if kube else image, "variant": variant,
+             "workers": workers, "cores": cores, "memory": memory, "gpus": gpus,
+             "history": history, "connect": connect_, "spark": _settings(spark)}  # fmt: skip
     form = _form(file, flags)
+    if kube:
+        elsewhere.up(kube, context.root, form, name, image, timings=timings, as_json=as_json)
+        return
     with connect() as engine:
         chosen = choose(engine, Definitions(context.root), form)
         started = start(engine, chosen.spec, name, say=say)
@@ -137,6 +149,7 @@ def _urls(found: Mapping[str, str]) -> dict[str, str]:
 
 
 def submit(
+    ctx: typer.Context,
     name: Annotated[str, _NAME],
     program: Annotated[
         str, typer.Argument(metavar="PROGRAM", help="a .py or .jar file; local:PATH in the image")
@@ -160,13 +173,16 @@ def submit(
     detached: Annotated[
         bool, typer.Option("--detach", help="do not wait: `cluster logs NAME JOB` follows it")
     ] = False,
+    on: _On = "containers",
+    namespace: _Namespace = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Run a program on a cluster; ends with the program's exit code.
 
-    Options come before NAME. What the program writes goes to standard output and standard error;
-    with --json all of it goes to standard error.
+    Options come before NAME. What the program writes goes to standard output and standard error,
+    on Kubernetes to standard output; with --json all of it goes to standard error.
     """
+    kube = elsewhere.asked(on, namespace)
     job = Job(
         program=program,
         arguments=tuple(arguments or ()),
@@ -177,6 +193,11 @@ def submit(
         settings=_settings(spark),
     )
     job.sent()
+    if kube:
+        root: Path = ctx.obj.root
+        elsewhere.submit(kube, root, name, job, partial(_passing(as_json), "stdout"),
+                         detached=detached, as_json=as_json)  # fmt: skip
+        return
     with connect() as engine:
         cluster = find(engine, name)
         if detached:
@@ -220,8 +241,16 @@ def shell(
         raise typer.Exit(code)
 
 
-def status(name: Annotated[str, _NAME], as_json: Annotated[bool, _JSON] = False) -> None:
+def status(
+    name: Annotated[str, _NAME],
+    on: _On = "containers",
+    namespace: _Namespace = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
     """Show a cluster's nodes, what its master says, and its jobs."""
+    if kube := elsewhere.asked(on, namespace):
+        elsewhere.status(kube, name, _told, as_json=as_json)
+        return
     with connect() as engine:
         cluster = find(engine, name)
         found = status_of(engine, cluster)
@@ -249,9 +278,15 @@ def logs(
     ] = "master",
     follow: Annotated[bool, typer.Option("--follow", help="until it ends")] = False,
     tail: Annotated[int, typer.Option(min=1, help="so many lines")] = 100,
+    on: _On = "containers",
+    namespace: _Namespace = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Print what a node or a job has written."""
+    if kube := elsewhere.asked(on, namespace):
+        elsewhere.logs(kube, name, node, partial(_passing(as_json), "stdout"),
+                       follow=follow, tail=tail, as_json=as_json)  # fmt: skip
+        return
     with connect() as engine:
         cluster = find(engine, name)
         known = {**cluster.nodes, **cluster.jobs}
@@ -281,11 +316,16 @@ def scale(
 def down(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME…")] = None,
     all_: Annotated[bool, typer.Option("--all", help="all clusters")] = False,
+    on: _On = "containers",
+    namespace: _Namespace = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Remove clusters with all they have: jobs, networks, volumes of their own."""
     if bool(names) == all_:
         raise UsageError("which cluster?", hint="name it, or --all; `mlruntime cluster list`")
+    if kube := elsewhere.asked(on, namespace):
+        elsewhere.down(kube, None if all_ else names, as_json=as_json)
+        return
     with connect() as engine:
         chosen = tuple(standing(engine)) if all_ else tuple(names or ())
         for name in chosen:
@@ -311,8 +351,15 @@ def doctor(name: Annotated[str, _NAME], as_json: Annotated[bool, _JSON] = False)
         raise typer.Exit(Unavailable.exit_code)
 
 
-def list_(as_json: Annotated[bool, _JSON] = False) -> None:
-    """List the clusters of the container engine."""
+def list_(
+    on: _On = "containers",
+    namespace: _Namespace = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """List the clusters of the container engine, or of a namespace of Kubernetes."""
+    if kube := elsewhere.asked(on, namespace):
+        elsewhere.list_(kube, as_json=as_json)
+        return
     with connect() as engine:
         found = [_summary(engine, name) for name in standing(engine)]
     rows = tuple((s["name"], s["state"], str(s["workers"]), str(s["jobs"])) for s in found)

@@ -12,7 +12,7 @@ from mlruntime.engine import Container, Engine, Owned
 from mlruntime.errors import Unavailable
 
 # Runs in the master's container: what its page says, as one line.
-_ASK: Final = """
+ASK: Final = """
 import json, sys, urllib.request
 with urllib.request.urlopen(sys.argv[1], timeout=5) as answer:
     print(json.dumps(json.load(answer)))
@@ -68,9 +68,16 @@ def _node(engine: Engine, name: str, thing: Owned) -> NodeStatus:
 
 
 def _master(container: Container, url: str) -> Mapping[str, int] | None:
-    with suppress(Unavailable, ValueError, KeyError, TypeError):
-        lines = [line for _, line in container.exec(["python3", "-c", _ASK, url])]
-        found = json.loads(lines[-1] if lines else "")
+    with suppress(Unavailable):
+        lines = [line for _, line in container.exec(["python3", "-c", ASK, url])]
+        return read_master(lines[-1] if lines else "")
+    return None
+
+
+def read_master(text: str) -> Mapping[str, int] | None:
+    """Return what counts of a master's JSON; ``None`` when it is something else."""
+    with suppress(ValueError, KeyError, TypeError):
+        found = json.loads(text)
         return {
             "alive_workers": int(found["aliveworkers"]),
             "cores": int(found["cores"]),

@@ -147,16 +147,10 @@ class Files:
     left_out: tuple[str, ...]
 
 
-def render_cluster(
-    definitions: Definitions,
-    form: ClusterForm,
-    place: str,
-    name: str,
-    output: Path,
-    *,
-    image: str | None = None,
-) -> Files:
-    """Write the files that start a cluster elsewhere; a secret that is there already stays."""
+def wanted_elsewhere(
+    definitions: Definitions, form: ClusterForm, place: str, name: str, *, image: str | None
+) -> tuple[Wanted, tuple[str, ...]]:
+    """Return what is started elsewhere, with a new secret, and what that place cannot have."""
     if form.runtime is None:
         raise UsageError(
             "files for other machines need a runtime",
@@ -175,6 +169,20 @@ def render_cluster(
         spark=dict(lock.components_of(form.variant))["spark"],
         driver=contract.minimum_driver if contract else None,
     )
+    return wanted, notes
+
+
+def render_cluster(
+    definitions: Definitions,
+    form: ClusterForm,
+    place: str,
+    name: str,
+    output: Path,
+    *,
+    image: str | None = None,
+) -> Files:
+    """Write the files that start a cluster elsewhere; a secret that is there already stays."""
+    wanted, notes = wanted_elsewhere(definitions, form, place, name, image=image)
     files = render(place, wanted, cluster_templates(definitions))
     with full_disk(output):
         output.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,259 @@
+"""Standalone clusters on a Kubernetes, started and asked for by way of ``kubectl``.
+
+What is there is asked from Kubernetes each time; all of it has the label ``managed-by: mlruntime``.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from mlruntime.cluster import pods as pods_
+from mlruntime.cluster.description import ClusterSpec
+from mlruntime.cluster.kubectl import Kubectl, exceeded
+from mlruntime.cluster.rendering import Wanted, render
+from mlruntime.cluster.running import ClusterFailed
+from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
+from mlruntime.cluster.status import ASK, NodeStatus, Status, read_master
+from mlruntime.documents.reading import did_you_mean
+from mlruntime.errors import MlruntimeError, UsageError
+
+READY_SECONDS: Final = 180.0
+DESCRIBED: Final = "io.mlruntime/cluster"
+OURS: Final = "app.kubernetes.io/managed-by=mlruntime"
+_KINDS: Final = ("statefulsets,jobs,services,configmaps,secrets,networkpolicies,"
+                 "poddisruptionbudgets")  # fmt: skip
+# Between two questions: each is a process.
+_PAUSE: Final = 0.5
+Say = Callable[[str], None]
+
+
+def label(name: str, component: str | None = None) -> str:
+    """Return the selector of a cluster's objects, or of those of one component."""
+    more = f",app.kubernetes.io/component={component}" if component else ""
+    return f"{OURS},app.kubernetes.io/instance={name}{more}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """A cluster as Kubernetes has it."""
+
+    name: str
+    spec: ClusterSpec
+    ready: Mapping[str, tuple[int, int]]
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether all of its nodes are ready."""
+        return all(ready >= wanted for ready, wanted in self.ready.values())
+
+
+def up(
+    kube: Kubectl,
+    wanted: Wanted,
+    templates: Mapping[str, str],
+    *,
+    say: Say = lambda _: None,
+    ready: float = READY_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, float]:
+    """Start a cluster and wait until its workers have registered; return seconds by phase.
+
+    All of it is removed again when that fails or is interrupted.
+    """
+    if wanted.name in standing(kube):
+        raise UsageError(
+            f"there is a cluster {wanted.name} in {kube.place} already",
+            hint=f"`mlruntime cluster down --on kubernetes {wanted.name}`, or another --name",
+        )
+    files = render("kubernetes", wanted, templates)
+    documents = [files["secret.yaml"].text, files["standalone.yaml"].text]
+    begun = clock()
+    kube.create(documents, dry=True)
+    with removed_on_failure(kube, label(wanted.name)):
+        kube.create(documents)
+        created = clock()
+        say(f"starting {1 + wanted.spec.workers} pods in {kube.place}")
+        _await_pods(kube, wanted, say=say, deadline=begun + ready, clock=clock)
+        running = clock()
+        _await_workers(kube, wanted, deadline=begun + ready, clock=clock)
+    return {
+        "created": round(created - begun, 2),
+        "pods": round(running - created, 2),
+        "ready": round(clock() - running, 2),
+    }
+
+
+@contextmanager
+def removed_on_failure(kube: Kubectl, selector: str) -> Iterator[None]:
+    """Remove what has these labels when the block fails, or is interrupted."""
+    with ended_as_by_ctrl_c():
+        try:
+            yield
+        except BaseException:
+            with unimpressed():
+                remove(kube, selector)
+            raise
+
+
+def remove(kube: Kubectl, selector: str) -> None:
+    """Remove everything with these labels, and wait until it is gone."""
+    kube.run("delete", _KINDS, "--selector", selector, "--ignore-not-found", "--timeout=120s",
+             seconds=150)  # fmt: skip
+    kube.run("wait", "pods", "--selector", selector, "--for=delete", "--timeout=120s", seconds=150)
+
+
+def _await_pods(
+    kube: Kubectl, wanted: Wanted, *, say: Say, deadline: float, clock: Callable[[], float]
+) -> None:
+    said, wait = "", None
+    expected = 1 + wanted.spec.workers
+    while True:
+        found = _pods(kube, wanted.name)
+        raise_if_stuck(kube, found, expected, label(wanted.name))
+        have = sum(status.state == "is running" for status in map(_status, found))
+        if have >= expected:
+            return
+        wait = pods_.unscheduled(found)
+        line = f"{have} of {expected} pods are ready" + (
+            f"; one has no node: {wait}" if wait else ""
+        )
+        if line != said:
+            say(line)
+            said = line
+        if clock() > deadline:
+            raise ClusterFailed(
+                f"cluster {wanted.name} was not ready in time: {have} of {expected} pods are",
+                why=wait or "; ".join(f"{s.name} {s.state}" for s in map(_status, found)),
+                hint="fewer workers, or less for each: --workers, --cores, --memory"
+                if wait
+                else None,
+            )
+        time.sleep(_PAUSE)
+
+
+def _pods(kube: Kubectl, name: str) -> list[Any]:
+    found = kube.items("pods", label(name))
+    ours = ("master", "worker")
+    return [p for p in found if p["metadata"]["labels"]["app.kubernetes.io/component"] in ours]
+
+
+def raise_if_stuck(kube: Kubectl, found: list[Any], expected: int, selector: str) -> None:
+    """Raise what keeps pods from starting, unless time alone may mend it."""
+    if trouble := pods_.stuck(found):
+        what, why, hint = trouble
+        raise ClusterFailed(what, why=why or None, hint=hint)
+    if len(found) >= expected:
+        return
+    owners = {item["metadata"]["uid"] for item in kube.items("statefulsets,jobs", selector)}
+    for event in kube.get("events", "--field-selector", "reason=FailedCreate")["items"]:
+        if event["involvedObject"].get("uid") in owners:
+            message = str(event.get("message", ""))
+            raise exceeded(message) or ClusterFailed("a pod could not be made", why=message)
+
+
+def _await_workers(
+    kube: Kubectl, wanted: Wanted, *, deadline: float, clock: Callable[[], float]
+) -> None:
+    while True:
+        told = master(kube, wanted.name)
+        if told and told["alive_workers"] >= wanted.spec.workers:
+            return
+        if clock() > deadline:
+            have = told["alive_workers"] if told else 0
+            raise ClusterFailed(
+                f"{have} of {wanted.spec.workers} workers have registered in time",
+                hint="does a NetworkPolicy or a service mesh keep pods from talking to each other?",
+            )
+        time.sleep(_PAUSE)
+
+
+def master(kube: Kubectl, name: str) -> Mapping[str, int] | None:
+    """Return what a cluster's master says of it; ``None`` when it does not answer."""
+    url = "http://localhost:8080/json/"
+    command = ("python3", "-c", ASK, url)
+    with suppress(MlruntimeError):
+        return read_master(
+            kube.run("exec", f"{name}-master-0", "--container=master", "--", *command)
+        )
+    return None
+
+
+def standing(kube: Kubectl) -> dict[str, Cluster]:
+    """Return all clusters of the namespace by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for item in kube.items("statefulsets,configmaps", OURS):
+        labels = item["metadata"]["labels"]
+        component = labels.get("app.kubernetes.io/component", "")
+        if component in ("master", "worker") or DESCRIBED in item["metadata"].get(
+            "annotations", {}
+        ):
+            found.setdefault(labels["app.kubernetes.io/instance"], {})[component] = item
+    return {
+        name: _cluster(name, parts)
+        for name, parts in sorted(found.items())
+        if parts.keys() >= {"master", "worker", "settings"}
+    }
+
+
+def _cluster(name: str, parts: Mapping[str, Any]) -> Cluster:
+    described = parts["settings"]["metadata"]["annotations"][DESCRIBED]
+    return Cluster(
+        name=name,
+        spec=msgspec.json.decode(described, type=ClusterSpec),
+        ready={
+            role: (parts[role]["status"].get("readyReplicas", 0), parts[role]["spec"]["replicas"])
+            for role in ("master", "worker")
+        },
+    )
+
+
+def find(kube: Kubectl, name: str) -> Cluster:
+    """Return a cluster; ``UsageError``, with those that there are, when it is not there."""
+    known = standing(kube)
+    if name not in known:
+        kube.must_have_namespace()
+        raise UsageError(
+            f"there is no cluster {name!r} in {kube.place}",
+            hint=did_you_mean(name, known)
+            if known
+            else "`mlruntime cluster up --on kubernetes` starts one",
+        )
+    return known[name]
+
+
+def status(kube: Kubectl, name: str) -> Status:
+    """Return how a cluster's pods are, its jobs' too, and what its master says."""
+    nodes = tuple(_status(pod) for pod in nodes_of(kube, name).values())
+    return Status(name=name, nodes=nodes, master=master(kube, name))
+
+
+def nodes_of(kube: Kubectl, name: str) -> dict[str, Any]:
+    """Return a cluster's pods by the name that people know; master first, jobs last."""
+    found = {short(pod): pod for pod in kube.items("pods", label(name))}
+    order = {"master": 0, "worker": 1}
+    return dict(sorted(found.items(), key=lambda item: (order.get(item[0].split("-")[0], 2), item)))
+
+
+def short(pod: Mapping[str, Any]) -> str:
+    """Return a pod's name within its cluster: ``master-0``, ``worker-1``, ``job-7aea04``."""
+    labels = pod["metadata"]["labels"]
+    full = labels.get("io.mlruntime/job", pods_.name_of(pod))
+    return str(full).removeprefix(f"{labels['app.kubernetes.io/instance']}-")
+
+
+def _status(pod: Mapping[str, Any]) -> NodeStatus:
+    return pods_.status_of(pod, short(pod))
+
+
+def logs(kube: Kubectl, name: str, node: str, *, tail: int, follow: bool) -> Iterator[str]:
+    """Yield what a pod has written."""
+    known = nodes_of(kube, name)
+    if node not in known:
+        raise UsageError(f"cluster {name} has no {node}", hint=f"it has: {', '.join(known)}")
+    container = known[node]["spec"]["containers"][0]["name"]
+    words = ["logs", pods_.name_of(known[node]), f"--container={container}", f"--tail={tail}"]
+    yield from kube.lines(*words, *(["--follow"] if follow else []))

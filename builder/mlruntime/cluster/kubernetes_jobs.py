@@ -1,0 +1,151 @@
+"""Programs on a cluster of a Kubernetes: each is a Job, whose pod is its driver."""
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlruntime.cluster import pods as pods_
+from mlruntime.cluster.jobs import Job
+from mlruntime.cluster.kubectl import Kubectl
+from mlruntime.cluster.kubernetes import (
+    OURS,
+    READY_SECONDS,
+    Cluster,
+    raise_if_stuck,
+    remove,
+    removed_on_failure,
+)
+from mlruntime.cluster.rendering import JobFiles, Wanted, render
+from mlruntime.cluster.running import ClusterFailed
+from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
+from mlruntime.cluster.starting import HOME
+from mlruntime.errors import UsageError
+
+# Of a ConfigMap, all in all; Base64 and the object itself need some of it.
+_LIMIT: Final = 1 << 20
+_PAUSE: Final = 0.5
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a job ended; ``out_of_memory``: it used up what its pod may have."""
+
+    job: str
+    exit_code: int
+    out_of_memory: bool
+
+
+def submit(
+    kube: Kubectl, cluster: Cluster, job: Job, templates: Mapping[str, str], on_line: OnLine
+) -> Ended:
+    """Run a program to its end, passing on what it writes; then nothing of it is left.
+
+    Ctrl-C ends it. When this process is killed, the program goes on; ``down`` removes it.
+    """
+    ident = _ident()
+    full, documents = _documents(cluster, ident, job, templates)
+    with ended_as_by_ctrl_c():
+        try:
+            kube.create(documents)
+            code, out_of_memory = _watched(kube, full, on_line)
+        finally:
+            with unimpressed():
+                remove(kube, _selector(full))
+    return Ended(job=ident, exit_code=code, out_of_memory=out_of_memory)
+
+
+def detach(kube: Kubectl, cluster: Cluster, job: Job, templates: Mapping[str, str]) -> str:
+    """Start a program and leave it running; return the job's name for ``logs`` and ``status``."""
+    ident = _ident()
+    full, documents = _documents(cluster, ident, job, templates)
+    with removed_on_failure(kube, _selector(full)):
+        kube.create(documents)
+        _await(kube, full, pods_.started)
+    return ident
+
+
+def _ident() -> str:
+    return f"job-{secrets.token_hex(3)}"
+
+
+def _selector(full: str) -> str:
+    return f"{OURS},io.mlruntime/job={full}"
+
+
+def _documents(
+    cluster: Cluster, ident: str, job: Job, templates: Mapping[str, str]
+) -> tuple[str, list[str]]:
+    """Return a job's full name, its files as a ConfigMap, and the Job."""
+    full = f"{cluster.name}-{ident}"
+    sent = job.sent()
+    size = sum(path.stat().st_size for path in sent.values())
+    if size > _LIMIT:
+        raise UsageError(
+            f"the files of this job are {size / (1 << 20):.1f} MiB",
+            why="they go into a ConfigMap, of which Kubernetes takes 1 MiB",
+            hint="put the large ones on a volume of the cluster, or into an image (--with)",
+        )
+    keys = {f"{HOME}/{name}": f"file-{n}" for n, name in enumerate(sent)}
+    content = {
+        key: base64.b64encode(path.read_bytes()).decode()
+        for key, path in zip(keys.values(), sent.values(), strict=True)
+    }
+    files = JobFiles(
+        name=full,
+        program=full,
+        command=tuple(map(_literally, job.command())),
+        files=keys,
+        environment={key: _literally(value) for key, value in job.environment().items()},
+    )
+    wanted = Wanted(name=cluster.name, spec=cluster.spec, secret="", spark="", job=files)
+    labels = {
+        "app.kubernetes.io/managed-by": "mlruntime",
+        "app.kubernetes.io/instance": cluster.name,
+        "io.mlruntime/job": full,
+    }
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": full, "labels": labels},
+        "binaryData": content,
+    }
+    return full, [json.dumps(config), render("kubernetes", wanted, templates)["job.yaml"].text]
+
+
+def _literally(word: str) -> str:
+    """Return a word in which Kubernetes replaces no ``$(NAME)``."""
+    return word.replace("$(", "$$(")
+
+
+def _watched(kube: Kubectl, full: str, on_line: OnLine) -> tuple[int, bool]:
+    pod = _await(kube, full, pods_.started)
+    words = ["logs", pods_.name_of(pod), "--container=job", "--follow"]
+    for line in kube.lines(*words):
+        on_line(line)
+    while (over := pods_.ended(_await(kube, full, lambda _: True))) is None:
+        # The connection was broken, or Kubernetes has not yet noticed that the program has ended.
+        time.sleep(_PAUSE)
+        for line in kube.lines(*words, "--tail=0"):
+            on_line(line)
+    return over
+
+
+def _await(kube: Kubectl, full: str, there: Callable[[Any], bool]) -> Any:
+    """Return the pod of a job once ``there`` says so; raise what keeps it from starting."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        found = kube.items("pods", _selector(full))
+        if found and (there(found[0]) or pods_.ended(found[0])):
+            return found[0]
+        raise_if_stuck(kube, found, 1, _selector(full))
+        if time.monotonic() > deadline:
+            raise ClusterFailed(
+                f"job {full} did not start in time",
+                why=pods_.unscheduled(found) or "it has no pod yet",
+            )
+        time.sleep(_PAUSE)
