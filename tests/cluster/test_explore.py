@@ -13,7 +13,7 @@ from mlruntime.matrix.parsing import parse_matrix
 from tests.conftest import Runtime
 
 pytestmark = pytest.mark.cluster
-NAME = "tensorflow-2.15.1_horovod-0.28.1-mlr.2"
+NAME = "tensorflow-2.15.1_horovod-0.28.1-mlr.3"
 
 
 def test_evidence_of_a_combination_that_works(
@@ -26,7 +26,7 @@ def test_evidence_of_a_combination_that_works(
     page.write_text("<!-- evidence -->\n<!-- /evidence -->\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "mlruntime", "--root", str(runtime.root), "matrix", "explore",
-         runtime.name, "--space", "tensorflow=2.15.1", "--space", "horovod=0.28.1+mlr.2",
+         runtime.name, "--space", "tensorflow=2.15.1", "--space", "horovod=0.28.1+mlr.3",
          "--omit-unavailable", "graphframes", "--only", "horovod.built",
          "--state", str(tmp_path / "state"), "--write", "--json"],
         stdout=subprocess.PIPE, text=True, env=os.environ,
@@ -43,7 +43,7 @@ def test_evidence_of_a_combination_that_works(
         (runtime.root / f"runtimes/6.0-ml/evidence/combinations/{NAME}.json").read_text()
     )
     assert kept["report"]["manifest"] == found["image"]
-    assert "| 2.15.1 | 2.15.0 | 0.28.1+mlr.2 |" in page.read_text()
+    assert "| 2.15.1 | 2.15.0 | 0.28.1+mlr.3 |" in page.read_text()
     # The lock of the runtime itself is as fresh as before: evidence is no fact.
     checked = [sys.executable, "-m", "mlruntime", "--root", str(runtime.root), "lock"]
     assert subprocess.run([*checked, runtime.name, "--check"]).returncode == 0

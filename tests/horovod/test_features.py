@@ -48,12 +48,24 @@ def on_two_ranks(engine: Engine, image: str, **environment: str) -> list[dict[st
 
 @pytest.mark.engine
 @pytest.mark.cluster
-@pytest.mark.parametrize("legacy", [False, True], ids=["keras", "tf-keras"])
-def test_every_feature_on_two_ranks(engine: Engine, image: tuple[str, Lock], legacy: bool) -> None:
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({}, id="keras"),
+        pytest.param({"TF_USE_LEGACY_KERAS": "1"}, id="tf-keras"),
+        # Keras 3 asks for XLA by itself where there is a GPU, and only there.
+        pytest.param({"KERAS_ASKS_FOR_XLA": "1"}, id="keras-with-xla", marks=pytest.mark.extra),
+    ],
+)
+def test_every_feature_on_two_ranks(
+    engine: Engine, image: tuple[str, Lock], environment: dict[str, str]
+) -> None:
     reference, lock = image
-    if legacy and "tf-keras" not in dict(lock.components):
+    components = dict(lock.components)
+    if "TF_USE_LEGACY_KERAS" in environment and "tf-keras" not in components:
         pytest.skip(f"not run: {lock.runtime} has no tf-keras")
-    environment = {"TF_USE_LEGACY_KERAS": "1"} if legacy else {}
+    if "KERAS_ASKS_FOR_XLA" in environment and components["keras"].startswith("2."):
+        pytest.skip(f"not run: {lock.runtime} has Keras 2, which never asks for XLA by itself")
     first, *results = on_two_ranks(engine, reference, **environment)
     assert {r["check"]: r["failed"] for r in results if r["failed"]} == {}
     assert [r["check"] for r in results] == first["checks"]

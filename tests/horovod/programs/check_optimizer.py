@@ -23,6 +23,31 @@ def fit_in_every_mode(api: Any) -> None:
 
 
 @check()
+def without_an_input(api: Any) -> None:
+    """Weights that are made in the first step have their values, whoever asked for XLA."""
+
+    def evaluated(model: Any, rows: Any, batch: int) -> None:
+        model.evaluate(*rows, batch_size=batch, verbose=0)
+        fit(model, rows, batch)
+
+    def batch_by_batch(model: Any, rows: Any, batch: int) -> None:
+        for first in range(0, len(rows[0]), batch):
+            model.train_on_batch(*(part[first : first + batch] for part in rows))
+
+    xla, problem, optimizers = {"jit_compile": True}, data(), api.keras.optimizers
+    for train, mode in (
+        (fit, {}), (fit, xla), (fit, {**xla, "steps_per_execution": 2}),
+        (evaluated, {}), (evaluated, xla), (batch_by_batch, {}), (batch_by_batch, xla),
+    ):  # fmt: skip
+        model, alone = ranks.unbuilt(api), ranks.unbuilt(api)
+        model.compile(distributed(api, optimizers.SGD(0.1, momentum=0.9)), "mse", **mode)
+        alone.compile(optimizers.SGD(0.1, momentum=0.9), "mse", jit_compile=False)
+        train(model, problem.mine, ranks.PER_RANK)
+        train(alone, problem.whole, ranks.PER_RANK * hvd.size())
+        trained_alike(f"{train.__name__} {mode}", model, alone)
+
+
+@check()
 def a_plain_optimizer_is_told_apart(api: Any) -> None:
     """The comparison itself: without Horovod the ranks must be seen to differ."""
     problem, model = data(), dense(api)

@@ -116,6 +116,31 @@ def two_optimizers(api: Any) -> None:
 
 
 @check()
+def reduces_after_it_applied(api: Any) -> None:
+    """Variables of an optimizer that the first step makes before it reduces have their values."""
+
+    def applying(one: Any, reduce: bool) -> Any:
+        class Applying(api.keras.Model):  # type: ignore[misc]
+            def train_step(self, rows: Any) -> Any:
+                x, y = rows
+                with tf.GradientTape() as tape:
+                    loss = tf.reduce_mean(tf.square(self(x, training=True) - y))
+                found = tape.gradient(loss, self.trainable_variables)
+                self.optimizer.apply_gradients(zip(found, self.trainable_variables, strict=True))
+                return {"loss": hvd.allreduce(loss) if reduce else loss}
+
+        return Applying(one.inputs, one.outputs)
+
+    for mode in ({}, {"jit_compile": True}):
+        model, alone = applying(dense(api), True), applying(dense(api), False)
+        model.compile(api.keras.optimizers.SGD(0.1, momentum=0.9), **mode)
+        alone.compile(api.keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=False)
+        fit(model, data().mine, ranks.PER_RANK)
+        fit(alone, data().mine, ranks.PER_RANK)
+        ranks.close(f"applied first {mode}", ranks.flat(model), ranks.flat(alone))
+
+
+@check()
 def nobody_is_blamed(api: Any) -> None:
     """The warning is for those who asked for XLA. Keras 3 asks for it by itself."""
     for mode in ({}, {"jit_compile": True}):

@@ -108,6 +108,25 @@ def dense(api: Any, seed: int = 1, **last: Any) -> Any:
     )
 
 
+def unbuilt(api: Any) -> Any:
+    """Return a model whose weights are made with its first batch, always the same ones."""
+
+    def seeded(number: int) -> Any:
+        def start(shape: Any, dtype: Any = None, **_: Any) -> Any:
+            values = np.random.default_rng(number).normal(scale=0.5, size=tuple(shape))
+            return tf.constant(values, dtype="float32")
+
+        return start
+
+    layers = api.keras.layers
+    return api.keras.Sequential(
+        [
+            layers.Dense(4, activation="tanh", kernel_initializer=seeded(1)),
+            layers.Dense(1, kernel_initializer=seeded(2)),
+        ]
+    )
+
+
 def embedding(api: Any, seed: int = 1) -> Any:
     """Return a model whose first gradient is sparse."""
     api.keras.utils.set_random_seed(seed)
@@ -177,6 +196,8 @@ def distributed(api: Any, optimizer: Any, **options: Any) -> Any:
 def run_checks(only: list[str]) -> int:
     """Run all checks, in the same order on every rank; rank 0 prints a JSON line for each."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
+    if os.environ.get("KERAS_ASKS_FOR_XLA") == "1":
+        ask_for_xla()
     hvd.init(process_sets="dynamic")
     planned = [
         (f"{one.name}[{api.name}]", one, api)
@@ -193,6 +214,17 @@ def run_checks(only: list[str]) -> int:
         failed += bool(wrong)
         say({"check": name, "failed": wrong, "seconds": round(time.monotonic() - began, 1)})
     return 1 if failed else 0
+
+
+def ask_for_xla() -> None:
+    """Let Keras 3 ask for XLA by itself, as it does on a host with a GPU and only there."""
+    from keras.src.trainers import trainer
+
+    def resolved(self: Any) -> bool:
+        return bool(trainer.model_supports_jit(self))
+
+    assert not trainer.Trainer()._resolve_auto_jit_compile(), "this host has a GPU"
+    trainer.Trainer._resolve_auto_jit_compile = resolved
 
 
 def say(data: Any) -> None:

@@ -134,7 +134,7 @@ def test_any_other_document_is_refused_or_is_none(value: Any) -> None:
 def test_metadata_is_found_by_its_path() -> None:
     paths = [
         "typing_extensions-4.12.2.dist-info/METADATA",
-        "horovod-0.28.1+mlr.2.dist-info/METADATA",
+        "horovod-0.28.1+mlr.3.dist-info/METADATA",
         "zope.interface-7.2.dist-info/METADATA",
         "nested/toy-1.dist-info/METADATA",
         "toy-1.dist-info/RECORD",
@@ -142,7 +142,7 @@ def test_metadata_is_found_by_its_path() -> None:
     ]
     assert distributions(paths) == {
         "typing-extensions": "4.12.2",
-        "horovod": "0.28.1+mlr.2",
+        "horovod": "0.28.1+mlr.3",
         "zope-interface": "7.2",
     }
 

@@ -232,5 +232,5 @@ def test_the_overview_is_computed_from_the_facts() -> None:
     cells = dict(zip(tensorflow.columns, row, strict=True))
     assert cells["keras"] == "2.15.0"
     assert cells["python"] == "3.9 to 3.11"
-    assert cells["horovod"] == "0.28.0 to 0.28.1, 0.28.1+mlr.2"
+    assert cells["horovod"] == "0.28.0 to 0.28.1, 0.28.1+mlr.2 to 0.28.1+mlr.3"
     assert cells["cuda"] == "12.2"

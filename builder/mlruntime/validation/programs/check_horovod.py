@@ -175,25 +175,48 @@ def _trained_by_loop() -> list[Any]:
     return list(model.get_weights())
 
 
+def _trained_unbuilt() -> Any:
+    """Fit a model that its first batch builds; with XLA where Keras 3 would use it on a GPU."""
+    import horovod.tensorflow as hvd
+    import horovod.tensorflow.keras as hvd_keras
+
+    x, y = training.data()
+    x, y = x[hvd.rank() :: hvd.size()], y[hvd.rank() :: hvd.size()]
+    model = training.unbuilt(training.start())
+    optimizer = hvd_keras.DistributedOptimizer(training.keras().optimizers.SGD(training.RATE))
+    model.compile(optimizer, loss="mse", jit_compile=training.keras().__version__ >= "3")
+    model.fit(x, y, batch_size=len(x), epochs=training.STEPS, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
 def _keras() -> dict[str, Any]:
-    version = training.keras().__version__
-    return {"keras": version, "fit": _trained_by_fit(), "loop": _trained_by_loop()}
+    return {
+        "keras": training.keras().__version__,
+        "fit": _trained_by_fit(),
+        "loop": _trained_by_loop(),
+        "unbuilt": _trained_unbuilt(),
+    }
 
 
 def _same_weights(
     cluster: Cluster, proof: Proof, component: str, answers: list[dict[str, Any]]
 ) -> None:
-    """Demand equal weights on all ranks; those of the loop are also numpy's on all the data."""
+    """Demand equal weights on all ranks; but for ``fit``, they are also numpy's on all the data."""
     version = cluster.expect.components[component]
     for rank, answer in enumerate(answers):
         proof.equal(f"keras.{rank}", answer["keras"], version)
         for name in ("fit", "loop"):
             first = answers[0][name]
             proof.close(f"{name}.rank {rank} minus rank 0", answer[name], first, within=0)
+        for number, want in enumerate(answers[0]["unbuilt"]):
+            apart = answer["unbuilt"][number]
+            proof.close(f"unbuilt.{number}.rank {rank} minus rank 0", apart, want, within=0)
     losses = answers[0]["fit"][-1]
     proof.below("fit.last loss over first", losses[-1] / losses[0], 0.8)
     for number, want in enumerate(training.by_hand()):
-        proof.close(f"loop.weights.{number}", answers[0]["loop"][number], want, within=1e-5)
+        for name in ("loop", "unbuilt"):
+            got = answers[0][name][number]
+            proof.close(f"{name}.weights.{number}", got, want, within=1e-5)
 
 
 def keras(cluster: Cluster, proof: Proof) -> None:

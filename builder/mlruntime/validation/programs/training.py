@@ -51,6 +51,19 @@ def model(weights: list[Any]) -> Any:
     return network
 
 
+def unbuilt(weights: list[Any]) -> Any:
+    """Return the same model before its first batch, which makes its weights: these."""
+    import tensorflow as tf
+
+    def starts_as(values: Any) -> Any:
+        return lambda shape, dtype=None, **_: tf.constant(values)
+
+    w1, b1, w2, b2 = (starts_as(one) for one in weights)
+    layers = keras().layers
+    hidden = layers.Dense(5, activation="tanh", kernel_initializer=w1, bias_initializer=b1)
+    return keras().Sequential([hidden, layers.Dense(1, kernel_initializer=w2, bias_initializer=b2)])
+
+
 def own_step(plain: Any) -> Any:
     """Return a model of the same layers with a ``train_step`` that applies the gradients itself."""
     import tensorflow as tf
