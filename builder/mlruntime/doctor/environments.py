@@ -4,13 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from packaging.version import Version
-
 from mlruntime.doctor.findings import Finding
 from mlruntime.host.system import System
 
-# What a component's wheels need of the processor, as Linux calls it. TensorFlow: "Starting with
-# TensorFlow 1.6, binaries use AVX instructions" (https://www.tensorflow.org/install/pip, 2026-11).
+# What a component's wheels need of the processor, as Linux calls it. TensorFlow's are compiled for
+# AVX since 1.6, say its maintainers: https://github.com/tensorflow/tensorflow/issues/29788.
 _FEATURES: Final = {"tensorflow": ("avx",)}
 
 
@@ -63,7 +61,7 @@ def _findings(
 
 
 def _processor(needs: Needs, system: System) -> Finding:
-    if system.machine != needs.machine:
+    if not system.runs(needs.machine):
         return Finding(
             name="processor",
             status="missing",
@@ -96,7 +94,7 @@ def _glibc(needs: Needs, system: System) -> Finding:
             found="another C library, such as musl",
             hint="use a distribution with glibc, or the image",
         )
-    enough = Version(system.glibc) >= Version(needs.glibc)
+    enough = system.has_glibc(needs.glibc)
     return Finding(
         name="glibc",
         status="ok" if enough else "missing",

@@ -4,8 +4,6 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from packaging.version import Version
-
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.host.system import System
 
@@ -15,7 +13,7 @@ MACHINE: Final = "x86_64"
 
 def refuse_host(system: System, needed: str) -> None:
     """Raise ``Unavailable`` on a host that cannot run what is locked; ``needed`` is a glibc."""
-    if system.machine != MACHINE:
+    if not system.runs(MACHINE):
         raise Unavailable(
             f"this host's processor is {system.machine}",
             why=f"everything in a lock is compiled for {MACHINE}",
@@ -27,7 +25,7 @@ def refuse_host(system: System, needed: str) -> None:
             why="TensorFlow, Java and Horovod are linked with glibc; on Alpine it is musl",
             hint="use a distribution with glibc, or the image: `mlruntime build`",
         )
-    if Version(system.glibc) < Version(needed):
+    if not system.has_glibc(needed):
         raise Unavailable(
             f"this host's glibc is {system.glibc}",
             why=f"what is locked needs {needed} or newer",

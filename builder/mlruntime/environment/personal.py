@@ -66,6 +66,8 @@ def posix_script(variables: Variables) -> str:
 def fish_script(variables: Variables) -> str:
     """Return what fish sources to use an environment."""
     lines = ["# Source this file in fish; `deactivate` undoes it."]
+    lines.append("if set -q _mlr_active; deactivate; end")
+    lines.append("set -g _mlr_active 1")
     names = [*variables.set, *variables.extended]
     lines += [f"set -q {n}; and set -g _mlr_old_{n} ${n}" for n in names]
     lines += [f"set -gx {n} {_fish(v)}" for n, v in variables.set.items()]
@@ -81,7 +83,7 @@ def fish_script(variables: Variables) -> str:
     for name in names:
         lines.append(f"    if set -q _mlr_old_{name}; set -gx {name} $_mlr_old_{name}")
         lines.append(f"    else; set -e {name}; end; set -e _mlr_old_{name}")
-    lines += ["    functions -e deactivate", "end"]
+    lines += ["    set -e _mlr_active", "    functions -e deactivate", "end"]
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from packaging.version import Version
+
 _CPUINFO: Final = Path("/proc/cpuinfo")
 # The levels of the x86-64 psABI, and what each adds to the one before, as Linux calls it:
 # https://gitlab.com/x86-psABIs/x86-64-ABI, "Micro-Architecture Levels".
@@ -55,6 +57,14 @@ class System:
                     break
                 found = name
         return found
+
+    def runs(self, machine: str) -> bool:
+        """Return whether the processor runs what is compiled for ``machine``."""
+        return self.machine == machine
+
+    def has_glibc(self, needed: str) -> bool:
+        """Return whether what was linked with this version of glibc runs here."""
+        return bool(self.glibc) and Version(self.glibc) >= Version(needed)
 
     def virtual_packages(self, cuda: str | None = None) -> Mapping[str, str]:
         """Return what conda packages may need of this host; ``cuda`` is what its driver can do.

@@ -64,7 +64,8 @@ def with_additions(
     cannot go with what is locked, ``HashMismatch`` for a file that is not one of a line's.
     """
     asked = tuple(str(line.requirement) for line in lines)
-    own = FlavourRequest(name=name, versions=(), wanted=(), python=asked, requirements=asked)
+    kept_lines = tuple(line.text for line in lines)
+    own = FlavourRequest(name=name, versions=(), wanted=(), python=asked, requirements=kept_lines)
     kept = tuple(f for f in request.flavours if f.name in lock.flavour_names)
     try:
         made = with_flavours(

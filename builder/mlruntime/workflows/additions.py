@@ -95,7 +95,7 @@ def _fits(kept: Lock, lock: Lock, name: str, lines: tuple[Line, ...]) -> bool:
     """Tell whether a kept lock is this runtime's with just these lines on top."""
     if kept.flavour != name or kept.of_runtime.digest != lock.digest:
         return False
-    return kept.flavours[-1].requirements == tuple(str(line.requirement) for line in lines)
+    return kept.flavours[-1].requirements == tuple(line.text for line in lines)
 
 
 def _lock(

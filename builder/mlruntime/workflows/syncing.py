@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import structs
 
 from mlruntime.definitions.files import Definitions
+from mlruntime.ecosystems.pypi.requirements import without_hashes
 from mlruntime.environment.description import Description, read_description, read_lock_of
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.repairing import change
@@ -55,5 +56,5 @@ def sync_environment(
         order = replace(order, description=structs.replace(order.description, made=found.made))
         change(root, order, Linker())
         remember_environment(host.store, root)
-    added = (line for flavour in lock.flavours for line in flavour.requirements)
+    added = (without_hashes(line) for f in lock.flavours for line in f.requirements)
     return order.description, tuple(added)

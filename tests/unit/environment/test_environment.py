@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlruntime.environment import linking
@@ -303,23 +304,39 @@ def test_its_variables_are_those_of_the_image(world: World, tmp_path: Path) -> N
     }
 
 
+def shell(name: str) -> Any:
+    missing = shutil.which(name) is None
+    return pytest.param(name, marks=pytest.mark.skipif(missing, reason=f"{name} is not installed"))
+
+
 @pytest.mark.starts
-@pytest.mark.parametrize("before", [{}, {"LD_LIBRARY_PATH": "/x", "SPARK_HOME": "it's mine"}])
+@pytest.mark.parametrize("name", [shell(name) for name in ("sh", "bash", "zsh", "fish")])
+@pytest.mark.parametrize("before", [{}, {"LD_LIBRARY_PATH": "/x:/y z", "SPARK_HOME": "it's mine"}])
 def test_activating_and_deactivating_leaves_nothing(
-    world: World, tmp_path: Path, before: dict[str, str]
+    world: World, tmp_path: Path, before: dict[str, str], name: str
 ) -> None:
     root = tmp_path / "it's $HOME"
     world.create(root)
-    given = {"PATH": "/usr/bin:/bin", **before}
-    shown = "env | grep -v ^_= | grep -v ^PWD= | grep -v ^SHLVL= | sort"
-    program = f'{shown} >"$0.1"; . "$1"; {shown} >"$0.2"; . "$1"; deactivate; {shown} >"$0.3"'
+    given = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **before}
+    shown = "env | grep -v '^_=' | grep -v '^PWD=' | grep -v '^SHLVL=' | grep -v '^OLDPWD=' | sort"
     out = tmp_path / "out"
-    words = ["/bin/sh", "-c", program, str(out), str(root / "bin/activate")]
-    subprocess.run(words, env=given, check=True)
+    if name == "fish":
+        files = ("$argv[1]", "$argv[2]")
+        words = [name, "--no-config", "-c"]
+        arguments = [str(out), str(root / "bin/activate.fish")]
+    else:
+        files = ("$1", "$2")
+        words = [name, *(["--no-rcs"] if name == "zsh" else []), "-c"]
+        arguments = [name, str(out), str(root / "bin/activate")]
+    to, script = files
+    program = f'{shown} >"{to}.1"; . "{script}"; {shown} >"{to}.2"; . "{script}"; deactivate; '
+    program += f'{shown} >"{to}.3"'
+    subprocess.run([*words, program, *arguments], env=given, check=True)
     first, active, last = (Path(f"{out}.{n}").read_text() for n in (1, 2, 3))
     assert first == last
     wanted = read_description(root).settings(root).applied(given)
-    assert set(active.splitlines()) == {f"{name}={value}" for name, value in wanted.items()}
+    own = set(first.splitlines()) - {f"{name}={value}" for name, value in given.items()}
+    assert set(active.splitlines()) - own == {f"{n}={value}" for n, value in wanted.items()}
 
 
 def test_every_shell_gets_the_same_words_quoted() -> None:
@@ -673,3 +690,14 @@ def test_notes_that_cannot_be_read_are_told(
 def test_a_directory_that_is_no_environment_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no environment here"):
         read_description(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("has", "needed", "runs"),
+    [("2.36", "2.34", True), ("2.34", "2.34", True), ("2.9", "2.34", False), ("", "0", False)],
+)
+def test_a_glibc_runs_what_was_linked_with_an_older_one(has: str, needed: str, runs: bool) -> None:
+    system = System(machine="x86_64", glibc=has)
+    assert system.has_glibc(needed) == runs
+    assert system.runs("x86_64")
+    assert not system.runs("aarch64")

@@ -201,3 +201,36 @@ def test_a_file_that_cannot_name_an_image(
     (tmp_path / name).write_text("polars\n")
     with pytest.raises(UsageError, match="cannot name an image"):
         additions.with_requirements(Definitions(tmp_path), base, tmp_path / name, None)
+
+
+def test_what_is_added_later_keeps_the_hashes_of_a_file(
+    registries: Registries, base: Lock, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    definitions, here = Definitions(tmp_path), host(registries, tmp_path, [])
+    file = tmp_path / "ours.txt"
+    file.write_text("polars\n")
+    sha256 = (
+        additions.with_requirements(definitions, base, file, here).flavours[-1].python[0].sha256
+    )
+    line = f"polars --hash=sha256:{sha256}"
+    file.write_text(f"{line}\n")
+    own = additions.with_requirements(definitions, base, file, here)
+    assert additions.with_requirements(definitions, base, file, None) == own
+    assert own.flavours[-1].requirements == (line,)
+    assert parse_lock(own.to_json(), file="x") == own
+    more = additions.with_more(definitions, base, own, ["pillow"], here)
+    assert more.flavours[-1].requirements == (line, "pillow")
+    # The index has another file by then: it is refused, and not taken in silence.
+    flavour = replace(own.flavours[-1], requirements=(f"polars --hash=sha256:{'0' * 64}",))
+    with pytest.raises(HashMismatch, match="none of the files that are asked for"):
+        additions.with_more(
+            definitions,
+            base,
+            replace(own, flavours=(*own.flavours[:-1], flavour)),
+            ["pillow"],
+            here,
+        )
+    # Who asks for it again, asks anew.
+    again = additions.with_more(definitions, base, own, ["polars"], here)
+    assert again.flavours[-1].requirements == ("polars",)

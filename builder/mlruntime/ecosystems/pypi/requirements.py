@@ -40,6 +40,17 @@ class Line:
         """Return the package's normalized name (PEP 503)."""
         return canonicalize_name(self.requirement.name)
 
+    @property
+    def text(self) -> str:
+        """Return the line as a requirements file has it, hashes included."""
+        hashes = (f" --hash=sha256:{sha256}" for sha256 in sorted(self.hashes))
+        return f"{self.requirement}{''.join(hashes)}"
+
+
+def without_hashes(text: str) -> str:
+    """Return a line's requirement alone."""
+    return _HASH.sub("", text).strip()
+
 
 def parse_requirements(text: str, *, file: str) -> tuple[Line, ...]:
     """Read a requirements file; raises ``InvalidDefinition`` with the line of what cannot be kept.
@@ -92,7 +103,7 @@ def _line(words: str, where: str) -> Line:
     if words.startswith("-"):
         raise _option(words, where)
     hashes = _HASH.findall(words)
-    bare = _HASH.sub("", words).strip()
+    bare = without_hashes(words)
     if len(bare) > _LONGEST:
         raise InvalidDefinition(f"a line of {len(bare)} characters is no requirement", where=where)
     if " --" in f" {bare}":
