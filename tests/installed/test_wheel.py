@@ -81,6 +81,16 @@ def test_the_verbs_work_with_the_definitions_it_brings(venv: Path, elsewhere: Pa
     assert planned["layers"]
 
 
+def test_the_site_has_the_documentation_it_brings(venv: Path, elsewhere: Path) -> None:
+    cli = venv / "bin" / "mlruntime"
+    told = json.loads(ran(cli, "site", "--output", "public", "--json", cwd=elsewhere))
+    assert told["files"] > 100
+    pages = {path.stem for path in (elsewhere / "public" / "docs").glob("*.html")}
+    assert {path.stem for path in (CHECKOUT / "docs").glob("*.md")} <= pages
+    examples = elsewhere / "public" / "docs" / "examples" / "one_machine.py"
+    assert examples.read_bytes() == (CHECKOUT / "docs/examples/one_machine.py").read_bytes()
+
+
 def test_doctor_answers(venv: Path, elsewhere: Path) -> None:
     found = subprocess.run(
         [venv / "bin" / "mlruntime", "doctor", "--json"],

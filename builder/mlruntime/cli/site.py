@@ -11,6 +11,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.explore.evidence import evidence_tables
 from mlruntime.explore.state import evidence_records
 from mlruntime.workflows.site import write_site
+from mlruntime.workflows.versions import released_versions
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +28,20 @@ def site(
         str | None,
         typer.Option(metavar="HOST/REPO", help="where images are pulled from, for the commands"),
     ] = None,
+    record: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="show released versions: what `release list --json` printed; repeatable",
+        ),
+    ] = None,
+    lock: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VERSION=FILE",
+            help="compare with a version that was released: its lock; repeatable",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Write a static site of all runtimes: packages, sizes, differences, rules and evidence.
@@ -34,12 +49,14 @@ def site(
     It needs no server: open its index.html.
     """
     context: Context = ctx.obj
+    definitions = Definitions(context.root)
     written = write_site(
-        Definitions(context.root),
+        definitions,
         output,
         evidence=evidence_tables(evidence_records(context.root)),
         documentation=_documentation(),
         registry=registry,
+        versions=released_versions(definitions, record or (), lock or ()),
     )
     index = output / "index.html"
     value = {"output": str(output), "index": str(index), "files": written.files,

@@ -9,6 +9,7 @@ from mlruntime.image.plan import Plan
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.treemap import Group, treemap
 from mlruntime.layers.gzipped import LayerBlob
+from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 
 # Of packages, a table shows this many; JSON and the picture have all.
@@ -111,6 +112,28 @@ def sizes(
             sorted(unique.values(), key=lambda p: (-(p.unpacked or p.packed or 0), p.name))
         ),
         budget=budget,
+    )
+
+
+def locked_sizes(lock: Lock, variant: str) -> Sizes:
+    """Return what is downloaded for an image, from its lock alone: nothing is said of layers.
+
+    Packages are grouped by their kind instead. Of a wheel that is compiled here, it is the source.
+    """
+    whole = lock.whole(variant)
+    found = [(a.name, a.version, a.kind, a.size) for a in (*lock.os, *whole.artifacts)]
+    found += [(n.name, n.version, "native wheel", n.sdist.size) for n in whole.native]
+    packages = [
+        PackageSize(name=name, version=version, kind=kind, layer=kind, packed=size, unpacked=None)
+        for name, version, kind, size in found
+    ]
+    return Sizes(
+        runtime=lock.runtime,
+        variant=variant,
+        flavour=lock.flavour,
+        layers=(),
+        packages=tuple(sorted(packages, key=lambda p: (-(p.packed or 0), p.name))),
+        budget=None,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from mlruntime.documents.reading import did_you_mean, read_json
 from mlruntime.documents.schema import Form, Natural, Text, checked, described
-from mlruntime.errors import HashMismatch, UsageError
+from mlruntime.errors import HashMismatch, MlruntimeError, UsageError
 from mlruntime.release.versions import RuntimeVersion, parse_version
 
 FORMAT: Final = 1
@@ -215,9 +215,9 @@ def record_tag(runtime: str) -> str:
     return f"{runtime}-record"
 
 
-def parse_record(text: str, *, file: str) -> Record:
-    """Read a record; raise ``HashMismatch`` for one that nobody of us has written."""
-    top = read_json(text, file=file, error=HashMismatch)
+def parse_record(text: str, *, file: str, error: type[MlruntimeError] = HashMismatch) -> Record:
+    """Read a record; raise ``error`` for one that nobody of us has written."""
+    top = read_json(text, file=file, error=error)
     form = checked(RecordForm, top)
     if form.format != FORMAT:
         raise top.get("format").fail(f"this is format {form.format}, we read {FORMAT}")

@@ -13,10 +13,19 @@ from mlruntime.resolve.model import Resolution
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteImage:
-    """One image: the lock, cut at its flavour, and what of it weighs how much."""
+    """One image: the lock, cut at its flavour, and what of it weighs how much.
 
+    ``of`` is the runtime or, of what was released before, the version.
+    """
+
+    of: str
     lock: Lock
     sizes: Sizes
+
+    @property
+    def current(self) -> bool:
+        """Return whether it is what the runtime's lock has now."""
+        return self.of == self.lock.runtime
 
     @property
     def variant(self) -> str:
@@ -31,12 +40,12 @@ class SiteImage:
     @property
     def name(self) -> str:
         """Return ``6.0-ml:cpu``, as ``mlruntime diff`` takes it."""
-        return f"{self.lock.runtime}:{self.tag}"
+        return f"{self.of}:{self.tag}"
 
     @property
     def slug(self) -> str:
         """Return the name of its page, without a suffix."""
-        return f"{self.lock.runtime}-{self.tag}"
+        return f"{self.of}-{self.tag}"
 
     @property
     def download(self) -> int:
@@ -45,16 +54,35 @@ class SiteImage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SiteVersion:
+    """A version that was released: its images are known if its lock is.
+
+    ``channels`` are those that point at it, ``variants`` names and digests, ``retired`` why nobody
+    should use it any more. What only a registry knows is empty where no record of it was given.
+    """
+
+    version: str
+    released: str = ""
+    channels: tuple[str, ...] = ()
+    index: str = ""
+    variants: tuple[tuple[str, str], ...] = ()
+    retired: str | None = None
+    images: tuple[SiteImage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SiteRuntime:
     """A runtime: what it asks for, the versions chosen, and its images; none without a lock.
 
-    ``resolution`` is ``None`` where the rules leave no versions.
+    ``resolution`` is ``None`` where the rules leave no versions. ``versions`` are those that were
+    released, the newest first, as far as that is known.
     """
 
     definition: RuntimeDefinition
     resolution: Resolution | None
     lock: Lock | None
     images: tuple[SiteImage, ...]
+    versions: tuple[SiteVersion, ...] = ()
 
     @property
     def id(self) -> str:
@@ -82,5 +110,10 @@ class Contents:
 
     @property
     def images(self) -> tuple[SiteImage, ...]:
-        """Return the images of all runtimes."""
-        return tuple(image for runtime in self.runtimes for image in runtime.images)
+        """Return the images of all runtimes, and of their versions after those."""
+        return tuple(
+            image
+            for runtime in self.runtimes
+            for images in (runtime.images, *(version.images for version in runtime.versions))
+            for image in images
+        )

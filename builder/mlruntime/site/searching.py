@@ -18,7 +18,10 @@ def search_entries(contents: Contents, docs: Documentation) -> list[Entry]:
 def _runtimes(contents: Contents) -> Iterator[Entry]:
     for runtime in contents.runtimes:
         yield "runtime", runtime.id, runtime.definition.summary, f"runtimes/{runtime.id}.html"
-        for image in runtime.images:
+        for one in runtime.versions:
+            told = one.retired or ", ".join(one.channels)
+            yield "version", one.version, told, f"runtimes/{runtime.id}.html#{one.version}"
+        for image in (*runtime.images, *(i for one in runtime.versions for i in one.images)):
             packages = f"{len(image.sizes.packages)} packages"
             yield "image", image.name, packages, f"images/{image.slug}.html"
 

@@ -16,7 +16,7 @@ from mlruntime.matrix.model import Matrix
 from mlruntime.resolve.model import Resolution
 from mlruntime.resolve.resolution import NoSolution, resolve
 from mlruntime.site import building
-from mlruntime.site.model import Contents, SiteImage, SiteRuntime
+from mlruntime.site.model import Contents, SiteImage, SiteRuntime, SiteVersion
 from mlruntime.store.store import full_disk, write_whole
 from mlruntime.workflows.inputs import matrix_of, read_matrix, read_runtime
 from mlruntime.workflows.locked import read_lock
@@ -44,15 +44,21 @@ def write_site(
     evidence: Iterable[Table],
     documentation: Path,
     registry: str | None = None,
+    versions: Mapping[str, tuple[SiteVersion, ...]] | None = None,
 ) -> Written:
     """Write the site into a folder that is empty, or has one that was written before.
 
-    ``documentation`` is the folder with ``README.md`` and ``docs/``. Anything else in the folder
+    ``documentation`` is the folder with ``README.md`` and ``docs/``, ``versions`` are what was
+    released, by runtime. Anything else in the folder
     is a ``UsageError``; nothing is written then.
     """
     before = _ours(output)
     contents = site_contents(
-        definitions, evidence=evidence, documentation=documentation, registry=registry
+        definitions,
+        evidence=evidence,
+        documentation=documentation,
+        registry=registry,
+        versions=versions,
     )
     with full_disk(output, instead=_INSTEAD):  # before the work, not after it
         output.mkdir(parents=True, exist_ok=True)
@@ -107,13 +113,17 @@ def site_contents(
     evidence: Iterable[Table],
     documentation: Path,
     registry: str | None = None,
+    versions: Mapping[str, tuple[SiteVersion, ...]] | None = None,
 ) -> Contents:
     """Return all that a site says, from the files of a definitions folder."""
     matrix = read_matrix(definitions)
     return Contents(
         version=__version__,
         matrix=matrix,
-        runtimes=tuple(_runtime(definitions, matrix, name) for name in definitions.runtimes()),
+        runtimes=tuple(
+            _runtime(definitions, matrix, name, (versions or {}).get(name, ()))
+            for name in definitions.runtimes()
+        ),
         evidence=tuple(evidence),
         documents={
             path.relative_to(documentation).as_posix(): read_text(path, str(path))
@@ -137,7 +147,9 @@ def _beside(documentation: Path) -> Mapping[str, bytes]:
     }
 
 
-def _runtime(definitions: Definitions, matrix: Matrix, name: str) -> SiteRuntime:
+def _runtime(
+    definitions: Definitions, matrix: Matrix, name: str, versions: tuple[SiteVersion, ...]
+) -> SiteRuntime:
     definition = read_runtime(definitions, name, matrix)
     lock = read_lock(definitions, name) if definitions.lock_path(name).is_file() else None
     return SiteRuntime(
@@ -145,6 +157,7 @@ def _runtime(definitions: Definitions, matrix: Matrix, name: str) -> SiteRuntime
         resolution=_resolution(matrix, definition),
         lock=lock,
         images=_images(definitions, lock) if lock else (),
+        versions=versions,
     )
 
 
@@ -163,6 +176,7 @@ def _images(definitions: Definitions, lock: Lock) -> tuple[SiteImage, ...]:
     """
     return tuple(
         SiteImage(
+            of=lock.runtime,
             lock=cut,
             sizes=sizes(
                 planned_image(definitions, cut, variant.name),
