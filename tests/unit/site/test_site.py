@@ -11,11 +11,18 @@ from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.matrix.wording import rule_text
 from mlruntime.site.building import site
 from mlruntime.site.comparing import comparisons
+from mlruntime.site.model import Contents
 from mlruntime.site.rendering import source
 
-from tests.unit.site.pages import asker, contents, files, pages, target
+from tests.unit.site.pages import Page, asker, contents, files, pages, target
 
 EXTERNAL = re.compile(r"https?://")
+
+
+def few() -> Contents:
+    """All that the site says, with two images of one runtime: pages of any two take the longest."""
+    runtime = next(runtime for runtime in contents().runtimes if runtime.images)
+    return replace(contents(), runtimes=(replace(runtime, images=runtime.images[:2]),))
 
 
 def data(name: str) -> list[list[str]]:
@@ -58,16 +65,15 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
             assert name.endswith("-data.js") or not re.search(calls, text), name
 
 
-@pytest.mark.parametrize("page", sorted(pages()))
-def test_headings_are_in_order_and_ids_are_unique(page: str) -> None:
-    found = pages()[page]
-    assert found.headings[0] == 1 and found.headings.count(1) == 1
-    steps = zip(found.headings, found.headings[1:], strict=False)
-    assert all(after <= before + 1 for before, after in steps), found.headings
-    assert sorted(set(found.ids)) == sorted(found.ids)
-    tags = [tag for tag, _ in found.elements]
-    assert tags.count("main") == 1 and tags.count("title") >= 1
-    assert found.elements[0] == ("html", {"lang": "en"})
+def test_headings_are_in_order_and_ids_are_unique() -> None:
+    for page, found in pages().items():  # no parameters: pages are not made to collect tests
+        assert found.headings[0] == 1 and found.headings.count(1) == 1, page
+        steps = zip(found.headings, found.headings[1:], strict=False)
+        assert all(after <= before + 1 for before, after in steps), (page, found.headings)
+        assert sorted(set(found.ids)) == sorted(found.ids), page
+        tags = [tag for tag, _ in found.elements]
+        assert tags.count("main") == 1 and tags.count("title") >= 1, page
+        assert found.elements[0] == ("html", {"lang": "en"}), page
 
 
 def test_pages_are_html_as_the_standard_has_it() -> None:
@@ -150,7 +156,7 @@ def test_a_runtime_says_how_long_it_lives_and_why_its_versions() -> None:
 
 def test_a_registry_is_in_the_commands() -> None:
     assert "REGISTRY/REPOSITORY:6.0-ml-cpu" in pages()["get.html"].text
-    found = site(replace(contents(), registry="example.org/ml"), asker())["get.html"].decode()
+    found = site(replace(few(), registry="example.org/ml"), asker())["get.html"].decode()
     assert "docker pull example.org/ml:6.0-ml-cpu" in found
     assert "REGISTRY" not in found
 
@@ -168,6 +174,20 @@ def test_what_is_written_in_definitions_is_text_and_never_html() -> None:
             assert "<script>" not in text and "<img" not in text, name
             assert 'href="javascript' not in text
     assert "&lt;script&gt;" in found["index.html"].decode()
+
+
+def test_a_site_without_images_is_whole_too() -> None:
+    (heritage,) = (runtime for runtime in contents().runtimes if not runtime.images)
+    for runtimes in ((), (heritage,)):
+        found = site(replace(contents(), runtimes=runtimes, evidence=()), asker())
+        html = {p: Page(c.decode()) for p, c in found.items() if p.endswith(".html")}
+        assert {
+            link
+            for page, one in html.items()
+            for link in one.links()
+            if not EXTERNAL.match(link) and link != "data:," and target(page, link)[0] not in found
+        } == set()
+        assert "no two images" in html["compare/index.html"].text
 
 
 def test_dates_of_support_are_shown() -> None:

@@ -6,7 +6,7 @@
   const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
   const told = document.getElementById("found");
   const list = document.getElementById("results");
-  document.getElementById("find").value = text;
+  document.getElementById("_find").value = text;
 
   function rank(entry) {
     const name = entry[1].toLowerCase(), all = (entry[0] + " " + name + " " + entry[2]).toLowerCase();
@@ -18,7 +18,7 @@
 
   if (!wanted.length) {
     told.textContent = "Type what you look for into the field at the top: a package, a component, a rule, a word of the documentation.";
-    document.getElementById("find").focus();
+    document.getElementById("_find").focus();
     return;
   }
   const found = window.ENTRIES

@@ -59,7 +59,7 @@
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName || "");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
-      document.getElementById("find").focus();
+      document.getElementById("_find").focus();
     }
   });
 })();
