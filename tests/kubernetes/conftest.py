@@ -13,7 +13,7 @@ from tests.conftest import RUNTIME, mlruntime
 from tests.kubernetes import images
 from tests.kubernetes.node import CannotRunError, Node, must_be_able, node
 
-REPOSITORY = "registry.example.org/ml/6.0-ml"
+REGISTRY = "registry.example.org/ml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Loaded:
     node: Node
     root: Path
     image: str
-    runtime: str = RUNTIME
+    runtime: str
 
 
 @pytest.fixture(scope="session")
@@ -40,16 +40,20 @@ def kubernetes() -> Iterator[Node]:
 
 @pytest.fixture(scope="session")
 def loaded(
-    kubernetes: Node, definitions: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+    kubernetes: Node,
+    definitions: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Loaded:
-    """Return the node with the image on it."""
-    root, layout = definitions(RUNTIME), tmp_path_factory.mktemp("image") / "layout"
-    mlruntime(root, "build", RUNTIME, "--variant", "cpu", "--output", str(layout))
-    image = f"{REPOSITORY}@{images.digest(layout)}"
+    """Return the node with the image of a runtime on it."""
+    runtime = getattr(request, "param", RUNTIME)
+    root, layout = definitions(runtime), tmp_path_factory.mktemp("image") / "layout"
+    mlruntime(root, "build", runtime, "--variant", "cpu", "--output", str(layout))
+    image = f"{REGISTRY}/{runtime}@{images.digest(layout)}"
     begun = time.monotonic()
     kubernetes.load(images.archive(layout, image))
     print(f"the image was on the node after {time.monotonic() - begun:.1f} s")
-    return Loaded(node=kubernetes, root=root, image=image)
+    return Loaded(node=kubernetes, root=root, image=image, runtime=runtime)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,6 +101,32 @@ def test_a_cluster_from_up_to_down(
     assert not left(loaded, namespace)
     gone = cluster("status", "team-a")
     assert gone.returncode == 2 and "there is no cluster 'team-a'" in gone.stderr
+
+
+def test_a_lost_worker_and_a_killed_master_come_back(
+    cluster: Verb, loaded: Loaded, namespace: str
+) -> None:
+    started = up(cluster, loaded, "--name", "team-a", "--workers", "1", "--memory", "2g")
+    assert started.returncode == 0, started.stderr
+    kubectl = partial(loaded.node.kubectl, "--namespace", namespace)
+    before = loaded.node.get("pod/team-a-worker-0", "--namespace", namespace)["metadata"]["uid"]
+    kubectl("delete", "pod/team-a-worker-0", "--grace-period=0", "--force")
+    kubectl("exec", "team-a-master-0", "--container=master", "--", "pkill", "-9", "java")
+
+    def whole() -> bool:
+        status = json.loads(cluster("status", "team-a", "--json").stdout)
+        states = {node["name"]: (node["state"], node["restarts"]) for node in status["nodes"]}
+        return (
+            states == {"master-0": ("is running", 1), "worker-0": ("is running", 0)}
+            and (status["master"] or {}).get("alive_workers") == 1
+        )
+
+    deadline = time.monotonic() + 120
+    while not whole():
+        assert time.monotonic() < deadline, cluster("status", "team-a").stdout
+        time.sleep(1)
+    after = loaded.node.get("pod/team-a-worker-0", "--namespace", namespace)["metadata"]["uid"]
+    assert after != before
 
 
 def test_an_interrupted_up_leaves_nothing(loaded: Loaded, namespace: str) -> None:

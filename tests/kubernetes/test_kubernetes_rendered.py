@@ -10,13 +10,14 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.conftest import mlruntime
+from tests.conftest import RUNTIMES, mlruntime
 from tests.kubernetes.conftest import Loaded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.kubernetes, pytest.mark.extra]
 
 PROGRAMS: Final = Path(__file__).parent / "programs"
 NAME: Final = "team-a"
+EVERY_LINE: Final = pytest.mark.parametrize("loaded", RUNTIMES, indirect=True)
 Kubectl = Callable[..., str]
 
 
@@ -79,6 +80,7 @@ def trained_right(found: Any, hosts: str, begun: float) -> None:
     assert (found["arrow"], found["authenticated"]) == ("true", "true")
 
 
+@EVERY_LINE
 def test_a_training_on_a_standalone_cluster(kubectl: Kubectl, rendered: Path) -> None:
     begun = time.time()
     _apply(kubectl, rendered, "secret", "standalone")
@@ -99,21 +101,25 @@ def _pods(kubectl: Kubectl) -> list[str]:
     return sorted(pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in found)
 
 
+@EVERY_LINE
 def test_a_training_in_client_mode(kubectl: Kubectl, rendered: Path) -> None:
     begun = time.time()
     _apply(kubectl, rendered, "secret", "native-settings", "native")
     printed = finished(kubectl, f"{NAME}-native")
     trained_right(told(printed), f"{NAME}-exec-", begun)
+    assert told(printed)["executors at first"] == 2
     assert "Exception" not in printed, printed
     assert _pods(kubectl) == ["driver"]
 
 
+@EVERY_LINE
 def test_a_training_in_cluster_mode(kubectl: Kubectl, rendered: Path) -> None:
     begun = time.time()
     _apply(kubectl, rendered, "secret", "native-settings", "native-cluster")
     finished(kubectl, f"{NAME}-submit")
     printed = kubectl("logs", f"{NAME}-driver")
     trained_right(told(printed), f"{NAME}-exec-", begun)
+    assert told(printed)["executors at first"] == 2
     assert "Exception" not in printed, printed
     assert _pods(kubectl) == ["driver", "submit"]
 

@@ -43,10 +43,16 @@ def descended(rows):
 
 begun = time.monotonic()
 spark = SparkSession.builder.getOrCreate()
+executors = spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1
 count = spark.sparkContext.parallelize(range(100), 2).sum()
 first, at = time.monotonic() - begun, time.time()
 ranks = HorovodRunner(np=2).run(train, rows=ROWS)
-told = {"count": count, "ranks": ranks, "expected": descended(ROWS)}
+told = {
+    "count": count,
+    "executors at first": executors,
+    "ranks": ranks,
+    "expected": descended(ROWS),
+}
 conf = spark.sparkContext.getConf()
 told["arrow"] = spark.conf.get("spark.sql.execution.arrow.pyspark.enabled")
 told["authenticated"] = conf.get("spark.authenticate", "false")
