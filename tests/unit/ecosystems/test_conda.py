@@ -348,7 +348,8 @@ def test_no_path_leads_outside(
     assert {p.name for p in (folder / "root").iterdir()} <= {"env"}
     for path in (folder / "root").rglob("*"):
         if path.is_symlink():
-            assert (path.parent / path.readlink()).resolve().is_relative_to(folder / "root")
+            # Not Path.resolve(), which raises for a link to itself.
+            assert Path(os.path.realpath(path)).is_relative_to(folder / "root")
 
 
 def test_an_archive_cannot_ask_for_all_memory(tmp_path: Path) -> None:
