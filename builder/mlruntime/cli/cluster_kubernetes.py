@@ -8,12 +8,12 @@ from typing import Any
 import typer
 
 from mlruntime.cli.output import emit, say
-from mlruntime.cluster import kubernetes
 from mlruntime.cluster.form import ClusterForm
 from mlruntime.cluster.jobs import Job
-from mlruntime.cluster.kubectl import Kubectl, kubectl
-from mlruntime.cluster.kubernetes_jobs import detach
-from mlruntime.cluster.kubernetes_jobs import submit as run_job
+from mlruntime.cluster.kubernetes import standalone
+from mlruntime.cluster.kubernetes.jobs import detach
+from mlruntime.cluster.kubernetes.jobs import submit as run_job
+from mlruntime.cluster.kubernetes.kubectl import Kubectl, kubectl
 from mlruntime.cluster.status import Status
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import Table, plain
@@ -49,7 +49,7 @@ def up(
     wanted, notes = wanted_elsewhere(definitions, form, "kubernetes", name, image=image)
     for what in notes:
         say(f"{what} is not part of a cluster on Kubernetes")
-    seconds = kubernetes.up(kube, wanted, cluster_templates(definitions), say=say)
+    seconds = standalone.up(kube, wanted, cluster_templates(definitions), say=say)
     seconds["all"] = round(sum(seconds.values()), 2)
     namespace = f" --namespace {kube.namespace}" if kube.namespace else ""
     page = f"kubectl{namespace} port-forward service/{name}-master 8080"
@@ -83,7 +83,7 @@ def submit(
 ) -> None:
     """Run a program, or start it; ends with the program's exit code."""
     job.sent()
-    cluster, templates = kubernetes.find(kube, name), cluster_templates(Definitions(root))
+    cluster, templates = standalone.find(kube, name), cluster_templates(Definitions(root))
     if detached:
         ident = detach(kube, cluster, job, templates)
         emit({"cluster": name, "job": ident}, ident, as_json)
@@ -100,8 +100,8 @@ def submit(
 
 def status(kube: Kubectl, name: str, told: Callable[[Status], str], *, as_json: bool) -> None:
     """Show a cluster's pods, and what its master says."""
-    kubernetes.find(kube, name)
-    found = kubernetes.status(kube, name)
+    standalone.find(kube, name)
+    found = standalone.status(kube, name)
     rows = tuple((n.name, n.state, str(n.restarts)) for n in found.nodes)
     table = plain(Table(title=f"Cluster {name}", columns=("node", "state", "restarts"), rows=rows))
     emit(found.to_dict(), "\n".join([table, "", told(found)]), as_json)
@@ -118,9 +118,9 @@ def logs(
     as_json: bool,
 ) -> None:
     """Print what a pod has written."""
-    kubernetes.find(kube, name)
+    standalone.find(kube, name)
     node = "master-0" if node == "master" else node
-    lines = kubernetes.logs(kube, name, node, tail=tail, follow=follow)
+    lines = standalone.logs(kube, name, node, tail=tail, follow=follow)
     if follow:
         for line in lines:
             on_line(line)
@@ -131,17 +131,17 @@ def logs(
 
 def down(kube: Kubectl, names: list[str] | None, *, as_json: bool) -> None:
     """Remove clusters; ``None``: all of the namespace."""
-    chosen = list(kubernetes.standing(kube)) if names is None else names
+    chosen = list(standalone.standing(kube)) if names is None else names
     for name in chosen:
-        kubernetes.find(kube, name)
+        standalone.find(kube, name)
     for name in chosen:
-        kubernetes.remove(kube, kubernetes.label(name))
+        standalone.remove(kube, standalone.label(name))
     emit({"removed": chosen}, "\n".join(f"removed cluster {n}" for n in chosen), as_json)
 
 
 def list_(kube: Kubectl, *, as_json: bool) -> None:
     """List the clusters of a namespace."""
-    found = [_summary(cluster) for cluster in kubernetes.standing(kube).values()]
+    found = [_summary(cluster) for cluster in standalone.standing(kube).values()]
     if not found:
         kube.must_have_namespace()
     rows = tuple((s["name"], s["state"], str(s["workers"])) for s in found)
@@ -149,7 +149,7 @@ def list_(kube: Kubectl, *, as_json: bool) -> None:
     emit({"clusters": found}, plain(table), as_json)
 
 
-def _summary(cluster: kubernetes.Cluster) -> dict[str, Any]:
+def _summary(cluster: standalone.Cluster) -> dict[str, Any]:
     ready = " and ".join(f"{have} of {want} {role}" for role, (have, want) in cluster.ready.items())
     state = "running" if cluster.complete else f"{ready} ready"
     return {"name": cluster.name, "state": state, "workers": cluster.spec.workers}

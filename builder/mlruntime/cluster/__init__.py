@@ -1,1 +1,1 @@
-"""A Spark cluster: what its nodes are, and starting it in containers."""
+"""A Spark cluster: what its nodes are, and starting it, in containers or on Kubernetes."""

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from mlruntime.cluster import pods
-from mlruntime.cluster.kubectl import Kubectl, kubectl
+from mlruntime.cluster.kubernetes import pods
+from mlruntime.cluster.kubernetes.kubectl import Kubectl, kubectl
 from mlruntime.errors import CommandFailed, MlruntimeError, Unavailable, UsageError
 
 FORBIDDEN = (

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mlruntime.cluster import pods as pods_
 from mlruntime.cluster.jobs import Job
-from mlruntime.cluster.kubectl import Kubectl
-from mlruntime.cluster.kubernetes import (
+from mlruntime.cluster.kubernetes import pods as pods_
+from mlruntime.cluster.kubernetes.kubectl import Kubectl
+from mlruntime.cluster.kubernetes.standalone import (
     OURS,
     READY_SECONDS,
     Cluster,

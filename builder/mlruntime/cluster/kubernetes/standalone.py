@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from mlruntime.cluster import pods as pods_
 from mlruntime.cluster.description import ClusterSpec
-from mlruntime.cluster.kubectl import Kubectl, exceeded
+from mlruntime.cluster.kubernetes import pods as pods_
+from mlruntime.cluster.kubernetes.kubectl import Kubectl, exceeded
 from mlruntime.cluster.rendering import Wanted, render
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed

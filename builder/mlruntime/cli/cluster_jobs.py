@@ -1,0 +1,101 @@
+"""``mlruntime cluster submit`` and ``shell``: programs on a cluster."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlruntime.cli import cluster_kubernetes as elsewhere
+from mlruntime.cli.cluster_options import JSON, NAME, Namespace, On, passing, settings
+from mlruntime.cli.output import emit, say
+from mlruntime.cluster.jobs import Job, beside, detach
+from mlruntime.cluster.jobs import submit as run_job
+from mlruntime.cluster.standing import find
+from mlruntime.engine import connect
+from mlruntime.errors import UsageError
+
+
+def submit(
+    ctx: typer.Context,
+    name: Annotated[str, NAME],
+    program: Annotated[
+        str, typer.Argument(metavar="PROGRAM", help="a .py or .jar file; local:PATH in the image")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENT…", help="the program's own")
+    ] = None,
+    files: Annotated[
+        list[Path] | None, typer.Option("--file", help="a file for all nodes; repeatable")
+    ] = None,
+    py_files: Annotated[
+        list[Path] | None, typer.Option("--py-file", help=".py or .zip to import; repeatable")
+    ] = None,
+    archives: Annotated[
+        list[Path] | None, typer.Option("--archive", help="unpacked on all nodes; repeatable")
+    ] = None,
+    main_class: Annotated[str | None, typer.Option("--class", help="of a jar")] = None,
+    spark: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="a setting of Spark; repeatable")
+    ] = None,
+    detached: Annotated[
+        bool, typer.Option("--detach", help="do not wait: `cluster logs NAME JOB` follows it")
+    ] = False,
+    on: On = "containers",
+    namespace: Namespace = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Run a program on a cluster; ends with the program's exit code.
+
+    Options come before NAME. What the program writes goes to standard output and standard error,
+    on Kubernetes to standard output; with --json all of it goes to standard error.
+    """
+    kube = elsewhere.asked(on, namespace)
+    job = Job(
+        program=program,
+        arguments=tuple(arguments or ()),
+        files=tuple(files or ()),
+        py_files=tuple(py_files or ()),
+        archives=tuple(archives or ()),
+        main_class=main_class,
+        settings=settings(spark),
+    )
+    job.sent()
+    if kube:
+        root: Path = ctx.obj.root
+        elsewhere.submit(kube, root, name, job, partial(passing(as_json), "stdout"),
+                         detached=detached, as_json=as_json)  # fmt: skip
+        return
+    with connect() as engine:
+        cluster = find(engine, name)
+        if detached:
+            ident = detach(engine, cluster, job)
+            emit({"cluster": name, "job": ident}, ident, as_json)
+            return
+        ended = run_job(engine, cluster, job, passing(as_json))
+    if ended.state.oom_killed:
+        limit = (cluster.spec.limit or 0) / (1 << 30)
+        say(f"{ended.job} was killed: it used more than the {limit:g} GiB of its container")
+    if as_json:
+        emit({"cluster": name, "job": ended.job, "exit_code": ended.exit_code}, "", as_json=True)
+    if ended.exit_code:
+        raise typer.Exit(ended.exit_code)
+
+
+def shell(
+    name: Annotated[str, NAME],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND…", help="spark-shell, bash, …")
+    ] = None,
+) -> None:
+    """Open pyspark on a cluster, or another command, in this terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "a shell needs a terminal", hint="run a program: `mlruntime cluster submit`"
+        )
+    argv = ["/opt/entrypoint.sh", *(command or ["pyspark"])]
+    with connect() as engine, beside(engine, find(engine, name)) as container:
+        code = container.interact(argv, sys.stdin.fileno(), sys.stdout.fileno())
+    if code:
+        raise typer.Exit(code)

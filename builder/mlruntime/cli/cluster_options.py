@@ -1,0 +1,49 @@
+"""What the verbs of ``mlruntime cluster`` share: options, and how results are shown."""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from mlruntime.cli.output import writable
+from mlruntime.engine.values import Stream
+from mlruntime.errors import UsageError
+
+JSON = typer.Option("--json", help="print the result as JSON")
+NAME = typer.Argument(metavar="NAME", help="the cluster's name")
+On = Annotated[str, typer.Option("--on", help="where: containers or kubernetes")]
+Namespace = Annotated[
+    str | None, typer.Option(metavar="NAME", help="of Kubernetes, if not the context's own")
+]
+_SCHEMES: Final = {"connect": "sc"}
+
+
+def settings(pairs: list[str] | None) -> dict[str, str] | None:
+    """Return settings of Spark from ``KEY=VALUE``; ``UsageError`` for anything else."""
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key.startswith("spark."):
+            raise UsageError(f"{pair!r} is not a setting", hint="spark.sql.ansi.enabled=true")
+        found[key] = value
+    return found or None
+
+
+def urls(found: Mapping[str, str]) -> dict[str, str]:
+    """Return the address of each service as a URL."""
+    return {
+        service: f"{_SCHEMES.get(service, 'http')}://{address}"
+        for service, address in found.items()
+    }
+
+
+def passing(all_to_stderr: bool) -> Any:
+    """Return what passes on a line that a program has written."""
+
+    def pass_on(stream: Stream, line: str) -> None:
+        out = sys.stdout if stream == "stdout" and not all_to_stderr else sys.stderr
+        with writable():
+            print(line, file=out, flush=True)
+
+    return pass_on

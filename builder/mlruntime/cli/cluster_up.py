@@ -1,0 +1,131 @@
+"""``mlruntime cluster up``, ``scale`` and ``down``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlruntime.cli import cluster_kubernetes as elsewhere
+from mlruntime.cli.cluster_options import JSON, NAME, Namespace, On, settings, urls
+from mlruntime.cli.context import Context
+from mlruntime.cli.output import emit, say
+from mlruntime.cluster.form import ClusterForm, good_name, with_flags
+from mlruntime.cluster.standing import find, standing
+from mlruntime.cluster.starting import down as remove
+from mlruntime.cluster.starting import scale as scale_to
+from mlruntime.cluster.starting import up as start
+from mlruntime.definitions.files import Definitions
+from mlruntime.engine import connect
+from mlruntime.errors import UsageError
+from mlruntime.workflows.clusters import choose, cluster_text
+
+DEFAULT_NAME = "default"
+
+
+def up(
+    ctx: typer.Context,
+    runtime: Annotated[
+        str | None, typer.Argument(metavar="RUNTIME", help="a runtime's id, such as 7.0-ml")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("-f", "--file", metavar="FILE", help="a cluster.yaml")
+    ] = None,
+    name: Annotated[str, typer.Option(help="the cluster's name")] = DEFAULT_NAME,
+    image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="an image instead of a runtime's own")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="cpu or gpu")] = None,
+    workers: Annotated[int | None, typer.Option(help="how many workers")] = None,
+    cores: Annotated[int | None, typer.Option(help="cores of one worker")] = None,
+    memory: Annotated[str | None, typer.Option(help="memory of one worker: 4g")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs of one worker")] = None,
+    history: Annotated[
+        bool | None, typer.Option("--history", help="with Spark's history server")
+    ] = None,
+    connect_: Annotated[
+        bool | None, typer.Option("--connect", help="with the server of Spark Connect")
+    ] = None,
+    spark: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="a setting of Spark; repeatable")
+    ] = None,
+    on: On = "containers",
+    namespace: Namespace = None,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="print how long each phase took")
+    ] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Start a cluster of containers, or on Kubernetes; it is ready when this ends.
+
+    Flags go before what the file says.
+    """
+    context: Context = ctx.obj
+    good_name(name, UsageError)
+    kube = elsewhere.asked(on, namespace)
+    flags = {"runtime": runtime, "image": None if kube else image, "variant": variant,
+             "workers": workers, "cores": cores, "memory": memory, "gpus": gpus,
+             "history": history, "connect": connect_, "spark": settings(spark)}  # fmt: skip
+    form = _form(file, flags)
+    if kube:
+        elsewhere.up(kube, context.root, form, name, image, timings=timings, as_json=as_json)
+        return
+    with connect() as engine:
+        chosen = choose(engine, Definitions(context.root), form)
+        started = start(engine, chosen.spec, name, say=say)
+    reached = urls(started.addresses)
+    seconds = {**started.seconds, "all": round(sum(started.seconds.values()), 2)}
+    value = {
+        "name": name,
+        "runtime": chosen.runtime,
+        "image": chosen.image.id,
+        "workers": form.workers,
+        "master": started.description.master_url,
+        "addresses": reached,
+        "seconds": seconds,
+    }
+    lines = [f"cluster {name} of {chosen.runtime} is ready: {form.workers} workers"]
+    lines += [f"{service:8} {url}" for service, url in reached.items()]
+    if timings:
+        lines += [f"{phase:10} {s:6.2f} s" for phase, s in seconds.items()]
+    emit(value, "\n".join(lines), as_json)
+
+
+def _form(file: Path | None, flags: Mapping[str, object]) -> ClusterForm:
+    if file is None:
+        return with_flags(None, "the command line", flags)
+    return with_flags(cluster_text(file), str(file), flags)
+
+
+def scale(
+    name: Annotated[str, NAME],
+    workers: Annotated[int, typer.Argument(min=1, max=64, help="how many workers there shall be")],
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Change the number of a cluster's workers."""
+    with connect() as engine:
+        numbers = scale_to(engine, find(engine, name), workers, say=say)
+    nodes = [f"worker-{number}" for number in numbers]
+    emit({"name": name, "workers": nodes}, f"cluster {name}: {', '.join(nodes)}", as_json)
+
+
+def down(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="all clusters")] = False,
+    on: On = "containers",
+    namespace: Namespace = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Remove clusters with all they have: jobs, networks, volumes of their own."""
+    if bool(names) == all_:
+        raise UsageError("which cluster?", hint="name it, or --all; `mlruntime cluster list`")
+    if kube := elsewhere.asked(on, namespace):
+        elsewhere.down(kube, None if all_ else names, as_json=as_json)
+        return
+    with connect() as engine:
+        chosen = tuple(standing(engine)) if all_ else tuple(names or ())
+        for name in chosen:
+            find(engine, name)
+        for name in chosen:
+            remove(engine, name)
+    emit({"removed": list(chosen)}, "\n".join(f"removed cluster {n}" for n in chosen), as_json)

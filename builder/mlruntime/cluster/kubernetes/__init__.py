@@ -1,0 +1,1 @@
+"""Clusters on a Kubernetes, by way of ``kubectl``: the other backend beside containers."""
