@@ -14,10 +14,13 @@ import typer
 from mlruntime.cli.env_output import absolute
 from mlruntime.cli.host import with_added
 from mlruntime.cli.output import emit, say
+from mlruntime.cli.registry import opened
+from mlruntime.cluster.kubernetes.kubectl import kubectl
 from mlruntime.cluster.running import Clusters
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import connect
 from mlruntime.errors import UsageError
+from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.store.store import full_disk
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
@@ -25,7 +28,8 @@ from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.checking import environment_subject, is_path
 from mlruntime.workflows.inputs import support_warning
-from mlruntime.workflows.places import CONTAINERS, located, place_of
+from mlruntime.workflows.kubernetes import kubernetes_subject, labels_in, pullable
+from mlruntime.workflows.places import CONTAINERS, KUBERNETES, located, place_of
 from mlruntime.workflows.subjects import find_subject
 
 STILL_SECONDS = 5.0
@@ -60,7 +64,8 @@ def command(
         str,
         typer.Option(
             metavar="PLACE",
-            help="containers, a cluster's name, spark://HOST:PORT, an environment's path with a /",
+            help="containers, kubernetes, a cluster's name, spark://HOST:PORT, an environment's "
+            "path with a /",
         ),
     ] = CONTAINERS,
     network: Annotated[
@@ -68,6 +73,13 @@ def command(
     ] = None,
     secret: Annotated[
         Path | None, typer.Option(metavar="FILE", help="with spark://: the cluster's secret")
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="with kubernetes: REGISTRY/NAME@sha256:…"),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(metavar="NAME", help="with kubernetes, if not the context's own")
     ] = None,
     multiplier: Annotated[
         float,
@@ -86,8 +98,9 @@ def command(
 ) -> None:
     """Test an image on a cluster; every check compares numbers.
 
-    Without --on, a cluster of containers is started for it. A cluster that is there already is left
-    as it was found. `--on ./ml` tests an environment, without containers.
+    Without --on, a cluster of containers is started for it; `--on kubernetes` starts one there. A
+    cluster that is there already is left as it was found. `--on ./ml` tests an environment, without
+    containers.
     """
     definitions = Definitions(ctx.obj.root)
     for path in (junit, report):
@@ -108,7 +121,25 @@ def command(
             observer=Progress(say=say, total=count(chosen, only or ())),
         )
 
-    if is_path(on):
+    if on != KUBERNETES and (image or namespace):
+        raise UsageError("--image and --namespace are for --on kubernetes")
+    if on == KUBERNETES:
+        if network or secret or requirements:
+            raise UsageError(
+                "--network, --secret and --with are not for --on kubernetes",
+                hint="push the image with its packages, and name it with --image",
+            )
+        runtime, name = pullable(subject, image, definitions.runtimes())
+        kube = kubectl(os.environ, namespace)
+        kube.must_have_namespace()
+        with opened(name, ctx.obj.ca_bundle) as (repository, _):
+            labels = partial(labels_in, repository)
+            there = kubernetes_subject(
+                definitions, kube, runtime, name, labels, CHECKS,
+                variant=variant or DEFAULT_VARIANT, flavour=flavour, workers=workers,
+            )  # fmt: skip
+        result = run(*there)
+    elif is_path(on):
         if variant or flavour or network or secret or requirements:
             raise UsageError(
                 "an environment has its variant, flavour and packages, and no network of its own",

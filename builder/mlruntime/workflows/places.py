@@ -19,6 +19,7 @@ from mlruntime.validation.catalog import CheckSpec
 from mlruntime.validation.session import IMAGE_CHECK, Subject
 
 CONTAINERS: Final = "containers"
+KUBERNETES: Final = "kubernetes"
 _SPARK: Final = r"spark://[A-Za-z0-9.-]+:[0-9]{1,5}"
 
 
@@ -38,11 +39,6 @@ def place_of(on: str, network: str | None, secret: Path | None) -> Place:
         raise UsageError(f"{on!r} is not the URL of a master", hint="spark://HOST:7077")
     if not spark and (network or secret):
         raise UsageError("--network and --secret are for --on spark://HOST:PORT")
-    if on == "kubernetes":
-        raise UsageError(
-            "validation cannot run on Kubernetes yet",
-            hint="`containers`, the name of a cluster, or spark://HOST:PORT",
-        )
     if not spark:
         good_name(on, UsageError)
     text = read_text(secret, str(secret), UsageError).strip() if secret is not None else None

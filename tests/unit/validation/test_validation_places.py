@@ -61,7 +61,6 @@ class Engine(FakeEngine):
         ("spark:/host", None, None, "is not the URL of a master"),
         ("spark://host", None, None, "is not the URL of a master"),
         ("Team A", None, None, "cannot be a cluster's name"),
-        ("kubernetes", None, None, "cannot run on Kubernetes yet"),
         ("containers", "host", None, "are for --on spark://"),
     ],
 )

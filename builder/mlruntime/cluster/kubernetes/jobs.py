@@ -5,7 +5,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mlruntime.cluster.jobs import Job
@@ -28,6 +28,8 @@ from mlruntime.errors import UsageError
 # Of a ConfigMap, all in all; Base64 and the object itself need some of it.
 _LIMIT: Final = 1 << 20
 _PAUSE: Final = 0.5
+# Of a job's pod, the one that its program runs in.
+CONTAINER: Final = "job"
 OnLine = Callable[[str], None]
 
 
@@ -69,6 +71,22 @@ def detach(kube: Kubectl, cluster: Cluster, job: Job, templates: Mapping[str, st
     return ident
 
 
+def start_idle(kube: Kubectl, cluster: Wanted, templates: Mapping[str, str]) -> Any:
+    """Start a pod beside a cluster that does nothing; return it once it runs.
+
+    It has the labels of the cluster, with which it is removed.
+    """
+    full = f"{cluster.name}-driver"
+    waiting = JobFiles(name=full, program=full, command=("sleep", "infinity"), files={})
+    wanted = replace(cluster, job=waiting)
+    config = _config(cluster.name, full, {})
+    kube.create([config, render("kubernetes", wanted, templates)["job.yaml"].text])
+    pod = _await(kube, full, pods_.started)
+    if over := pods_.ended(pod):
+        raise ClusterFailed(f"pod {pods_.name_of(pod)} ended at once with {over[0]}")
+    return pod
+
+
 def _ident() -> str:
     return f"job-{secrets.token_hex(3)}"
 
@@ -103,18 +121,25 @@ def _documents(
         environment={key: _literally(value) for key, value in job.environment().items()},
     )
     wanted = Wanted(name=cluster.name, spec=cluster.spec, secret="", spark="", job=files)
+    text = _config(cluster.name, full, content)
+    return full, [text, render("kubernetes", wanted, templates)["job.yaml"].text]
+
+
+def _config(cluster: str, full: str, content: Mapping[str, str]) -> str:
+    """Return the ConfigMap of a job's files; ``content`` is in Base64, by key."""
     labels = {
         "app.kubernetes.io/managed-by": "mlruntime",
-        "app.kubernetes.io/instance": cluster.name,
+        "app.kubernetes.io/instance": cluster,
         "io.mlruntime/job": full,
     }
-    config = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": full, "labels": labels},
-        "binaryData": content,
-    }
-    return full, [json.dumps(config), render("kubernetes", wanted, templates)["job.yaml"].text]
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": full, "labels": labels},
+            "binaryData": content,
+        }
+    )
 
 
 def _literally(word: str) -> str:
@@ -124,7 +149,7 @@ def _literally(word: str) -> str:
 
 def _watched(kube: Kubectl, full: str, on_line: OnLine) -> tuple[int, bool]:
     pod = _await(kube, full, pods_.started)
-    words = ["logs", pods_.name_of(pod), "--container=job", "--follow"]
+    words = ["logs", pods_.name_of(pod), f"--container={CONTAINER}", "--follow"]
     for line in kube.lines(*words):
         on_line(line)
     while (over := pods_.ended(_await(kube, full, lambda _: True))) is None:

@@ -4,13 +4,14 @@ import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from docker.errors import APIError
 from docker.utils.socket import STDERR, frames_iter
 
 from mlruntime.engine.docker import terminal
 from mlruntime.engine.docker.sdk import Missing, translated
+from mlruntime.engine.processes import KILL, TOKEN
 from mlruntime.engine.running import TAIL_LINES
 from mlruntime.engine.values import Lines, RunResult, State, Stream
 from mlruntime.errors import Unavailable
@@ -88,7 +89,7 @@ class DockerContainer:
                 self.name,
                 list(argv),
                 user=user or "",
-                environment={**(environment or {}), _TOKEN: token},
+                environment={**(environment or {}), TOKEN: token},
                 workdir=workdir,
             )
         return DockerExec(self._api, self, made["Id"], token, user or "")
@@ -147,21 +148,6 @@ class DockerContainer:
                     raise
 
 
-_TOKEN: Final = "MLRUNTIME_EXEC"
-# Children may leave the process group and the session, but they inherit the environment.
-_KILL: Final = f"""
-found=1
-while [ "$found" = 1 ]; do
-  found=0
-  for process in /proc/[0-9]*; do
-    if grep -qsz "^{_TOKEN}=$0\\$" "$process/environ"; then
-      kill -KILL "${{process#/proc/}}" 2>/dev/null && found=1
-    fi
-  done
-done
-"""
-
-
 class DockerExec:
     """A process in a container. Iterating runs it and yields ``(stream, line)``."""
 
@@ -193,7 +179,7 @@ class DockerExec:
 
     def kill(self) -> None:
         """Kill it and every process it started, whatever group or session they are in."""
-        killer = ["/bin/sh", "-c", _KILL, self._token]
+        killer = ["/bin/sh", "-c", KILL, self._token]
         with suppress(Unavailable), translated(f"killing a process in {self._container.name}"):
             # Run as the same user: root without CAP_SYS_PTRACE cannot read others' environments.
             made = self._api.exec_create(self._container.name, killer, user=self._user)
