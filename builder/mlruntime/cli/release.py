@@ -26,20 +26,15 @@ from mlruntime.release.signing import SigningKey
 from mlruntime.release.versions import RuntimeVersion, first, step
 from mlruntime.release.vulnerabilities import LEVELS
 from mlruntime.workflows.locked import fresh_lock
-from mlruntime.workflows.release import (
-    Demands,
+from mlruntime.workflows.release.candidates import Demands, candidates
+from mlruntime.workflows.release.channels import move, retired, rolled_back
+from mlruntime.workflows.release.inputs import (
     Reported,
-    candidates,
-    intended,
-    lock_of_latest,
-    move,
-    publish,
     read_advisories,
     read_policy,
     read_reports,
-    retired,
-    rolled_back,
 )
+from mlruntime.workflows.release.publishing import intended, lock_of_latest, publish
 from mlruntime.workflows.signing import key_of_command, key_of_file
 
 Runtime = Annotated[str, typer.Argument(metavar="RUNTIME", help="the runtime's id")]

@@ -17,7 +17,7 @@ from mlruntime.image.layout import entries, is_layout, name_of
 from mlruntime.release.checking import CLUSTER_TESTED, Answer, Source, check
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
 from mlruntime.store.store import Store
-from mlruntime.workflows.release import images_of
+from mlruntime.workflows.release.channels import images_of
 from mlruntime.workflows.signing import verifying_key
 from mlruntime.workflows.stores import store_root
 

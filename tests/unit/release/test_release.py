@@ -46,7 +46,9 @@ from mlruntime.release.vulnerabilities import (
     vulnerabilities,
 )
 from mlruntime.validation.reading import parse_report
-from mlruntime.workflows.release import move, publish, read_advisories, retired, rolled_back
+from mlruntime.workflows.release.channels import move, retired, rolled_back
+from mlruntime.workflows.release.inputs import read_advisories
+from mlruntime.workflows.release.publishing import publish
 from mlruntime.workflows.signing import key_of_command, key_of_file
 
 from tests.unit.lock.test_lock import tiny

@@ -1,0 +1,133 @@
+"""From a report to an image that may be released: proven, built again, every file attributed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from mlruntime import __version__
+from mlruntime.definitions.files import Definitions
+from mlruntime.errors import MlruntimeError, UsageError, ValidationFailed
+from mlruntime.host.command import run
+from mlruntime.lock.model import CORE, Lock
+from mlruntime.release.attribution import attribute
+from mlruntime.release.documents import Candidate
+from mlruntime.release.policy import Policy, must_be_proven
+from mlruntime.release.statements import Built
+from mlruntime.release.vulnerabilities import Known, must_be_safe, to_json, vulnerabilities
+from mlruntime.validation.catalog import CHECKS
+from mlruntime.validation.reading import Outcome
+from mlruntime.validation.session import planned
+from mlruntime.workflows.build import build_locked, reference
+from mlruntime.workflows.host import Host
+from mlruntime.workflows.locked import fresh_lock
+from mlruntime.workflows.rebuild import rebuilt
+from mlruntime.workflows.release.inputs import Reported
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demands:
+    """What is demanded of an image before it is released, today.
+
+    With ``rebuild`` it is built once more in a second store, and must be the same to the bit.
+    ``known`` are advisories: those of the level ``worst`` or above must have been accepted.
+    """
+
+    policy: Policy
+    today: date
+    rebuild: bool = True
+    known: Known | None = None
+    worst: str = "high"
+
+
+def candidates(
+    definitions: Definitions,
+    runtime: str,
+    reports: Iterable[Reported],
+    host: Host,
+    demands: Demands,
+) -> tuple[Candidate, ...]:
+    """Return the images of a runtime that have a report, each proven and every file attributed.
+
+    Raises ``UsageError`` without a report of it, and what ``_candidate`` raises.
+    """
+    every = fresh_lock(definitions, runtime)
+    ours = [report for report in reports if report.outcome.runtime == runtime]
+    if not ours:
+        raise UsageError(
+            f"there is no report of {runtime}",
+            why="what was not validated is not released",
+            hint=f"`mlruntime validate {runtime} --report FILE`, then --report FILE here",
+        )
+    made = [
+        _candidate(definitions, _lock_of(every, one.outcome), one, host, demands) for one in ours
+    ]
+    return tuple(sorted(made, key=lambda c: c.tag))
+
+
+def _candidate(
+    definitions: Definitions, lock: Lock, report: Reported, host: Host, demands: Demands
+) -> Candidate:
+    """Return the image that a report is of, as these definitions make it.
+
+    Raises what ``must_be_proven`` and ``must_be_safe`` raise, and ``ValidationFailed`` for a file
+    that is nobody's or an image that is not the same when it is built again.
+    """
+    outcome, variant = report.outcome, report.outcome.variant
+    where = f"{lock.runtime} ({variant}, {lock.flavour})"
+    built = build_locked(
+        definitions, lock, variant, host, reference=reference(lock.runtime, variant, lock.flavour)
+    )
+    must_be_proven(
+        outcome,
+        demands.policy,
+        manifest=built.image.manifest.digest,
+        lock=lock.digest,
+        checks=planned(CHECKS, (), lock, variant).names,
+        today=demands.today,
+        file=report.file,
+    )
+    if demands.rebuild:
+        rebuilt(definitions, lock, built.plan, built.image, host.store, say=host.say)
+    host.say(f"{where}: whose is each file?")
+    owned = attribute(built.image, built.plan, host.store)
+    if owned.nobody:
+        raise ValidationFailed(
+            f"{len(owned.nobody)} files of the image are no package's and not ours",
+            where=where,
+            why=", ".join(owned.nobody[:5]),
+        )
+    known = demands.known
+    unsafe = vulnerabilities(lock, variant, known) if known is not None else ()
+    must_be_safe(unsafe, demands.policy, worst=demands.worst, today=demands.today, where=where)
+    found = (demands.policy.allows(name, demands.today) for name, _ in outcome.not_run)
+    return Candidate(
+        variant=variant,
+        image=built.image,
+        blobs=host.store,
+        lock=lock,
+        plan=built.plan,
+        outcome=outcome,
+        report=report.text,
+        built=Built(tool=__version__, plan=built.plan.digest, revision=revision(definitions.root)),
+        licences=owned.licences,
+        vulnerabilities=to_json(unsafe, known),
+        allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
+    )
+
+
+def _lock_of(every: Lock, outcome: Outcome) -> Lock:
+    """Return the lock of the flavour that a report is of; ``core``'s, when it is of none."""
+    cut = (every.cut(flavour) for flavour in every.flavour_names)
+    return next((lock for lock in cut if lock.digest == outcome.lock), every.cut(CORE))
+
+
+def revision(root: Path) -> str | None:
+    """Return the git commit of the definitions; ``None`` when they are in none, or changed."""
+    git = ["env", "LC_ALL=C", "git", "-C", str(root)]
+    try:
+        if run([*git, "status", "--porcelain", "."]).strip():
+            return None
+        return run([*git, "rev-parse", "HEAD"]).strip() or None
+    except MlruntimeError:
+        return None

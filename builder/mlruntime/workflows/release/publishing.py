@@ -1,0 +1,187 @@
+"""From proven images to a version in a registry: pushed, pulled back, verified, tags last."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlruntime.documents.oci import Document
+from mlruntime.errors import HashMismatch, UsageError, ValidationFailed
+from mlruntime.image.plan import left_out
+from mlruntime.lock.document import parse_lock
+from mlruntime.lock.model import Lock
+from mlruntime.registry.client import Repository
+from mlruntime.release import documents as names
+from mlruntime.release.channels import CANDIDATE, Record, Released, tags_of
+from mlruntime.release.checking import Answer, Source, check
+from mlruntime.release.documents import Candidate
+from mlruntime.release.notes import notes
+from mlruntime.release.publishing import (
+    attach_documents,
+    index_of,
+    push_image,
+    read_record,
+    refuse_moved,
+    settle,
+    sign,
+    write_record,
+)
+from mlruntime.release.signing import SigningKey
+from mlruntime.release.sources import RegistrySource
+from mlruntime.release.versions import RuntimeVersion, Step, first, step
+from mlruntime.workflows.host import Say
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intended:
+    """What a release would do: the version, why it is that one, and the tags it would write.
+
+    ``again`` is set when these very images have been released already, as that version.
+    """
+
+    version: RuntimeVersion
+    step: Step
+    index: Document
+    tags: Mapping[str, str]
+    again: bool
+
+
+def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -> Intended:
+    """Return which version these images would be.
+
+    Raises ``UsageError`` when they differ from the last version by more than a patch: that is a
+    runtime of its own.
+    """
+    lock = made[0].lock
+    images = tuple(sorted((c.tag, c.digest) for c in made))
+    same = record.same(images)
+    change = step(before, lock)
+    if change.size == "none" and same is None:
+        change = Step(size="patch", reasons=("the same artifacts in core, composed anew",))
+    latest = record.latest
+    if same is not None:
+        version = same.version
+    elif latest is None:
+        version = first(lock.runtime)
+    else:
+        version = latest.version.next()
+        if change.size in ("minor", "major"):
+            raise UsageError(
+                f"this is a {change.size} change, not a version of {lock.runtime}",
+                why="; ".join(change.reasons[:5]),
+                hint="make a runtime with another id of it: who uses this one must not be"
+                " surprised by a patch",
+            )
+    index = index_of(version.text, [(c.tag, c.image.manifest) for c in made])
+    tags = tags_of(version, images, index.digest)
+    return Intended(version=version, step=change, index=index, tags=tags, again=same is not None)
+
+
+def lock_of_latest(repository: Repository, record: Record) -> Lock | None:
+    """Return the lock of the newest version, as it was attached to one of its images."""
+    if record.latest is None:
+        return None
+    source = RegistrySource(repository)
+    for _, digest in record.latest.variants:
+        for entry in source.referrers(digest):
+            manifest = source.manifest(str(entry["digest"]))
+            if manifest is None or manifest.parsed().get("artifactType") != names.TYPES[names.LOCK]:
+                continue
+            layer = manifest.parsed()["layers"][0]
+            text = source.document(str(layer["digest"])).decode("utf-8")
+            return parse_lock(text, file=f"{record.latest.version.text}: {names.LOCK}")
+    raise HashMismatch(
+        f"{record.latest.version.text} has no lock any more",
+        where=repository.name.repository,
+        why="somebody has removed a document that was released",
+    )
+
+
+def publish(
+    repository: Repository,
+    made: tuple[Candidate, ...],
+    key: SigningKey,
+    *,
+    now: str,
+    scratch: Path,
+    say: Say,
+    after: Callable[[str], None] = lambda _: None,
+) -> Released:
+    """Release images as one version, and put it into the channel ``candidate``.
+
+    ``now`` is RFC 3339; what is pulled back to be verified goes to ``scratch``; ``after`` is told
+    each step that is done. A release that was cut off is finished by doing it again.
+    """
+    runtime = made[0].lock.runtime
+    record = read_record(repository, runtime)
+    before = lock_of_latest(repository, record)
+    wanted = intended(made, record, before)
+    version = wanted.version.text
+    refuse_moved(repository, wanted.tags)
+    say(f"{version}: {wanted.step.size} ({wanted.step.reasons[0]})")
+    text = notes(
+        version,
+        [(c.tag, c.variant, c.lock, c.outcome, c.digest) for c in made],
+        wanted.step,
+        before,
+        dict.fromkeys(entry for c in made for entry in c.allowed),
+        {name: what for c in made for name, what in left_out(c.plan.layers).items()},
+    )
+    for one in made:
+        took = push_image(repository, one.image, one.blobs)
+        counted = ", ".join(
+            f"{sum(t == how for t in took.values())} {how}" for how in ("there", "mounted", "sent")
+        )
+        say(f"{one.tag}: blobs {counted}")
+        after(f"image {one.tag}")
+    repository.push_manifest(wanted.index)
+    after("index")
+    for one in made:
+        if not wanted.again:
+            attach_documents(repository, one, version, text, key)
+        after(f"documents {one.tag}")
+        sign(repository, one.digest, key)
+        after(f"signature {one.tag}")
+    sign(repository, wanted.index.digest, key)
+    source = RegistrySource(repository, scratch)
+    for one in made:
+        say(f"{one.tag}: pulling it back to verify it")
+        refuse_wrong(verified(source, one.digest, key=key), repository.name.repository)
+    after("verified")
+    settle(repository, wanted.tags, say)
+    after("tags")
+    released = Released(
+        version=wanted.version,
+        index=wanted.index.digest,
+        variants=tuple(sorted((c.tag, c.digest) for c in made)),
+        released=now,
+    )
+    if not wanted.again:
+        changed = record.with_version(released)
+        changed = changed.moved(CANDIDATE, wanted.version, at=now, why="released")
+        write_record(repository, changed, record)
+        after("record")
+        record = changed
+    settle(repository, record.tags(), say)
+    return record.version(version)
+
+
+def verified(
+    source: Source, reference_: str, *, key: SigningKey, require: tuple[str, ...] = ()
+) -> tuple[Answer, ...]:
+    """Check one image by its digest with the key that has signed it."""
+    manifest = source.manifest(reference_)
+    if manifest is None:
+        raise HashMismatch(f"{reference_} is not there, though it has been pushed")
+    return check(source, manifest, key=key.public, require=require)
+
+
+def refuse_wrong(answers: Iterable[Answer], where: str) -> None:
+    """Raise ``ValidationFailed`` unless every answer is ``passed``."""
+    wrong = [a for a in answers if a.status != "passed"]
+    if wrong:
+        raise ValidationFailed(
+            "what was pushed does not come back as it was",
+            where=where,
+            why="; ".join(f"{a.name}: {a.told}" for a in wrong),
+            hint="no tag was written; something changes what this registry holds",
+        )
