@@ -90,7 +90,8 @@ def application(verbs: Collection[str] = VERBS.keys()) -> typer.Typer:
             ),
         ] = 0,
         quiet: Annotated[
-            bool, typer.Option("-q", "--quiet", help="only results and errors, no progress")
+            bool,
+            typer.Option("-q", "--quiet", help="only results, warnings and errors, no progress"),
         ] = False,
         version: Annotated[
             bool, typer.Option("--version", is_eager=True, callback=_version)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlruntime.cli.context import Context
-from mlruntime.cli.output import say
+from mlruntime.cli.output import say, warn
 from mlruntime.cli.progress import downloads
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Connecting
@@ -44,7 +44,7 @@ def this_host(context: Context) -> Iterator[Host]:
                 store=store,
                 scratch=scratch,
                 environ=os.environ,
-                tell=lambda line: say(f"warning: {line}"),
+                tell=warn,
             )
 
     with Connecting() as engine:

@@ -27,7 +27,7 @@ _HANDLER.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 def show(*, verbose: int = 0, quiet: bool = False) -> None:
     """Show warnings; with ``-v`` each step and request, with ``-vv`` everything.
 
-    ``quiet`` leaves out progress and warnings: errors and results remain.
+    ``quiet`` leaves out progress and what is logged, but for errors; ``warn`` and results remain.
     """
     root, ours = logging.getLogger(), logging.getLogger("mlruntime")
     if _HANDLER not in root.handlers:

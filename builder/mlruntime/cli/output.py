@@ -48,6 +48,11 @@ def discard() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def warn(line: str) -> None:
+    """Print a warning, with ``--quiet``, too: it is about the result, not about progress."""
+    print(f"mlruntime: warning: {line}", file=sys.stderr, flush=True)
+
+
 def say(line: str) -> None:
     """Print a line about progress, unless ``--quiet`` was given."""
     if is_quiet():

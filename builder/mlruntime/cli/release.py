@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
-from mlruntime.cli.output import emit, say
+from mlruntime.cli.output import emit, say, warn
 from mlruntime.cli.registry import opened
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
@@ -25,6 +25,7 @@ from mlruntime.release.publishing import read_record, refuse_moved
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.versions import RuntimeVersion, first, step
 from mlruntime.release.vulnerabilities import LEVELS
+from mlruntime.workflows.inputs import support_warning
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.release.candidates import Demands, candidates
 from mlruntime.workflows.release.channels import move, retired, rolled_back
@@ -151,6 +152,8 @@ def publish_(
     done: list[dict[str, Any]] = []
     with _repository(ctx, registry) as repository, host.store.scratch() as scratch:
         for runtime in runtimes:
+            if ended := support_warning(definitions, runtime, demands.today):
+                warn(ended)
             made = candidates(definitions, runtime, reports, host, demands)
             if dry_run or signing is None:
                 record = read_record(repository, runtime)

@@ -13,7 +13,7 @@ import typer
 
 from mlruntime.cli.env_output import absolute
 from mlruntime.cli.host import with_added
-from mlruntime.cli.output import emit, say
+from mlruntime.cli.output import emit, say, warn
 from mlruntime.cli.registry import opened
 from mlruntime.cluster.kubernetes.kubectl import kubectl
 from mlruntime.cluster.running import Clusters
@@ -110,7 +110,7 @@ def command(
     def run(clusters: Clusters, chosen: Subject) -> Report:
         today = datetime.now(UTC).date()
         if ended := support_warning(definitions, chosen.lock.runtime, today):
-            say(f"warning: {ended}")
+            warn(ended)
         return validate(
             clusters,
             chosen,

@@ -186,7 +186,8 @@ def _release(image: _Image) -> str:
         predicate = said["predicate"]
         version, variant = str(predicate["version"]), str(predicate["variant"])
         _tag_fits(image.tag, version, variant)
-        return f"{version}, {variant}"
+        support = (predicate.get("lifecycle") or {}).get("end-of-support")
+        return f"{version}, {variant}" + (f", supported until {support}" if support else "")
     raise wrong or ValidationFailed(
         f"{names.RELEASE} is missing: this was never released, or it was removed"
     )

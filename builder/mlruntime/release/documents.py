@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.image.image import Blobs, Image
 from mlruntime.image.plan import Plan, left_out
 from mlruntime.lock.model import Lock, tag
@@ -43,7 +44,8 @@ class Candidate:
     """An image that may be released: its bytes, what made it, and the report of its validation.
 
     ``licences`` are those of its packages, as ``attribute`` found them; ``vulnerabilities`` is the
-    document that says what is known, or that nobody has looked.
+    document that says what is known, or that nobody has looked; ``lifecycle`` are the runtime's
+    dates of support, where its definition has some.
     """
 
     variant: str
@@ -57,6 +59,7 @@ class Candidate:
     licences: Mapping[str, str]
     vulnerabilities: str
     allowed: tuple[Allowed, ...] = ()
+    lifecycle: Lifecycle | None = None
 
     @property
     def digest(self) -> str:
@@ -123,5 +126,6 @@ def release_statement(
         outcome=made.outcome,
         allowed=made.allowed,
         documents=listed,
+        lifecycle=made.lifecycle,
     )
     return attachment(RELEASE, enveloped(said, key))

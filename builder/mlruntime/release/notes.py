@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.release.policy import Allowed
@@ -16,10 +17,12 @@ def notes(
     before: Lock | None,
     allowed: Iterable[Allowed] = (),
     left_out: Mapping[str, str] | None = None,
+    lifecycle: Lifecycle | None = None,
 ) -> str:
     """Return Markdown; ``images`` are (name, variant, lock, outcome of validation, digest).
 
-    ``left_out`` says of packages which of their files no image has, and why.
+    ``left_out`` says of packages which of their files no image has, and why; ``lifecycle`` are
+    the dates of support.
     """
     named = tuple(images)
     lock = named[0][2]
@@ -32,6 +35,7 @@ def notes(
             [f"## Libraries of `{name}`", *_table(("package", "version"), _libraries(own, variant))]
             for name, variant, own, _, _ in named
         ),
+        ["## Support", *_support(lifecycle)] if lifecycle else [],
         ["## Known issues", *_issues(lock, allowed, left_out or {})],
         ["## Tested", *(f"- `{name}`: {_tested(outcome)}" for name, _, _, outcome, _ in named)],
         ["## Images", *_table(("image", "digest"), ((f"`{i[0]}`", f"`{i[4]}`") for i in named))],
@@ -73,6 +77,16 @@ def _issues(lock: Lock, allowed: Iterable[Allowed], left_out: Mapping[str, str])
     found += [f"- {name} comes without {what}" for name, what in sorted(left_out.items())]
     found += [f"- not tested: `{a.check}`. {a.why}" for a in allowed]
     return found or ["None are known."]
+
+
+def _support(lifecycle: Lifecycle) -> Iterator[str]:
+    """Yield the dates, as they were when this was released."""
+    if lifecycle.released:
+        yield f"- released: {lifecycle.released}"
+    if lifecycle.end_of_support:
+        yield f"- last day of support: {lifecycle.end_of_support}. Until then there are fixes."
+    if lifecycle.end_of_life:
+        yield f"- end of life: {lifecycle.end_of_life}. Until then its versions can be pulled."
 
 
 def _tested(outcome: Outcome) -> str:

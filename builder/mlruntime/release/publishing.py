@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
 from mlruntime.errors import UsageError
 from mlruntime.host.tasks import TaskGroup
@@ -37,6 +38,7 @@ from mlruntime.release.signing import (
 
 _PARALLEL: Final = 4
 VARIANT: Final = "io.mlruntime.variant"
+LIFECYCLE: Final = "io.mlruntime.lifecycle"
 
 
 def push_image(repository: Repository, image: Image, blobs: Blobs) -> dict[str, str]:
@@ -62,8 +64,14 @@ def push_image(repository: Repository, image: Image, blobs: Blobs) -> dict[str, 
     return took
 
 
-def index_of(version: str, images: Iterable[tuple[str, Document]]) -> Document:
-    """Return the index of a version: (variant, manifest); what is pulled by default is first."""
+def index_of(
+    version: str, images: Iterable[tuple[str, Document]], lifecycle: Lifecycle | None = None
+) -> Document:
+    """Return the index of a version: (variant, manifest); what is pulled by default is first.
+
+    It has the dates of support, which no image has: they change without it.
+    """
+    dates = lifecycle.to_dict() if lifecycle else {}
     value = {
         "schemaVersion": 2,
         "mediaType": INDEX_TYPE,
@@ -75,7 +83,8 @@ def index_of(version: str, images: Iterable[tuple[str, Document]]) -> Document:
             }
             for variant, manifest in sorted(images)
         ],
-        "annotations": {"org.opencontainers.image.version": version},
+        "annotations": {"org.opencontainers.image.version": version}
+        | {f"{LIFECYCLE}.{name}": day for name, day in dates.items() if day},
     }
     return Document.of(value, INDEX_TYPE)
 

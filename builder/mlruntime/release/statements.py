@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from packageurl import PackageURL
 
+from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.documents.reading import canonical_json
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
@@ -161,9 +162,10 @@ def released(
     outcome: Outcome,
     allowed: Iterable[Allowed],
     documents: Mapping[str, tuple[str, str]],
+    lifecycle: Lifecycle | None = None,
 ) -> bytes:
     """Return what a release is: ``documents`` are (artifact type, digest) by name."""
-    predicate = {
+    predicate: dict[str, Any] = {
         "runtime": runtime,
         "version": version,
         "variant": variant,
@@ -180,6 +182,8 @@ def released(
             for n, (kind, sha256) in sorted(documents.items())
         ],
     }
+    if lifecycle is not None:
+        predicate["lifecycle"] = lifecycle.to_dict()
     return statement(name, digest, RELEASE, predicate)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlruntime.cli import logs, main
-from mlruntime.cli.output import say
+from mlruntime.cli.output import say, warn
 from mlruntime.cli.progress import Lines, downloads
 
 ROOT = Path(__file__).parents[3]
@@ -53,7 +53,9 @@ def test_more_and_more_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert once.out == twice.out != ""
 
 
-def test_quiet_leaves_out_progress_and_keeps_errors(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_keeps_errors_and_warnings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     say("half of it")
     assert capsys.readouterr().err == "mlruntime: half of it\n"
     assert main(("--quiet", "--root", str(ROOT), "resolve", "6.0-lm")) == 2
@@ -63,6 +65,8 @@ def test_quiet_leaves_out_progress_and_keeps_errors(capsys: pytest.CaptureFixtur
         assert isinstance(progress, Lines)
     logging.getLogger("mlruntime.x").warning("odd")
     assert capsys.readouterr().err == ""
+    warn("not supported any more")
+    assert capsys.readouterr().err == "mlruntime: warning: not supported any more\n"
 
 
 def test_no_password_is_logged(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from mlruntime.cli import main
+from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.errors import (
     InvalidDefinition,
     UsageError,
@@ -448,6 +449,31 @@ def _manifest_bytes(registry: Registry, toy: Candidate) -> int:
     """Return the bytes of what is pushed again: manifest and index, which cost nothing."""
     index = registry.manifests[PATH]["0.1.0-ml"][1]
     return len(toy.image.manifest.content) + len(index)
+
+
+def test_a_release_tells_how_long_it_is_supported(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
+) -> None:
+    """No image has the dates, so they can change: a version that was released keeps its own."""
+    dates = Lifecycle(released=date(2026, 1, 15), end_of_support=date(2027, 6, 30))
+    release(registry, replace(toy, lifecycle=dates), key, tmp_path / "s")
+    found = answers(registry, "0.1.0-ml-cpu", key)
+    assert found["release"].told == "0.1.0-ml, cpu, supported until 2027-06-30"
+    index = json.loads(registry.manifests[PATH]["0.1.0-ml"][1])
+    assert index["annotations"] == {
+        "org.opencontainers.image.version": "0.1.0-ml",
+        "io.mlruntime.lifecycle.released": "2026-01-15",
+        "io.mlruntime.lifecycle.end-of-support": "2027-06-30",
+    }
+    assert index["manifests"][0]["digest"] == toy.digest
+    text = next(b for b in registry.repository(PATH).values() if b.startswith(b"# 0.1.0-ml"))
+    assert "- last day of support: 2027-06-30. Until then there are fixes." in (
+        text.decode().splitlines()
+    )
+    before = dict(registry.manifests[PATH])
+    longer = replace(dates, end_of_support=date(2028, 6, 30))
+    release(registry, replace(toy, lifecycle=longer), key, tmp_path / "s")
+    assert registry.manifests[PATH] == before
 
 
 STEPS = ("image cpu", "index", "documents cpu", "signature cpu", "verified", "tags", "record")

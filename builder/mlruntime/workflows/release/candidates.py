@@ -20,6 +20,7 @@ from mlruntime.validation.reading import Outcome
 from mlruntime.validation.session import planned
 from mlruntime.workflows.build import build_locked, reference
 from mlruntime.workflows.host import Host
+from mlruntime.workflows.inputs import support
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.rebuild import rebuilt
 from mlruntime.workflows.release.inputs import Reported
@@ -113,6 +114,7 @@ def _candidate(
         licences=owned.licences,
         vulnerabilities=to_json(unsafe, known),
         allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
+        lifecycle=support(definitions, lock.runtime),
     )
 
 

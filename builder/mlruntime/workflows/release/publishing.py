@@ -35,7 +35,8 @@ from mlruntime.workflows.host import Say
 class Intended:
     """What a release would do: the version, why it is that one, and the tags it would write.
 
-    ``again`` is set when these very images have been released already, as that version.
+    ``again`` is set when these very images have been released already, as that version; its index
+    stays the one that it was, though it might say something else today.
     """
 
     version: RuntimeVersion
@@ -71,8 +72,8 @@ def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -
                 hint="make a runtime with another id of it: who uses this one must not be"
                 " surprised by a patch",
             )
-    index = index_of(version.text, [(c.tag, c.image.manifest) for c in made])
-    tags = tags_of(version, images, index.digest)
+    index = index_of(version.text, [(c.tag, c.image.manifest) for c in made], made[0].lifecycle)
+    tags = tags_of(version, images, same.index if same else index.digest)
     return Intended(version=version, step=change, index=index, tags=tags, again=same is not None)
 
 
@@ -125,7 +126,9 @@ def publish(
         before,
         dict.fromkeys(entry for c in made for entry in c.allowed),
         {name: what for c in made for name, what in left_out(c.plan.layers).items()},
+        made[0].lifecycle,
     )
+    index = wanted.tags[wanted.version.tag()]
     for one in made:
         took = push_image(repository, one.image, one.blobs)
         counted = ", ".join(
@@ -133,7 +136,8 @@ def publish(
         )
         say(f"{one.tag}: blobs {counted}")
         after(f"image {one.tag}")
-    repository.push_manifest(wanted.index)
+    if wanted.index.digest == index:
+        repository.push_manifest(wanted.index)
     after("index")
     for one in made:
         if not wanted.again:
@@ -141,7 +145,7 @@ def publish(
         after(f"documents {one.tag}")
         sign(repository, one.digest, key)
         after(f"signature {one.tag}")
-    sign(repository, wanted.index.digest, key)
+    sign(repository, index, key)
     source = RegistrySource(repository, scratch)
     for one in made:
         say(f"{one.tag}: pulling it back to verify it")
@@ -151,7 +155,7 @@ def publish(
     after("tags")
     released = Released(
         version=wanted.version,
-        index=wanted.index.digest,
+        index=index,
         variants=tuple(sorted((c.tag, c.digest) for c in made)),
         released=now,
     )
