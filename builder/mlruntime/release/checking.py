@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
@@ -13,7 +14,7 @@ from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.registry.client import Blob
 from mlruntime.release import documents as names
-from mlruntime.release import statements
+from mlruntime.release import statements, vex
 from mlruntime.release.signing import (
     SIGNATURE_ANNOTATION,
     PublicKey,
@@ -27,6 +28,7 @@ Status = Literal["passed", "failed", "not-run"]
 CLUSTER_TESTED: Final = "cluster-tested"
 # Checks that need several nodes are of these families.
 _ON_A_CLUSTER: Final = ("spark", "barrier", "horovodrunner")
+_SIGNED: Final = ("signature", "release", "provenance", "test-result", "vex")
 
 
 class Source(Protocol):
@@ -115,6 +117,7 @@ def check(
         ("provenance", _provenance),
         ("sbom", _sbom),
         ("test-result", _test_result),
+        ("vex", _vex),
     ]
     if CLUSTER_TESTED in require:
         questions.append((CLUSTER_TESTED, _cluster_tested))
@@ -133,8 +136,7 @@ def _answers(
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             yield Answer(name=name, status="failed", told=f"malformed: {problem!r}"[:200])
         else:
-            signed = name in ("signature", "release", "provenance", "test-result")
-            if signed and image.key is None:
+            if name in _SIGNED and image.key is None:
                 yield Answer(name=name, status="not-run", told=f"no --key was given; {told}")
             else:
                 yield Answer(name=name, status="passed", told=told)
@@ -294,6 +296,31 @@ def _test_result(image: _Image) -> str:
         raise ValidationFailed("the test result does not say what the report says")
     unrun = f", {len(report.not_run)} not run" if report.not_run else ""
     return f"{len(report.passed)} checks passed{unrun}"
+
+
+def _vex(image: _Image) -> str:
+    """Return which vulnerabilities it was released with: its VEX says of each what release did."""
+    accepted = (image.statement or {}).get("predicate", {}).get("accepted", [])
+    if names.VEX not in image.listed():
+        if accepted:
+            raise ValidationFailed(f"vulnerabilities were accepted, and there is no {names.VEX}")
+        return "no known vulnerability was accepted"
+    said = opened(image.bytes_of(names.VEX), image.key, what=names.VEX)
+    _about(said, image, vex.PREDICATE)
+    told = said["predicate"]["statements"]
+    wanted = sorted((a["id"], a["status"], a["justification"] or "") for a in accepted)
+    if sorted(map(_vex_statement, told)) != wanted:
+        raise ValidationFailed("it does not say what the release has accepted")
+    of_it = {"sha-256": image.digest.partition(":")[2]}
+    if any(product["hashes"] != of_it for one in told for product in one["products"]):
+        raise ValidationFailed("it is about another image")
+    counted = Counter(str(one["status"]).replace("_", " ") for one in told)
+    listed = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
+    return f"{listed}; to be looked at again by {min(a['until'] for a in accepted)}"
+
+
+def _vex_statement(said: dict[str, Any]) -> tuple[str, str, str]:
+    return said["vulnerability"]["name"], said["status"], said.get("justification", "")
 
 
 def _cluster_tested(image: _Image) -> str:

@@ -10,9 +10,10 @@ from mlruntime.image.plan import Plan, left_out
 from mlruntime.lock.model import Lock, tag
 from mlruntime.registry.client import Blob
 from mlruntime.registry.referrers import Attachment
-from mlruntime.release import sbom, statements
+from mlruntime.release import sbom, statements, vex
 from mlruntime.release.policy import Allowed
 from mlruntime.release.signing import ENVELOPE_TYPE, SigningKey, enveloped
+from mlruntime.release.vex import Excepted
 from mlruntime.validation.reading import Outcome
 
 SBOM: Final = "sbom.cdx.json"
@@ -24,6 +25,7 @@ VULNERABILITIES: Final = "vulnerabilities.json"
 CONTRACT: Final = "host-contract.json"
 PROVENANCE: Final = "provenance.intoto.json"
 TEST_RESULT: Final = "test-result.intoto.json"
+VEX: Final = "vex.intoto.json"
 RELEASE: Final = "release.intoto.json"
 TYPES: Final[Mapping[str, str]] = {
     SBOM: "application/vnd.cyclonedx+json",
@@ -35,6 +37,7 @@ TYPES: Final[Mapping[str, str]] = {
     CONTRACT: "application/vnd.mlruntime.host-contract.v1+json",
     PROVENANCE: ENVELOPE_TYPE,
     TEST_RESULT: ENVELOPE_TYPE,
+    VEX: ENVELOPE_TYPE,
     RELEASE: ENVELOPE_TYPE,
 }
 
@@ -45,7 +48,8 @@ class Candidate:
 
     ``licences`` are those of its packages, as ``attribute`` found them; ``vulnerabilities`` is the
     document that says what is known, or that nobody has looked; ``lifecycle`` are the runtime's
-    dates of support, where its definition has some.
+    dates of support, where its definition has some. ``excepted`` are the vulnerabilities that it
+    is released with, which ``author`` answers for.
     """
 
     variant: str
@@ -60,6 +64,8 @@ class Candidate:
     vulnerabilities: str
     allowed: tuple[Allowed, ...] = ()
     lifecycle: Lifecycle | None = None
+    excepted: tuple[Excepted, ...] = ()
+    author: str | None = None
 
     @property
     def digest(self) -> str:
@@ -99,16 +105,29 @@ def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachme
     return tuple(attachment(n, text.encode()) for n, text in texts.items())
 
 
-def statements_of(made: Candidate) -> dict[str, bytes]:
-    """Return the statements that are to be signed, by name, but for the release's own."""
+def statements_of(made: Candidate, repository: str) -> dict[str, bytes]:
+    """Return the statements that are to be signed, by name, but for the release's own.
+
+    ``repository`` is where the image will be: scanners look for it by that name.
+    """
     allowed = {entry.check: entry for entry in made.allowed}
     report = Blob.of(made.report.encode()).digest
-    return {
+    found = {
         PROVENANCE: statements.provenance(
             made.name, made.digest, made.lock, made.variant, made.built
         ),
         TEST_RESULT: statements.test_result(made.name, made.digest, made.outcome, report, allowed),
     }
+    if made.excepted:
+        found[VEX] = vex.attested(
+            repository,
+            made.digest,
+            made.excepted,
+            author=made.author,
+            at=made.outcome.started,
+            tool=made.built.tool,
+        )
+    return found
 
 
 def release_statement(
@@ -127,5 +146,6 @@ def release_statement(
         allowed=made.allowed,
         documents=listed,
         lifecycle=made.lifecycle,
+        accepted=[one.to_dict() for one in made.excepted],
     )
     return attachment(RELEASE, enveloped(said, key))

@@ -18,11 +18,12 @@ def notes(
     allowed: Iterable[Allowed] = (),
     left_out: Mapping[str, str] | None = None,
     lifecycle: Lifecycle | None = None,
+    accepted: Iterable[str] = (),
 ) -> str:
     """Return Markdown; ``images`` are (name, variant, lock, outcome of validation, digest).
 
     ``left_out`` says of packages which of their files no image has, and why; ``lifecycle`` are
-    the dates of support.
+    the dates of support, ``accepted`` the known vulnerabilities that it is released with.
     """
     named = tuple(images)
     lock = named[0][2]
@@ -36,7 +37,7 @@ def notes(
             for name, variant, own, _, _ in named
         ),
         ["## Support", *_support(lifecycle)] if lifecycle else [],
-        ["## Known issues", *_issues(lock, allowed, left_out or {})],
+        ["## Known issues", *_issues(lock, allowed, left_out or {}, accepted)],
         ["## Tested", *(f"- `{name}`: {_tested(outcome)}" for name, _, _, outcome, _ in named)],
         ["## Images", *_table(("image", "digest"), ((f"`{i[0]}`", f"`{i[4]}`") for i in named))],
     ]
@@ -72,10 +73,13 @@ def _removed(before: Lock | None, lock: Lock) -> list[str]:
     return [f"- {name}" + (f" ({variant})" if variant else "") for _, name, variant in sorted(gone)]
 
 
-def _issues(lock: Lock, allowed: Iterable[Allowed], left_out: Mapping[str, str]) -> list[str]:
+def _issues(
+    lock: Lock, allowed: Iterable[Allowed], left_out: Mapping[str, str], accepted: Iterable[str]
+) -> list[str]:
     found = [f"- {o.component} is not in the image: {o.why}" for o in lock.all_omitted]
     found += [f"- {name} comes without {what}" for name, what in sorted(left_out.items())]
     found += [f"- not tested: `{a.check}`. {a.why}" for a in allowed]
+    found += [f"- {line}" for line in accepted]
     return found or ["None are known."]
 
 

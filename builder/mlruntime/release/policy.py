@@ -3,14 +3,25 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, Literal, get_args
 
-from mlruntime.documents.reading import read_yaml
+from packaging.utils import canonicalize_name
+
+from mlruntime.documents.reading import Place, read_yaml
 from mlruntime.documents.schema import Day, Form, Text, checked, day
 from mlruntime.errors import ValidationFailed, ValidationIncomplete
 from mlruntime.validation.reading import Outcome
 
 POLICY_FILE: Final = "release.yaml"
+# What VEX can say; "fixed" is not among it: what is fixed needs no exception.
+Status = Literal["not_affected", "affected", "under_investigation"]
+Justification = Literal[
+    "component_not_present",
+    "vulnerable_code_not_present",
+    "vulnerable_code_not_in_execute_path",
+    "vulnerable_code_cannot_be_controlled_by_adversary",
+    "inline_mitigations_already_exist",
+]
 
 
 class AllowedForm(Form, frozen=True):
@@ -22,11 +33,15 @@ class AllowedForm(Form, frozen=True):
 
 
 class AcceptedForm(Form, frozen=True):
-    """A known vulnerability that is released with, and until when."""
+    """A known vulnerability that is released with, what is said of it (VEX), and until when."""
 
     id: Text
     why: Text
     until: Day
+    status: Status = "under_investigation"
+    justification: Justification | None = None
+    action: Text | None = None
+    packages: list[Text] | None = None
 
 
 class PolicyForm(Form, frozen=True):
@@ -34,6 +49,7 @@ class PolicyForm(Form, frozen=True):
 
     not_run: list[AllowedForm] | None = None
     vulnerabilities: list[AcceptedForm] | None = None
+    author: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,24 +63,41 @@ class Allowed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:
-    """A vulnerability that is released with; ``until`` is the last day."""
+    """A vulnerability that is released with; ``until`` is the last day.
+
+    ``status`` and ``justification`` are those of VEX. ``action`` says what to do about one that
+    does affect. With ``packages``, it is accepted in these alone.
+    """
 
     id: str
     why: str
     until: date
+    status: Status = "under_investigation"
+    justification: Justification | None = None
+    action: str | None = None
+    packages: tuple[str, ...] = ()
+
+    def is_of(self, ids: Iterable[str], package: str) -> bool:
+        """Return whether this is about an advisory, by any of its ids, of a package."""
+        named = {canonicalize_name(name) for name in self.packages}
+        return self.id in set(ids) and (not named or canonicalize_name(package) in named)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """What may be released though it was not run, or has a known vulnerability."""
+    """What may be released though it was not run, or has a known vulnerability.
+
+    ``author`` is who says so of vulnerabilities.
+    """
 
     not_run: tuple[Allowed, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    author: str | None = None
 
-    def accepts(self, ids: Iterable[str], today: date) -> bool:
-        """Return whether an advisory, by any of its ids, is accepted today."""
+    def accepts(self, ids: Iterable[str], package: str, today: date) -> bool:
+        """Return whether an advisory of a package, by any of its ids, is accepted today."""
         wanted = set(ids)
-        return any(entry.id in wanted and today <= entry.until for entry in self.accepted)
+        return any(e.is_of(wanted, package) and today <= e.until for e in self.accepted)
 
     def allows(self, check: str, today: date) -> Allowed | None:
         """Return the entry that allows a check not to have been run, if there is one."""
@@ -86,10 +119,32 @@ def parse_policy(text: str, *, file: str) -> Policy:
         found.append(Allowed(check=entry.check, why=entry.why, until=until))
     accepting = top.get("vulnerabilities") if form.vulnerabilities else top
     accepted = [
-        Accepted(id=e.id, why=e.why, until=day(e.until, accepting.at(index).get("until")))
-        for index, e in enumerate(form.vulnerabilities or ())
+        _accepted(e, accepting.at(index)) for index, e in enumerate(form.vulnerabilities or ())
     ]
-    return Policy(not_run=tuple(found), accepted=tuple(accepted))
+    return Policy(not_run=tuple(found), accepted=tuple(accepted), author=form.author)
+
+
+def _accepted(form: AcceptedForm, place: Place) -> Accepted:
+    """Return an exception; VEX has a reason for "not affected", and what to do for "affected"."""
+    if (form.status == "not_affected") != (form.justification is not None):
+        raise place.fail(
+            f"{form.status} {'needs a' if form.justification is None else 'has no'} justification",
+            hint=f"with `status: not_affected`, one of {', '.join(get_args(Justification))}",
+        )
+    if (form.status == "affected") != (form.action is not None):
+        raise place.fail(
+            f"{form.status} {'needs an' if form.action is None else 'has no'} action",
+            hint="with `status: affected`, `action:` tells users what they can do about it",
+        )
+    return Accepted(
+        id=form.id,
+        why=form.why,
+        until=day(form.until, place.get("until")),
+        status=form.status,
+        justification=form.justification,
+        action=form.action,
+        packages=tuple(form.packages or ()),
+    )
 
 
 def must_be_proven(

@@ -96,7 +96,7 @@ def attach_documents(
     subject = made.image.manifest.descriptor()
     there = _attached(repository, made.digest)
     documents = list(plain_documents(made, version, notes))
-    for name, statement in statements_of(made).items():
+    for name, statement in statements_of(made, repository.name.path).items():
         documents.append(_signed(name, statement, key, there.get(name, ())))
     release = release_statement(made, version, tuple(documents), key)
     same = _reused(release.content, key, there.get(RELEASE, ()))

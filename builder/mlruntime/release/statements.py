@@ -163,8 +163,12 @@ def released(
     allowed: Iterable[Allowed],
     documents: Mapping[str, tuple[str, str]],
     lifecycle: Lifecycle | None = None,
+    accepted: Iterable[Mapping[str, Any]] = (),
 ) -> bytes:
-    """Return what a release is: ``documents`` are (artifact type, digest) by name."""
+    """Return what a release is: ``documents`` are (artifact type, digest) by name.
+
+    ``accepted`` are the known vulnerabilities that it was released with.
+    """
     predicate: dict[str, Any] = {
         "runtime": runtime,
         "version": version,
@@ -177,6 +181,7 @@ def released(
             "notRun": [{"check": n, "why": w.partition("\n")[0]} for n, w in outcome.not_run],
             "allowed": [{"check": a.check, "why": a.why} for a in allowed],
         },
+        "accepted": list(accepted),
         "documents": [
             {"name": n, "artifactType": kind, "digest": sha256}
             for n, (kind, sha256) in sorted(documents.items())

@@ -183,7 +183,7 @@ def must_be_safe(
     """
     least = LEVELS.index(worst)
     grave = [v for v in found if v.level == "unknown" or LEVELS.index(v.level) >= least]
-    refused = [v for v in grave if not policy.accepts((v.id, *v.aliases), today)]
+    refused = [v for v in grave if not policy.accepts((v.id, *v.aliases), v.package, today)]
     if refused:
         listed = "; ".join(f"{v.id} ({v.level}) in {v.package} {v.version}" for v in refused[:8])
         raise ValidationFailed(

@@ -419,11 +419,11 @@ def test_a_release_is_there_whole_and_verifies(
     for tag in ("0.1.0-ml-cpu", "0.1-ml-cpu-candidate"):
         found = answers(registry, tag, key)
         assert {a.status for a in found.values()} == {"passed"}, failed(found)
-        assert len(found) == 9
+        assert len(found) == 10
     unsigned = answers(registry, "0.1.0-ml-cpu", None)
     assert failed(unsigned) == {}
     assert {n for n, a in unsigned.items() if a.status == "not-run"} == {
-        "signature", "release", "provenance", "test-result"}  # fmt: skip
+        "signature", "release", "provenance", "test-result", "vex"}  # fmt: skip
 
 
 def test_a_registry_without_referrers_does_as_well(

@@ -12,8 +12,9 @@ from mlruntime.host.command import run
 from mlruntime.lock.model import CORE, Lock
 from mlruntime.release.attribution import attribute
 from mlruntime.release.documents import Candidate
-from mlruntime.release.policy import Policy, must_be_proven
+from mlruntime.release.policy import POLICY_FILE, Policy, must_be_proven
 from mlruntime.release.statements import Built
+from mlruntime.release.vex import excepted
 from mlruntime.release.vulnerabilities import Known, must_be_safe, to_json, vulnerabilities
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.reading import Outcome
@@ -71,8 +72,9 @@ def _candidate(
 ) -> Candidate:
     """Return the image that a report is of, as these definitions make it.
 
-    Raises what ``must_be_proven`` and ``must_be_safe`` raise, and ``ValidationFailed`` for a file
-    that is nobody's or an image that is not the same when it is built again.
+    Raises what ``must_be_proven``, ``must_be_safe`` and ``excepted`` raise, and
+    ``ValidationFailed`` for a file that is nobody's or an image that is not the same when it is
+    built again.
     """
     outcome, variant = report.outcome, report.outcome.variant
     where = f"{lock.runtime} ({variant}, {lock.flavour})"
@@ -100,7 +102,13 @@ def _candidate(
         )
     known = demands.known
     unsafe = vulnerabilities(lock, variant, known) if known is not None else ()
+    accepted = excepted(
+        lock, variant, demands.policy, unsafe, known, today=demands.today, where=where
+    )
     must_be_safe(unsafe, demands.policy, worst=demands.worst, today=demands.today, where=where)
+    for entry in demands.policy.accepted:
+        if not entry.packages and all(entry != one.entry for one in accepted):
+            host.say(f"{where}: {entry.id}, accepted in {POLICY_FILE}, was found in no package")
     found = (demands.policy.allows(name, demands.today) for name, _ in outcome.not_run)
     return Candidate(
         variant=variant,
@@ -115,6 +123,8 @@ def _candidate(
         vulnerabilities=to_json(unsafe, known),
         allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
         lifecycle=support(definitions, lock.runtime),
+        excepted=accepted,
+        author=demands.policy.author,
     )
 
 

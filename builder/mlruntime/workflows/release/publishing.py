@@ -127,6 +127,7 @@ def publish(
         dict.fromkeys(entry for c in made for entry in c.allowed),
         {name: what for c in made for name, what in left_out(c.plan.layers).items()},
         made[0].lifecycle,
+        dict.fromkeys(one.to_text() for c in made for one in c.excepted),
     )
     index = wanted.tags[wanted.version.tag()]
     for one in made:
