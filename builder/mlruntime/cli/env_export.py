@@ -13,6 +13,7 @@ from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
+from mlruntime.environment.description import is_environment
 from mlruntime.environment.exporting import DOCKERFILE, FORMATS, REQUIREMENTS
 from mlruntime.errors import UsageError
 from mlruntime.host.nvml import read_gpus
@@ -65,7 +66,8 @@ def export_(
         requested = Requested(lock=lock, variant=chosen)
         written = export_dockerfile(definitions, source, requested, host, wanted, os.environ)
     else:
-        written = export(lock, chosen, host, wanted)
+        there = Path(source) if is_environment(Path(source)) else None
+        written = export(lock, chosen, host, wanted, there)
     for name, version, why in written.left_out:
         output.say(f"left out: {name} {version}; {why}")
     if output_ is not None:

@@ -12,10 +12,10 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from email.parser import HeaderParser
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
+from debian.deb822 import Deb822
 from isal import igzip
 
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
@@ -27,6 +27,7 @@ from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
 from mlruntime.image.sources.jars import Jars
 from mlruntime.image.sources.model import Content
 from mlruntime.image.sources.python import PythonPackages
+from mlruntime.release.licences import of_copyright, of_wheel
 
 Kind = Literal["debian", "configured", "python", "conda", "jars", "ours"]
 OURS: Final = "mlruntime"
@@ -35,6 +36,8 @@ _LIST: Final = re.compile(r"var/lib/dpkg/info/([^/:]+)(:[a-z0-9]+)?\.list")
 _OWN: Final = re.compile(r"var/lib/dpkg/info/([^/:]+)(:[a-z0-9]+)?\.[a-z0-9.-]+")
 _DIST_INFO: Final = re.compile(r"(?P<site>.*)/(?P<name>[^/]+)-[^-/]+\.dist-info/(RECORD|METADATA)")
 _CONDA_META: Final = re.compile(r"(?P<prefix>.+)/conda-meta/[^/]+\.json")
+_COPYRIGHT: Final = re.compile(r"usr/share/doc/([^/]+)/copyright")
+_STATUS: Final = "var/lib/dpkg/status"
 _BYTECODE: Final = re.compile(r"(.*/)__pycache__/([^/]+)\.cpython-\d+(\.opt-\d)?\.pyc")
 
 
@@ -57,7 +60,24 @@ class _Seen:
 
     files: list[tuple[Kind, str]] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
-    licences: dict[str, str] = field(default_factory=dict)
+    licences: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    copyrights: set[str] = field(default_factory=set)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def licences_of_siblings(self) -> dict[str, tuple[str, ...]]:
+        """Return the licences of Debian packages that keep no copyright file of their own.
+
+        Their directory is then a link to that of another package of the same source (Debian
+        Policy, 12.5), and images do not have these links.
+        """
+        by_source: dict[str, tuple[str, ...]] = {}
+        for name in sorted(self.copyrights):
+            by_source.setdefault(self.sources.get(name, name), self.licences.get(f"deb:{name}", ()))
+        return {
+            f"deb:{name}": by_source[source]
+            for name, source in self.sources.items()
+            if name not in self.copyrights and by_source.get(source)
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +89,7 @@ class Attribution:
 
     files: Mapping[str, int]
     nobody: tuple[str, ...]
-    licences: Mapping[str, str]
+    licences: Mapping[str, tuple[str, ...]]
 
     @property
     def total(self) -> int:
@@ -101,7 +121,9 @@ def attribute(image: Image, plan: Plan, blobs: Blobs) -> Attribution:
         else:
             counted[owner] += 1
     return Attribution(
-        files=dict(sorted(counted.items())), nobody=tuple(nobody), licences=seen.licences
+        files=dict(sorted(counted.items())),
+        nobody=tuple(nobody),
+        licences=seen.licences | seen.licences_of_siblings(),
     )
 
 
@@ -114,6 +136,15 @@ def _read(archive: tarfile.TarFile, kind: Kind, seen: _Seen) -> None:
         if kind == DEBIAN and (found := _LIST.fullmatch(name)):
             for line in _text(archive, member).splitlines():
                 seen.owners.setdefault(_merged(line.lstrip("/")), f"deb:{found[1]}")
+        elif kind in (DEBIAN, "configured") and name == _STATUS:
+            for paragraph in Deb822.iter_paragraphs(_text(archive, member), use_apt_pkg=False):
+                package = paragraph.get("Package", "")
+                source = paragraph.get("Source", package).partition(" ")[0]
+                seen.sources[package] = source
+        elif kind == DEBIAN and member.isfile() and (found := _COPYRIGHT.fullmatch(name)):
+            seen.copyrights.add(found[1])
+            if licences := of_copyright(_text(archive, member)):
+                seen.licences[f"deb:{found[1]}"] = licences
         elif kind == "conda" and (found := _CONDA_META.fullmatch(name)):
             _conda(_text(archive, member), found, seen)
         elif kind == "python" and (found := _DIST_INFO.fullmatch(name)):
@@ -124,8 +155,8 @@ def _python(text: str, found: re.Match[str], seen: _Seen) -> None:
     owner = f"pypi:{found['name'].lower().replace('_', '-').replace('.', '-')}"
     seen.owners[found[0]] = owner
     if found[0].endswith("METADATA"):
-        if licence := _licence(text):
-            seen.licences[owner] = licence
+        if licences := of_wheel(text):
+            seen.licences[owner] = licences
         return
     for row in csv.reader(io.StringIO(text)):
         if row:
@@ -136,6 +167,8 @@ def _conda(text: str, found: re.Match[str], seen: _Seen) -> None:
     note = json.loads(text)
     owner = f"conda:{note['name']}"
     seen.owners[found[0]] = owner
+    if licence := note.get("license"):
+        seen.licences[owner] = (str(licence),)
     for path in note["files"]:
         seen.owners.setdefault(f"{found['prefix']}/{path}", owner)
 
@@ -148,17 +181,6 @@ def _joined(site: str, path: str) -> str:
         else:
             parts.append(part)
     return "/".join(parts).lstrip("/")
-
-
-def _licence(text: str) -> str | None:
-    """Return what a wheel says of its licence, the SPDX expression first."""
-    headers = HeaderParser().parsestr(text.partition("\n\n")[0])
-    if expression := headers.get("License-Expression"):
-        return str(expression)
-    named = [c.rpartition(" :: ")[2] for c in headers.get_all("Classifier", [])
-             if c.startswith("License ::")]  # fmt: skip
-    short = str(headers.get("License") or "").strip()
-    return " AND ".join(named) or (short if short and len(short) < 60 else None)
 
 
 def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:

@@ -10,7 +10,7 @@ from mlruntime.image.plan import Plan, left_out
 from mlruntime.lock.model import Lock, tag
 from mlruntime.registry.client import Blob
 from mlruntime.registry.referrers import Attachment
-from mlruntime.release import sbom, statements, vex
+from mlruntime.release import licences, sbom, statements, vex
 from mlruntime.release.policy import Allowed
 from mlruntime.release.signing import ENVELOPE_TYPE, SigningKey, enveloped
 from mlruntime.release.vex import Excepted
@@ -21,6 +21,7 @@ SBOM_SPDX: Final = "sbom.spdx.json"
 REPORT: Final = "validation-report.json"
 LOCK: Final = "lock.json"
 NOTES: Final = "release-notes.md"
+LICENCES: Final = "licences.md"
 VULNERABILITIES: Final = "vulnerabilities.json"
 CONTRACT: Final = "host-contract.json"
 PROVENANCE: Final = "provenance.intoto.json"
@@ -33,6 +34,7 @@ TYPES: Final[Mapping[str, str]] = {
     REPORT: "application/vnd.mlruntime.report.v1+json",
     LOCK: "application/vnd.mlruntime.lock.v2+json",
     NOTES: "text/markdown",
+    LICENCES: "text/markdown",
     VULNERABILITIES: "application/vnd.mlruntime.vulnerabilities.v1+json",
     CONTRACT: "application/vnd.mlruntime.host-contract.v1+json",
     PROVENANCE: ENVELOPE_TYPE,
@@ -60,7 +62,7 @@ class Candidate:
     outcome: Outcome
     report: str
     built: statements.Built
-    licences: Mapping[str, str]
+    licences: Mapping[str, tuple[str, ...]]
     vulnerabilities: str
     allowed: tuple[Allowed, ...] = ()
     lifecycle: Lifecycle | None = None
@@ -98,6 +100,9 @@ def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachme
         REPORT: made.report,
         LOCK: made.lock.to_json(),
         NOTES: notes,
+        LICENCES: licences.table(
+            f"{version}, {made.tag}", ((p.name, p.version, p.licences) for p in found)
+        ),
         VULNERABILITIES: made.vulnerabilities,
     }
     if contract := made.lock.variant(made.variant).contract:

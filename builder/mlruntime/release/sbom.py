@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mlruntime.lock.model import Lock, tag
 from mlruntime.lock.packages import Artifact
+from mlruntime.release.licences import expression
 from mlruntime.release.statements import in_image, purl
 
 # A namespace of our own for identifiers that follow from a digest (RFC 4122, 4.3).
@@ -30,7 +31,7 @@ class Package:
     version: str
     purl: str
     sha256: str | None
-    licence: str | None
+    licences: tuple[str, ...] = ()
     built_from: str | None = None
     left_out: str | None = None
 
@@ -38,7 +39,7 @@ class Package:
 def packages(
     lock: Lock,
     variant: str,
-    licences: Mapping[str, str],
+    licences: Mapping[str, tuple[str, ...]],
     left_out: Mapping[str, str],
     *,
     has: Callable[[Artifact], bool] = lambda _: True,
@@ -54,7 +55,7 @@ def packages(
 def _packages(
     lock: Lock,
     variant: str,
-    licences: Mapping[str, str],
+    licences: Mapping[str, tuple[str, ...]],
     left_out: Mapping[str, str],
     has: Callable[[Artifact], bool],
 ) -> Iterator[Package]:
@@ -66,7 +67,7 @@ def _packages(
             version=artifact.version,
             purl=purl(artifact, debian),
             sha256=artifact.sha256,
-            licence=licences.get(f"{prefix}:{artifact.name}"),
+            licences=licences.get(f"{prefix}:{artifact.name}", ()),
             left_out=left_out.get(artifact.name) if artifact.kind == "wheel" else None,
         )
     for wheel in lock.whole(variant).native:
@@ -75,7 +76,7 @@ def _packages(
             version=wheel.version,
             purl=f"pkg:pypi/{wheel.name}@{wheel.version.replace('+', '%2B')}",
             sha256=None,
-            licence=licences.get(f"pypi:{wheel.name}"),
+            licences=licences.get(f"pypi:{wheel.name}", ()),
             built_from=f"{wheel.sdist.filename}, sha256:{wheel.sdist.sha256}",
         )
 
@@ -115,7 +116,6 @@ def _cyclonedx(top: Any, identity: str, lock: Lock, found: tuple[Package, ...]) 
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
-    from cyclonedx.model.license import DisjunctiveLicense
     from cyclonedx.output.json import JsonV1Dot6
     from packageurl import PackageURL
 
@@ -133,8 +133,7 @@ def _cyclonedx(top: Any, identity: str, lock: Lock, found: tuple[Package, ...]) 
         )
         if package.sha256:
             made.hashes.add(HashType(alg=HashAlgorithm.SHA_256, content=package.sha256))
-        if package.licence:
-            made.licenses.add(DisjunctiveLicense(name=package.licence))
+        made.licenses.update(_cyclonedx_licences(package.licences))
         if package.built_from:
             made.properties.add(Property(name="mlruntime:built-from", value=package.built_from))
         if package.left_out:
@@ -145,10 +144,29 @@ def _cyclonedx(top: Any, identity: str, lock: Lock, found: tuple[Package, ...]) 
     return str(JsonV1Dot6(bom).output_as_string(indent=1)) + "\n"
 
 
+def _cyclonedx_licences(licences: tuple[str, ...]) -> Iterator[Any]:
+    """Yield one expression; or each by identifier or name, where SPDX does not have them all."""
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
+    from cyclonedx.spdx import is_supported_id
+
+    whole = expression(licences)
+    if whole is not None and not is_supported_id(whole):
+        yield LicenseExpression(whole)
+        return
+    for licence in licences:
+        if is_supported_id(licence):
+            yield DisjunctiveLicense(id=licence)
+        else:
+            yield DisjunctiveLicense(name=licence)
+
+
 def spdx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package, ...]) -> str:
     """Return the SPDX document, as JSON, which SPDX's own library has validated."""
     import json
 
+    from spdx_tools.common.spdx_licensing import (  # type: ignore[import-untyped]
+        spdx_licensing,
+    )
     from spdx_tools.spdx.jsonschema.document_converter import DocumentConverter
     from spdx_tools.spdx.model import (
         Actor,
@@ -168,7 +186,14 @@ def spdx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package,
 
     none = SpdxNoAssertion()
 
-    def described(ident: str, called: str, at: str, sha256: str | None, **more: Any) -> SpdxPackage:
+    def described(
+        ident: str,
+        called: str,
+        at: str,
+        sha256: str | None,
+        declared: str | None = None,
+        **more: Any,
+    ) -> SpdxPackage:
         return SpdxPackage(
             spdx_id=ident,
             name=called,
@@ -176,7 +201,7 @@ def spdx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package,
             download_location=none,
             files_analyzed=False,
             license_concluded=none,
-            license_declared=none,
+            license_declared=spdx_licensing.parse(declared) if declared else none,
             copyright_text=none,
             checksums=[Checksum(ChecksumAlgorithm.SHA256, sha256)] if sha256 else [],
             **more,
@@ -189,10 +214,11 @@ def spdx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package,
             p.name,
             p.version,
             p.sha256,
+            expression(p.licences),
             external_references=[
                 ExternalPackageRef(ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", p.purl)
             ],
-            license_comment=p.licence,
+            license_comment=None if expression(p.licences) else "; ".join(p.licences) or None,
             source_info=p.built_from,
             comment=f"left out: {p.left_out}" if p.left_out else None,
         )

@@ -36,6 +36,7 @@ from mlruntime.store.store import full_disk, link_or_copy
 from mlruntime.workflows.addresses import addresses
 from mlruntime.workflows.environments import Requested, compiled_wheel, create_environment
 from mlruntime.workflows.host import Host
+from mlruntime.workflows.licences import licences_in
 from mlruntime.workflows.locked import find_lock
 
 
@@ -111,11 +112,16 @@ def lock_to_export(
     return find_lock(definitions, named).cut(flavour or CORE), variant or "cpu"
 
 
-def export(lock: Lock, variant: str, host: Host, wanted: Export) -> Written:
-    """Return what to write, having put the wheels into their directory if there is to be one."""
+def export(
+    lock: Lock, variant: str, host: Host, wanted: Export, root: Path | None = None
+) -> Written:
+    """Return what to write, having put the wheels into their directory if there is to be one.
+
+    ``root`` is the environment, if there is one: its packages tell their licences, a lock does not.
+    """
     wanted.refuse()
     if wanted.format == CYCLONEDX:
-        return _bill_of_materials(lock, variant)
+        return _bill_of_materials(lock, variant, root)
     if wanted.format in (CONDA_LOCK, PIXI):
         return _for_conda(lock, variant, host, wanted)
     if wanted.format == PYLOCK and lock.whole(variant).conda:
@@ -188,7 +194,7 @@ def _for_conda(lock: Lock, variant: str, host: Host, wanted: Export) -> Written:
     return replace(Written.of(text, replace(what, conda=())), packages=tuple(sorted(named)))
 
 
-def _bill_of_materials(lock: Lock, variant: str) -> Written:
+def _bill_of_materials(lock: Lock, variant: str, root: Path | None) -> Written:
     try:
         import cyclonedx  # noqa: F401
     except ImportError:
@@ -201,7 +207,8 @@ def _bill_of_materials(lock: Lock, variant: str) -> Written:
         return artifact.kind != "deb" or is_of_system(artifact.name)
 
     # What images leave out of packages, environments have: they are unpacked whole.
-    found = packages(lock, variant, licences={}, left_out={}, has=has)
+    licences = licences_in(root) if root is not None else {}
+    found = packages(lock, variant, licences=licences, left_out={}, has=has)
     return Written(
         text=cyclonedx_of_environment(lock, variant, found),
         packages=tuple((package.name, package.version) for package in found),

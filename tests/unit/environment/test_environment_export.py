@@ -191,7 +191,7 @@ def test_options_of_another_format_are_refused(
 @pytest.mark.parametrize("variant", ["cpu", "gpu"])
 @pytest.mark.parametrize("runtime", ["6.0-ml", "7.0-ml"])
 def test_a_bill_of_materials_is_valid_and_has_what_the_environment_has(
-    world: World, runtime: str, variant: str
+    world: World, tmp_path: Path, runtime: str, variant: str
 ) -> None:
     lock, _ = lock_to_export(Definitions(CHECKOUT), runtime, variant, "ml")
     wanted = Export(format="cyclonedx", output=None, wheels=None)
@@ -209,6 +209,14 @@ def test_a_bill_of_materials_is_valid_and_has_what_the_environment_has(
     assert "left-out" not in written.text
     assert bom.metadata.component.name == f"{runtime}-{variant}-ml"
     assert export(lock, variant, world.host, wanted) == written
+    # Its packages say their licences where it is there; a lock alone does not.
+    assert "licenses" not in written.text
+    metadata = tmp_path / "lib/python3.11/site-packages/numpy-1.dist-info/METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("License-Expression: BSD-3-Clause\n")
+    there = json.loads(export(lock, variant, world.host, wanted, tmp_path).text)
+    told = {c["name"]: c["licenses"] for c in there["components"] if "licenses" in c}
+    assert told == {"numpy": [{"license": {"id": "BSD-3-Clause"}}]}
     image = cyclonedx("x", "sha256:" + "0" * 64, "1", lock, packages(lock, variant, {}, {}))
     assert json.loads(image)["serialNumber"] != json.loads(written.text)["serialNumber"]
 

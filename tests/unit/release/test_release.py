@@ -498,7 +498,7 @@ def test_a_release_that_is_cut_off_is_finished_by_the_same_command(
         record = read_record(there, "0.1-ml")
     assert [v.version.text for v in record.versions] == ["0.1.0-ml"]
     documents = [c for _, c in registry.manifests[PATH].values() if b'"subject"' in c]
-    assert len(set(documents)) == 9, "documents are attached twice"
+    assert len(set(documents)) == 10, "documents are attached twice"
 
 
 def test_the_next_version_and_the_change_that_is_too_large(
