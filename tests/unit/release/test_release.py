@@ -24,7 +24,7 @@ from mlruntime.errors import (
 from mlruntime.fetch.web import Web
 from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.image.files import different_files
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import Flavour, Lock
 from mlruntime.registry.client import Repository
 from mlruntime.registry.names import parse_name
 from mlruntime.registry.referrers import Attachment, attach
@@ -449,6 +449,39 @@ def _manifest_bytes(registry: Registry, toy: Candidate) -> int:
     """Return the bytes of what is pushed again: manifest and index, which cost nothing."""
     index = registry.manifests[PATH]["0.1.0-ml"][1]
     return len(toy.image.manifest.content) + len(index)
+
+
+def test_flavours_are_released_beside_core(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
+) -> None:
+    """One version, one index, a tag for each image; what names no flavour is of core."""
+    added = Flavour(
+        name="notebook", request="sha256:" + "3" * 64, components=(), omitted=(), python=(),
+        jars=(), variants=(),
+    )  # fmt: skip
+    lock = replace(toy.lock, flavours=(added,))
+    notebook = candidate(tmp_path / "store", lock)
+    assert notebook.digest != toy.digest
+    (tmp_path / "s").mkdir()
+    with opened(registry) as there:
+        made = (notebook, toy)
+        publish(
+            there,
+            tuple(sorted(made, key=lambda c: c.tag)),
+            key,
+            now=NOW,
+            scratch=tmp_path / "s",
+            say=lambda _: None,
+        )
+    tags = {t for t in registry.manifests[PATH] if t.startswith("0.1.0-ml")}
+    assert tags == {"0.1.0-ml", "0.1.0-ml-cpu", "0.1.0-ml-cpu-notebook"}
+    index = json.loads(registry.manifests[PATH]["0.1.0-ml"][1])
+    named = [m["annotations"]["io.mlruntime.variant"] for m in index["manifests"]]
+    assert named == ["cpu", "cpu-notebook"]
+    for tag in ("0.1.0-ml-cpu", "0.1.0-ml-cpu-notebook"):
+        found = answers(registry, tag, key)
+        assert failed(found) == {}
+        assert found["release"].told == tag.replace("0.1.0-ml-", "0.1.0-ml, ")
 
 
 def test_a_release_tells_how_long_it_is_supported(
