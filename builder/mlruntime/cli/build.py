@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mlruntime.cli.context import Context
-from mlruntime.cli.host import this_host, with_added
+from mlruntime.cli.host import JARS, REQUIREMENTS, this_host, with_added
 from mlruntime.cli.output import emit, mb
 from mlruntime.definitions.files import Definitions
 from mlruntime.image.image import Image
@@ -29,10 +29,8 @@ def build(
     runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
     flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
-    requirements: Annotated[
-        Path | None,
-        typer.Option("--with", metavar="FILE", help="add the packages of this requirements file"),
-    ] = None,
+    requirements: Annotated[Path | None, REQUIREMENTS] = None,
+    jars: Annotated[Path | None, JARS] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="write an OCI layout into this directory")
     ] = None,
@@ -47,7 +45,7 @@ def build(
     definitions = Definitions(context.root)
     host = ctx.with_resource(this_host(context))
     lock = with_added(
-        definitions, fresh_lock(definitions, runtime).cut(flavour), requirements, host
+        definitions, fresh_lock(definitions, runtime).cut(flavour), requirements, jars, host
     )
     built = build_locked(
         definitions,
@@ -57,7 +55,7 @@ def build(
         reference=reference(runtime, variant, lock.flavour),
         into_engine=load_,
         # What the runtime promises is about its own flavours.
-        budget=None if requirements else budget(definitions, runtime, variant, flavour),
+        budget=None if requirements or jars else budget(definitions, runtime, variant, flavour),
     )
     if output is not None:
         write_layout(built.image, host.store, output)

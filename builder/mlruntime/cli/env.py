@@ -16,7 +16,7 @@ from mlruntime.cli.env_doctor import doctor
 from mlruntime.cli.env_export import export_
 from mlruntime.cli.env_output import JSON, PATH, absolute, summary, text
 from mlruntime.cli.env_packages import add, sync
-from mlruntime.cli.host import this_host, with_added
+from mlruntime.cli.host import JARS, REQUIREMENTS, this_host, with_added
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import Table, plain
@@ -73,10 +73,8 @@ def create(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="where the environment will be")],
     variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
     flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
-    requirements: Annotated[
-        Path | None,
-        typer.Option("--with", metavar="FILE", help="add the packages of this requirements file"),
-    ] = None,
+    requirements: Annotated[Path | None, REQUIREMENTS] = None,
+    jars: Annotated[Path | None, JARS] = None,
     python: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the Python to use; else one is found")
     ] = None,
@@ -88,7 +86,7 @@ def create(
     definitions = Definitions(context.root)
     host = ctx.with_resource(this_host(context))
     lock = with_added(
-        definitions, fresh_lock(definitions, runtime).cut(flavour), requirements, host
+        definitions, fresh_lock(definitions, runtime).cut(flavour), requirements, jars, host
     )
     requested = Requested(lock=lock, variant=variant, python=python)
     made = create_environment(definitions, requested, absolute(path), host, os.environ)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlruntime.cli.env_output import JSON, PATH, absolute, summary
-from mlruntime.cli.host import this_host, with_added
+from mlruntime.cli.host import JARS, this_host, with_added
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.lock.model import Lock
@@ -44,13 +44,14 @@ def sync(
         Path | None,
         typer.Option("--with", metavar="FILE", help="a requirements file; without: none is added"),
     ] = None,
+    jars: Annotated[Path | None, JARS] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Make the packages that are added to an environment those of a requirements file."""
+    """Make what is added to an environment the packages of a requirements file, and jars."""
     definitions, host = Definitions(ctx.obj.root), ctx.with_resource(this_host(ctx.obj))
 
     def wanted(lock: Lock, _own: Lock) -> Lock:
-        return with_added(definitions, lock, requirements, host)
+        return with_added(definitions, lock, requirements, jars, host)
 
     _sync(definitions, absolute(path), wanted, host, as_json=as_json)
 

@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import typer
 
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import say, warn
@@ -58,16 +60,29 @@ def this_host(context: Context) -> Iterator[Host]:
         )
 
 
-def with_added(
-    definitions: Definitions, lock: Lock, file: Path | None, host: Host | None = None
-) -> Lock:
-    """Return a lock with the packages of a requirements file (``--with``) on top, if one is given.
+# What ``--with`` and ``--with-jars`` are.
+REQUIREMENTS: Final = typer.Option(
+    "--with", metavar="FILE", help="add the packages of this requirements file"
+)
+JARS: Final = typer.Option(
+    "--with-jars", metavar="FILE", help="add these jars, GROUP:ARTIFACT:VERSION, and what they need"
+)
 
-    Without a ``host`` they must have been locked.
+
+def with_added(
+    definitions: Definitions,
+    lock: Lock,
+    file: Path | None,
+    jars: Path | None,
+    host: Host | None = None,
+) -> Lock:
+    """Return a lock with what a requirements file and a list of jars add to it, if one is given.
+
+    Without a ``host`` that must have been locked.
     """
-    if file is None:
+    if file is None and jars is None:
         return lock
     # Imported late: few add packages, and what locks them takes longer to import than a build.
-    from mlruntime.workflows.additions import with_requirements
+    from mlruntime.workflows.additions import Files, with_files
 
-    return with_requirements(definitions, lock, file, host)
+    return with_files(definitions, lock, Files(requirements=file, jars=jars), host)

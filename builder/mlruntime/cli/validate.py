@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from mlruntime.cli.env_output import absolute
-from mlruntime.cli.host import with_added
+from mlruntime.cli.host import JARS, REQUIREMENTS, with_added
 from mlruntime.cli.output import emit, say, warn
 from mlruntime.cli.registry import opened
 from mlruntime.cluster.kubernetes.kubectl import kubectl
@@ -55,10 +55,8 @@ def command(
     flavour: Annotated[
         str | None, typer.Option(help="of a runtime; an image's own if it is left out, else core")
     ] = None,
-    requirements: Annotated[
-        Path | None,
-        typer.Option("--with", metavar="FILE", help="add the packages of this requirements file"),
-    ] = None,
+    requirements: Annotated[Path | None, REQUIREMENTS] = None,
+    jars: Annotated[Path | None, JARS] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
     on: Annotated[
         str,
@@ -124,9 +122,9 @@ def command(
     if on != KUBERNETES and (image or namespace):
         raise UsageError("--image and --namespace are for --on kubernetes")
     if on == KUBERNETES:
-        if network or secret or requirements:
+        if network or secret or requirements or jars:
             raise UsageError(
-                "--network, --secret and --with are not for --on kubernetes",
+                "--network, --secret, --with and --with-jars are not for --on kubernetes",
                 hint="push the image with its packages, and name it with --image",
             )
         runtime, name = pullable(subject, image, definitions.runtimes())
@@ -140,10 +138,10 @@ def command(
             )  # fmt: skip
         result = run(*there)
     elif is_path(on):
-        if variant or flavour or network or secret or requirements:
+        if variant or flavour or network or secret or requirements or jars:
             raise UsageError(
                 "an environment has its variant, flavour and packages, and no network of its own",
-                hint="leave out --variant, --flavour, --with, --network and --secret",
+                hint="leave out --variant, --flavour, --with, --with-jars, --network and --secret",
             )
         root = absolute(Path(on))
         result = run(*environment_subject(definitions, subject, root, workers, os.environ))
@@ -152,7 +150,7 @@ def command(
         if subject is None:
             raise UsageError("validate what?", hint="`mlruntime validate 6.0-ml`")
         with connect() as engine:
-            added = partial(with_added, definitions, file=requirements)
+            added = partial(with_added, definitions, file=requirements, jars=jars)
             found = find_subject(engine, definitions, subject, variant, workers, flavour, added)
             result = run(*located(engine, place, found, CHECKS))
     _write(junit, result.to_junit())

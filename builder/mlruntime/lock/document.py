@@ -117,6 +117,7 @@ class FlavourForm(Form, frozen=True):
     jars: list[ArtifactForm]
     variants: dict[str, FlavourVariantForm]
     requirements: list[Text] | None = None
+    jar_requirements: list[Text] | None = None
 
 
 class LockForm(Form, frozen=True):
@@ -202,6 +203,7 @@ def _flavour(name: str, form: FlavourForm, place: Place) -> Flavour:
             for variant, own in form.variants.items()
         ),
         requirements=tuple(form.requirements or ()),
+        jar_requirements=tuple(form.jar_requirements or ()),
     )
 
 

@@ -64,8 +64,9 @@ class Flavour:
     """What a flavour adds to those below it, the lowest of which is ``core``.
 
     ``request`` is the digest of what was asked for; ``python`` are the wheels that every variant
-    of it has. ``requirements`` are the lines of a requirements file, for packages that somebody
-    adds to a runtime; a flavour of the runtime itself has none.
+    of it has. ``requirements`` are the lines of a requirements file, and ``jar_requirements`` those
+    of a list of jars, for what somebody adds to a runtime; a flavour of the runtime itself has
+    neither.
     """
 
     name: str
@@ -76,6 +77,12 @@ class Flavour:
     jars: tuple[Artifact, ...]
     variants: tuple[FlavourVariant, ...]
     requirements: tuple[str, ...] = ()
+    jar_requirements: tuple[str, ...] = ()
+
+    @property
+    def is_added(self) -> bool:
+        """Return whether somebody added it to the runtime."""
+        return bool(self.requirements or self.jar_requirements)
 
     def of(self, variant: str) -> FlavourVariant:
         """Return what it has in one variant only; nothing, where the lock says nothing."""
@@ -155,7 +162,7 @@ class Lock:
     @property
     def of_runtime(self) -> "Lock":
         """Return the lock without packages that somebody added to the runtime."""
-        return replace(self, flavours=tuple(f for f in self.flavours if not f.requirements))
+        return replace(self, flavours=tuple(f for f in self.flavours if not f.is_added))
 
     @property
     def flavour_names(self) -> tuple[str, ...]:
@@ -304,6 +311,9 @@ def _flavour_dict(flavour: Flavour) -> dict[str, Any]:
     return {
         "request": flavour.request,
         **({"requirements": list(flavour.requirements)} if flavour.requirements else {}),
+        **(
+            {"jar-requirements": list(flavour.jar_requirements)} if flavour.jar_requirements else {}
+        ),
         "components": dict(flavour.components),
         "omitted": _omitted(flavour.omitted),
         "python": _listed(flavour.python),

@@ -1,4 +1,4 @@
-"""Packages that somebody adds to a locked runtime: one more flavour, made of a requirements file.
+"""What somebody adds to a locked runtime: one more flavour, of a requirements file and a jar list.
 
 The runtime's pins never move. What cannot go with them is refused, before a registry is asked where
 the lock can tell.
@@ -8,13 +8,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import product
 
+from mlruntime.ecosystems.maven.conflict import JarConflict
+from mlruntime.ecosystems.maven.lines import JarLine
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.pypi.requirements import Line
-from mlruntime.errors import HashMismatch, InvalidDefinition, NoCompatibleVersions, UsageError
+from mlruntime.errors import (
+    ArtifactNotFound,
+    HashMismatch,
+    InvalidDefinition,
+    MlruntimeError,
+    NoCompatibleVersions,
+    UsageError,
+)
 from mlruntime.lock.model import CORE, Lock, flavour_below
 from mlruntime.lock.packages import Artifact
+from mlruntime.locking.added_jars import new_jars
 from mlruntime.locking.assembly import Registries
 from mlruntime.locking.flavours import Say, with_flavours
+from mlruntime.locking.jars import shipped_with
 from mlruntime.locking.request import FlavourRequest, LockRequest
 
 
@@ -29,7 +40,7 @@ def addition_name(lock: Lock, stem: str, taken: Iterable[str]) -> str:
     if name in names or flavour_below(name, names) != lock.flavour:
         raise UsageError(
             f"an image called {name!r} would read like one of another flavour of {lock.runtime}",
-            hint="give the requirements file another name",
+            hint="give the file another name",
         )
     return name
 
@@ -53,19 +64,28 @@ def with_additions(
     request: LockRequest,
     name: str,
     lines: tuple[Line, ...],
+    jars: tuple[JarLine, ...] = (),
     *,
     recipes: Mapping[str, LoadedRecipe],
     registries: Registries,
     say: Say = lambda _: None,
 ) -> Lock:
-    """Return ``lock`` and one flavour more, ``name``, with what ``lines`` ask for.
+    """Return ``lock`` and one flavour more, ``name``, with what ``lines`` and ``jars`` ask for.
 
     ``request`` is what the runtime's own lock was made of. Raises ``NoCompatibleVersions`` if it
     cannot go with what is locked, ``HashMismatch`` for a file that is not one of a line's.
     """
     asked = tuple(str(line.requirement) for line in lines)
-    kept_lines = tuple(line.text for line in lines)
-    own = FlavourRequest(name=name, versions=(), wanted=(), python=asked, requirements=kept_lines)
+    new = new_jars(jars, shipped_with(lock, registries.shipped), lock.runtime) if jars else ()
+    own = FlavourRequest(
+        name=name,
+        versions=(),
+        wanted=(),
+        python=asked,
+        requirements=tuple(line.text for line in lines),
+        jars=tuple(line.text for line in new),
+        jar_requirements=tuple(line.text for line in jars),
+    )
     kept = tuple(f for f in request.flavours if f.name in lock.flavour_names)
     try:
         made = with_flavours(
@@ -75,15 +95,23 @@ def with_additions(
             registries=registries,
             say=say,
         )
+    except (ArtifactNotFound, JarConflict) as error:
+        error.where = error.where or _line_of(error, jars)
+        raise
     except NoCompatibleVersions as error:
         raise NoCompatibleVersions(
             f"what is added cannot go with the packages of {lock.runtime}",
-            where=lines[0].where.rpartition(":")[0],
+            where=lines[0].where.rpartition(":")[0] if lines else None,
             why=error.why,
             hint="allow other versions of what you add; those of the runtime are fixed",
         ) from None
     refuse_other_files(made, lines)
     return made
+
+
+def _line_of(error: MlruntimeError, jars: Iterable[JarLine]) -> str | None:
+    """Return where the jar that an error is about was asked for."""
+    return next((line.where for line in jars if str(line.jar.project) in error.what), None)
 
 
 def refuse_other_files(lock: Lock, lines: Iterable[Line]) -> None:

@@ -13,7 +13,7 @@ from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
 from mlruntime.locking.assembly import Registries, bench_of, target_of
 from mlruntime.locking.channels import CondaSide
-from mlruntime.locking.jars import find_jars, shipped_jars
+from mlruntime.locking.jars import find_jars, shipped_with
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import flavour_digest
 from mlruntime.locking.variants import PythonSide, declared, refuse_undeclared, split
@@ -61,9 +61,7 @@ def with_flavours(
     conda = CondaSide.of(base)
     target = target_of(base.os, conda)
     compiler, repository = registries.compiler(target, base.snapshot), registries.repository()
-    shipped = cache(
-        partial(shipped_jars, asked, recipes, compiler, lambda sdist: registries.shipped(sdist))
-    )
+    shipped = cache(partial(shipped_with, base, registries.shipped))
     lookups: Lookups = {
         MAVEN: lambda wanted: repository.closure(((wanted.name, wanted.version),), shipped),
         PYPI: lambda wanted: compiler.compile((wanted.requirement(wanted.version),)),
@@ -85,11 +83,15 @@ def with_flavours(
             continue
         omitted = omissions(flavour, omit, lookups)
         own = flavour.without(o.component for o in omitted)
-        jars = find_jars(asked, own.wanted, repository, shipped, below.jars)
+        jars = find_jars(asked, own.wanted, repository, shipped, below.jars, own.jars)
         for conflict in jars.conflicts:
             say(f"Maven, {flavour.name}: {conflict}")
         side = _asking_too(side, own)
-        variants = _variants(side, base.variants, below, flavour.name, say)
+        variants = (
+            _variants(side, base.variants, below, flavour.name, say)
+            if own.has_python
+            else _nothing(base.variants)
+        )
         common, rest = split(side.request, variants)
         found.append(
             Flavour(
@@ -104,6 +106,7 @@ def with_flavours(
                     for v in rest
                 ),
                 requirements=flavour.requirements,
+                jar_requirements=flavour.jar_requirements,
             )
         )
         below = below.and_too(variants, jars.artifacts)
@@ -127,6 +130,13 @@ def _bottom(base: Lock) -> Below:
         dummies={name: frozenset(d.name for d in p.dummy_packages) for name, p in parts.items()},
         jars=(*base.jars, *(jar for flavour in base.flavours for jar in flavour.jars)),
     )
+
+
+def _nothing(core: tuple[Variant, ...]) -> list[Variant]:
+    """Return what a flavour without Python packages adds to each variant."""
+    return [
+        replace(v, python=(), native=(), dummy_packages=(), components=(), conda=()) for v in core
+    ]
 
 
 def _variants(

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
+from mlruntime.ecosystems.maven.conflict import JarConflict
 from mlruntime.ecosystems.maven.repository import LockedJars
-from mlruntime.ecosystems.maven.shipped import ShippedJar, ShippedJars
+from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import Compiler, LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
 from mlruntime.errors import ArtifactNotFound
+from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import offer
 from mlruntime.locking.request import LockRequest, Wanted
@@ -20,9 +22,12 @@ class Repository(Protocol):
     """What ``maven.Repository`` does."""
 
     def closure(
-        self, wanted: Iterable[tuple[str, str]], shipped: Callable[[], ShippedJars]
+        self,
+        wanted: Iterable[tuple[str, str]],
+        shipped: Callable[[], ShippedJars],
+        scala: str = "",
     ) -> LockedJars:
-        """Return jars and those they need, less what Spark ships."""
+        """Return jars and those they need, less what Spark ships, all for one Scala."""
 
 
 def find_jars(
@@ -31,8 +36,14 @@ def find_jars(
     repository: Repository,
     shipped: Callable[[], ShippedJars],
     before: tuple[Artifact, ...] = (),
+    jars: Iterable[str] = (),
 ) -> LockedJars:
-    """Return jars and what they need, together: one of each, none that is there ``before``."""
+    """Return jars and what they need, together: one of each, none that is there ``before``.
+
+    ``jars`` are wanted too (``GROUP:ARTIFACT:VERSION``). Raises ``JarConflict`` for two
+    files of one name.
+    """
+    scala = request.present.get("scala", "")
     every: list[tuple[str, str]] = []
     for one in wanted:
         if one.origin != MAVEN:
@@ -42,7 +53,32 @@ def find_jars(
             repository.closure(every[-1:], shipped)
         except ArtifactNotFound as error:
             raise offer(error, request.runtime, one.component) from None
-    return repository.closure(every, lambda: shipped().beside(before) if before else shipped())
+    every.sort()
+    listed = tuple(jars)
+    for text in listed:
+        group, artifact, version, *classifier = text.split(":")
+        every.append((":".join((group, artifact, *classifier)), version))
+    found = repository.closure(
+        every, lambda: shipped().beside(before) if before else shipped(), scala
+    )
+    # What components consist of says by itself that it goes with Spark.
+    _refuse_clashes(found.artifacts, (shipped() if listed else NOTHING).beside(before))
+    return found
+
+
+def _refuse_clashes(jars: Iterable[Artifact], there: ShippedJars) -> None:
+    """Raise for a jar whose file would take another one's place: they are in one directory."""
+    files: dict[str, str] = {}
+    for jar in jars:
+        own = there.file(jar.filename)
+        other = files.get(jar.filename, own and f"{own.group or 'another'}:{own.artifact} of Spark")
+        if other is not None:
+            raise JarConflict(
+                f"{jar.name} and {other} have files of the same name, {jar.filename}",
+                why="all jars are in one directory",
+                hint="leave one of them out",
+            )
+        files[jar.filename] = jar.name
 
 
 def shipped_jars(
@@ -64,3 +100,10 @@ def shipped_jars(
         for sdist in compiler.compile((f"{wanted.name}=={version}",), static=(alone,)):
             found += read(sdist)
     return ShippedJars(found)
+
+
+def shipped_with(lock: Lock, read: Callable[[Artifact], tuple[ShippedJar, ...]]) -> ShippedJars:
+    """Return the jars that a locked runtime's source distributions bring, as ``shipped_jars``."""
+    sdists = {native.sdist for variant in lock.variants for native in variant.native}
+    in_order = sorted(sdists, key=lambda sdist: sdist.filename)
+    return ShippedJars(jar for sdist in in_order for jar in read(sdist))

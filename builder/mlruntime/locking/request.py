@@ -53,7 +53,9 @@ class Wanted:
 class FlavourRequest:
     """What the ecosystems are asked for by one flavour, beyond those before it.
 
-    ``requirements`` are the lines of a requirements file, where that is what asks.
+    ``jars`` are jars beside those of components, as ``GROUP:ARTIFACT:VERSION`` and perhaps a
+    classifier. ``requirements`` are the lines of a requirements file, where that is what asks;
+    ``jar_requirements`` those of a list of jars.
     """
 
     name: str
@@ -61,6 +63,13 @@ class FlavourRequest:
     wanted: tuple[Wanted, ...]
     python: tuple[str, ...]
     requirements: tuple[str, ...] = ()
+    jars: tuple[str, ...] = ()
+    jar_requirements: tuple[str, ...] = ()
+
+    @property
+    def has_python(self) -> bool:
+        """Return whether any Python package is asked for."""
+        return bool(self.python) or any(one.origin == PYPI for one in self.wanted)
 
     def without(self, components: Iterable[str]) -> "FlavourRequest":
         """Return the same flavour less some components' artifacts."""

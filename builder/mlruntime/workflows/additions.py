@@ -1,16 +1,19 @@
-"""A requirements file on top of a runtime's lock, kept as a lock of its own beside that file."""
+"""A requirements file and a list of jars on top of a runtime's lock, locked beside those files."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.ecosystems.maven.lines import JarLine, parse_jars
 from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.ecosystems.pypi.requirements import Line, parse_requirements
 from mlruntime.errors import InvalidDefinition, InvalidLock, UsageError
 from mlruntime.lock.document import parse_lock
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import Flavour, Lock
+from mlruntime.locking.added_jars import refuse_other_jars
 from mlruntime.locking.additions import (
     addition_name,
     refuse_other_files,
@@ -27,34 +30,77 @@ _ADDED: Final = "added"
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
-def with_requirements(definitions: Definitions, lock: Lock, file: Path, host: Host | None) -> Lock:
-    """Return a runtime's lock with the packages of a requirements file on top.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """A requirements file (``--with``) and a list of jars (``--with-jars``), at least one."""
 
-    It is read from ``FILE.RUNTIME.lock.json`` beside the file while both fit together; else it is
-    made by asking the registries, and written there. Without a ``host`` nobody is asked: then
+    requirements: Path | None = None
+    jars: Path | None = None
+
+    @property
+    def given(self) -> tuple[Path, ...]:
+        """Return the files that there are."""
+        return tuple(file for file in (self.requirements, self.jars) if file is not None)
+
+    @property
+    def stem(self) -> str:
+        """Return what they are called together: ``team-a.txt`` and ``team-a.jars`` are one name."""
+        return "-".join(dict.fromkeys(_stem(file) for file in self.given))
+
+    @property
+    def shown(self) -> str:
+        """Return the files as a message names them."""
+        return " and ".join(map(str, self.given))
+
+    @property
+    def options(self) -> str:
+        """Return the options of the command line that name them."""
+        options = (("--with", self.requirements), ("--with-jars", self.jars))
+        return " ".join(f"{option} {file}" for option, file in options if file is not None)
+
+
+def with_files(definitions: Definitions, lock: Lock, files: Files, host: Host | None) -> Lock:
+    """Return a runtime's lock with the packages and jars of files on top.
+
+    It is read from ``FILE.RUNTIME.lock.json`` beside the (first) file while they fit together; else
+    it is made by asking the registries, and written there. Without a ``host`` nobody is asked: then
     ``InvalidLock`` says that it has to be made.
     """
-    lines = parse_requirements(read_text(file, str(file), InvalidDefinition), file=str(file))
+    lines, jars = _lines(files.requirements), _jar_lines(files.jars)
     everything = read_lock(definitions, lock.runtime)
-    name = addition_name(lock, _stem(file), everything.flavour_names)
+    name = addition_name(lock, files.stem, everything.flavour_names)
     refuse_other_versions(lock, lines)
-    beside = file.with_name(f"{file.stem}.{lock.runtime}.lock.json")
+    refuse_other_jars(lock, jars)
+    beside = files.given[0].with_name(f"{files.stem}.{lock.runtime}.lock.json")
     kept = _kept(beside)
-    if kept is not None and _fits(kept, lock, name, lines):
+    if kept is not None and _fits(kept, lock, name, lines, jars):
         refuse_other_files(kept, lines)
         return kept
     if host is None:
         why = "it has never been made" if kept is None else "it is for another lock or other lines"
+        are = "is" if len(files.given) == 1 else "are"
         raise InvalidLock(
-            f"{file} is not locked for {lock.runtime}",
+            f"{files.shown} {are} not locked for {lock.runtime}",
             where=str(beside),
             why=why,
-            hint=f"`mlruntime build {lock.runtime} --with {file}` locks it",
+            hint=f"`mlruntime build {lock.runtime} {files.options}` locks them",
         )
-    made = _lock(definitions, lock, name, lines, host)
-    write_whole(beside, made.to_json(), instead="put the requirements file into a folder of yours")
-    host.say(f"locked {file} in {beside}")
+    made = _lock(definitions, lock, name, lines, jars, host)
+    write_whole(beside, made.to_json(), instead="put the files into a folder of yours")
+    host.say(f"locked {files.shown} in {beside}")
     return made
+
+
+def _lines(file: Path | None) -> tuple[Line, ...]:
+    if file is None:
+        return ()
+    return parse_requirements(read_text(file, str(file), InvalidDefinition), file=str(file))
+
+
+def _jar_lines(file: Path | None) -> tuple[JarLine, ...]:
+    if file is None:
+        return ()
+    return parse_jars(read_text(file, str(file), InvalidDefinition), file=str(file))
 
 
 def with_more(
@@ -66,13 +112,22 @@ def with_more(
     """
     new = parse_requirements("\n".join(packages), file="PACKAGE")
     added = own.flavours[-1] if own != own.of_runtime else None
-    old = parse_requirements("\n".join(added.requirements), file=added.name) if added else ()
+    old, jars = _as_lines(added) if added else ((), ())
     names = {line.name for line in new}
     lines = (*(line for line in old if line.name not in names), *new)
     refuse_other_versions(lock, lines)
     taken = read_lock(definitions, lock.runtime).flavour_names
     name = added.name if added else addition_name(lock, _ADDED, taken)
-    return _lock(definitions, lock, name, lines, host)
+    return _lock(definitions, lock, name, lines, jars, host)
+
+
+def _as_lines(added: Flavour) -> tuple[tuple[Line, ...], tuple[JarLine, ...]]:
+    """Return what a locked flavour was made of."""
+    lines, jars = "\n".join(added.requirements), "\n".join(added.jar_requirements)
+    return (
+        parse_requirements(lines, file=added.name) if lines else (),
+        parse_jars(jars, file=added.name) if jars else (),
+    )
 
 
 def _stem(file: Path) -> str:
@@ -91,15 +146,25 @@ def _kept(beside: Path) -> Lock | None:
     return parse_lock(read_text(beside, str(beside), InvalidLock), file=str(beside))
 
 
-def _fits(kept: Lock, lock: Lock, name: str, lines: tuple[Line, ...]) -> bool:
+def _fits(
+    kept: Lock, lock: Lock, name: str, lines: tuple[Line, ...], jars: tuple[JarLine, ...]
+) -> bool:
     """Tell whether a kept lock is this runtime's with just these lines on top."""
     if kept.flavour != name or kept.of_runtime.digest != lock.digest:
         return False
-    return kept.flavours[-1].requirements == tuple(line.text for line in lines)
+    own = kept.flavours[-1]
+    return own.requirements == tuple(line.text for line in lines) and (
+        own.jar_requirements == tuple(line.text for line in jars)
+    )
 
 
 def _lock(
-    definitions: Definitions, lock: Lock, name: str, lines: tuple[Line, ...], host: Host
+    definitions: Definitions,
+    lock: Lock,
+    name: str,
+    lines: tuple[Line, ...],
+    jars: tuple[JarLine, ...],
+    host: Host,
 ) -> Lock:
     with host.store.shared(), host.registries() as registries:
         return with_additions(
@@ -107,6 +172,7 @@ def _lock(
             lock_request(definitions, lock.runtime),
             name,
             lines,
+            jars,
             recipes=load_recipes(definitions.images_folder()),
             registries=registries,
             say=host.say,

@@ -12,6 +12,7 @@ from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.errors import UsageError
 from mlruntime.image.plan import Plan, plan
+from mlruntime.image.sources.jars import JarsSource
 from mlruntime.image.sources.literal import FilesSource
 from mlruntime.image.sources.model import EVERYTHING_ELSE, LayerSource, Tools
 from mlruntime.image.sources.python import PythonSource
@@ -26,16 +27,25 @@ TOOLS: Final = Tools(
     native=native.recipe,
 )
 
+# Where Spark's own jars are, if no layer has jars of the runtime.
+_JARS: Final = "{{ site_packages }}/pyspark/jars"
+
 
 def with_additions(stack: Stack, lock: Lock) -> Stack:
     """Return the layers of an image, with those for the packages that somebody adds to a runtime.
 
-    They are what ``layers.yaml`` has for a flavour: the packages, and what pip may not move.
+    They are what ``layers.yaml`` has for a flavour: the packages, and what pip may not move; and
+    jars, which go where those of the runtime are.
     """
+    into = next((x.into for x in stack.layers if isinstance(x, JarsSource)), _JARS)
     added: list[LayerSource] = []
-    for name in (flavour.name for flavour in lock.flavours if flavour.requirements):
-        added.append(PythonSource(name=name, flavour=name, packages=[EVERYTHING_ELSE]))
-        added.append(FilesSource(name=f"{name}-constraints", flavour=name, files="constraints"))
+    for flavour in (flavour for flavour in lock.flavours if flavour.is_added):
+        name = flavour.name
+        if flavour.requirements:
+            added.append(PythonSource(name=name, flavour=name, packages=[EVERYTHING_ELSE]))
+            added.append(FilesSource(name=f"{name}-constraints", flavour=name, files="constraints"))
+        if flavour.jar_requirements:
+            added.append(JarsSource(name=f"{name}-jars", flavour=name, into=into))
     return replace(stack, layers=(*stack.layers, *added))
 
 

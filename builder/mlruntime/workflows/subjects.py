@@ -79,7 +79,7 @@ def lock_of_image(
     if found.flavour != labelled:
         raise UsageError(
             f"the image is of flavour {labelled!r}, not {found.flavour!r}",
-            hint="give --with the requirements file that it was built with, and no other",
+            hint="give --with and --with-jars the files that it was built with, and no others",
         )
     return found
 
@@ -94,7 +94,9 @@ def _of_runtime(
     if lock.of_runtime.flavour != CORE:
         built += f" --flavour {lock.of_runtime.flavour}"
     if lock.of_runtime != lock:
-        built += " --with FILE"
+        own = lock.flavours[-1]
+        built += " --with FILE" if own.requirements else ""
+        built += " --with-jars FILE" if own.jar_requirements else ""
     image = engine.image(reference)
     if image is None:
         raise InvalidLock(f"the engine has no image {reference}", hint=f"build it: `{built}`")

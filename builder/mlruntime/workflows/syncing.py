@@ -57,4 +57,5 @@ def sync_environment(
         change(root, order, Linker())
         remember_environment(host.store, root)
     added = (without_hashes(line) for f in lock.flavours for line in f.requirements)
-    return order.description, tuple(added)
+    jars = (line for f in lock.flavours for line in f.jar_requirements)
+    return order.description, (*added, *jars)

@@ -87,7 +87,9 @@ class Maven:
     def __init__(self, full: bool) -> None:
         self.full = full
 
-    def closure(self, wanted: Iterable[tuple[str, str]], shipped: object) -> LockedJars:
+    def closure(
+        self, wanted: Iterable[tuple[str, str]], shipped: object, scala: str = ""
+    ) -> LockedJars:
         for name, version in wanted:
             if not self.full:
                 raise ArtifactNotFound(

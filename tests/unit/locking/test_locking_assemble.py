@@ -114,8 +114,12 @@ class Maven:
     needs: tuple[str, str] = ("aws", "bundle")
 
     def closure(
-        self, wanted: Iterable[tuple[str, str]], shipped: Callable[[], ShippedJars]
+        self,
+        wanted: Iterable[tuple[str, str]],
+        shipped: Callable[[], ShippedJars],
+        scala: str = "",
     ) -> LockedJars:
+        assert scala in ("", "2.12")
         found, said = [], []
         for name, version in wanted:
             if self.jars.get(name) != version:

@@ -1,18 +1,20 @@
 """What some jars need beside them: Maven's mediation, less what Spark brings. Core: no I/O."""
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from mlruntime.ecosystems.maven.conflict import JarConflict
 from mlruntime.ecosystems.maven.pom import Coordinates, Dependency, Projects
+from mlruntime.ecosystems.maven.scala import refuse_other_scala
 from mlruntime.ecosystems.maven.shipped import ShippedJars
+from mlruntime.ecosystems.maven.versions import allows, exactly, is_range, maven_order
 
 _FOLLOWED: Final = ("compile", "runtime")
 # What is a jar although it is called otherwise.
-_JARS: Final = ("jar", "bundle", "ejb", "maven-plugin")
-_THE_MATRIX: Final = "the matrix"
+_JARS: Final = ("jar", "bundle", "ejb", "ejb-client", "maven-plugin", "test-jar")
+_ASKED: Final = "what was asked for"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,27 +49,40 @@ class _Step:
     project: Coordinates
     classifier: str = ""
     excluded: frozenset[tuple[str, str]] = frozenset()
-    by: str = _THE_MATRIX
+    by: str = _ASKED
     is_jar: bool = True
+
+    @property
+    def jar(self) -> Jar:
+        return Jar(project=self.project, classifier=self.classifier)
 
 
 def needed(
-    wanted: Iterable[Coordinates], projects: Projects, shipped: Callable[[], ShippedJars]
+    wanted: Iterable[Jar], projects: Projects, shipped: Callable[[], ShippedJars], scala: str = ""
 ) -> Needed:
-    """Follow the dependencies of what is wanted.
+    """Follow the dependencies of what is wanted, in its order.
 
     Of scopes, ``compile`` and ``runtime`` are followed; optional dependencies and exclusions are
     left out; of two versions the nearer one wins, and of two as near the first. What is
-    ``shipped`` with Spark is not taken again, whatever its version.
+    ``shipped`` with Spark is not taken again, whatever its version. A range of versions is held
+    to, and never chosen from. Raises ``JarConflict`` for one that cannot be held to, and
+    for a jar for another Scala than ``scala`` ("2.13"), if that is told.
     """
     found: dict[str, tuple[Jar, bool]] = {}
     conflicts = _Conflicts()
-    ahead = deque(_Step(project=project) for project in wanted)
+    ahead = deque(_Step(project=jar.project, classifier=jar.classifier) for jar in wanted)
     while ahead:
         step = ahead.popleft()
         # Of what Spark ships, not even the POM is read: a repository may not have it.
-        if step.by != _THE_MATRIX and _is_shipped(step, step.project, shipped(), conflicts):
+        if step.by != _ASKED and _is_shipped(step, step.project, shipped(), conflicts):
             continue
+        refuse_other_scala(step.jar.project.name, scala, f"{step.by} needs it")
+        if step.jar.name in found:
+            _refuse_outside(step, found[step.jar.name][0].project.version)
+        if is_range(step.project.version):
+            if step.jar.name in found:
+                continue
+            step = _pinned(step)
         project = projects.relocated(step.project)
         jar = Jar(project=project, classifier=step.classifier)
         if jar.name in found:
@@ -89,6 +104,27 @@ def _is_shipped(
         jar = Jar(project=project, classifier=step.classifier)
         conflicts.note(jar, there, step.by, "Spark's own")
     return there is not None
+
+
+def _refuse_outside(step: _Step, used: str) -> None:
+    if not allows(step.project.version, used):
+        raise JarConflict(
+            f"{step.by} needs {step.jar.name} {step.project.version}, and {used} is nearer",
+            why="a range of versions is a demand in Maven, and nothing else may be used",
+            hint=f"ask for a version of {step.jar.name} that is in it",
+        )
+
+
+def _pinned(step: _Step) -> _Step:
+    """Return the step with the one version that its range allows."""
+    version = exactly(step.project.version)
+    if version is None:
+        raise JarConflict(
+            f"{step.by} asks for a range of versions of {step.jar.name}: {step.project.version}",
+            why="what a range means changes with every release, and a lock must not",
+            hint=f"ask for {step.jar.name} too, in a version of your choice",
+        )
+    return replace(step, project=replace(step.project, version=version))
 
 
 def _steps(
@@ -122,7 +158,8 @@ class _Conflicts:
 
     def note(self, jar: Jar, used: str, by: str, whose: str) -> None:
         asked = jar.project.version
-        if maven_order(asked) > maven_order(used):
+        newer = not is_range(asked) and maven_order(asked) > maven_order(used)
+        if newer or not allows(asked, used):
             self._found.setdefault((jar.name, used, whose), []).append((asked, by))
 
     def sentences(self) -> Iterator[str]:
@@ -131,12 +168,3 @@ class _Conflicts:
             others = len({asker for _, asker in askers}) - 1
             more = f" and {others} more" if others else ""
             yield f"{name}: {used} is used ({whose}), {asked} was asked for by {by}{more}"
-
-
-def maven_order(version: str) -> tuple[tuple[int, int, str], ...]:
-    """Return what Maven's versions are compared by: numbers as numbers, words before numbers.
-
-    Enough to tell which of two releases is newer; qualifiers are compared as words.
-    """
-    parts = re.findall(r"\d+|[a-z]+", version.lower())
-    return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts)

@@ -10,14 +10,24 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
+from mlruntime.ecosystems.maven.xml import Unreadable, read_xml
 from mlruntime.errors import Unavailable
 
 # Deeper than any that is published; two projects that are each other's parent would never end.
 _GENERATIONS: Final = 20
+_GAV: Final = ("groupId", "artifactId", "version")
 _PROPERTY: Final = re.compile(r"\$\{([^}]+)\}")
-_EXACTLY: Final = re.compile(r"\[([^,\[\]()]+)\]")
+# A property may name others twice, and so on: none that is meant is that long.
+_LONGEST: Final = 1000
+# What a type stands for, where a dependency does not say its classifier itself.
+_CLASSIFIERS: Final = {
+    "test-jar": "tests",
+    "java-source": "sources",
+    "javadoc": "javadoc",
+    "ejb-client": "client",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -84,33 +94,32 @@ class Pom:
 def parse_pom(text: str, *, file: str) -> Pom:
     """Read a POM; one that is no XML, or no POM, raises ``Unavailable`` with its file."""
     try:
-        top = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
+        top = read_xml(text)
+    except Unreadable as error:
         raise Unavailable(f"{file} cannot be read", why=str(error)) from None
-    if _bare(top.tag) != "project":
-        raise Unavailable(
-            f"{file} cannot be read", why=f"it is a <{_bare(top.tag)}>, not a <project>"
-        )
-    parent = top.find("{*}parent")
+    if top.tag != "project":
+        raise Unavailable(f"{file} cannot be read", why=f"it is a <{top.tag}>, not a <project>")
+    parent = top.find("parent")
     above = _coordinates(parent) if parent is not None else None
     own = {
-        _bare(entry.tag): (entry.text or "").strip() for entry in top.iterfind("{*}properties/*")
+        entry.tag: value
+        for entry in top.iterfind("properties/*")
+        if len(value := (entry.text or "").strip()) <= _LONGEST
     }
-    for tag in ("groupId", "artifactId", "version"):
+    for tag in _GAV:
         inherited = {"groupId": above.group, "version": above.version} if above else {}
         value = _text(top, tag) or inherited.get(tag, "")
         own |= {f"project.{tag}": value, f"pom.{tag}": value}
     if above:
-        own |= {"project.parent.groupId": above.group, "project.parent.version": above.version}
-    moved = top.find("{*}distributionManagement/{*}relocation")
-    managed = top.iterfind("{*}dependencyManagement/{*}dependencies/{*}dependency")
+        for name, value in zip(_GAV, (above.group, above.artifact, above.version), strict=True):
+            own |= {f"project.parent.{name}": value}
+    moved = top.find("distributionManagement/relocation")
+    managed = top.iterfind("dependencyManagement/dependencies/dependency")
     return Pom(
         parent=above,
         properties=own,
         managed=tuple(_dependency(node) for node in managed),
-        dependencies=tuple(
-            _dependency(node) for node in top.iterfind("{*}dependencies/{*}dependency")
-        ),
+        dependencies=tuple(_dependency(node) for node in top.iterfind("dependencies/dependency")),
         packaging=_text(top, "packaging") or "jar",
         relocation=None
         if moved is None
@@ -118,7 +127,7 @@ def parse_pom(text: str, *, file: str) -> Pom:
     )
 
 
-def _dependency(node: ElementTree.Element) -> Dependency:
+def _dependency(node: Element) -> Dependency:
     return Dependency(
         group=_text(node, "groupId"),
         artifact=_text(node, "artifactId"),
@@ -129,12 +138,12 @@ def _dependency(node: ElementTree.Element) -> Dependency:
         optional=_text(node, "optional") == "true",
         exclusions=frozenset(
             (_text(one, "groupId"), _text(one, "artifactId") or "*")
-            for one in node.iterfind("{*}exclusions/{*}exclusion")
+            for one in node.iterfind("exclusions/exclusion")
         ),
     )
 
 
-def _coordinates(node: ElementTree.Element) -> Coordinates:
+def _coordinates(node: Element) -> Coordinates:
     return Coordinates(
         group=_text(node, "groupId"),
         artifact=_text(node, "artifactId"),
@@ -142,12 +151,8 @@ def _coordinates(node: ElementTree.Element) -> Coordinates:
     )
 
 
-def _text(node: ElementTree.Element, tag: str) -> str:
-    return node.findtext(f"{{*}}{tag}", "").strip()
-
-
-def _bare(tag: str) -> str:
-    return tag.rpartition("}")[2]
+def _text(node: Element, tag: str) -> str:
+    return node.findtext(tag, "").strip()
 
 
 class Projects:
@@ -179,7 +184,7 @@ class Projects:
     def dependencies(self, project: Coordinates) -> Iterator[Dependency]:
         """Yield a project's dependencies as they are in effect.
 
-        Raises ``Unavailable`` for one whose version nobody says, and for a range of versions.
+        Raises ``Unavailable`` for one whose version nobody says.
         """
         lineage = self._lineage(project)
         properties = _properties(lineage)
@@ -238,14 +243,19 @@ def _properties(lineage: list[Pom]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pom in reversed(lineage):
         found |= pom.properties
-    return found
+    # Without a prefix: obsolete, and in many old POMs. Properties of that name come first.
+    project = {name: lineage[0].properties[f"project.{name}"] for name in _GAV}
+    above = {
+        f"parent.{name}": found[key] for name in _GAV if (key := f"project.parent.{name}") in found
+    }
+    return project | above | found
 
 
 def _filled(one: Dependency, properties: Mapping[str, str]) -> Dependency:
     def fill(text: str) -> str:
         for _ in range(_GENERATIONS):  # a property may name another one
             filled = _PROPERTY.sub(lambda m: properties.get(m[1], m[0]), text)
-            if filled == text:
+            if filled == text or len(filled) > _LONGEST:
                 break
             text = filled
         return text
@@ -256,7 +266,9 @@ def _filled(one: Dependency, properties: Mapping[str, str]) -> Dependency:
         artifact=fill(one.artifact),
         version=fill(one.version),
         scope=fill(one.scope),
+        kind=fill(one.kind),
         classifier=fill(one.classifier),
+        exclusions=frozenset((fill(group), fill(artifact)) for group, artifact in one.exclusions),
     )
 
 
@@ -270,16 +282,14 @@ def _settled(one: Dependency, managed: Dependency | None, of: Coordinates) -> De
             exclusions=one.exclusions or managed.exclusions,
             optional=one.optional or managed.optional,
         )
-    one = replace(one, scope=one.scope or "compile", version=_EXACTLY.sub(r"\1", one.version))
-    if one.scope in ("compile", "runtime") and not one.optional:
-        if not one.version or "${" in one.version:
-            raise Unavailable(f"{of} names {one.name} without a version", why=_said(one))
-        if set(one.version) & set("[](),"):
-            raise Unavailable(
-                f"{of} asks for a range of versions of {one.name}: {one.version}",
-                why="what a range means changes with every release, and a lock must not",
-                hint=f"make {one.name} an artifact of the component in matrix.yaml",
-            )
+    one = replace(
+        one,
+        scope=one.scope or "compile",
+        classifier=one.classifier or _CLASSIFIERS.get(one.kind, ""),
+    )
+    followed = one.scope in ("compile", "runtime") and not one.optional
+    if followed and (not one.version or "${" in one.version):
+        raise Unavailable(f"{of} names {one.name} without a version", why=_said(one))
     return one
 
 

@@ -42,14 +42,16 @@ class Repository:
         self,
         wanted: Iterable[tuple[str, str]],
         shipped: Callable[[], ShippedJars] = lambda: NOTHING,
+        scala: str = "",
     ) -> LockedJars:
         """Return jars (``group:artifact``, version) and what they need that Spark does not ship.
 
-        ``shipped`` is asked only when a jar needs another one.
-        Raises ``ArtifactNotFound`` when the repository lacks one of them.
+        A classifier may follow the artifact. ``shipped`` is asked only when a jar needs another
+        one. Raises ``ArtifactNotFound`` when the repository lacks one of them, and what ``needed``
+        raises; no jar is fetched before all are known.
         """
-        roots = [_coordinates(name, version) for name, version in sorted(set(wanted))]
-        found = needed(roots, Projects(self._pom), shipped)
+        roots = [_root(name, version) for name, version in dict.fromkeys(wanted)]
+        found = needed(roots, Projects(self._pom), shipped, scala)
         artifacts = tuple(self._jar(jar) for jar in found.jars)
         return LockedJars(artifacts=artifacts, conflicts=found.conflicts)
 
@@ -107,15 +109,16 @@ class Repository:
         return self._poms[project]
 
 
-def _coordinates(name: str, version: str) -> Coordinates:
-    group, colon, artifact = name.partition(":")
-    if not colon or not group or not artifact or ":" in artifact:
+def _root(name: str, version: str) -> Jar:
+    group, *artifact = name.split(":")
+    if not group or not 1 <= len(artifact) <= 2 or not all(artifact):
         raise InvalidDefinition(
             f"{name!r} is not a jar of a Maven repository",
             where="matrix.yaml: components.….artifacts",
             hint="write it as GROUP:ARTIFACT",
         )
-    return Coordinates(group=group, artifact=artifact, version=version)
+    project = Coordinates(group=group, artifact=artifact[0], version=version)
+    return Jar(project=project, classifier="".join(artifact[1:]))
 
 
 def _absent(project: Coordinates, filename: str) -> ArtifactNotFound:

@@ -46,6 +46,12 @@ class ShippedJars:
             own.append(ShippedJar(group=group, artifact=name, version=artifact.version))
         return ShippedJars(own)
 
+    def file(self, filename: str) -> ShippedJar | None:
+        """Return which jar has this file name, ``None`` when no jar has it."""
+        match = _JAR.fullmatch(filename)
+        found = self._by_artifact.get(match["artifact"], ()) if match else ()
+        return next((jar for jar in found if match and jar.version == match["version"]), None)
+
     def version(self, group: str, artifact: str) -> str | None:
         """Return which version there is of a project, ``None`` when there is none.
 

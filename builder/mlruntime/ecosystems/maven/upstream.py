@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 from packaging.version import Version
 
 from mlruntime.ecosystems.maven.locator import maven_url
+from mlruntime.ecosystems.maven.xml import Unreadable, read_xml
 from mlruntime.ecosystems.model import version_or_none
 from mlruntime.errors import Unavailable
 from mlruntime.host.settings import Sources, without_secrets
@@ -43,8 +43,8 @@ class MavenUpstream:
 
 def _published(text: str, url: str) -> Iterator[Version]:
     try:
-        top = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+        top = read_xml(text)
+    except Unreadable as error:
         raise Unavailable(f"{without_secrets(url)} cannot be read", why=str(error)) from None
     for node in top.iterfind("versioning/versions/version"):
         if (version := version_or_none((node.text or "").strip())) is not None:
