@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from mlruntime.cli.output import writable
+from mlruntime.cluster.form import ClusterForm, with_flags
 from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
+from mlruntime.workflows.clusters import cluster_text
 
 JSON = typer.Option("--json", help="print the result as JSON")
 NAME = typer.Argument(metavar="NAME", help="the cluster's name")
@@ -16,7 +19,26 @@ On = Annotated[str, typer.Option("--on", help="where: containers or kubernetes")
 Namespace = Annotated[
     str | None, typer.Option(metavar="NAME", help="of Kubernetes, if not the context's own")
 ]
+# What `up` and `render` are told of a cluster; each goes before what a file says.
+Runtime = Annotated[
+    str | None, typer.Argument(metavar="RUNTIME", help="a runtime's id, such as 7.0-ml")
+]
+File = Annotated[Path | None, typer.Option("-f", "--file", metavar="FILE", help="a cluster.yaml")]
+ClusterName = Annotated[str, typer.Option(help="the cluster's name")]
+Variant = Annotated[str | None, typer.Option(help="cpu or gpu")]
+Workers = Annotated[int | None, typer.Option(help="how many workers")]
+Cores = Annotated[int | None, typer.Option(help="cores of one worker")]
+Memory = Annotated[str | None, typer.Option(help="memory of one worker: 4g")]
+GpusEach = Annotated[int | None, typer.Option(help="GPUs of one worker")]
+DEFAULT_NAME: Final = "default"
 _SCHEMES: Final = {"connect": "sc"}
+
+
+def form_of(file: Path | None, flags: Mapping[str, object]) -> ClusterForm:
+    """Return what a file and flags say of a cluster; ``InvalidDefinition`` for what is wrong."""
+    if file is None:
+        return with_flags(None, "the command line", flags)
+    return with_flags(cluster_text(file), str(file), flags)
 
 
 def settings(pairs: list[str] | None) -> dict[str, str] | None:

@@ -5,35 +5,43 @@ from typing import Annotated
 
 import typer
 
+from mlruntime.cli.cluster_options import (
+    DEFAULT_NAME,
+    ClusterName,
+    Cores,
+    File,
+    GpusEach,
+    Memory,
+    Runtime,
+    Variant,
+    Workers,
+    form_of,
+)
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
-from mlruntime.cluster.form import good_name, with_flags
+from mlruntime.cluster.form import good_name
 from mlruntime.cluster.rendering import PLACES
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
-from mlruntime.workflows.clusters import cluster_text, render_cluster
+from mlruntime.workflows.clusters import render_cluster
 
 
 def render(
     ctx: typer.Context,
     place: Annotated[str, typer.Option("--for", help=f"where: {', '.join(PLACES)}")],
     output: Annotated[Path, typer.Option(metavar="DIR", help="where the files go")],
-    runtime: Annotated[
-        str | None, typer.Argument(metavar="RUNTIME", help="a runtime's id, such as 7.0-ml")
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("-f", "--file", metavar="FILE", help="a cluster.yaml")
-    ] = None,
-    name: Annotated[str, typer.Option(help="the cluster's name")] = "default",
+    runtime: Runtime = None,
+    file: File = None,
+    name: ClusterName = DEFAULT_NAME,
     image: Annotated[
         str | None, typer.Option(metavar="REGISTRY/NAME@DIGEST", help="what is pulled there")
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="cpu or gpu")] = None,
-    workers: Annotated[int | None, typer.Option(help="how many workers")] = None,
-    cores: Annotated[int | None, typer.Option(help="cores of one worker")] = None,
-    memory: Annotated[str | None, typer.Option(help="memory of one worker: 4g")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs of one worker")] = None,
+    variant: Variant = None,
+    workers: Workers = None,
+    cores: Cores = None,
+    memory: Memory = None,
+    gpus: GpusEach = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
     """Write files that start a cluster elsewhere: Compose, Kubernetes, hosts, SLURM.
@@ -46,8 +54,7 @@ def render(
         raise UsageError(f"there are no files for {place!r}", hint=did_you_mean(place, PLACES))
     flags = {"runtime": runtime, "variant": variant, "workers": workers, "cores": cores,
              "memory": memory, "gpus": gpus}  # fmt: skip
-    text = None if file is None else cluster_text(file)
-    form = with_flags(text, "the command line" if file is None else str(file), flags)
+    form = form_of(file, flags)
     made = render_cluster(Definitions(context.root), form, place, name, output, image=image)
     for what in made.left_out:
         say(f"{what} is not part of the files for {place}")

@@ -1,16 +1,31 @@
 """``mlruntime cluster up``, ``scale`` and ``down``."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlruntime.cli import cluster_kubernetes as elsewhere
-from mlruntime.cli.cluster_options import JSON, NAME, Namespace, On, settings, urls
+from mlruntime.cli.cluster_options import (
+    DEFAULT_NAME,
+    JSON,
+    NAME,
+    ClusterName,
+    Cores,
+    File,
+    GpusEach,
+    Memory,
+    Namespace,
+    On,
+    Runtime,
+    Variant,
+    Workers,
+    form_of,
+    settings,
+    urls,
+)
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
-from mlruntime.cluster.form import ClusterForm, good_name, with_flags
+from mlruntime.cluster.form import good_name
 from mlruntime.cluster.standing import find, standing
 from mlruntime.cluster.starting import down as remove
 from mlruntime.cluster.starting import scale as scale_to
@@ -18,28 +33,22 @@ from mlruntime.cluster.starting import up as start
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import connect
 from mlruntime.errors import UsageError
-from mlruntime.workflows.clusters import choose, cluster_text
-
-DEFAULT_NAME = "default"
+from mlruntime.workflows.clusters import choose
 
 
 def up(
     ctx: typer.Context,
-    runtime: Annotated[
-        str | None, typer.Argument(metavar="RUNTIME", help="a runtime's id, such as 7.0-ml")
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("-f", "--file", metavar="FILE", help="a cluster.yaml")
-    ] = None,
-    name: Annotated[str, typer.Option(help="the cluster's name")] = DEFAULT_NAME,
+    runtime: Runtime = None,
+    file: File = None,
+    name: ClusterName = DEFAULT_NAME,
     image: Annotated[
         str | None, typer.Option(metavar="IMAGE", help="an image instead of a runtime's own")
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="cpu or gpu")] = None,
-    workers: Annotated[int | None, typer.Option(help="how many workers")] = None,
-    cores: Annotated[int | None, typer.Option(help="cores of one worker")] = None,
-    memory: Annotated[str | None, typer.Option(help="memory of one worker: 4g")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs of one worker")] = None,
+    variant: Variant = None,
+    workers: Workers = None,
+    cores: Cores = None,
+    memory: Memory = None,
+    gpus: GpusEach = None,
     history: Annotated[
         bool | None, typer.Option("--history", help="with Spark's history server")
     ] = None,
@@ -66,7 +75,7 @@ def up(
     flags = {"runtime": runtime, "image": None if kube else image, "variant": variant,
              "workers": workers, "cores": cores, "memory": memory, "gpus": gpus,
              "history": history, "connect": connect_, "spark": settings(spark)}  # fmt: skip
-    form = _form(file, flags)
+    form = form_of(file, flags)
     if kube:
         elsewhere.up(kube, context.root, form, name, image, timings=timings, as_json=as_json)
         return
@@ -89,12 +98,6 @@ def up(
     if timings:
         lines += [f"{phase:10} {s:6.2f} s" for phase, s in seconds.items()]
     emit(value, "\n".join(lines), as_json)
-
-
-def _form(file: Path | None, flags: Mapping[str, object]) -> ClusterForm:
-    if file is None:
-        return with_flags(None, "the command line", flags)
-    return with_flags(cluster_text(file), str(file), flags)
 
 
 def scale(

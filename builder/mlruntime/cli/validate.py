@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from mlruntime.cli.context import Context
 from mlruntime.cli.env_output import absolute
 from mlruntime.cli.host import JARS, REQUIREMENTS, with_added
 from mlruntime.cli.output import emit, say, warn
@@ -127,16 +128,8 @@ def command(
                 "--network, --secret, --with and --with-jars are not for --on kubernetes",
                 hint="push the image with its packages, and name it with --image",
             )
-        runtime, name = pullable(subject, image, definitions.runtimes())
-        kube = kubectl(os.environ, namespace)
-        kube.must_have_namespace()
-        with opened(name, ctx.obj.ca_bundle) as (repository, _):
-            labels = partial(labels_in, repository)
-            there = kubernetes_subject(
-                definitions, kube, runtime, name, labels, CHECKS,
-                variant=variant or DEFAULT_VARIANT, flavour=flavour, workers=workers,
-            )  # fmt: skip
-        result = run(*there)
+        runtime, name = pullable(definitions, subject, image)
+        result = run(*_in_namespace(ctx.obj, runtime, name, namespace, variant, flavour, workers))
     elif is_path(on):
         if variant or flavour or network or secret or requirements or jars:
             raise UsageError(
@@ -157,6 +150,25 @@ def command(
     _write(report, result.to_json())
     emit(result.to_dict(), result.to_text(), as_json)
     _leave(result)
+
+
+def _in_namespace(
+    context: Context,
+    runtime: str,
+    image: str,
+    namespace: str | None,
+    variant: str | None,
+    flavour: str | None,
+    workers: int,
+) -> tuple[Clusters, Subject]:
+    """Return a namespace of Kubernetes as a place for checks, and what is checked there."""
+    kube = kubectl(os.environ, namespace)
+    kube.must_have_namespace()
+    with opened(image, context.ca_bundle) as (repository, _):
+        return kubernetes_subject(
+            Definitions(context.root), kube, runtime, image, partial(labels_in, repository), CHECKS,
+            variant=variant or DEFAULT_VARIANT, flavour=flavour, workers=workers,
+        )  # fmt: skip
 
 
 def count(subject: Subject, only: list[str] | tuple[()]) -> int:

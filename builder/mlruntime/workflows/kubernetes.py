@@ -8,7 +8,6 @@ from mlruntime.cluster.kubernetes.backend import KubernetesClusters
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.oci import INDEX_TYPE
-from mlruntime.documents.reading import did_you_mean
 from mlruntime.engine import ImageInfo
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.lock.model import CORE
@@ -25,13 +24,11 @@ _EXAMPLE: Final = "--image registry.example.org/ml/6.0-ml@sha256:…"
 Labels = Callable[[str], Mapping[str, str]]
 
 
-def pullable(runtime: str | None, image: str | None, known: Iterable[str]) -> tuple[str, str]:
+def pullable(definitions: Definitions, runtime: str | None, image: str | None) -> tuple[str, str]:
     """Return the runtime and its image; ``UsageError`` unless both are named, as they must be."""
-    if runtime is None or runtime not in set(known):
-        raise UsageError(
-            f"there is no runtime {runtime!r}" if runtime else "validate what?",
-            hint=did_you_mean(runtime or "", known),
-        )
+    if runtime is None:
+        raise UsageError("validate what?", hint=f"`mlruntime validate 6.0-ml {_EXAMPLE}`")
+    definitions.folder(runtime)
     if image is None:
         raise UsageError("--on kubernetes needs a name that its nodes can pull", hint=_EXAMPLE)
     if parse_name(image).digest is None:

@@ -34,8 +34,8 @@ IMAGE = f"registry.example.org/ml/6.0-ml@{DIGEST}"
 )
 def test_what_cannot_be_pulled(runtime: str | None, image: str | None, what: str) -> None:
     with pytest.raises(UsageError, match=what.replace("?", r"\?")):
-        pullable(runtime, image, ("6.0-ml", "7.0-ml"))
-    assert pullable("6.0-ml", IMAGE, ["6.0-ml"]) == ("6.0-ml", IMAGE)
+        pullable(Definitions(CHECKOUT), runtime, image)
+    assert pullable(Definitions(CHECKOUT), "6.0-ml", IMAGE) == ("6.0-ml", IMAGE)
 
 
 class Registry:
