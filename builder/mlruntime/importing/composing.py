@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from mlruntime.definitions.runtime import CondaDefinition, RuntimeDefinition
+from mlruntime.ecosystems.pypi.markers import marker_environment
 from mlruntime.importing.model import CONDA, PIP, Foreign, NotTaken, Wanted
 from mlruntime.matrix.model import PLACEHOLDER, Matrix
 
@@ -181,7 +182,9 @@ class _Composing:
         if not one.marker:
             return True
         try:
-            if Marker(one.marker).evaluate(_environment(self._minor)):
+            markers = marker_environment(f"{self._minor}.0")
+            known = {key: str(value) for key, value in markers.items()} | {"extra": ""}
+            if Marker(one.marker).evaluate(known):
                 return True
             why = f"`{one.marker}` is false on Linux with Python {self._minor}"
         except _BAD_MARKERS as bad:
@@ -240,24 +243,6 @@ def _known(matrix: Matrix, origin: str) -> dict[str, str]:
                 for one in (artifact.name, *artifact.provides):
                     found.setdefault(one, name)
     return found
-
-
-def _environment(minor: str) -> dict[str, str]:
-    """Return what markers ask for, in an image."""
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": f"{minor}.0",
-        "os_name": "posix",
-        "platform_machine": "x86_64",
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": f"{minor}.0",
-        "python_version": minor,
-        "sys_platform": "linux",
-        "extra": "",
-    }
 
 
 def lines_of(specifier: SpecifierSet) -> str:

@@ -46,6 +46,7 @@ PURE_MODULES = frozenset(
         "ecosystems.place",
         "ecosystems.pypi",
         "ecosystems.pypi.content",
+        "ecosystems.pypi.markers",
         "ecosystems.pypi.site",
         "ecosystems.pypi.stored",
         "ecosystems.pypi.wheel",

@@ -23,6 +23,7 @@ from packaging.utils import canonicalize_name
 
 from mlruntime.ecosystems.pypi import ORIGIN
 from mlruntime.ecosystems.pypi.explanation import explained, warnings
+from mlruntime.ecosystems.pypi.markers import marker_environment
 from mlruntime.ecosystems.pypi.reach import uv_environ, uv_words
 from mlruntime.errors import CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.fetch.indexes import Listing, project_listings
@@ -54,19 +55,7 @@ class Target:
     @property
     def environment(self) -> Environment:
         """Return every environment marker's value on the target."""
-        return {
-            "implementation_name": "cpython",
-            "implementation_version": self.python,
-            "os_name": "posix",
-            "platform_machine": "x86_64",
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": self.python,
-            "python_version": "{}.{}".format(*self.minor),
-            "sys_platform": "linux",
-        }
+        return marker_environment(self.python)
 
     @property
     def tags(self) -> tuple[Tag, ...]:
