@@ -60,7 +60,7 @@ FORMS = {
     "cluster": (ClusterForm, "cluster.yaml"),
     "release": (PolicyForm, "release.yaml"),
 }
-# The request whose refusal the README explains.
+# The request whose refusal docs/resolving.md explains.
 REFUSED = "tensorflow==2.16.2"
 # It has no entry in the catalog: no program in the image answers it.
 IMAGE_SUMMARY = "every node runs the image under test; its labels say what the lock says"
@@ -132,7 +132,9 @@ def conflict(matrix: Matrix, runtime: RuntimeDefinition) -> str:
         resolve(matrix, runtime.with_settings([REFUSED]).request)
     except NoSolution as failure:
         return f"mlruntime: {conflict_text(failure.conflict)}"
-    raise AssertionError(f"{REFUSED} has a solution by now: the README needs another example")
+    raise AssertionError(
+        f"{REFUSED} has a solution by now: docs/resolving.md needs another example"
+    )
 
 
 def checks() -> Table:
@@ -159,13 +161,17 @@ def _verbs(command: Any, path: str) -> Iterator[str]:
 
 
 def _parameter(parameter: Any) -> tuple[str, str]:
-    """Return one argument or option, and its help with the default."""
+    """Return one argument or option with its value's name, and its help with the default."""
     if parameter.param_type_name == "argument":
-        return f"`{parameter.metavar or parameter.name.upper()}`", str(parameter.help or "")
-    names = ", ".join(f"`{name}`" for name in parameter.opts)
+        needed = parameter.required or parameter.metavar.startswith("[")
+        name = parameter.metavar if needed else f"[{parameter.metavar}]"
+        return f"`{name}`", str(parameter.help)
+    value = "" if parameter.is_flag or parameter.count else f" {parameter.metavar}"
+    *short, long = sorted(parameter.opts, key=len)
+    names = ", ".join(f"`{n}`" for n in (*short, f"{long}{value}", *parameter.secondary_opts))
     default = parameter.default
-    shown = "" if default in (None, False, ()) else f" (default: {default})"
-    return names, f"{parameter.help or ''}{shown}"
+    shown = "" if default in (None, False, True, ()) else f" (default: {default})"
+    return names, f"{parameter.help}{shown}{' (required)' if parameter.required else ''}"
 
 
 def room_names() -> list[str]:

@@ -23,22 +23,22 @@ from mlruntime.errors import MlruntimeError
 # In the order in which `--help` lists them, and what it says of each.
 VERBS: Final = {
     "doctor": "Show what this host can do, and how to get what is missing",
-    "matrix": "Ask, draw and edit the compatibility matrix",
+    "matrix": "Show, check and extend the compatibility matrix",
     "resolve": "Choose the versions of a runtime, or explain the conflict",
-    "lock": "Lock every artifact of a runtime by hash, or check its lock",
+    "lock": "Lock every artifact of a runtime, or check its lock",
     "build": "Build the image of a runtime from its lock",
-    "env": "Make environments from a lock, without containers",
-    "validate": "Test an image on a cluster",
-    "cluster": "Run Spark clusters",
-    "release": "Publish images that passed validation",
-    "verify": "Check the signature and documents of a published image",
+    "env": "Make and manage environments: runtimes without containers",
+    "validate": "Test an image on a cluster, or an environment",
+    "cluster": "Run Spark clusters in containers or on Kubernetes",
+    "release": "Publish validated images as versions of a runtime",
+    "verify": "Check the signature and documents of a released image",
     "diff": "Show what changes from one image to another",
     "size": "Show what takes how much space in an image",
-    "store": "Manage downloads, compiled wheels and layers",
+    "store": "Manage the store: downloads, compiled wheels, layers",
     "site": "Write a static site of all runtimes",
     "init": "Start a folder of definitions of your own",
     "import": "Make a first runtime.yaml from another tool's file",
-    "ci": "Write CI pipelines for your definitions",
+    "ci": "Write CI workflows for your definitions",
 }
 INTERRUPTED = 130
 
@@ -74,10 +74,10 @@ def application(verbs: Collection[str] = VERBS.keys()) -> typer.Typer:
         ctx: typer.Context,
         root: Annotated[
             Path | None,
-            typer.Option(metavar="DIR", help="definitions: matrix.yaml, runtimes/, images/"),
+            typer.Option(metavar="DIR", help="the folder with matrix.yaml, runtimes/ and images/"),
         ] = None,
         ca_bundle: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="CA certificates for downloads")
+            Path | None, typer.Option(metavar="FILE", help="CA certificates to trust for downloads")
         ] = None,
         verbose: Annotated[
             int,
@@ -94,7 +94,8 @@ def application(verbs: Collection[str] = VERBS.keys()) -> typer.Typer:
             typer.Option("-q", "--quiet", help="only results, warnings and errors, no progress"),
         ] = False,
         version: Annotated[
-            bool, typer.Option("--version", is_eager=True, callback=_version)
+            bool,
+            typer.Option("--version", is_eager=True, callback=_version, help="print the version"),
         ] = False,
     ) -> None:
         logs.show(verbose=verbose, quiet=quiet)

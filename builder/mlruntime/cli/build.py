@@ -26,9 +26,13 @@ def register(app: typer.Typer) -> None:
 
 def build(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
-    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
-    flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
+    runtime: Annotated[
+        str, typer.Argument(metavar="RUNTIME", help="the runtime's id, such as 6.0-ml")
+    ],
+    variant: Annotated[str, typer.Option(metavar="VARIANT", help="cpu or gpu")] = "cpu",
+    flavour: Annotated[
+        str, typer.Option(metavar="FLAVOUR", help="core, or a flavour of the runtime")
+    ] = CORE,
     requirements: Annotated[Path | None, REQUIREMENTS] = None,
     jars: Annotated[Path | None, JARS] = None,
     output: Annotated[
@@ -37,7 +41,7 @@ def build(
     load_: Annotated[bool, typer.Option("--load", help="put the image into the engine")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Compose the image of a runtime from its lock."""
+    """Build the image of a runtime from its lock."""
     started = time.monotonic()
     context: Context = ctx.obj
     if output is not None:

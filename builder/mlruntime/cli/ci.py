@@ -18,7 +18,7 @@ from mlruntime.workflows.ci import write_ci
 
 def register(app: typer.Typer) -> None:
     """Add the verbs below ``ci``."""
-    ci = typer.Typer(help="CI pipelines for a repository of definitions.", no_args_is_help=True)
+    ci = typer.Typer(help="Write CI workflows for your definitions.", no_args_is_help=True)
     ci.callback()(lambda: None)  # else a single command would be the group
     ci.command("render")(render)
     app.add_typer(ci, name="ci")
@@ -26,9 +26,9 @@ def register(app: typer.Typer) -> None:
 
 def render(
     ctx: typer.Context,
-    service: Annotated[str, typer.Option("--for", help=f"where: {', '.join(SERVICES)}")],
+    service: Annotated[str, typer.Option("--for", metavar="SERVICE", help=" or ".join(SERVICES))],
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="the repository: files go below .github or .gitlab")
+        Path, typer.Option(metavar="DIR", help="the repository; files go below .github or .gitlab")
     ],
     registry: Annotated[
         str | None,
@@ -38,15 +38,17 @@ def render(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="install mlruntime from this file of the repository, which has hashes",
+            help="install mlruntime from this requirements file, which has hashes",
         ),
     ] = None,
-    branch: Annotated[str, typer.Option(help="the branch that is released from")] = "main",
+    branch: Annotated[
+        str, typer.Option(metavar="NAME", help="the branch that is released from")
+    ] = "main",
     runner: Annotated[
         str | None, typer.Option(metavar="LABEL", help="a runner with a container engine")
     ] = None,
     gpu_runner: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="one with GPUs, for gpu images")
+        str | None, typer.Option(metavar="LABEL", help="a runner with GPUs, for gpu images")
     ] = None,
     space: Annotated[
         list[str] | None,
@@ -60,7 +62,10 @@ def render(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Write workflow files: check, build, validate, release, and propose upstream's news."""
+    """Write CI workflows: check, build, validate, release.
+
+    A nightly workflow proposes new upstream releases as a pull request.
+    """
     context: Context = ctx.obj
     if service not in SERVICES:
         raise UsageError(

@@ -11,7 +11,7 @@ from mlruntime.cli.cluster_up import down, scale, up
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     verbs = typer.Typer(
-        no_args_is_help=True, help="Run Spark clusters of containers, from one description."
+        no_args_is_help=True, help="Run Spark clusters in containers or on Kubernetes."
     )
     verbs.command("up")(up)
     through = {"allow_interspersed_args": False}

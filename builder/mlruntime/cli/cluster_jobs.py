@@ -21,35 +21,45 @@ def submit(
     ctx: typer.Context,
     name: Annotated[str, NAME],
     program: Annotated[
-        str, typer.Argument(metavar="PROGRAM", help="a .py or .jar file; local:PATH in the image")
+        str,
+        typer.Argument(
+            metavar="PROGRAM", help="a .py or .jar file; local:PATH for one in the image"
+        ),
     ],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="ARGUMENT…", help="the program's own")
+        list[str] | None, typer.Argument(metavar="ARGUMENT…", help="arguments of the program")
     ] = None,
     files: Annotated[
-        list[Path] | None, typer.Option("--file", help="a file for all nodes; repeatable")
+        list[Path] | None,
+        typer.Option("--file", metavar="FILE", help="a file for all nodes; repeatable"),
     ] = None,
     py_files: Annotated[
-        list[Path] | None, typer.Option("--py-file", help=".py or .zip to import; repeatable")
+        list[Path] | None,
+        typer.Option("--py-file", metavar="FILE", help="a .py or .zip file to import; repeatable"),
     ] = None,
     archives: Annotated[
-        list[Path] | None, typer.Option("--archive", help="unpacked on all nodes; repeatable")
+        list[Path] | None,
+        typer.Option(
+            "--archive", metavar="FILE", help="an archive to unpack on all nodes; repeatable"
+        ),
     ] = None,
-    main_class: Annotated[str | None, typer.Option("--class", help="of a jar")] = None,
+    main_class: Annotated[
+        str | None, typer.Option("--class", metavar="NAME", help="the main class of a jar")
+    ] = None,
     spark: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="a setting of Spark; repeatable")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="a Spark setting; repeatable")
     ] = None,
     detached: Annotated[
-        bool, typer.Option("--detach", help="do not wait: `cluster logs NAME JOB` follows it")
+        bool, typer.Option("--detach", help="do not wait; `cluster logs NAME JOB --follow` does")
     ] = False,
     on: On = "containers",
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Run a program on a cluster; ends with the program's exit code.
+    """Run a program on a cluster.
 
-    Options come before NAME. What the program writes goes to standard output and standard error,
-    on Kubernetes to standard output; with --json all of it goes to standard error.
+    Options come before NAME. The exit code is the program's. So are standard output and standard
+    error, but Kubernetes joins both on standard output, and --json on standard error.
     """
     kube = elsewhere.asked(on, namespace)
     job = Job(
@@ -86,10 +96,11 @@ def submit(
 def shell(
     name: Annotated[str, NAME],
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="COMMAND…", help="spark-shell, bash, …")
+        list[str] | None,
+        typer.Argument(metavar="COMMAND…", help="such as spark-shell or bash (default: pyspark)"),
     ] = None,
 ) -> None:
-    """Open pyspark on a cluster, or another command, in this terminal."""
+    """Open pyspark, or run another command, on a cluster."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "a shell needs a terminal", hint="run a program: `mlruntime cluster submit`"

@@ -50,10 +50,10 @@ def _told(found: Status) -> str:
 def logs(
     name: Annotated[str, NAME],
     node: Annotated[
-        str, typer.Argument(metavar="NODE|JOB", help="master, worker-1, job-…")
+        str, typer.Argument(metavar="NODE|JOB", help="such as master, worker-1 or job-7aea04")
     ] = "master",
-    follow: Annotated[bool, typer.Option("--follow", help="until it ends")] = False,
-    tail: Annotated[int, typer.Option(min=1, help="so many lines")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", help="go on printing until it ends")] = False,
+    tail: Annotated[int, typer.Option(metavar="N", min=1, help="print the last N lines")] = 100,
     on: On = "containers",
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
@@ -78,9 +78,10 @@ def logs(
 
 
 def doctor(name: Annotated[str, NAME], as_json: Annotated[bool, JSON] = False) -> None:
-    """Compare the nodes of a cluster: image, Python, Java, settings, network, clock.
+    """Compare the nodes of a cluster.
 
-    Exits with 6 if one differs or does not answer.
+    Exits with 6 if image, Python, Java, settings, network or clock of one differ, or if it does
+    not answer.
     """
     with connect() as engine:
         told, silent = ask(engine, find(engine, name))
@@ -98,7 +99,7 @@ def list_(
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the clusters of the container engine, or of a namespace of Kubernetes."""
+    """List the clusters in the engine, or in a namespace."""
     if kube := elsewhere.asked(on, namespace):
         elsewhere.list_(kube, as_json=as_json)
         return

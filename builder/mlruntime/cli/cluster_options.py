@@ -15,21 +15,27 @@ from mlruntime.workflows.clusters import cluster_text
 
 JSON = typer.Option("--json", help="print the result as JSON")
 NAME = typer.Argument(metavar="NAME", help="the cluster's name")
-On = Annotated[str, typer.Option("--on", help="where: containers or kubernetes")]
+On = Annotated[str, typer.Option("--on", metavar="PLACE", help="containers or kubernetes")]
 Namespace = Annotated[
-    str | None, typer.Option(metavar="NAME", help="of Kubernetes, if not the context's own")
+    str | None,
+    typer.Option(metavar="NAME", help="with kubernetes: the namespace (default: the context's)"),
 ]
 # What `up` and `render` are told of a cluster; each goes before what a file says.
 Runtime = Annotated[
-    str | None, typer.Argument(metavar="RUNTIME", help="a runtime's id, such as 7.0-ml")
+    str | None, typer.Argument(metavar="RUNTIME", help="the runtime's id, such as 6.0-ml")
 ]
-File = Annotated[Path | None, typer.Option("-f", "--file", metavar="FILE", help="a cluster.yaml")]
-ClusterName = Annotated[str, typer.Option(help="the cluster's name")]
-Variant = Annotated[str | None, typer.Option(help="cpu or gpu")]
-Workers = Annotated[int | None, typer.Option(help="how many workers")]
-Cores = Annotated[int | None, typer.Option(help="cores of one worker")]
-Memory = Annotated[str | None, typer.Option(help="memory of one worker: 4g")]
-GpusEach = Annotated[int | None, typer.Option(help="GPUs of one worker")]
+File = Annotated[
+    Path | None,
+    typer.Option("-f", "--file", metavar="FILE", help="a cluster.yaml that describes it"),
+]
+ClusterName = Annotated[str, typer.Option(metavar="NAME", help="the cluster's name")]
+Variant = Annotated[str | None, typer.Option(metavar="VARIANT", help="cpu or gpu")]
+Workers = Annotated[int | None, typer.Option(metavar="N", help="how many workers")]
+Cores = Annotated[int | None, typer.Option(metavar="N", help="cores of each worker")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="memory of each worker, such as 4g")
+]
+GpusEach = Annotated[int | None, typer.Option(metavar="N", help="GPUs of each worker")]
 DEFAULT_NAME: Final = "default"
 _SCHEMES: Final = {"connect": "sc"}
 

@@ -29,13 +29,14 @@ from mlruntime.workflows.clusters import render_cluster
 
 def render(
     ctx: typer.Context,
-    place: Annotated[str, typer.Option("--for", help=f"where: {', '.join(PLACES)}")],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="where the files go")],
+    place: Annotated[str, typer.Option("--for", metavar="PLACE", help=", ".join(PLACES))],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="the directory to write into")],
     runtime: Runtime = None,
     file: File = None,
     name: ClusterName = DEFAULT_NAME,
     image: Annotated[
-        str | None, typer.Option(metavar="REGISTRY/NAME@DIGEST", help="what is pulled there")
+        str | None,
+        typer.Option(metavar="REGISTRY/NAME@DIGEST", help="the image that is pulled there"),
     ] = None,
     variant: Variant = None,
     workers: Workers = None,
@@ -44,9 +45,10 @@ def render(
     gpus: GpusEach = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Write files that start a cluster elsewhere: Compose, Kubernetes, hosts, SLURM.
+    """Write files that start a cluster elsewhere.
 
-    A file called secret… that is there already is kept; others are replaced.
+    For Compose, Kubernetes, hosts and SLURM. Existing files are replaced, except those called
+    secret….
     """
     context: Context = ctx.obj
     good_name(name, UsageError)

@@ -42,7 +42,7 @@ def up(
     file: File = None,
     name: ClusterName = DEFAULT_NAME,
     image: Annotated[
-        str | None, typer.Option(metavar="IMAGE", help="an image instead of a runtime's own")
+        str | None, typer.Option(metavar="IMAGE", help="an image instead of the runtime's own")
     ] = None,
     variant: Variant = None,
     workers: Workers = None,
@@ -50,13 +50,13 @@ def up(
     memory: Memory = None,
     gpus: GpusEach = None,
     history: Annotated[
-        bool | None, typer.Option("--history", help="with Spark's history server")
+        bool | None, typer.Option("--history", help="also start Spark's history server")
     ] = None,
     connect_: Annotated[
-        bool | None, typer.Option("--connect", help="with the server of Spark Connect")
+        bool | None, typer.Option("--connect", help="also start the server of Spark Connect")
     ] = None,
     spark: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="a setting of Spark; repeatable")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="a Spark setting; repeatable")
     ] = None,
     on: On = "containers",
     namespace: Namespace = None,
@@ -65,9 +65,9 @@ def up(
     ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Start a cluster of containers, or on Kubernetes; it is ready when this ends.
+    """Start a cluster, and wait until it is ready.
 
-    Flags go before what the file says.
+    Options override what the file says.
     """
     context: Context = ctx.obj
     good_name(name, UsageError)
@@ -102,7 +102,9 @@ def up(
 
 def scale(
     name: Annotated[str, NAME],
-    workers: Annotated[int, typer.Argument(min=1, max=64, help="how many workers there shall be")],
+    workers: Annotated[
+        int, typer.Argument(metavar="WORKERS", min=1, max=64, help="the new number of workers")
+    ],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Change the number of a cluster's workers."""
@@ -113,13 +115,15 @@ def scale(
 
 
 def down(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME…")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME…", help="clusters to remove")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="all clusters")] = False,
     on: On = "containers",
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Remove clusters with all they have: jobs, networks, volumes of their own."""
+    """Remove clusters, with their jobs, networks and volumes."""
     if bool(names) == all_:
         raise UsageError("which cluster?", hint="name it, or --all; `mlruntime cluster list`")
     if kube := elsewhere.asked(on, namespace):

@@ -23,14 +23,17 @@ def diff(
     a: Annotated[
         str,
         typer.Argument(
-            metavar="A", help="RUNTIME[:VARIANT[-FLAVOUR]], RUNTIME@REVISION, a lock file"
+            metavar="A", help="RUNTIME[:VARIANT[-FLAVOUR]], RUNTIME@REVISION or a lock file"
         ),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="likewise")],
+    b: Annotated[str, typer.Argument(metavar="B", help="the other side, in the same form")],
     as_markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Show what changes from one image to another: versions, packages, layers, bytes to pull."""
+    """Show what changes from one image to another.
+
+    It lists components, packages and layers, and the bytes to pull.
+    """
     context: Context = ctx.obj
     found = compare(Definitions(context.root), Store(store_root()), a, b)
     text = difference_markdown(found) if as_markdown else difference_text(found)

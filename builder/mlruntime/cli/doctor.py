@@ -38,13 +38,14 @@ def register(app: typer.Typer) -> None:
 def doctor(
     ctx: typer.Context,
     runtime: Annotated[
-        str | None, typer.Argument(metavar="[RUNTIME]", help="a runtime to check this host for")
+        str | None,
+        typer.Argument(metavar="[RUNTIME]", help="the runtime that this host should run"),
     ] = None,
-    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
+    variant: Annotated[str, typer.Option(metavar="VARIANT", help="cpu or gpu")] = "cpu",
     contract: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="an image to check for: host-contract.json or OCI layout"
+            metavar="FILE", help="the image that it should run: host-contract.json or OCI layout"
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,

@@ -45,7 +45,7 @@ from mlruntime.workflows.stores import store_root
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     verbs = typer.Typer(
-        no_args_is_help=True, help="Manage environments: runtimes in a directory of this host."
+        no_args_is_help=True, help="Make and manage environments: runtimes without containers."
     )
     through = {"allow_interspersed_args": False}
     verbs.command("create")(create)
@@ -69,18 +69,23 @@ def register(app: typer.Typer) -> None:
 
 def create(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="where the environment will be")],
-    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
-    flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
+    runtime: Annotated[
+        str, typer.Argument(metavar="RUNTIME", help="the runtime's id, such as 6.0-ml")
+    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="the directory to make")],
+    variant: Annotated[str, typer.Option(metavar="VARIANT", help="cpu or gpu")] = "cpu",
+    flavour: Annotated[
+        str, typer.Option(metavar="FLAVOUR", help="core, or a flavour of the runtime")
+    ] = CORE,
     requirements: Annotated[Path | None, REQUIREMENTS] = None,
     jars: Annotated[Path | None, JARS] = None,
     python: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the Python to use; else one is found")
+        Path | None,
+        typer.Option(metavar="FILE", help="the Python to use (default: one that is found)"),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Make an environment from the files of a runtime's lock."""
+    """Make an environment from the lock of a runtime."""
     started = time.monotonic()
     context: Context = ctx.obj
     definitions = Definitions(context.root)
@@ -96,9 +101,12 @@ def create(
 
 def run(
     path: Annotated[Path, PATH],
-    words: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="what to run")],
+    words: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="the command to run")],
 ) -> None:
-    """Run a command in an environment; its exit code is that of the command."""
+    """Run a command in an environment.
+
+    The exit code is that of the command.
+    """
     root = absolute(path)
     settings = read_description(root).settings(root)
     output.flush()
@@ -117,10 +125,15 @@ def shell(path: Annotated[Path, PATH]) -> None:
 
 def activate(
     path: Annotated[Path, PATH],
-    fish: Annotated[bool, typer.Option("--fish", help="for fish; else for bash and zsh")] = False,
+    fish: Annotated[
+        bool, typer.Option("--fish", help="print code for fish, not for bash and zsh")
+    ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Print what a shell has to run to use an environment: `eval "$(mlruntime env activate …)"`."""
+    """Print shell code that activates an environment.
+
+    Use it so: `eval "$(mlruntime env activate ./ml)"`.
+    """
     root = absolute(path)
     settings = read_description(root).settings(root)
     text = fish_script(settings) if fish else posix_script(settings)
@@ -134,13 +147,14 @@ def activate(
 def verify(
     path: Annotated[Path, PATH],
     quick: Annotated[
-        bool, typer.Option("--quick", help="believe a file that has its size and date")
+        bool, typer.Option("--quick", help="trust files whose size and date are right")
     ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Compare every file of an environment with the list of its creation; 7 if one is not the same.
+    """Check every file of an environment against its list.
 
-    It finds damage and what was changed by mistake, not somebody who also changes the list.
+    Exits with 7 if a file differs. It finds damage and accidental changes, not somebody who
+    also changes the list.
     """
     root = absolute(path)
     made = read_description(root)
@@ -167,7 +181,10 @@ def repair(
     path: Annotated[Path, PATH],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Put back what was changed or removed; also after an environment or its Python has moved."""
+    """Put back files that were changed or removed.
+
+    Run it also after you have moved the environment or its Python.
+    """
     context: Context = ctx.obj
     root = absolute(path)
     host = ctx.with_resource(this_host(context))
@@ -183,7 +200,10 @@ def pack(
     ],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Write an environment as one archive, for a host without a network or mlruntime."""
+    """Pack an environment into one archive.
+
+    The host that unpacks it needs neither a network nor mlruntime.
+    """
     root, archive = absolute(path), absolute(output_)
     refuse_archive(archive)
     size = write_archive(root, archive)
@@ -194,10 +214,13 @@ def pack(
 def unpack(
     ctx: typer.Context,
     archive: Annotated[Path, typer.Argument(metavar="FILE", help="what `env pack` wrote")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="where the environment will be")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="the directory to make")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Make an environment of an archive; without mlruntime, run the `unpack.sh` in it."""
+    """Make an environment from an archive.
+
+    Without mlruntime, run the `unpack.sh` in the archive.
+    """
     started = time.monotonic()
     if not archive.is_file():
         raise UsageError("there is no such file", where=str(archive))
@@ -209,7 +232,7 @@ def unpack(
 
 
 def list_(as_json: Annotated[bool, JSON] = False) -> None:
-    """List the environments that were made with this host's store."""
+    """List the environments made with this host's store."""
     found = [(root, read_description(root)) for root in known_environments(Store(store_root()))]
     rows = tuple((str(root), one.runtime, one.variant, one.python) for root, one in found)
     columns = ("path", "runtime", "variant", "python")
@@ -220,7 +243,9 @@ def list_(as_json: Annotated[bool, JSON] = False) -> None:
 
 def remove(
     path: Annotated[Path, PATH],
-    force: Annotated[bool, typer.Option("--force", help="also files of your own in it")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="also remove your own files in it")
+    ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Remove an environment; the store keeps what it was made of."""
@@ -234,14 +259,19 @@ def remove(
 def kernel(
     path: Annotated[Path, PATH],
     name: Annotated[
-        str | None, typer.Option(help="the kernel's name (default: from the directory's)")
+        str | None,
+        typer.Option(metavar="NAME", help="the kernel's name (default: from the directory's)"),
     ] = None,
     title: Annotated[
-        str | None, typer.Option(help="what Jupyter shows (default: runtime and directory)")
+        str | None,
+        typer.Option(metavar="TEXT", help="what Jupyter shows (default: runtime and directory)"),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Add an environment to your Jupyter as a kernel, or replace that kernel."""
+    """Add an environment to your Jupyter as a kernel.
+
+    A kernel of the same name is replaced.
+    """
     root = absolute(path)
     found = read_description(root)
     chosen = name or default_name(root)

@@ -28,10 +28,10 @@ def diff(
             " lock file, or RUNTIME[:VARIANT[-FLAVOUR]]",
         ),
     ],
-    b: Annotated[str, typer.Argument(metavar="B", help="likewise")],
+    b: Annotated[str, typer.Argument(metavar="B", help="the other side, in the same form")],
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Show what differs between two environments, or an environment and an image."""
+    """Compare two environments, or an environment and an image."""
     definitions, store = Definitions(ctx.obj.root), Store(store_root())
     facts = host_facts(System.here(), read_gpus())
     before, after = (inventory(definitions, store, named, facts) for named in (a, b))

@@ -15,9 +15,9 @@ from mlruntime.workflows.examining import examine_here
 
 
 def doctor(path: Annotated[Path, PATH], as_json: Annotated[bool, JSON] = False) -> None:
-    """Say whether this host has what an environment needs of it; 6 if it has not.
+    """Check whether this host has what an environment needs.
 
-    Its files are not looked at: `env verify` does that.
+    Exits with 6 if it has not. `env verify` checks the environment's own files.
     """
     root = absolute(path)
     found = examine_here(root, System.here(), read_gpus)

@@ -39,20 +39,28 @@ def export_(
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help=", ".join(_FORMATS))
     ] = REQUIREMENTS,
-    variant: Annotated[str | None, typer.Option(help="of a runtime: cpu or gpu")] = None,
-    flavour: Annotated[str | None, typer.Option(help="core, or a flavour of the runtime")] = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="of a runtime: cpu or gpu")
+    ] = None,
+    flavour: Annotated[
+        str | None, typer.Option(metavar="FLAVOUR", help="core, or a flavour of the runtime")
+    ] = None,
     output_: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="else it is printed")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="where to write it (default: standard output)"
+        ),
     ] = None,
     wheels: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="put all wheels here, and refer to them")
+        Path | None,
+        typer.Option(metavar="DIR", help="copy all wheels into this directory, and refer to them"),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(metavar="IMAGE", help="of a Dockerfile: the image to start from")
+        str | None, typer.Option(metavar="IMAGE", help="with dockerfile: the image to start from")
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Write what is locked for pip, uv and other installers, or what there is for `env diff`."""
+    """Export an environment or runtime for other tools."""
     if format_ not in _FORMATS:
         raise UsageError(f"there is no format {format_!r}", hint=did_you_mean(format_, _FORMATS))
     context: Context = ctx.obj

@@ -42,12 +42,16 @@ def sync(
     path: Annotated[Path, PATH],
     requirements: Annotated[
         Path | None,
-        typer.Option("--with", metavar="FILE", help="a requirements file; without: none is added"),
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="a requirements file; without it, added packages are removed",
+        ),
     ] = None,
     jars: Annotated[Path | None, JARS] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Make what is added to an environment the packages of a requirements file, and jars."""
+    """Make the added packages and jars exactly those of the files."""
     definitions, host = Definitions(ctx.obj.root), ctx.with_resource(this_host(ctx.obj))
 
     def wanted(lock: Lock, _own: Lock) -> Lock:

@@ -13,7 +13,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 def explore(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime to vary, such as 6.0-ml")],
+    runtime: Annotated[
+        str, typer.Argument(metavar="RUNTIME", help="the runtime to vary, such as 6.0-ml")
+    ],
     space: Annotated[
         list[str],
         typer.Option(
@@ -23,7 +25,9 @@ def explore(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="COMPONENT==VERSION", help="a line of the request for all of them"
+            "--set",
+            metavar="COMPONENT==VERSION",
+            help="replace or add a line of the request in all combinations; repeatable",
         ),
     ] = None,
     ignore_rule: Annotated[
@@ -37,31 +41,36 @@ def explore(
         ),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="a check or family; may be repeated")
+        list[str] | None, typer.Option(metavar="NAME", help="a check or family; repeatable")
     ] = None,
-    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
+    variant: Annotated[str, typer.Option(metavar="VARIANT", help="cpu or gpu")] = "cpu",
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Spark workers to start")
+    ] = 2,
     until: Annotated[
-        str, typer.Option(metavar="LEVEL", help="resolved, locked, built or cluster")
+        str,
+        typer.Option(metavar="LEVEL", help="the last stage: resolved, locked, built or cluster"),
     ] = "cluster",
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="start nothing that may take longer: 45m")
+        str | None,
+        typer.Option(metavar="TIME", help="start no combination that may take longer, such as 45m"),
     ] = None,
     most: Annotated[
-        int | None, typer.Option(min=1, help="try at most so many combinations this time")
+        int | None, typer.Option(metavar="N", min=1, help="try at most N combinations this time")
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="try again what has failed")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="try failed combinations again")] = False,
     state: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="where the state is kept, to go on from")
+        Path | None,
+        typer.Option(metavar="DIR", help="where the state is kept (default: in the store)"),
     ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="write the evidence into the definitions")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Try combinations of releases, each through lock, build and validate, and keep the evidence.
+    """Try combinations of releases, and record the evidence.
 
-    It can be stopped at any time, and continues from its state folder.
+    Each is locked, built and validated. Stop it at any time: the same command goes on from there.
     """
     # Imported here so that `matrix show` does not wait for the engine and the stages.
     from mlruntime.cli.exploring import Wishes, run

@@ -32,20 +32,25 @@ def import_(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="else it is printed")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="where to write it (default: standard output)"
+        ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="ID", help="what your runtime is called")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="ID", help="the id of your runtime")] = None,
     like: Annotated[
         str | None,
         typer.Option(
-            metavar="RUNTIME", help="whose system to take; the newest that fits, if none is named"
+            metavar="RUNTIME",
+            help="take Debian, Java, … from this runtime (default: the newest that fits)",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Make a first runtime.yaml from another tool's file, and say what was not taken over."""
+    """Make a first runtime.yaml from another tool's file.
+
+    It says what it could not take over.
+    """
     target = output.absolute() if output else None
     if target is not None and target.exists():
         raise UsageError(

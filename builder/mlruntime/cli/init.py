@@ -20,14 +20,16 @@ def init(
     ctx: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="the folder to make")],
     runtime: Annotated[
-        str | None, typer.Argument(help="the runtime to begin with; all, if none is named")
+        str | None,
+        typer.Argument(metavar="RUNTIME", help="the runtime to begin with (default: all)"),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="ID", help="what your runtime is called")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="ID", help="the id of your runtime")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Start a folder of definitions of your own: matrix.yaml, runtimes/ and images/."""
+    """Start a folder of definitions of your own.
+
+    It gets matrix.yaml, runtimes/ and images/.
+    """
     target = folder.absolute()
     made = start_definitions(Definitions(ctx.obj.root), target, runtime=runtime, name=name)
     lines = [f"{folder} has {', '.join(made.runtimes)}"]

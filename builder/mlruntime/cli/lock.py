@@ -25,13 +25,15 @@ def register(app: typer.Typer) -> None:
 
 def lock(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
+    runtime: Annotated[
+        str, typer.Argument(metavar="RUNTIME", help="the runtime's id, such as 6.0-ml")
+    ],
     check: Annotated[
         bool,
-        typer.Option("--check", help="write nothing; say what is stale, exit 4 if anything is"),
+        typer.Option("--check", help="write nothing; exit with 4 and say why if the lock is stale"),
     ] = False,
     registry: Annotated[
-        bool, typer.Option("--registry", help="with --check: ask the registries too")
+        bool, typer.Option("--registry", help="with --check: also ask the registries")
     ] = False,
     omit_unavailable: Annotated[
         list[str] | None,
@@ -40,11 +42,14 @@ def lock(
         ),
     ] = None,
     keep_core: Annotated[
-        bool, typer.Option("--keep-core", help="lock the flavours anew, and nothing else")
+        bool, typer.Option("--keep-core", help="lock only the flavours anew")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Write, or check, runtimes/RUNTIME/lock.json: every artifact by version, size and sha256."""
+    """Lock every artifact of a runtime, or check its lock.
+
+    The lock, runtimes/RUNTIME/lock.json, has each one by version, size and sha256.
+    """
     context: Context = ctx.obj
     definitions = Definitions(context.root)
     path = definitions.lock_path(runtime)

@@ -19,7 +19,9 @@ from mlruntime.workflows.inputs import read_matrix
 
 def register(app: typer.Typer) -> None:
     """Add the verbs below ``matrix``."""
-    matrix = typer.Typer(help="The compatibility facts.", no_args_is_help=True)
+    matrix = typer.Typer(
+        help="Show, check and extend the compatibility matrix.", no_args_is_help=True
+    )
     matrix.command("check")(check)
     matrix.command("show")(show)
     matrix.command("outdated")(outdated)
@@ -31,7 +33,11 @@ def check(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Read matrix.yaml strictly, and prove that every release can be used in some combination."""
+    """Check that matrix.yaml is sound.
+
+    Names must be known, rules must have sources, and every release must fit into some
+    combination.
+    """
     matrix = read_matrix(Definitions(ctx.obj.root))
     if later := dated_later(matrix, datetime.now(UTC).date()):
         raise InvalidDefinition(
@@ -70,12 +76,14 @@ def _unsound(found: tuple[Contradiction, ...]) -> InvalidDefinition:
 
 def show(
     ctx: typer.Context,
-    component: Annotated[str | None, typer.Argument(help="show only what concerns this")] = None,
-    rules: Annotated[bool, typer.Option("--rules", help="list every rule, too")] = False,
+    component: Annotated[
+        str | None, typer.Argument(metavar="COMPONENT", help="show only this component")
+    ] = None,
+    rules: Annotated[bool, typer.Option("--rules", help="also list every rule")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Show components, what goes with what, and the rules with their sources."""
+    """Show components, rules, and which releases go together."""
     matrix = read_matrix(Definitions(ctx.obj.root))
     if component is not None and component not in matrix.components:
         raise UsageError(

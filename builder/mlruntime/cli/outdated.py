@@ -19,11 +19,11 @@ MATRIX = "matrix.yaml"
 def outdated(
     ctx: typer.Context,
     write: Annotated[
-        bool, typer.Option("--write", help="write the proposed change into matrix.yaml")
+        bool, typer.Option("--write", help="apply the proposed change to matrix.yaml")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Show what upstream has released since, as a change to matrix.yaml that a person can apply."""
+    """Find new upstream releases, as a change to matrix.yaml."""
     # Imported here so that `matrix show` does not wait for the registries' clients.
     from mlruntime.ecosystems.releases import Registries
     from mlruntime.fetch.web import Web

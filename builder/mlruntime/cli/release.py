@@ -40,7 +40,7 @@ from mlruntime.workflows.signing import key_of_command, key_of_file
 
 Runtime = Annotated[str, typer.Argument(metavar="RUNTIME", help="the runtime's id")]
 Where = Annotated[
-    str, typer.Option("--registry", metavar="HOST/REPO", help="the repository of a registry")
+    str, typer.Option("--registry", metavar="HOST/REPO", help="the repository that releases are in")
 ]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON")]
 
@@ -60,7 +60,8 @@ def register(app: typer.Typer) -> None:
     release = typer.Typer(
         cls=_Group,
         no_args_is_help=True,
-        help="Publish proven images; `release RUNTIME` is short for `release publish RUNTIME`.",
+        help="Publish validated images as versions of a runtime.\n\n"
+        "`release RUNTIME` is short for `release publish RUNTIME`.",
     )
     release.command("publish")(publish_)
     release.command("plan")(plan)
@@ -84,18 +85,22 @@ def _now() -> str:
 
 def publish_(
     ctx: typer.Context,
-    runtimes: Annotated[list[str], typer.Argument(metavar="RUNTIME...", help="runtimes' ids")],
+    runtimes: Annotated[
+        list[str], typer.Argument(metavar="RUNTIME…", help="runtimes, such as 6.0-ml")
+    ],
     registry: Where,
     report: Annotated[
         list[Path],
-        typer.Option(metavar="FILE", help="a report of `validate --report`; one for each image"),
+        typer.Option(metavar="FILE", help="a report from `validate --report`; repeatable"),
     ],
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the private key: ECDSA P-256, PEM")
     ] = None,
     key_password_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="its passphrase; or set MLRUNTIME_KEY_PASSWORD"),
+        typer.Option(
+            metavar="FILE", help="a file with its passphrase (or set MLRUNTIME_KEY_PASSWORD)"
+        ),
     ] = None,
     key_password_command: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="a command that prints the passphrase")
@@ -103,7 +108,8 @@ def publish_(
     sign_command: Annotated[
         str | None,
         typer.Option(
-            metavar="COMMAND", help="signs: Base64 on stdin, a signature in Base64 on stdout"
+            metavar="COMMAND",
+            help="a command that signs: Base64 on stdin, the signature in Base64 on stdout",
         ),
     ] = None,
     public_key: Annotated[
@@ -115,21 +121,28 @@ def publish_(
     rebuild: Annotated[
         bool,
         typer.Option(
-            "--rebuild/--no-rebuild", help="build each again in a second store, and compare digests"
+            "--rebuild/--no-rebuild",
+            help="build each image again in a second store and compare digests",
         ),
     ] = True,
     osv: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="PATH", help="known vulnerabilities: OSV's JSON, a directory of it, a zip"
+            metavar="PATH", help="advisories as OSV JSON: a file, a directory or a zip; repeatable"
         ),
     ] = None,
     worst: Annotated[
-        str, typer.Option(metavar="LEVEL", help="refuse from here on: low, medium, high, critical")
+        str,
+        typer.Option(
+            metavar="LEVEL", help="refuse from this severity on: low, medium, high, critical"
+        ),
     ] = "high",
     as_json: Json = False,
 ) -> None:
-    """Release images that their reports prove, as the next version, into `candidate`."""
+    """Release validated images as the next version.
+
+    The channel `candidate` then points at it.
+    """
     context: Context = ctx.obj
     definitions, reports = Definitions(context.root), read_reports(report)
     _all_wanted(runtimes, reports)
@@ -212,7 +225,7 @@ def _key(
 
 
 def plan(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json = False) -> None:
-    """Say which version the lock would be, and why: major, minor or patch."""
+    """Show which version the lock would become, and why."""
     context: Context = ctx.obj
     lock = fresh_lock(Definitions(context.root), runtime).cut(CORE)
     with _repository(ctx, registry) as repository:
@@ -237,7 +250,7 @@ def plan(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json = 
 
 
 def list_(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json = False) -> None:
-    """List the versions of a runtime, where its channels point, and every move."""
+    """List versions, channels, and every move of a channel."""
     with _repository(ctx, registry) as repository:
         record = read_record(repository, runtime)
     _show(record, as_json)
@@ -274,8 +287,10 @@ def promote(
     runtime: Runtime,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="such as 6.0.3-ml")],
     registry: Where,
-    to: Annotated[str, typer.Option(help="candidate or stable")] = STABLE,
-    why: Annotated[str, typer.Option(help="kept with the move")] = "promoted",
+    to: Annotated[str, typer.Option(metavar="CHANNEL", help="candidate or stable")] = STABLE,
+    why: Annotated[
+        str, typer.Option(metavar="TEXT", help="the reason, kept with the move")
+    ] = "promoted",
     as_json: Json = False,
 ) -> None:
     """Point a channel at a version."""
@@ -292,10 +307,10 @@ def rollback(
     ctx: typer.Context,
     runtime: Runtime,
     registry: Where,
-    channel: Annotated[str, typer.Option(help="candidate or stable")] = STABLE,
+    channel: Annotated[str, typer.Option(metavar="CHANNEL", help="candidate or stable")] = STABLE,
     as_json: Json = False,
 ) -> None:
-    """Point a channel at the version that it had before."""
+    """Point a channel back at the version before."""
     _channel(channel)
     with _repository(ctx, registry) as repository:
         changed = move(repository, runtime, lambda r: rolled_back(r, channel, at=_now()), say)
@@ -307,10 +322,13 @@ def retire(
     runtime: Runtime,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="such as 6.0.3-ml")],
     registry: Where,
-    why: Annotated[str, typer.Option(help="what is wrong with it, for those who use it")],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="what is wrong with it, for its users")],
     as_json: Json = False,
 ) -> None:
-    """Retire a version: it stays where it is, and channels go back to the one before."""
+    """Retire a version, so that no channel can point at it.
+
+    It can still be pulled by its tag. Channels go back to the version before.
+    """
     with _repository(ctx, registry) as repository:
         changed = move(repository, runtime, lambda r: retired(r, version, at=_now(), why=why), say)
     _show(changed, as_json)

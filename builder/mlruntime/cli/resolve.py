@@ -23,16 +23,20 @@ def register(app: typer.Typer) -> None:
 
 def resolve(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
+    runtime: Annotated[
+        str, typer.Argument(metavar="RUNTIME", help="the runtime's id, such as 6.0-ml")
+    ],
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="COMPONENT==VERSION", help="replace or add a line of the request"
+            "--set",
+            metavar="COMPONENT==VERSION",
+            help="replace or add a line of the request; repeatable",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Choose the versions of a runtime and say why, or why there are none."""
+    """Choose the versions of a runtime, or explain the conflict."""
     definitions = Definitions(ctx.obj.root)
     whole = read_matrix(definitions)
     asked = read_runtime(definitions, runtime, whole).with_settings(settings or ())

@@ -22,31 +22,32 @@ def register(app: typer.Typer) -> None:
 def site(
     ctx: typer.Context,
     output: Annotated[
-        Path, typer.Option(metavar="DIR", help="a folder that is empty, or has such a site")
+        Path, typer.Option(metavar="DIR", help="an empty folder, or one with such a site")
     ],
     registry: Annotated[
         str | None,
-        typer.Option(metavar="HOST/REPO", help="where images are pulled from, for the commands"),
+        typer.Option(metavar="HOST/REPO", help="the registry in the commands that the site shows"),
     ] = None,
     record: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="show released versions: what `release list --json` printed; repeatable",
+            help="show released versions: the output of `release list --json`; repeatable",
         ),
     ] = None,
     lock: Annotated[
         list[str] | None,
         typer.Option(
             metavar="VERSION=FILE",
-            help="compare with a version that was released: its lock; repeatable",
+            help="add the images of a released version: its lock; repeatable",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Write a static site of all runtimes: packages, sizes, differences, rules and evidence.
+    """Write a static site of all runtimes.
 
-    It needs no server: open its index.html.
+    It shows packages, sizes, differences, rules and evidence, and needs no server: open its
+    index.html.
     """
     context: Context = ctx.obj
     definitions = Definitions(context.root)

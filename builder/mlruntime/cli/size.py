@@ -23,15 +23,23 @@ def register(app: typer.Typer) -> None:
 
 def size(
     ctx: typer.Context,
-    runtime: Annotated[str, typer.Argument(help="the runtime's id, such as 6.0-ml")],
-    variant: Annotated[str, typer.Option(help="cpu or gpu")] = "cpu",
-    flavour: Annotated[str, typer.Option(help="core, or a flavour of the runtime")] = CORE,
+    runtime: Annotated[
+        str, typer.Argument(metavar="RUNTIME", help="the runtime's id, such as 6.0-ml")
+    ],
+    variant: Annotated[str, typer.Option(metavar="VARIANT", help="cpu or gpu")] = "cpu",
+    flavour: Annotated[
+        str, typer.Option(metavar="FLAVOUR", help="core, or a flavour of the runtime")
+    ] = CORE,
     svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="draw the packages as a treemap")
+        Path | None,
+        typer.Option(metavar="FILE", help="draw the packages as a treemap into this file"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Show what weighs how much in an image: its layers and packages, the largest first."""
+    """Show what takes how much space in an image.
+
+    It lists layers and packages, the largest first.
+    """
     context: Context = ctx.obj
     definitions = Definitions(context.root)
     definitions.folder(runtime)  # with a "did you mean"

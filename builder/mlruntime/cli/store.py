@@ -83,7 +83,10 @@ def size(as_json: Annotated[bool, _JSON] = False) -> None:
 
 
 def verify_(as_json: Annotated[bool, _JSON] = False) -> None:
-    """Read every file and remove those that are damaged; exits with 5 if there was one."""
+    """Read every file, and remove damaged ones.
+
+    Exits with 5 if there was one.
+    """
     store = Store(store_root())
     found = verify(store, say)
     value = {"files": found.count, "size": found.size, "damaged": [e.name for e in found.damaged]}
@@ -105,15 +108,20 @@ def verify_(as_json: Annotated[bool, _JSON] = False) -> None:
 def prune_(
     ctx: typer.Context,
     days: Annotated[
-        float, typer.Option(min=0, help="keep what builds of the last DAYS days needed")
+        float,
+        typer.Option(
+            metavar="DAYS", min=0, help="keep what images built in the last DAYS days need"
+        ),
     ] = 30,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would go")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only show what would be removed")
+    ] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Remove files that no lock in use needs.
 
-    Locks in use are those of the definitions (`--root`), and those of every image that was built
-    on this host in the last days, wherever its definitions are.
+    Locks in use are those below `--root`, and those of images that were built on this host in the
+    last DAYS days.
     """
     context: Context = ctx.obj
     store = Store(store_root())
@@ -133,14 +141,18 @@ def prune_(
 
 def export_(
     ctx: typer.Context,
-    locks: Annotated[list[str], typer.Argument(metavar="LOCK…", help="runtimes, or lock files")],
+    locks: Annotated[list[str], typer.Argument(metavar="LOCK…", help="runtimes or lock files")],
     output: Annotated[Path, typer.Option(metavar="DIR", help="a new directory")],
     variant: Annotated[
-        list[str] | None, typer.Option(help="cpu or gpu; repeatable; all if left out")
+        list[str] | None,
+        typer.Option(metavar="VARIANT", help="cpu or gpu; repeatable (default: all)"),
     ] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Write everything that locks need into a directory, for a machine without a network."""
+    """Copy everything that locks need into a directory.
+
+    Carry it to a machine without a network, and run `store import` there.
+    """
     context: Context = ctx.obj
     definitions, variants = Definitions(context.root), tuple(variant or ())
     found = [find_lock(definitions, named) for named in locks]
@@ -157,7 +169,7 @@ def import_(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="what `store export` wrote")],
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Copy what `store export` wrote into the store; every byte is checked."""
+    """Copy an export into the store, and check every byte."""
     done = take_in(directory, Store(store_root()))
     value = {"files": done.files, "known": done.known, "size": done.size, "locks": list(done.locks)}
     text = f"{done.files - done.known} files, {mb(done.size)}, taken in; {done.known} were there"

@@ -47,18 +47,24 @@ def command(
         str | None,
         typer.Argument(
             metavar="[RUNTIME|IMAGE]",
-            help="a runtime's id, an image, an OCI layout; needless for an environment",
+            help="a runtime's id, an image or an OCI layout; none for an environment",
         ),
     ] = None,
     variant: Annotated[
-        str | None, typer.Option(help="cpu or gpu; an image's own if it is left out, else cpu")
+        str | None,
+        typer.Option(metavar="VARIANT", help="cpu or gpu (default: the image's own, else cpu)"),
     ] = None,
     flavour: Annotated[
-        str | None, typer.Option(help="of a runtime; an image's own if it is left out, else core")
+        str | None,
+        typer.Option(
+            metavar="FLAVOUR", help="of the runtime (default: the image's own, else core)"
+        ),
     ] = None,
     requirements: Annotated[Path | None, REQUIREMENTS] = None,
     jars: Annotated[Path | None, JARS] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Spark workers to start")] = 2,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Spark workers to start")
+    ] = 2,
     on: Annotated[
         str,
         typer.Option(
@@ -68,26 +74,37 @@ def command(
         ),
     ] = CONTAINERS,
     network: Annotated[
-        str | None, typer.Option(help="with spark://: the driver's network (default: host)")
+        str | None,
+        typer.Option(metavar="NAME", help="with spark://: the driver's network (default: host)"),
     ] = None,
     secret: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="with spark://: the cluster's secret")
+        Path | None,
+        typer.Option(metavar="FILE", help="with spark://: a file with the cluster's secret"),
     ] = None,
     image: Annotated[
         str | None,
-        typer.Option(metavar="IMAGE", help="with kubernetes: REGISTRY/NAME@sha256:…"),
+        typer.Option(
+            metavar="IMAGE", help="with kubernetes: REGISTRY/NAME@sha256:…, to pull there"
+        ),
     ] = None,
     namespace: Annotated[
-        str | None, typer.Option(metavar="NAME", help="with kubernetes, if not the context's own")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="with kubernetes: the namespace (default: the context's)"
+        ),
     ] = None,
     multiplier: Annotated[
         float,
         typer.Option(
-            "--timeout-multiplier", min=1, max=100, help="give every check so many times its limit"
+            "--timeout-multiplier",
+            metavar="N",
+            min=1,
+            max=100,
+            help="multiply all time limits by N",
         ),
     ] = 1.0,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="a check or family; may be repeated")
+        list[str] | None, typer.Option(metavar="NAME", help="a check or family; repeatable")
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML here")] = None,
     report: Annotated[
@@ -95,11 +112,11 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
-    """Test an image on a cluster; every check compares numbers.
+    """Test an image on a cluster, or an environment.
 
-    Without --on, a cluster of containers is started for it; `--on kubernetes` starts one there. A
-    cluster that is there already is left as it was found. `--on ./ml` tests an environment, without
-    containers.
+    Every check compares numbers. Without --on, it starts a cluster of containers for the checks;
+    `--on kubernetes` starts one there. A cluster of yours is left as it was. `--on ./ml` tests an
+    environment, without containers.
     """
     definitions = Definitions(ctx.obj.root)
     for path in (junit, report):

@@ -39,21 +39,22 @@ def verify(
         ),
     ],
     key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="the public key of who has released it")
+        Path | None, typer.Option(metavar="FILE", help="the publisher's public key")
     ] = None,
     require: Annotated[
-        list[str] | None, typer.Option(metavar="POLICY", help="cluster-tested; may be repeated")
+        list[str] | None, typer.Option(metavar="POLICY", help="cluster-tested; repeatable")
     ] = None,
-    whole: Annotated[
-        bool, typer.Option("--pull", help="pull every layer and hash it, too")
-    ] = False,
+    whole: Annotated[bool, typer.Option("--pull", help="also pull and hash every layer")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="keep it, documents included, as an OCI layout"),
+        typer.Option(metavar="DIR", help="write image and documents into an OCI layout"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
 ) -> None:
-    """Check signature, lock, provenance, SBOM and test result of a released image."""
+    """Check the signature and documents of a released image.
+
+    Among the documents are lock, provenance, SBOM and test result.
+    """
     for policy in require or ():
         if policy != CLUSTER_TESTED:
             raise UsageError(

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 import typer
@@ -38,3 +40,32 @@ def test_a_verb_s_module_brings_the_verb(verb: str) -> None:
 def test_all_verbs_are_listed_whichever_are_imported() -> None:
     command = typer.main.get_command(application({"resolve"}))
     assert command.list_commands(typer.Context(command)) == list(VERBS)  # type: ignore[attr-defined]
+
+
+COMMANDS: Any = typer.main.get_command(application())
+
+
+def every(command: Any, path: str = "mlruntime") -> Iterator[tuple[str, Any]]:
+    """Yield a command and all below it."""
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from every(below, f"{path} {name}")
+
+
+@pytest.mark.parametrize(("path", "command"), list(every(COMMANDS)))
+def test_every_parameter_says_what_it_is(path: str, command: Any) -> None:
+    for parameter in command.params:
+        assert parameter.help, parameter.name
+        value = parameter.param_type_name == "argument" or not (
+            parameter.is_flag or parameter.count
+        )
+        assert bool(parameter.metavar) is value, parameter.name
+
+
+@pytest.mark.parametrize(("path", "command"), list(every(COMMANDS)))
+def test_the_first_sentence_of_a_help_fits_into_the_list(path: str, command: Any) -> None:
+    first = command.help.split("\n\n")[0]
+    assert len(first) <= 64, "the list of verbs would end it with an ellipsis"
+    verb = path.removeprefix("mlruntime ")
+    if verb in VERBS:
+        assert first == VERBS[verb] + "."
