@@ -9,7 +9,8 @@ import pytest
 import typer
 import yaml
 from mlruntime import errors
-from mlruntime.cli import INTERRUPTED, application
+from mlruntime.cli import INTERRUPTED, application, main
+from mlruntime.errors import NoCompatibleVersions
 
 from tests.documents import CHECKOUT, markers, parts, span, text_of
 
@@ -106,6 +107,29 @@ def test_every_dev_command_exists(name: str) -> None:
             assert option in known[words[0]] or named or words[0] == "bench", words
 
 
+# What a page says of these is that there are no such versions, or are none yet.
+UNSOLVABLE = {
+    "6.0-ml --set tensorflow==2.16.2",
+    "6.0-ml --set spark==3.5.10",
+    "7.0-ml --set 'spark==4.3.*' --set 'mllib==4.3.*'",
+}
+
+
+def resolve_commands() -> set[str]:
+    lines = {line.partition(" ") for _, line in mlruntime_commands()}
+    return {rest.removesuffix(" --json") for verb, _, rest in lines if verb == "resolve" and rest}
+
+
+@pytest.mark.parametrize("line", sorted(resolve_commands()))
+def test_what_is_resolved_on_a_page_has_the_outcome_that_it_says(line: str) -> None:
+    code = main(["--root", str(CHECKOUT), "resolve", *shlex.split(line)])
+    assert code == (NoCompatibleVersions.exit_code if line in UNSOLVABLE else 0)
+
+
+def test_what_has_no_versions_is_still_on_a_page() -> None:
+    assert resolve_commands() >= UNSOLVABLE
+
+
 # tables by hand that must not fall behind
 
 
@@ -127,6 +151,29 @@ def test_the_layers_are_those_of_the_stack() -> None:
     stack = yaml.safe_load(page("images/layers.yaml"))
     told = re.findall(r"^\| \d+ \| `([\w-]+)` \|", page("docs/images.md"), re.MULTILINE)
     assert told == [layer["name"] for layer in stack["layers"]]
+
+
+def test_the_glossary_has_each_word_once_and_in_order() -> None:
+    words = re.findall(r"^\| ([\w -]+) \|", page("docs/glossary.md"), re.MULTILINE)[1:]
+    assert words == sorted(set(words))
+
+
+# links
+
+
+def headings(text: str) -> Iterator[str]:
+    """Yield the anchor of each heading, as GitHub makes them."""
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for heading in re.findall(r"^#+ (.+)$", outside, re.MULTILINE):
+        shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        yield re.sub(r"[^\w -]", "", shown.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_to_headings_lead_somewhere(name: str) -> None:
+    for target, anchor in re.findall(r"\]\(((?:[^)#:\s]+\.md)?)#([^)]+)\)", page(name)):
+        there = (CHECKOUT / name).parent / target if target else CHECKOUT / name
+        assert anchor in headings(text_of(there)), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("name", PAGES)
