@@ -20,7 +20,10 @@ from mlruntime.workflows.planning import TOOLS
 from mlruntime.workflows.stores import fetcher
 
 # The same Debian, Java, Python, PySpark, NumPy, pandas and PyArrow; of our own nothing.
-LAYERS = ("interpreter", "os", "java", "configured", "environment", "scientific", "python", "spark")
+LAYERS = (
+    "interpreter", "os", "java", "configured", "environment", "scientific", "python",
+    "spark-libraries", "spark-updates", "spark",
+)  # fmt: skip
 # What nobody has who does not know that MLlib looks for it.
 WITHOUT = "*openblas*"
 

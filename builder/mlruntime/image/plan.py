@@ -21,7 +21,8 @@ from mlruntime.image.sources.model import (
     SharedOut,
     Tools,
 )
-from mlruntime.image.sources.python import LeftOutFiles, PythonPackages
+from mlruntime.image.sources.python import PythonPackages
+from mlruntime.image.sources.python_files import ApartFiles, ApartSource, LeftOutFiles
 from mlruntime.image.stack import Stack
 from mlruntime.image.templates import render, variables
 from mlruntime.lock.model import CORE, Lock
@@ -82,7 +83,7 @@ def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, 
             break
         if isinstance(content, Jars) or content.native:
             continue
-        if isinstance(content, PythonPackages):
+        if isinstance(content, PythonPackages | ApartFiles):
             wheels = {a.sha256 for a in content.wheels}
             if not (wheels <= common or wheels & against):
                 continue
@@ -120,6 +121,9 @@ def plan(
             known=known,
             tools=tools,
             version=version,
+            apart=tuple(
+                x.apart for x in stack.layers if isinstance(x, ApartSource) and x.of == flavour
+            ),
         )
     refuse_idle(plannings[CORE].patterns.get(DebianSource, []), lock)
     there = [layer for layer in stack.layers if layer.of in plannings]

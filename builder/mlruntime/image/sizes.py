@@ -7,6 +7,7 @@ from typing import Any, Final
 from mlruntime.documents.tables import Table, plain
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.python import PythonPackages
+from mlruntime.image.sources.python_files import ApartFiles
 from mlruntime.image.treemap import Group, treemap
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.model import Lock
@@ -82,7 +83,8 @@ def sizes(
     compiled; all of them ``None`` for what is not here.
     """
     found: list[PackageSize] = []
-    for layer in plan.layers:
+    # A package whose files are in two layers is shown where its metadata is.
+    for layer in (x for x in plan.layers if not isinstance(x.content, ApartFiles)):
         has = layer.content.has if isinstance(layer.content, PythonPackages) else _all
         for one in layer.content.artifacts:
             found.append(

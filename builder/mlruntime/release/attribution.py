@@ -27,6 +27,7 @@ from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
 from mlruntime.image.sources.jars import Jars
 from mlruntime.image.sources.model import Content
 from mlruntime.image.sources.python import PythonPackages
+from mlruntime.image.sources.python_files import ApartFiles
 from mlruntime.release.licences import of_copyright, of_wheel
 
 Kind = Literal["debian", "configured", "python", "conda", "jars", "ours"]
@@ -47,7 +48,7 @@ def kind_of(content: Content) -> Kind:
         return "debian"
     if isinstance(content, ConfiguredPackages):
         return "configured"
-    if isinstance(content, PythonPackages):
+    if isinstance(content, PythonPackages | ApartFiles):
         return "python"
     if isinstance(content, CondaPackages):
         return "conda"

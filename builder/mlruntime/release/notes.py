@@ -6,6 +6,7 @@ from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.release.policy import Allowed
+from mlruntime.release.pulls import Pull
 from mlruntime.release.versions import Step, all_artifacts
 from mlruntime.validation.reading import Outcome
 
@@ -19,13 +20,15 @@ def notes(
     left_out: Mapping[str, str] | None = None,
     lifecycle: Lifecycle | None = None,
     accepted: Iterable[str] = (),
+    pulls: Iterable[Pull] = (),
 ) -> str:
     """Return Markdown; ``images`` are (name, variant, lock, outcome of validation, digest).
 
     ``left_out`` says of packages which of their files no image has, and why; ``lifecycle`` are
-    the dates of support, ``accepted`` the known vulnerabilities that it is released with.
+    the dates of support, ``accepted`` the known vulnerabilities that it is released with, ``pulls``
+    what is pulled of each image.
     """
-    named = tuple(images)
+    named, sized = tuple(images), tuple(pulls)
     lock = named[0][2]
     sections = [
         [f"# {version}"],
@@ -39,6 +42,7 @@ def notes(
         ["## Support", *_support(lifecycle)] if lifecycle else [],
         ["## Known issues", *_issues(lock, allowed, left_out or {}, accepted)],
         ["## Tested", *(f"- `{name}`: {_tested(outcome)}" for name, _, _, outcome, _ in named)],
+        ["## Size", *(f"- `{p.name}`: {p.to_text()}" for p in sized)] if sized else [],
         ["## Images", *_table(("image", "digest"), ((f"`{i[0]}`", f"`{i[4]}`") for i in named))],
     ]
     return "\n\n".join("\n".join(_spaced(section)) for section in sections if section) + "\n"

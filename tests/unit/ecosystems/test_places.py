@@ -15,7 +15,8 @@ from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.wheel import add_files, install_wheel, note_files
 from mlruntime.errors import InvalidLock
-from mlruntime.image.sources.python import LeftOut
+from mlruntime.image.sources.model import Apart
+from mlruntime.image.sources.python_files import LeftOut
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import MTIME
 from mlruntime.layers.writer import WRITER, LayerWriter
@@ -125,6 +126,23 @@ def test_files_that_are_left_out_are_in_no_record_and_can_be_put_back(tmp_path: 
     }
     assert (root / f"{SITE}/toy/include/b.h").read_bytes() == b"22"
     assert (root / f"{SITE}/toy-1.dist-info/RECORD").read_bytes() == before
+
+
+def test_files_apart_are_in_the_record_and_where_they_belong(tmp_path: Path) -> None:
+    """Both layers together are what one would be, but for their order."""
+    wheel = made_wheel(tmp_path, "toy", {**FILES, "toy/jars/a.jar": NOISE, "toy/jars/b.py": "b\n"})
+    jars = Apart(package="toy", files=("toy/*",), but=("toy/data.bin",))
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+        with DirectorySink(tmp_path / name) as sink:
+            site = Site(image_place("3.11"))
+            elsewhere = jars.has if name == "parts" else (lambda _: False)
+            install_wheel(sink, wheel, wheel.name, site, elsewhere=elsewhere)
+            if name == "parts":
+                missing = set(of_directory(tmp_path / "whole")) - set(of_directory(tmp_path / name))
+                assert missing == {f"{SITE}/toy/jars/a.jar"}  # modules stay
+                assert add_files(sink, wheel, wheel.name, site, jars.has) == 1
+    assert of_directory(tmp_path / "parts") == of_directory(tmp_path / "whole")
 
 
 def test_a_place_of_its_own_has_its_own_paths_and_interpreter(tmp_path: Path) -> None:

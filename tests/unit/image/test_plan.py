@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 from mlruntime.definitions.files import Definitions
+from mlruntime.environment.contents import contents
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image import oci
 from mlruntime.image.plan import Plan, built_on, left_out, plan
 from mlruntime.image.sources.literal import LiteralFiles
 from mlruntime.image.sources.model import PlannedLayer, Tools
 from mlruntime.image.sources.python import PythonPackages
+from mlruntime.image.sources.python_files import ApartFiles, ApartSource
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.contract import PATH, HostContract
 from mlruntime.lock.model import Lock, Variant
 from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, Omission
-from mlruntime.workflows.locked import read_lock
+from mlruntime.workflows.locked import read_lock, read_stack
 from mlruntime.workflows.planning import planned_image
 
 from tests.conftest import CHECKOUT
@@ -201,6 +203,63 @@ def test_what_a_layer_leaves_out_is_there_to_compile_against_and_told() -> None:
     assert [layer.name for layer in below][-2:] == ["rest", "rest, left out"]
     assert [a.name for a in below[-1].content.artifacts] == sorted(names)
     assert below[-1] not in found.layers
+
+
+def with_apart(package: str) -> str:
+    """Return the stack with files of a package in a layer of their own, below all packages."""
+    one = f"  - {{name: data, source: apart, package: {package}, files: [data/*]}}"
+    return STACK.replace("  - {name: numpy", f"{one}\n  - {{name: numpy", 1)
+
+
+def test_files_apart_have_a_layer_and_their_package_leaves_them_out() -> None:
+    before = lock()
+    stack = parse_stack(with_apart("numpy"), file="s")
+    found = plan(before, "cpu", stack, FILES, tools=TOOLS, version="1.0")
+    assert changed(planned(before), found) == {"data", "numpy"}
+    (data,) = (layer for layer in found.layers if layer.name == "data")
+    assert isinstance(data.content, ApartFiles)
+    assert [a.name for a in data.content.artifacts] == ["numpy"]
+    (numpy,) = (layer for layer in found.layers if layer.name == "numpy")
+    assert [one.files for one in python_of(numpy).apart] == [("data/*",)]
+    # What is compiled against the package has all of its files.
+    wheel = next(n for layer in found.layers for n in layer.content.native)
+    assert data in built_on(found, before, wheel)
+    assert contents(found, before).wheels == contents(planned(before), before).wheels
+
+
+def test_what_two_layers_want_of_a_package_is_in_the_upper_one() -> None:
+    more = "  - {name: more, source: apart, package: numpy, files: [data/a*]}"
+    text = with_apart("numpy").replace("  - {name: numpy", f"{more}\n  - {{name: numpy", 1)
+    found = plan(
+        lock(), "cpu", parse_stack(text, file="s"), FILES, tools=TOOLS, version="1.0"
+    ).layers
+    parts = {x.name: x.content for x in found if isinstance(x.content, ApartFiles)}
+    assert list(parts) == ["data", "more"]
+    paths = ("data/a.bin", "data/b.bin", "data/a.py", "numpy.data/a", "other/a")
+    assert {name: [p for p in paths if one.has(p)] for name, one in parts.items()} == {
+        "data": ["data/b.bin"],
+        "more": ["data/a.bin"],
+    }
+
+
+def test_files_apart_of_a_package_that_is_not_there_change_nothing() -> None:
+    before = lock()
+    stack = parse_stack(with_apart("absent"), file="s")
+    found = plan(before, "cpu", stack, FILES, tools=TOOLS, version="1.0")
+    assert keys(found) == keys(planned(before))
+
+
+def test_files_apart_stay_with_a_package_of_another_flavour() -> None:
+    """A layer of core can have none of them, so nothing may be missing from the flavour's."""
+    definitions = Definitions(CHECKOUT)
+    whole = read_lock(definitions, "7.0-ml").cut("ml")
+    stack = read_stack(definitions)
+    data = ApartSource(name="data", package="statsmodels", files=("statsmodels/datasets/*",))
+    files = definitions.image_files()
+    below = plan(
+        whole, "cpu", replace(stack, layers=(data, *stack.layers)), files, tools=TOOLS, version="1"
+    )
+    assert keys(below) == keys(plan(whole, "cpu", stack, files, tools=TOOLS, version="1"))
 
 
 def test_an_empty_layer_is_no_layer() -> None:

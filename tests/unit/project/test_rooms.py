@@ -75,6 +75,7 @@ PURE_MODULES = frozenset(
         "image.sources.literal",
         "image.sources.model",
         "image.sources.python",
+        "image.sources.python_files",
         "image.stack",
         "image.templates",
         "definitions.lifecycle",

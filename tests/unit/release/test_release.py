@@ -50,6 +50,7 @@ from mlruntime.validation.reading import parse_report
 from mlruntime.workflows.release.channels import move, retired, rolled_back
 from mlruntime.workflows.release.inputs import read_advisories
 from mlruntime.workflows.release.publishing import publish
+from mlruntime.workflows.release.pulls import pulls
 from mlruntime.workflows.signing import key_of_command, key_of_file
 
 from tests.unit.lock.test_lock import tiny
@@ -507,6 +508,38 @@ def test_a_release_tells_how_long_it_is_supported(
     longer = replace(dates, end_of_support=date(2028, 6, 30))
     release(registry, replace(toy, lifecycle=longer), key, tmp_path / "s")
     assert registry.manifests[PATH] == before
+
+
+def test_a_release_tells_what_hosts_with_the_last_version_pull(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
+) -> None:
+    layers = {layer.name: layer.blob.size for layer in toy.image.layers}
+    with opened(registry) as there:
+        (whole,) = pulls(there, Record(runtime="0.1-ml"), (toy,))
+    assert (whole.size, whole.layers, whole.before) == (sum(layers.values()), len(layers), None)
+    assert whole.largest == max(layers.items(), key=lambda one: one[1])
+    assert whole.new == whole.size
+    release(registry, toy, key, tmp_path / "s")
+    after = candidate(tmp_path / "store", settings=b"2\n")
+    changed = {layer.name: layer.blob.size for layer in after.image.layers if not layer.cached}
+    assert changed.keys() == {"settings"}
+    with opened(registry) as there:
+        (part,) = pulls(there, read_record(there, "0.1-ml"), (after,))
+    assert (part.before, part.new) == ("0.1.0-ml", changed["settings"])
+    names = list(layers)
+    above = [x.blob.size for x in after.image.layers[names.index("settings") :]]
+    assert len(above) > 1 and part.above == sum(above)
+    release(registry, after, key, tmp_path / "s")
+    blobs = registry.repository(PATH).values()
+    text = next(b for b in blobs if b.startswith(b"# 0.1.1-ml")).decode()
+    assert f"- `cpu`: {part.to_text()}" in text.splitlines()
+    assert "hosts with 0.1.0-ml pull" in part.to_text()
+    # Told after the release as before it, and when the registry has lost the last image.
+    with opened(registry) as there:
+        assert pulls(there, read_record(there, "0.1-ml"), (after,)) == (part,)
+        del registry.manifests[PATH][toy.digest]
+        (lost,) = pulls(there, read_record(there, "0.1-ml"), (after,))
+    assert (lost.before, lost.new) == (None, lost.size)
 
 
 STEPS = ("image cpu", "index", "documents cpu", "signature cpu", "verified", "tags", "record")

@@ -60,3 +60,9 @@ class Content:
             return RecordEntry(path, self._recorded, self.size)
         encoded = urlsafe_b64encode(self._digest.digest()).decode("ascii").rstrip("=")
         return RecordEntry(path, Hash("sha256", encoded), self.size)
+
+    def unread_record(self, path: str) -> RecordEntry:
+        """Return its line in ``RECORD``; it is only read if the wheel does not say its hash."""
+        if self._recorded is None:
+            self.read()
+        return self.record(path)

@@ -62,6 +62,10 @@ def _all(_path: str) -> bool:
     return True
 
 
+def _none(_path: str) -> bool:
+    return False
+
+
 class _Wheel(WheelFile):
     """A wheel whose members come with their size, in the archive's order; those that are wanted.
 
@@ -148,9 +152,16 @@ class _Destination(WheelDestination):
     """Writes one wheel's files, scripts and RECORD to a sink."""
 
     def __init__(
-        self, sink: Sink, site: Site, wheel: Path, filename: str, bytecode: zipfile.ZipFile | None
+        self,
+        sink: Sink,
+        site: Site,
+        wheel: Path,
+        filename: str,
+        bytecode: zipfile.ZipFile | None,
+        elsewhere: Wanted = _none,
     ) -> None:
         self._sink = sink
+        self._elsewhere = elsewhere
         self._site = site
         self._wheel = wheel
         self._filename = filename
@@ -179,6 +190,8 @@ class _Destination(WheelDestination):
         if not self._site.is_new(target, self._filename, stream.size, self._again(stream)):
             stream.read()
             return stream.record(str(path))
+        if self._elsewhere(installed_as(stream.info.filename)):
+            return stream.unread_record(str(path))
         stream.write_to(self._sink, target, executable=is_executable)
         if target in self._compiled and self._bytecode is not None:
             self._write_bytecode(target, self._bytecode)
@@ -271,27 +284,31 @@ def install_wheel(
     site: Site,
     bytecode: Path | None = None,
     wanted: Wanted = _all,
+    elsewhere: Wanted = _none,
 ) -> None:
     """Install a wheel through a sink into the place of ``site``, which other wheels share.
 
     ``filename`` is the wheel's own name (the store's has none), ``bytecode`` the archive made by
-    ``pypi.bytecode`` for it, if there is one; ``RECORD`` lists what is ``wanted`` alone. A wheel
-    that breaks the wheel format, that has a
-    path outside of the place, or a file that another wheel has with different content raises
-    ``InvalidLock``.
+    ``pypi.bytecode`` for it, if there is one. ``RECORD`` lists what is ``wanted`` alone, and of
+    that also what is ``elsewhere``: files that ``add_files`` writes somewhere else. A wheel that
+    breaks the wheel format, that has a path outside of the place, or a file that another wheel
+    has with different content raises ``InvalidLock``.
     """
     with _usable(wheel, filename) as archive, ExitStack() as stack:
         compiled = stack.enter_context(zipfile.ZipFile(bytecode)) if bytecode else None
-        destination = _Destination(sink, site, wheel, filename, compiled)
+        destination = _Destination(sink, site, wheel, filename, compiled, elsewhere)
         installer.install(_Wheel(archive, wanted), destination, {"INSTALLER": b"mlruntime\n"})
 
 
-def add_files(sink: Sink, wheel: Path, filename: str, site: Site, wanted: Wanted) -> None:
-    """Add some files of a wheel's packages that ``install_wheel`` was told to leave out."""
+def add_files(sink: Sink, wheel: Path, filename: str, site: Site, wanted: Wanted) -> int:
+    """Add some files of a wheel's packages that ``install_wheel`` was told not to; count them."""
+    added = 0
     with _usable(wheel, filename) as archive:
         for record, content, executable in _Wheel(archive, wanted).get_contents():
             target = f"{site.place.site_packages}/{installed_as(record[0])}"
             content.write_to(sink, target, executable=executable)
+            added += 1
+    return added
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from mlruntime.image.sources.debian import ConfiguredSource, DebianSource
 from mlruntime.image.sources.jars import JarsSource
 from mlruntime.image.sources.literal import ContractSource, FilesSource, LibrarySource
 from mlruntime.image.sources.python import PythonSource
+from mlruntime.image.sources.python_files import ApartSource
 
 # What a layer of `layers.yaml` may be; its `source` says which.
 AnySource = (
-    CondaSource
+    ApartSource
+    | CondaSource
     | ConfiguredSource
     | ContractSource
     | DebianSource

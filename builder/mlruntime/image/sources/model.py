@@ -114,6 +114,34 @@ class LayerSource(Form, frozen=True, kw_only=True, tag_field="source"):
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Apart:
+    """Files of a Python package that have a layer of their own.
+
+    ``files`` are patterns below site-packages, ``but`` what they match and yet is no part of it;
+    ``*`` matches ``/``, too. Modules stay with the package: their bytecode is made there.
+    """
+
+    package: str
+    files: tuple[str, ...]
+    but: tuple[str, ...] = ()
+
+    def has(self, path: str) -> bool:
+        """Return whether a path, as ``installed_as`` returns it, is one of these files."""
+        wanted = any(is_like(path, pattern, self.but) for pattern in self.files)
+        return wanted and not path.endswith(".py")
+
+
+def is_like(path: str, files: str, but: tuple[str, ...]) -> bool:
+    """Return whether a file of a wheel's packages, no script or metadata, is like ``files``."""
+    top = path.partition("/")[0]
+    return (
+        fnmatchcase(path, files)
+        and not top.endswith((".data", ".dist-info"))
+        and not any(fnmatchcase(path, kept) for kept in but)
+    )
+
+
 class SharedOut(LayerSource, frozen=True, kw_only=True):
     """A source whose layers share out the packages of one ecosystem by name or pattern.
 
@@ -148,7 +176,7 @@ class Planning:
     ``lock`` is that flavour's, ``part`` what it has beyond those below it; ``files`` are the
     definitions' ``images/`` folder, by relative path; ``known`` the variables of templates;
     ``version`` this tool's; ``patterns`` the packages that layers name, for each type of source:
-    (layer, pattern).
+    (layer, pattern); ``apart`` the files of Python packages that have layers of their own.
     """
 
     lock: Lock
@@ -159,6 +187,7 @@ class Planning:
     known: dict[str, Any]
     tools: Tools
     version: str
+    apart: tuple[Apart, ...] = ()
 
     @property
     def python(self) -> str:

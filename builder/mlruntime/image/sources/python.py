@@ -1,13 +1,12 @@
 """Layers of Python packages: wheels with their bytecode, and metadata for dummy packages."""
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from mlruntime.documents.schema import Form, Text
+from mlruntime.documents.schema import Text
 from mlruntime.ecosystems.place import LIBRARIES
 from mlruntime.ecosystems.pypi.site import Collision, Site
 from mlruntime.ecosystems.pypi.stored import StoredWheel
@@ -15,71 +14,17 @@ from mlruntime.errors import InvalidDefinition
 from mlruntime.image.sources.literal import File, dist_info, file_digests
 from mlruntime.image.sources.model import (
     STACK_FILE,
+    Apart,
     PlannedLayer,
     Planning,
     SharedOut,
     Supplies,
     layer_key,
 )
+from mlruntime.image.sources.python_files import LeftOut, any_has, stored_wheels
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, set_digest
-
-
-class LeftOut(Form, frozen=True, kw_only=True):
-    """Files of a layer's wheels that images do not have, and why.
-
-    ``files`` is a pattern below site-packages, ``but`` what it matches and yet is kept; ``*``
-    matches ``/``, too.
-    """
-
-    files: Text
-    why: Text
-    but: tuple[Text, ...] = ()
-
-    def has(self, path: str) -> bool:
-        """Return whether a path, as ``installed_as`` returns it, is one of these files.
-
-        They are of the wheel's packages, not scripts or metadata.
-        """
-        top = path.partition("/")[0]
-        return (
-            fnmatchcase(path, self.files)
-            and not top.endswith((".data", ".dist-info"))
-            and not any(fnmatchcase(path, kept) for kept in self.but)
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeftOutFiles:
-    """What a layer of wheels leaves out: put back where something is compiled against them."""
-
-    wheels: tuple[Artifact, ...]
-    left_out: tuple[LeftOut, ...]
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
-    empty: ClassVar[bool] = False
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """Return the wheels."""
-        return self.wheels
-
-    def layer(self, name: str) -> PlannedLayer:
-        """Return the layer with these files, above the layer ``name``."""
-        key = [
-            [[a.name, a.version, a.filename, a.sha256] for a in self.wheels],
-            [[x.files, x.but] for x in self.left_out],
-        ]
-        return PlannedLayer(name=f"{name}, left out", key=layer_key("left-out", key), content=self)
-
-    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
-        """Add the files."""
-        from mlruntime.ecosystems.pypi.wheel import add_files
-
-        site = Site(supplies.place)
-        for wheel in sorted(self.wheels, key=lambda a: a.filename):
-            wanted = partial(_left_out, self.left_out)
-            add_files(layer, supplies.file(wheel), wheel.filename, site, wanted)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +33,8 @@ class PythonPackages:
 
     Shared libraries in directories like ``linked`` (a pattern below site-packages) get symbolic
     links where the dynamic linker looks by itself. So does the one library that is like a pattern,
-    under another name (``called``), for wheels that expect it to be the system's.
+    under another name (``called``), for wheels that expect it to be the system's. ``left_out`` are
+    files that the image does not have, ``apart`` those that another of its layers has.
     """
 
     wheels: tuple[Artifact, ...]
@@ -97,6 +43,7 @@ class PythonPackages:
     linked: str = ""
     called: tuple[tuple[str, str], ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    apart: tuple[Apart, ...] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -110,16 +57,11 @@ class PythonPackages:
 
     def has(self, path: str) -> bool:
         """Return whether a file of a wheel, by its path below site-packages, is installed."""
-        return not _left_out(self.left_out, path)
+        return not any_has(self.left_out, path)
 
     def all_wheels(self, supplies: Supplies) -> list[StoredWheel]:
         """Return all wheels as they are in the store, sorted by file name."""
-        found = [
-            StoredWheel(filename=a.filename, sha256=a.sha256, path=supplies.file(a))
-            for a in self.wheels
-        ]
-        found += [supplies.wheel(native) for native in self.native]
-        return sorted(found, key=lambda wheel: wheel.filename)
+        return stored_wheels(self.wheels, self.native, supplies)
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Install the wheels, link their libraries, add the files."""
@@ -127,9 +69,10 @@ class PythonPackages:
         from mlruntime.ecosystems.pypi.wheel import install_wheel
 
         site = Site(supplies.place)
+        elsewhere = partial(any_has, self.apart)
         for wheel in self.all_wheels(supplies):
             bytecode = supplies.bytecode(wheel.sha256)
-            install_wheel(layer, wheel.path, wheel.filename, site, bytecode, self.has)
+            install_wheel(layer, wheel.path, wheel.filename, site, bytecode, self.has, elsewhere)
         for name, path in site.libraries(self.linked):
             layer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
         for name, pattern in self.called:
@@ -178,16 +121,16 @@ class PythonSource(SharedOut, frozen=True, kw_only=True, tag="python"):
         left_out = self.left_out if wheels else ()
         if left_out:
             key.append({"left-out": [[x.files, x.but] for x in left_out]})
+        names = {a.name for a in wheels} | {n.name for n in native}
+        apart = tuple(one for one in planning.apart if one.package in names)
+        if apart:
+            key.append({"apart": [[x.package, x.files, x.but] for x in apart]})
         linked = (self.linked or "") if wheels else ""
         content = PythonPackages(
             wheels=wheels, native=native, files=files, linked=linked, called=called,
-            left_out=left_out,
+            left_out=left_out, apart=apart,
         )  # fmt: skip
         return PlannedLayer(name=self.name, key=layer_key("python", key), content=content)
-
-
-def _left_out(left_out: tuple[LeftOut, ...], path: str) -> bool:
-    return any(one.has(path) for one in left_out)
 
 
 def _library(site: Site, name: str, pattern: str) -> str:

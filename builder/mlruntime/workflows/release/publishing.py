@@ -29,6 +29,7 @@ from mlruntime.release.signing import SigningKey
 from mlruntime.release.sources import RegistrySource
 from mlruntime.release.versions import RuntimeVersion, Step, first, step
 from mlruntime.workflows.host import Say
+from mlruntime.workflows.release.pulls import pulls
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +129,7 @@ def publish(
         {name: what for c in made for name, what in left_out(c.plan.layers).items()},
         made[0].lifecycle,
         dict.fromkeys(one.to_text() for c in made for one in c.excepted),
+        pulls(repository, record, made),
     )
     index = wanted.tags[wanted.version.tag()]
     for one in made:

@@ -1,0 +1,27 @@
+"""What hosts that have the last version of a runtime pull of the next one."""
+
+from collections.abc import Iterable
+
+from mlruntime.documents.oci import Document
+from mlruntime.registry.client import Repository
+from mlruntime.release.channels import Record
+from mlruntime.release.documents import Candidate
+from mlruntime.release.pulls import Pull, pull_of
+
+
+def pulls(repository: Repository, record: Record, made: Iterable[Candidate]) -> tuple[Pull, ...]:
+    """Return what is pulled of images; each is compared with the last one by its name."""
+    return tuple(pull_of(c.tag, c.image, _before(repository, record, c)) for c in made)
+
+
+def _before(repository: Repository, record: Record, made: Candidate) -> tuple[str, Document] | None:
+    """Return the last version that has another image of this name, and that image's manifest.
+
+    There is none where the registry does not have it any more: then all of an image is new.
+    """
+    for version in sorted(record.versions, key=lambda v: v.version.patch, reverse=True):
+        digest = dict(version.variants).get(made.tag, made.digest)
+        if digest != made.digest:
+            manifest = repository.manifest(digest)
+            return (version.version.text, manifest) if manifest else None
+    return None
