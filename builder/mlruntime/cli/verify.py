@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,8 @@ from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import Table, plain
 from mlruntime.errors import UsageError
 from mlruntime.image.layout import entries, is_layout, name_of
-from mlruntime.release.checking import CLUSTER_TESTED, Answer, Source, check
+from mlruntime.release.checking import POLICIES, Answer, check
+from mlruntime.release.examined import Source
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
 from mlruntime.store.store import Store
 from mlruntime.workflows.release.channels import images_of
@@ -42,7 +44,8 @@ def verify(
         Path | None, typer.Option(metavar="FILE", help="the publisher's public key")
     ] = None,
     require: Annotated[
-        list[str] | None, typer.Option(metavar="POLICY", help="cluster-tested; repeatable")
+        list[str] | None,
+        typer.Option(metavar="POLICY", help="cluster-tested or supported; repeatable"),
     ] = None,
     whole: Annotated[bool, typer.Option("--pull", help="also pull and hash every layer")] = False,
     output: Annotated[
@@ -56,16 +59,17 @@ def verify(
     Among the documents are lock, provenance, SBOM and test result.
     """
     for policy in require or ():
-        if policy != CLUSTER_TESTED:
-            raise UsageError(
-                f"there is no policy {policy!r}", hint=did_you_mean(policy, [CLUSTER_TESTED])
-            )
+        if policy not in POLICIES:
+            raise UsageError(f"there is no policy {policy!r}", hint=did_you_mean(policy, POLICIES))
     public = verifying_key(key) if key is not None else None
     context: Context = ctx.obj
+    today = datetime.now(UTC).date()
     found: list[tuple[str, tuple[Answer, ...]]] = []
     with _source(reference, context, whole, output) as (source, name, tag):
         for variant, manifest in images_of(source, name):
-            answers = check(source, manifest, key=public, tag=tag, require=tuple(require or ()))
+            answers = check(
+                source, manifest, key=public, today=today, tag=tag, require=tuple(require or ())
+            )
             found.append((variant, answers))
     emit(_value(reference, found), _text(found), as_json)
     if code := _code(found):

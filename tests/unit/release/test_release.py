@@ -59,6 +59,7 @@ from tests.unit.registry.test_registry import sources
 from tests.unit.toys import PASSED, candidate, key_pem, lock_of, new_key, report_of
 
 NOW = "2026-11-27T12:00:00Z"
+TODAY = date(2026, 11, 27)
 PATH = "team/ml"
 
 
@@ -104,12 +105,15 @@ def answers(
     tag: str,
     key: SigningKey | None,
     require: tuple[str, ...] = ("cluster-tested",),
+    today: date = TODAY,
 ) -> dict[str, Answer]:
     with opened(registry) as there:
         source = RegistrySource(there)
         manifest = source.manifest(tag)
         assert manifest is not None
-        found = check(source, manifest, key=key.public if key else None, tag=tag, require=require)
+        found = check(
+            source, manifest, key=key.public if key else None, today=today, tag=tag, require=require
+        )
     return {answer.name: answer for answer in found}
 
 
@@ -540,6 +544,27 @@ def test_a_release_tells_what_hosts_with_the_last_version_pull(
         del registry.manifests[PATH][toy.digest]
         (lost,) = pulls(there, read_record(there, "0.1-ml"), (after,))
     assert (lost.before, lost.new) == (None, lost.size)
+
+
+@pytest.mark.parametrize(
+    ("today", "told"), [("2027-06-30", None), ("2027-07-01", "its support has ended on 2027-06-30")]
+)
+def test_who_asks_for_support_is_told_when_it_has_ended(
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
+    tmp_path: Path,
+    today: str,
+    told: str | None,
+) -> None:
+    dates = Lifecycle(released=date(2026, 1, 15), end_of_support=date(2027, 6, 30))
+    release(registry, replace(toy, lifecycle=dates), key, tmp_path / "s")
+    day = date.fromisoformat(today)
+    found = answers(registry, "0.1.0-ml-cpu", key, ("supported",), day)
+    assert failed(found) == ({"supported": told} if told else {})
+    assert told or found["supported"].told == "until 2027-06-30"
+    assert answers(registry, "0.1.0-ml-cpu", None, ("supported",))["supported"].status == "not-run"
+    assert failed(answers(registry, "0.1.0-ml-cpu", key, (), day)) == {}  # who does not ask
 
 
 STEPS = ("image cpu", "index", "documents cpu", "signature cpu", "verified", "tags", "record")

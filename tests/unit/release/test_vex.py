@@ -176,6 +176,19 @@ def test_a_release_says_what_it_accepts_and_verifies(
     assert answers(registry, "0.1.0-ml-cpu", None)["vex"].status == "not-run"
 
 
+@pytest.mark.parametrize("today", ["2027-01-31", "2027-02-01"])
+def test_an_image_is_supported_as_long_as_what_it_was_released_with_is_accepted(
+    registry: Registry, accepting: Candidate, key: SigningKey, tmp_path: Path, today: str
+) -> None:
+    release(registry, accepting, key, tmp_path / "s")
+    day = date.fromisoformat(today)
+    found = answers(registry, "0.1.0-ml-cpu", key, ("supported",), day)["supported"]
+    if day <= date(2027, 1, 31):
+        assert (found.status, found.told) == ("passed", "until 2027-01-31")
+    else:
+        assert found.status == "failed" and "CVE-2 until 2027-01-31" in found.told
+
+
 def test_nothing_accepted_is_no_document(
     registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
 ) -> None:

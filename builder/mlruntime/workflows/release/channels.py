@@ -6,7 +6,7 @@ from mlruntime.documents.oci import INDEX_TYPE, Document
 from mlruntime.errors import HashMismatch, UsageError
 from mlruntime.registry.client import Repository
 from mlruntime.release.channels import Record
-from mlruntime.release.checking import Source
+from mlruntime.release.examined import Source
 from mlruntime.release.publishing import read_record, settle, write_record
 from mlruntime.workflows.host import Say
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
 from mlruntime.documents.oci import Document
@@ -12,8 +13,9 @@ from mlruntime.lock.model import Lock
 from mlruntime.registry.client import Repository
 from mlruntime.release import documents as names
 from mlruntime.release.channels import CANDIDATE, Record, Released, tags_of
-from mlruntime.release.checking import Answer, Source, check
+from mlruntime.release.checking import Answer, check
 from mlruntime.release.documents import Candidate
+from mlruntime.release.examined import Source
 from mlruntime.release.notes import notes
 from mlruntime.release.publishing import (
     attach_documents,
@@ -150,9 +152,10 @@ def publish(
         after(f"signature {one.tag}")
     sign(repository, index, key)
     source = RegistrySource(repository, scratch)
+    today = datetime.fromisoformat(now).date()
     for one in made:
         say(f"{one.tag}: pulling it back to verify it")
-        refuse_wrong(verified(source, one.digest, key=key), repository.name.repository)
+        refuse_wrong(verified(source, one.digest, key=key, today=today), repository.name.repository)
     after("verified")
     settle(repository, wanted.tags, say)
     after("tags")
@@ -173,13 +176,18 @@ def publish(
 
 
 def verified(
-    source: Source, reference_: str, *, key: SigningKey, require: tuple[str, ...] = ()
+    source: Source,
+    reference_: str,
+    *,
+    key: SigningKey,
+    today: date,
+    require: tuple[str, ...] = (),
 ) -> tuple[Answer, ...]:
     """Check one image by its digest with the key that has signed it."""
     manifest = source.manifest(reference_)
     if manifest is None:
         raise HashMismatch(f"{reference_} is not there, though it has been pushed")
-    return check(source, manifest, key=key.public, require=require)
+    return check(source, manifest, key=key.public, today=today, require=require)
 
 
 def refuse_wrong(answers: Iterable[Answer], where: str) -> None:

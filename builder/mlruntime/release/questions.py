@@ -1,0 +1,208 @@
+"""The questions that are asked about an image; each returns what it found, or raises why not."""
+
+import base64
+import json
+from collections import Counter
+from datetime import date
+from typing import Any, Final
+
+from mlruntime.errors import MlruntimeError, ValidationFailed
+from mlruntime.image.config import LABEL
+from mlruntime.lock.document import parse_lock
+from mlruntime.registry.client import Blob
+from mlruntime.release import documents as names
+from mlruntime.release import statements, vex
+from mlruntime.release.examined import Examined
+from mlruntime.release.signing import (
+    SIGNATURE_ANNOTATION,
+    opened,
+    signature_tag,
+    signed_digest,
+)
+from mlruntime.validation.reading import parse_report
+
+# Checks that need several nodes are of these families.
+_ON_A_CLUSTER: Final = ("spark", "barrier", "horovodrunner")
+
+
+def ask_layers(image: Examined) -> str:
+    """Return its digest and how many layers it has, each of them there."""
+    top = image.manifest.parsed()
+    config = json.loads(image.source.document(str(top["config"]["digest"])))
+    layers = top["layers"]
+    if len(config["rootfs"]["diff_ids"]) != len(layers):
+        raise ValidationFailed("manifest and configuration disagree on the number of layers")
+    for layer in layers:
+        image.source.check_blob(str(layer["digest"]), int(layer["size"]))
+    return f"{image.digest}, {len(layers)} layers"
+
+
+def ask_signature(image: Examined) -> str:
+    """Return that it is signed with the key."""
+    found = image.source.manifest(signature_tag(image.digest))
+    if found is None:
+        raise ValidationFailed(
+            "the image is not signed", why=f"there is no signature of {image.digest}"
+        )
+    others = 0
+    for layer in found.parsed()["layers"]:
+        payload = image.source.document(str(layer["digest"]))
+        if signed_digest(payload) != image.digest:
+            continue
+        others += 1
+        signature = base64.b64decode(layer["annotations"][SIGNATURE_ANNOTATION])
+        if image.key is None or image.key.accepts(signature, payload):
+            return "signed with this key" if image.key else "a signature is there"
+    raise ValidationFailed(
+        "it is signed with another key" if others else "the signature is of another image"
+    )
+
+
+def ask_release(image: Examined) -> str:
+    """Return which version it was released as; the tag that it was found under fits."""
+    image.found = image.attached()
+    wrong: MlruntimeError | None = None
+    for envelope in image.found.get(names.RELEASE, []):
+        try:
+            said = image.about(opened(envelope, image.key, what=names.RELEASE), statements.RELEASE)
+        except MlruntimeError as error:
+            wrong = error
+            continue
+        image.statement = said
+        predicate = said["predicate"]
+        version, variant = str(predicate["version"]), str(predicate["variant"])
+        _tag_fits(image.tag, version, variant)
+        support = (predicate.get("lifecycle") or {}).get("end-of-support")
+        return f"{version}, {variant}" + (f", supported until {support}" if support else "")
+    raise wrong or ValidationFailed(
+        f"{names.RELEASE} is missing: this was never released, or it was removed"
+    )
+
+
+def _tag_fits(tag: str | None, version: str, variant: str) -> None:
+    """Raise when a version's tag is on an image of another version."""
+    begin = version.rpartition(".")[0] + "."
+    if tag is None or not tag.startswith(begin):
+        return  # a channel's tag, or none
+    if tag not in (version, f"{version}-{variant}"):
+        raise ValidationFailed(
+            f"the tag {tag} is on {version}, {variant}",
+            why="a version's tag never moves: somebody has moved it",
+        )
+
+
+def ask_documents(image: Examined) -> str:
+    """Return how many documents it was released with, each there to the byte."""
+    listed = image.listed()
+    for name in listed:
+        image.bytes_of(name)
+    return f"{len(listed)}, each the one that was released"
+
+
+def ask_lock(image: Examined) -> str:
+    """Return the digest of its lock, which the image was built from."""
+    text = image.bytes_of(names.LOCK).decode("utf-8")
+    digest = Blob.of(text.encode()).digest
+    labels = image.labels()
+    if labels.get(f"{LABEL}.lock.digest") != digest:
+        raise ValidationFailed(
+            "the lock is not the one that the image was built from",
+            why=f"the image's label says {labels.get(f'{LABEL}.lock.digest')}, it is {digest}",
+        )
+    image.lock = parse_lock(text, file=names.LOCK)
+    return digest
+
+
+def ask_provenance(image: Examined) -> str:
+    """Return how many files it was made from: all those of the lock."""
+    envelope = image.bytes_of(names.PROVENANCE)
+    said = opened(envelope, image.key, what=names.PROVENANCE)
+    image.about(said, statements.PROVENANCE)
+    lock, variant = image.locked()
+    dependencies = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    there = {d["digest"].get("sha256") for d in dependencies}
+    wanted = {a.sha256 for a in statements.materials(lock, variant)}
+    if missing := wanted - there:
+        raise ValidationFailed(f"it leaves out {len(missing)} artifacts of the lock")
+    return f"{len(wanted)} materials, each of them in the lock"
+
+
+def ask_sbom(image: Examined) -> str:
+    """Return how many packages its SBOM has: all those of the lock."""
+    bom = json.loads(image.bytes_of(names.SBOM))
+    lock, variant = image.locked()
+    there = {h["content"] for c in bom["components"] for h in c.get("hashes", ())}
+    wanted = {a.sha256 for a in statements.in_image(lock, variant)}
+    if missing := wanted - there:
+        raise ValidationFailed(f"it leaves out {len(missing)} packages of the lock")
+    if bom["metadata"]["component"]["bom-ref"] != image.digest:
+        raise ValidationFailed("it is about another image")
+    return f"{len(bom['components'])} packages"
+
+
+def ask_test_result(image: Examined) -> str:
+    """Return what passed, as the report of its validation says."""
+    said = opened(image.bytes_of(names.TEST_RESULT), image.key, what=names.TEST_RESULT)
+    image.about(said, statements.TEST_RESULT)
+    report = parse_report(image.bytes_of(names.REPORT).decode("utf-8"), file=names.REPORT)
+    if report.manifest != image.digest:
+        raise ValidationFailed("the report is of another image", why=str(report.manifest))
+    predicate = said["predicate"]
+    if sorted(report.passed) != list(predicate.get("passedTests", ())) or report.failed:
+        raise ValidationFailed("the test result does not say what the report says")
+    unrun = f", {len(report.not_run)} not run" if report.not_run else ""
+    return f"{len(report.passed)} checks passed{unrun}"
+
+
+def ask_vex(image: Examined) -> str:
+    """Return which vulnerabilities it was released with: its VEX says of each what release did."""
+    accepted = (image.statement or {}).get("predicate", {}).get("accepted", [])
+    if names.VEX not in image.listed():
+        if accepted:
+            raise ValidationFailed(f"vulnerabilities were accepted, and there is no {names.VEX}")
+        return "no known vulnerability was accepted"
+    said = opened(image.bytes_of(names.VEX), image.key, what=names.VEX)
+    image.about(said, vex.PREDICATE)
+    told = said["predicate"]["statements"]
+    wanted = sorted((a["id"], a["status"], a["justification"] or "") for a in accepted)
+    if sorted(map(_vex_statement, told)) != wanted:
+        raise ValidationFailed("it does not say what the release has accepted")
+    of_it = {"sha-256": image.digest.partition(":")[2]}
+    if any(product["hashes"] != of_it for one in told for product in one["products"]):
+        raise ValidationFailed("it is about another image")
+    counted = Counter(str(one["status"]).replace("_", " ") for one in told)
+    listed = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
+    return f"{listed}; to be looked at again by {min(a['until'] for a in accepted)}"
+
+
+def _vex_statement(said: dict[str, Any]) -> tuple[str, str, str]:
+    return said["vulnerability"]["name"], said["status"], said.get("justification", "")
+
+
+def ask_cluster_tested(image: Examined) -> str:
+    """Return on how many workers it was tested."""
+    report = parse_report(image.bytes_of(names.REPORT).decode("utf-8"), file=names.REPORT)
+    families = {name.partition(".")[0] for name in report.passed}
+    missing = [family for family in _ON_A_CLUSTER if family not in families]
+    if report.workers < 2 or missing:
+        raise ValidationFailed(
+            "it was not tested on a cluster",
+            why=f"{report.workers} workers; nothing passed of: {', '.join(missing) or '-'}",
+        )
+    return f"on {report.workers} workers"
+
+
+def ask_supported(image: Examined, today: date) -> str:
+    """Return until when it is supported; the last days of what was accepted have not passed."""
+    predicate = image.predicate
+    support = (predicate.get("lifecycle") or {}).get("end-of-support")
+    if support and today > date.fromisoformat(support):
+        raise ValidationFailed(f"its support has ended on {support}")
+    days = {a["id"]: date.fromisoformat(a["until"]) for a in predicate.get("accepted", ())}
+    late = sorted(f"{name} until {day}" for name, day in days.items() if today > day)
+    if late:
+        raise ValidationFailed(
+            "vulnerabilities were accepted for a time that has passed", why=", ".join(late)
+        )
+    until = min([*days.values(), *([date.fromisoformat(support)] if support else ())], default=None)
+    return f"until {until}" if until else "no last day was set"
