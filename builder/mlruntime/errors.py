@@ -1,4 +1,4 @@
-"""All errors that are not bugs of mlruntime.
+"""All errors that are not bugs of mlruntime, with their exit codes.
 
 Each class fixes the exit code the command line contract promises. Only ``mlruntime.cli``
 prints one of these or exits; everything else raises or lets pass.

@@ -1,4 +1,4 @@
-"""CI pipelines: workflow files from the definitions, for those who keep them in a repository.
+"""CI workflows: files for GitHub and GitLab, rendered from the definitions.
 
 May import templates and definitions. Core: no I/O.
 """

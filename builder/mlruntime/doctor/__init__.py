@@ -1,1 +1,1 @@
-"""Can this host do it? Findings with what to do about them, before anything is downloaded."""
+"""Whether this host can build, test and run images, and what to do if not."""

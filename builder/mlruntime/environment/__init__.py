@@ -1,1 +1,1 @@
-"""What an image has above its system, as a directory on this host, without a container."""
+"""Environments: a runtime in a directory of this host, without a container."""

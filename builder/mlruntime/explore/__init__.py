@@ -1,1 +1,1 @@
-"""Evidence for combinations of releases: what works together, what only builds, what breaks."""
+"""Evidence: trying combinations of releases, and recording what works, builds or breaks."""

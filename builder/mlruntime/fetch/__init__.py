@@ -1,1 +1,1 @@
-"""Downloads: HTTP as registries need it, and from an artifact to a checked blob."""
+"""Downloads: HTTP as registries need it, and files whose hashes are checked."""

@@ -1,1 +1,1 @@
-"""A first ``runtime.yaml`` from files of other tools, and what of them could not be taken over."""
+"""A first ``runtime.yaml`` from files of other tools, and what could not be taken over."""

@@ -1,4 +1,4 @@
-"""The lock: every artifact of a runtime by sha256, and what an image asks of its host.
+"""The lock: every artifact of a runtime by sha256, and what an image requires of its host.
 
 Plain values, no effects. May import documents.
 """

@@ -1,1 +1,1 @@
-"""Container registries, as the OCI distribution specification has them: images in and out."""
+"""Container registries: pushing and pulling images by the OCI distribution specification."""

@@ -1,1 +1,1 @@
-"""Releases: from a proven image to one that a stranger can trust, and checking what one got."""
+"""Releases: publishing a validated image with signed documents, and verifying one."""

@@ -1,1 +1,1 @@
-"""A solver for small finite domains that knows nothing of components. Imports nothing of ours."""
+"""A solver for small finite domains. It knows no components, and imports no other room."""

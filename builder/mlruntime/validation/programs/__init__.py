@@ -1,4 +1,4 @@
 """The check programs: copied into a cluster's driver container and run by the image's Python.
 
-Nothing here is imported by the builder, and nothing here may import the builder.
+``mlruntime`` outside imports nothing of this, and nothing here may import ``mlruntime``.
 """

@@ -1,1 +1,1 @@
-"""Releasing: from a lock and a report to a version in a registry, one module for each stage."""
+"""Releasing: from a lock and a report to a version in a registry, a module for each stage."""
