@@ -103,7 +103,7 @@ def contents(matrix: Matrix) -> Table:
     locked = (r for r in DEFINITIONS.runtimes() if DEFINITIONS.lock_path(r).is_file())
     locks = [read_lock(DEFINITIONS, runtime) for runtime in locked]
     found = [
-        lock.all_components | {o.component: "left out of this lock" for o in lock.omitted}
+        lock.all_components | {o.component: "left out of this lock" for o in lock.all_omitted}
         for lock in locks
     ]
     rows = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlruntime.definitions.files import Definitions
+from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import fresh_lock
@@ -110,8 +111,8 @@ def _bumped(store: Path, root: Path) -> Path:
     runtime = path.with_name("runtime.yaml")
     text = runtime.read_text(encoding="utf-8")
     runtime.write_text(text.replace("\npython:\n", f"\npython:\n  - {BUMP}\n"), encoding="utf-8")
-    omit = [w for o in json.loads(path.read_text())["omitted"] for w in
-            ("--omit-unavailable", o["component"])]  # fmt: skip
+    left_out = parse_lock(path.read_text(encoding="utf-8"), file=str(path)).all_omitted
+    omit = [w for o in left_out for w in ("--omit-unavailable", o.component)]
     cli(store, root, "lock", RUNTIME, *omit)
     return root
 

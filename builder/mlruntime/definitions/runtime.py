@@ -18,6 +18,7 @@ from mlruntime.errors import UsageError
 from mlruntime.lock.contract import Promise, PromiseForm, promise
 from mlruntime.lock.model import CORE, tag
 from mlruntime.matrix.delivery import deliverable
+from mlruntime.matrix.document import Exclusion
 from mlruntime.matrix.model import Component, VariantName
 from mlruntime.matrix.rules import parse_specifier
 
@@ -42,6 +43,8 @@ class FlavourForm(Form, frozen=True):
     summary: Text
     request: dict[str, Text] | None = None
     python: list[Text] | None = None
+    jars: list[Text] | None = None
+    without_jars: list[Exclusion] | None = None
 
 
 CHANNEL: Final = r"^([A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)*|(https?|file)://[^@\s]+)$"
@@ -82,12 +85,18 @@ class RuntimeForm(Form, frozen=True):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlavourDefinition:
-    """What a flavour has beyond those before it: components, and other Python packages."""
+    """What a flavour has beyond those before it: components, other Python packages and jars.
+
+    ``jars`` are ``GROUP:ARTIFACT:VERSION``, and a classifier may follow; ``without_jars`` are those
+    that none of its jars bring (``GROUP:ARTIFACT``, either of which may be ``*``).
+    """
 
     name: str
     summary: str
     request: tuple[tuple[str, SpecifierSet], ...]
     python: tuple[Requirement, ...]
+    jars: tuple[str, ...] = ()
+    without_jars: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,13 +233,17 @@ def _budgets(form: RuntimeForm, top: Place) -> Iterator[tuple[str, int]]:
 def _flavour(name: str, form: FlavourForm, place: Place) -> FlavourDefinition:
     if name == CORE:
         raise place.fail(f"{CORE} is what every image has", hint="it is said outside of flavours")
-    if not form.request and not form.python:
-        raise place.fail("this flavour adds nothing", hint="give it `request:` or `python:`")
+    if not form.request and not form.python and not form.jars:
+        raise place.fail(
+            "this flavour adds nothing", hint="give it `request:`, `python:` or `jars:`"
+        )
     return FlavourDefinition(
         name=name,
         summary=form.summary,
         request=_request(form.request, place) if form.request else (),
         python=_requirements(place.get("python")) if form.python else (),
+        jars=_different(form.jars or (), place, "jars"),
+        without_jars=_different(form.without_jars or (), place, "without-jars"),
     )
 
 

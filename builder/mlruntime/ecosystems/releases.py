@@ -51,13 +51,15 @@ class Registries:
     def answers(self, matrix: Matrix) -> Iterator[Answer]:
         """Yield an answer for every component with artifacts; a registry's failure is one too.
 
-        Artifacts with versions of their own tell nothing of a component's.
+        Artifacts with versions of their own tell nothing of a component's, and a component that
+        is a part of another has that one's releases.
         """
         with TaskGroup(_AT_ONCE, self._web.stop.set, name="news") as crew:
             jobs = [
                 crew.submit(self._answer, matrix, component, artifacts)
                 for component in matrix.components.values()
-                if (artifacts := [a for a in component.artifacts if a.pin != "free"])
+                if component.part_of is None
+                and (artifacts := [a for a in component.artifacts if a.pin != "free"])
             ]
             for job in jobs:
                 yield job.result()
@@ -74,4 +76,5 @@ class Registries:
 
     def _offer(self, matrix: Matrix, component: Component, artifact: ArtifactTemplate) -> Offer:
         releases = self._upstream(artifact.origin).releases(matrix, component, artifact)
-        return Offer(what=f"{artifact.origin}:{artifact.name}", releases=releases)
+        what = f"{artifact.origin}:{artifact.name}"
+        return Offer(what=what, releases=releases, of=artifact.releases)

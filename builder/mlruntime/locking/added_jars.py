@@ -1,13 +1,17 @@
-"""Jars that somebody adds to a locked runtime: what can be told of them. Core: no I/O."""
+"""Jars that a flavour, or somebody, adds to what is locked: what can be told of them.
 
-from collections.abc import Iterable
+Core: no I/O.
+"""
+
+from collections.abc import Callable, Iterable
 
 from mlruntime.ecosystems.maven.conflict import JarConflict
-from mlruntime.ecosystems.maven.lines import JarLine
+from mlruntime.ecosystems.maven.lines import JarLine, parse_jar
 from mlruntime.ecosystems.maven.scala import refuse_other_scala
 from mlruntime.ecosystems.maven.shipped import ShippedJars
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.model import Lock
+from mlruntime.locking.request import FlavourRequest
 
 _SPARK, _HADOOP = "org.apache.spark", "org.apache.hadoop"
 # One of Spark's own jars, which tells the version of Hadoop it was released with.
@@ -61,6 +65,21 @@ def new_jars(lines: Iterable[JarLine], shipped: ShippedJars, runtime: str) -> tu
         if has is None:
             found.append(line)
     return tuple(found)
+
+
+def jars_of_its_own(
+    lock: Lock, flavour: FlavourRequest, shipped: Callable[[], ShippedJars]
+) -> tuple[str, ...]:
+    """Return the jars that a flavour of the runtime lists and Spark does not have.
+
+    ``lock`` is what is below. Raises for a jar that cannot go with that, as for what is added.
+    """
+    if not flavour.jars or flavour.jar_requirements:
+        return flavour.jars  # what somebody adds has been looked at
+    where = f"runtimes/{lock.runtime}/runtime.yaml: flavours.{flavour.name}.jars"
+    lines = tuple(parse_jar(text, where) for text in flavour.jars)
+    refuse_other_jars(lock, lines)
+    return tuple(line.text for line in new_jars(lines, shipped(), lock.runtime))
 
 
 def _refuse_moved(line: JarLine, has: str | None, runtime: str) -> None:

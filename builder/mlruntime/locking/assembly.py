@@ -17,7 +17,7 @@ from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import offer, omissions, refuse_unknown
 from mlruntime.locking.channels import NO_CONDA, Channels, CondaSide, conda_side
-from mlruntime.locking.jars import Repository, find_jars, shipped_jars
+from mlruntime.locking.jars import Repository, find_jars, looked_up, shipped_jars
 from mlruntime.locking.request import LockRequest, Wanted
 from mlruntime.locking.variants import PythonSide, published, split
 
@@ -88,7 +88,7 @@ def assemble(
     )
     lookups: dict[str, Callable[[Wanted], object]] = {
         DEBIAN: partial(_look_up, archive),
-        MAVEN: lambda wanted: repository.closure(((wanted.name, wanted.version),), shipped),
+        MAVEN: looked_up(repository, shipped),
         PYPI: lambda wanted: compiler.compile((wanted.requirement(published(wanted, recipes)),)),
     }
     omitted = omissions(request, tried, lookups)

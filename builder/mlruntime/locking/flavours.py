@@ -11,9 +11,10 @@ from mlruntime.errors import InvalidLock
 from mlruntime.lock.model import Flavour, FlavourVariant, Lock, Variant
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
+from mlruntime.locking.added_jars import jars_of_its_own
 from mlruntime.locking.assembly import Registries, bench_of, target_of
 from mlruntime.locking.channels import CondaSide
-from mlruntime.locking.jars import find_jars, shipped_with
+from mlruntime.locking.jars import find_jars, looked_up, shipped_with
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import flavour_digest
 from mlruntime.locking.variants import PythonSide, declared, refuse_undeclared, split
@@ -62,10 +63,6 @@ def with_flavours(
     target = target_of(base.os, conda)
     compiler, repository = registries.compiler(target, base.snapshot), registries.repository()
     shipped = cache(partial(shipped_with, base, registries.shipped))
-    lookups: Lookups = {
-        MAVEN: lambda wanted: repository.closure(((wanted.name, wanted.version),), shipped),
-        PYPI: lambda wanted: compiler.compile((wanted.requirement(wanted.version),)),
-    }
     side = PythonSide(
         request=asked,
         recipes={w.name: recipes[w.name] for w in asked.of(PYPI) if w.name in recipes},
@@ -81,9 +78,16 @@ def with_flavours(
             left_out = (o.component for o in kept[flavour.name].omitted)
             side = _asking_too(side, flavour.without(left_out))
             continue
+        lookups: Lookups = {
+            MAVEN: looked_up(repository, shipped, flavour.without_jars),
+            PYPI: lambda wanted: compiler.compile((wanted.requirement(wanted.version),)),
+        }
         omitted = omissions(flavour, omit, lookups)
         own = flavour.without(o.component for o in omitted)
-        jars = find_jars(asked, own.wanted, repository, shipped, below.jars, own.jars)
+        listed = jars_of_its_own(replace(base, flavours=tuple(found)), own, shipped)
+        jars = find_jars(
+            asked, own.wanted, repository, shipped, below.jars, listed, own.without_jars
+        )
         for conflict in jars.conflicts:
             say(f"Maven, {flavour.name}: {conflict}")
         side = _asking_too(side, own)

@@ -1,6 +1,6 @@
 """Jars of a lock: those asked for, and what they need beyond Spark's own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
@@ -26,8 +26,13 @@ class Repository(Protocol):
         wanted: Iterable[tuple[str, str]],
         shipped: Callable[[], ShippedJars],
         scala: str = "",
+        *,
+        excluding: Mapping[str, Iterable[str]],
     ) -> LockedJars:
-        """Return jars and those they need, less what Spark ships, all for one Scala."""
+        """Return jars and those they need, less what Spark ships, all for one Scala.
+
+        ``excluding`` are exclusions by the name of the jar whose dependencies they are for.
+        """
 
 
 def find_jars(
@@ -37,33 +42,53 @@ def find_jars(
     shipped: Callable[[], ShippedJars],
     before: tuple[Artifact, ...] = (),
     jars: Iterable[str] = (),
+    without: Iterable[str] = (),
 ) -> LockedJars:
     """Return jars and what they need, together: one of each, none that is there ``before``.
 
-    ``jars`` are wanted too (``GROUP:ARTIFACT:VERSION``). Raises ``JarConflict`` for two
-    files of one name.
+    ``jars`` are wanted too (``GROUP:ARTIFACT:VERSION``), and none of all that brings what is to be
+    left out, ``without`` (``GROUP:ARTIFACT``). Raises ``JarConflict`` for two files of one name.
     """
-    scala = request.present.get("scala", "")
-    every: list[tuple[str, str]] = []
+    scala, every = request.present.get("scala", ""), list(_listed(jars))
+    excluding = {name: tuple(without) for name, _ in every}
+    components: list[tuple[str, str]] = []
     for one in wanted:
         if one.origin != MAVEN:
             continue
-        every.append((one.name, one.version))
+        components.append((one.name, one.version))
+        excluding[one.name] = (*one.excludes, *without)
         try:
-            repository.closure(every[-1:], shipped)
+            repository.closure(components[-1:], shipped, excluding=excluding)
         except ArtifactNotFound as error:
             raise offer(error, request.runtime, one.component) from None
-    every.sort()
-    listed = tuple(jars)
-    for text in listed:
-        group, artifact, version, *classifier = text.split(":")
-        every.append((":".join((group, artifact, *classifier)), version))
+    listed = bool(every)
+    every = [*sorted(components), *every]
     found = repository.closure(
-        every, lambda: shipped().beside(before) if before else shipped(), scala
+        every,
+        lambda: shipped().beside(before) if before else shipped(),
+        scala,
+        excluding=excluding,
     )
     # What components consist of says by itself that it goes with Spark.
     _refuse_clashes(found.artifacts, (shipped() if listed else NOTHING).beside(before))
     return found
+
+
+def _listed(jars: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for text in jars:
+        group, artifact, version, *classifier = text.split(":")
+        yield ":".join((group, artifact, *classifier)), version
+
+
+def looked_up(
+    repository: Repository, shipped: Callable[[], ShippedJars], without: Iterable[str] = ()
+) -> Callable[[Wanted], object]:
+    """Return what asks a repository for one jar and those it needs, as ``find_jars`` does."""
+    return lambda wanted: repository.closure(
+        ((wanted.name, wanted.version),),
+        shipped,
+        excluding={wanted.name: (*wanted.excludes, *without)},
+    )
 
 
 def _refuse_clashes(jars: Iterable[Artifact], there: ShippedJars) -> None:

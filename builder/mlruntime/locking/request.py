@@ -7,9 +7,11 @@ from datetime import datetime
 
 from packaging.utils import canonicalize_name
 
-from mlruntime.definitions.runtime import RuntimeDefinition
+from mlruntime.definitions.runtime import FlavourDefinition, RuntimeDefinition
 from mlruntime.ecosystems.conda import ORIGIN as CONDA
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
+from mlruntime.ecosystems.maven import ORIGIN as MAVEN
+from mlruntime.ecosystems.maven.lines import JarLine, one_of_each, parse_jar
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.contract import HostContract
@@ -24,8 +26,8 @@ from mlruntime.resolve.resolution import named_artifacts, oldest_allowed, resolv
 class Wanted:
     """One artifact that a component consists of, in some variants.
 
-    ``provides`` are the packages that it is under another name; ``extras`` and ``pin`` are those
-    of its ``ArtifactTemplate``, and ``version`` is its component's.
+    ``provides`` are the packages that it is under another name; ``extras``, ``pin`` and
+    ``excludes`` are those of its ``ArtifactTemplate``, and ``version`` is its component's.
     """
 
     component: str
@@ -36,6 +38,7 @@ class Wanted:
     provides: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     pin: str = "exact"
+    excludes: tuple[str, ...] = ()
 
     def requirement(self, version: str) -> str:
         """Return what the package index is asked for (PEP 508), ``version`` being published."""
@@ -54,8 +57,9 @@ class FlavourRequest:
     """What the ecosystems are asked for by one flavour, beyond those before it.
 
     ``jars`` are jars beside those of components, as ``GROUP:ARTIFACT:VERSION`` and perhaps a
-    classifier. ``requirements`` are the lines of a requirements file, where that is what asks;
-    ``jar_requirements`` those of a list of jars.
+    classifier; ``without_jars`` is what none of the flavour's jars bring though their metadata
+    name it (``GROUP:ARTIFACT``). ``requirements`` are the lines of a requirements
+    file, where that is what asks; ``jar_requirements`` those of a list of jars.
     """
 
     name: str
@@ -65,6 +69,7 @@ class FlavourRequest:
     requirements: tuple[str, ...] = ()
     jars: tuple[str, ...] = ()
     jar_requirements: tuple[str, ...] = ()
+    without_jars: tuple[str, ...] = ()
 
     @property
     def has_python(self) -> bool:
@@ -197,9 +202,18 @@ def _flavours(
                 versions=tuple(sorted(added.items())),
                 wanted=tuple(w for w in wanted if w.component in added),
                 python=tuple(str(requirement) for requirement in flavour.python),
+                jars=tuple(line.text for line in jar_lines(definition, flavour)),
+                without_jars=flavour.without_jars,
             )
         )
     return tuple(found)
+
+
+def jar_lines(definition: RuntimeDefinition, flavour: FlavourDefinition) -> tuple[JarLine, ...]:
+    """Return the jars of a flavour beside its components; raises for what cannot be locked."""
+    where = f"runtimes/{definition.runtime}/runtime.yaml: flavours.{flavour.name}.jars"
+    lines = [parse_jar(text, f"{where}[{index}]") for index, text in enumerate(flavour.jars)]
+    return one_of_each(lines)
 
 
 def _wanted(
@@ -222,6 +236,7 @@ def _wanted(
                     provides=tuple(canonicalize_name(n) for n in found.template.provides),
                     extras=found.template.extras,
                     pin=found.template.pin,
+                    excludes=found.template.excludes,
                 )
     return tuple(w for w in wanted.values() if set(w.variants) & set(definition.variants))
 
@@ -239,6 +254,11 @@ def _refuse_components(matrix: Matrix, definition: RuntimeDefinition) -> None:
         (PYPI, f"flavours.{flavour.name}.python", str(line), line.name)
         for flavour in definition.flavours
         for line in flavour.python
+    ]
+    lines += [
+        (MAVEN, f"flavours.{flavour.name}.jars", line.text, line.jar.project.name)
+        for flavour in definition.flavours
+        for line in jar_lines(definition, flavour)
     ]
     lines += [(DEBIAN, "debian", line, line) for line in definition.debian]
     lines += [

@@ -22,6 +22,14 @@ Source = Annotated[
         "https://…, pkg:pypi/NAME@VERSION, or 'measured: ' and what was done",
     ),
 ]
+Exclusion = Annotated[
+    str,
+    described(
+        "which dependencies are left out, GROUP:ARTIFACT",
+        r"^(\*|[A-Za-z0-9_][A-Za-z0-9_.-]*):(\*|[A-Za-z0-9_][A-Za-z0-9_.-]*)$",
+        "software.amazon.awssdk:bundle",
+    ),
+]
 # Not ``Text``: msgspec reads freed memory where a union has a list and a ``str`` with a pattern
 # (its issue 717). ``RuleReader`` refuses what is empty.
 Terms = dict[str, str | Annotated[list[Text], Meta(min_length=1)]]
@@ -36,6 +44,8 @@ class ArtifactForm(Form, frozen=True):
     provides: list[Text] | None = None
     extras: list[Text] | None = None
     pin: Pin | None = None
+    releases: Text | None = None
+    excludes: list[Exclusion] | None = None
 
 
 class ComponentForm(Form, frozen=True):

@@ -26,13 +26,15 @@ ANY: Final = "*"
 MEASURED: Final = "measured: "
 # What `matrix explore` writes; a rule with such a source leaves its evidence to it.
 EXPLORED: Final = "explored: "
+# Every release.
+ALL: Final = SpecifierSet()
 
 PLACEHOLDER: Final = re.compile(r"\{([a-z0-9-]+)(?:\.(major|minor))?\}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OriginTraits:
-    """What an artifact of some origin can have: ``extras``, a ``pin`` of its own, ``provides``.
+    """What an artifact of some origin can have: ``extras``, a ``pin``, ``provides``, ``excludes``.
 
     ``canonical`` returns a package's name as the registry knows it.
     """
@@ -41,13 +43,14 @@ class OriginTraits:
     extras: bool = False
     pins: bool = False
     provides: bool = False
+    excludes: bool = False
 
 
 # What the ecosystem of each origin does is in ``ecosystems.registered``.
 TRAITS: Final[Mapping[str, OriginTraits]] = {
     "pypi": OriginTraits(canonical=canonicalize_name, extras=True, pins=True, provides=True),
     "debian": OriginTraits(),
-    "maven": OriginTraits(),
+    "maven": OriginTraits(excludes=True),
     "conda": OriginTraits(pins=True),
 }
 
@@ -61,7 +64,9 @@ class ArtifactTemplate:
     ``provides`` are names of other packages that it is under another name, in the same version:
     who has it installed must not install those beside it. ``extras`` are PyPI's, installed with
     it. ``pin`` says how its version follows from the component's: ``exact``, ``prefix`` (12.9 is
-    any 12.9.*) or ``free`` (it has versions of its own, and others say which fit).
+    any 12.9.*) or ``free`` (it has versions of its own, and others say which fit). Only the
+    ``releases`` have it. ``excludes`` are what it does not bring though its metadata name it, as
+    ``GROUP:ARTIFACT``; ``*`` stands for any.
     """
 
     origin: str
@@ -70,6 +75,12 @@ class ArtifactTemplate:
     provides: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     pin: str = "exact"
+    releases: SpecifierSet = ALL
+    excludes: tuple[str, ...] = ()
+
+    def is_of(self, release: Version) -> bool:
+        """Return whether a release of the component has it."""
+        return self.releases.contains(release, prereleases=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

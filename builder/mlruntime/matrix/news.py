@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from mlruntime.matrix.editing import with_releases, with_rule_added
 from mlruntime.matrix.encoding import Encoding
-from mlruntime.matrix.model import PLACEHOLDER, Component, Matrix, fill
+from mlruntime.matrix.model import ALL, PLACEHOLDER, Component, Matrix, fill
 from mlruntime.matrix.parsing import parse_matrix
 from mlruntime.matrix.soundness import contradictions
 
@@ -34,15 +34,24 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
-    """What a registry has under one name: ``origin:name``, and its releases."""
+    """What a registry has under one name: ``origin:name``, and its releases.
+
+    Only the releases ``of`` the component should be there.
+    """
 
     what: str
     releases: tuple[Release, ...]
+    of: SpecifierSet = ALL
 
     @property
     def versions(self) -> frozenset[Version]:
         """Return the versions."""
-        return frozenset(release.version for release in self.releases)
+        found = (release.version for release in self.releases)
+        return frozenset(version for version in found if self.should_have(version))
+
+    def should_have(self, version: Version) -> bool:
+        """Return whether a release of the component is to be found here."""
+        return self.of.contains(version, prereleases=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,15 +152,14 @@ def news_of(component: Component, answer: Answer) -> News:
     if answer.error is not None or not answer.offers:
         error = answer.error or "no registry was asked"
         return News(component=component.name, newest=newest, error=error)
-    everywhere = frozenset.intersection(*(offer.versions for offer in answer.offers))
     anywhere = frozenset.union(*(offer.versions for offer in answer.offers))
+    everywhere = {version for version in anywhere if not _lacking(answer, version)}
     added, left_out = [], []
     fresh = since(component, anywhere)
     for version in fresh:
-        lacking = [offer.what for offer in answer.offers if version not in offer.versions]
         later = [v for v in fresh if v.release[:2] == version.release[:2] and v > version]
         if version not in everywhere:
-            left_out.append((version, f"not there: {', '.join(lacking)}"))
+            left_out.append((version, f"not there: {', '.join(_lacking(answer, version))}"))
         elif not lists_patches(component) and set(later) & everywhere:
             left_out.append((version, f"{later[-1]} is the last of its minor"))
         else:
@@ -159,6 +167,15 @@ def news_of(component: Component, answer: Answer) -> News:
     return News(
         component=component.name, newest=newest, added=tuple(added), left_out=tuple(left_out)
     )
+
+
+def _lacking(answer: Answer, version: Version) -> list[str]:
+    """Return where a release should be and is not."""
+    return [
+        offer.what
+        for offer in answer.offers
+        if offer.should_have(version) and version not in offer.versions
+    ]
 
 
 def propose(text: str, answers: Iterable[Answer], *, file: str, today: str) -> Proposal:

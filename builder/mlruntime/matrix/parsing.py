@@ -13,6 +13,7 @@ from mlruntime.documents.reading import Place, did_you_mean, read_yaml
 from mlruntime.documents.schema import checked
 from mlruntime.matrix.document import ArtifactForm, ComponentForm, MatrixForm
 from mlruntime.matrix.model import (
+    ANY,
     MEASURED,
     ORIGINS,
     PLACEHOLDER,
@@ -24,7 +25,7 @@ from mlruntime.matrix.model import (
     Rule,
     release_order,
 )
-from mlruntime.matrix.rules import RuleReader, known_component
+from mlruntime.matrix.rules import RuleReader, known_component, parse_specifier
 
 __all__ = [
     "MEASURED",
@@ -129,6 +130,8 @@ def _artifact(form: ArtifactForm, place: Place, component: tuple[str, ...]) -> A
         raise place.get("extras").fail("only packages of PyPI have extras")
     if form.pin and not able.pins:
         raise place.get("pin").fail("only packages of PyPI and conda have versions of their own")
+    if form.excludes and not able.excludes:
+        raise place.get("excludes").fail("only a jar can leave out what it needs")
     variants = tuple(v for v in form.variants or VARIANTS if v in component)
     if not variants:
         raise place.get("variants").fail("its component is in none of these variants")
@@ -139,6 +142,8 @@ def _artifact(form: ArtifactForm, place: Place, component: tuple[str, ...]) -> A
         provides=tuple(form.provides or ()),
         extras=tuple(form.extras or ()),
         pin=form.pin or "exact",
+        releases=parse_specifier(form.releases or ANY, place.maybe("releases") or place),
+        excludes=tuple(form.excludes or ()),
     )
 
 

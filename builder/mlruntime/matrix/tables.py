@@ -149,6 +149,8 @@ def _component_json(component: Component) -> dict[str, Any]:
                 "name": a.name,
                 "variants": list(a.variants),
                 "provides": list(a.provides),
+                **({"releases": str(a.releases)} if len(a.releases) else {}),
+                **({"excludes": list(a.excludes)} if a.excludes else {}),
             }
             for a in component.artifacts
         ],

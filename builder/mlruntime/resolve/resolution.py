@@ -98,6 +98,8 @@ def named_artifacts(
         for template in matrix.components[component].artifacts:
             if template.origin != origin or variant not in template.variants:
                 continue
+            if not template.is_of(version):
+                continue
             try:
                 name = fill(template.name, versions)
             except KeyError as missing:

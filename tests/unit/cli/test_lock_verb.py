@@ -88,7 +88,12 @@ class Maven:
         self.full = full
 
     def closure(
-        self, wanted: Iterable[tuple[str, str]], shipped: object, scala: str = ""
+        self,
+        wanted: Iterable[tuple[str, str]],
+        shipped: object,
+        scala: str = "",
+        *,
+        excluding: object,
     ) -> LockedJars:
         for name, version in wanted:
             if not self.full:

@@ -339,8 +339,8 @@ def test_files_of_one_name_and_jars_that_are_nowhere(
     shop.maven.jars |= {"g:delta": "4", "h:delta": "4"}
     closure = shop.maven.closure
 
-    def named(*words: Any) -> LockedJars:
-        found = closure(*words).artifacts
+    def named(*words: Any, **options: Any) -> LockedJars:
+        found = closure(*words, **options).artifacts
         return LockedJars(artifacts=tuple(replace(jar, filename="delta-4.jar") for jar in found))
 
     with monkeypatch.context() as patch:

@@ -1,21 +1,32 @@
 """Flavours: locked on top of core, which never moves; planned in layers above it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from mlruntime.definitions.runtime import parse_runtime
+from mlruntime.ecosystems.maven.shipped import ShippedJar
 from mlruntime.ecosystems.place import image_place
 from mlruntime.ecosystems.pypi.site import Collision, Site
-from mlruntime.errors import ArtifactNotFound, InvalidDefinition, InvalidLock, UsageError
+from mlruntime.errors import (
+    ArtifactNotFound,
+    InvalidDefinition,
+    InvalidLock,
+    NoCompatibleVersions,
+    UsageError,
+)
 from mlruntime.image.config import FLAVOUR_LABEL, labels
 from mlruntime.image.difference import parse_named
+from mlruntime.image.plan import plan
+from mlruntime.image.sources.jars import Jars
+from mlruntime.image.stack import parse_stack
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import CORE, Lock, tag
 from mlruntime.lock.packages import DummyPackage
 from mlruntime.locking.flavours import with_flavours
 from mlruntime.locking.request import FlavourRequest, LockRequest
-from mlruntime.locking.staleness import stale_flavours
+from mlruntime.locking.staleness import flavour_digest, stale_flavours
+from mlruntime.workflows.planning import TOOLS
 
 from tests.unit.locking.test_locking_assemble import (
     ASKED,
@@ -168,12 +179,130 @@ flavours:
         ("  ml: {summary: x}", "flavours.ml: this flavour adds nothing"),
         ("  ml: {summary: x, python: ['a @ file:///a']}", "flavours.ml.python"),
         ("  Ml: {summary: x, python: [a]}", "flavour"),
+        ("  ml: {summary: x, without-jars: ['a:b']}", "flavours.ml: this flavour adds nothing"),
+        ("  ml: {summary: x, jars: ['a:b:1', 'a:b:1']}", "flavours.ml.jars[1]: 'a:b:1' is listed"),
+        ("  ml: {summary: x, jars: ['a:b:1'], without-jars: [a]}", "ml.without-jars[0]: 'a' is"),
     ],
 )
 def test_a_flavour_that_is_malformed(flavours: str, said: str) -> None:
     with pytest.raises(InvalidDefinition) as caught:
         parse_runtime(RUNTIME + flavours, file="runtime.yaml")
     assert said in str(caught.value)
+
+
+# Jars of a flavour.
+
+CLOUD = FlavourRequest(
+    name="cloud",
+    versions=(("delta", "4"),),
+    wanted=(replace(wanted("delta", "maven", "g:delta", "4"), excludes=("x:y",)),),
+    python=(),
+    jars=("g:extra:1",),
+)
+
+
+@pytest.fixture
+def repository(shop: World) -> World:
+    shop.maven.jars |= {"g:delta": "4", "g:extra": "1"}
+    return shop
+
+
+def with_cloud(shop: World, **words: Any) -> Lock:
+    asked = replace(FLAVOURED, flavours=(ML, NOTEBOOK, replace(CLOUD, **words)))
+    shop.maven.needs = ("aws", "bundle")
+    core = locked(shop, FLAVOURED)
+    parts = (("scala", "2.12"), ("spark", "3.5.9"))
+    core = replace(core, components=tuple(sorted({**dict(core.components), **dict(parts)}.items())))
+    shop.maven.needs = ("x", "bundle")
+    return flavoured(shop, core, asked)
+
+
+def test_a_flavour_has_jars_of_components_and_others(repository: World) -> None:
+    lock = with_cloud(repository)
+    cloud = lock.flavours[-1]
+    assert sorted(names(cloud.jars)) == ["g:delta", "g:extra", "x:bundle"]
+    assert [v.python for v in cloud.variants] == [(), ()]
+    assert [names(one.jars) for one in lock.flavours[:-1]] == [[], []]
+    assert names(lock.part("cloud", "gpu").jars) == names(cloud.jars)
+    assert "g:delta" not in names(lock.cut("notebook").whole("cpu").jars)
+    text = lock.to_json()
+    assert parse_lock(text, file="x").to_json() == text
+    alone = with_cloud(repository, without_jars=("x:bundle",)).flavours[-1]
+    assert alone.jars == tuple(jar for jar in cloud.jars if jar.name != "x:bundle")
+
+
+def test_what_a_component_s_metadata_name_in_vain_is_left_out_for_it_alone(
+    repository: World,
+) -> None:
+    (delta,) = CLOUD.wanted
+    alone = replace(delta, excludes=("x:bundle",))
+    assert names(with_cloud(repository, wanted=(alone,), jars=()).flavours[-1].jars) == ["g:delta"]
+    both = with_cloud(repository, wanted=(alone,))
+    assert "x:bundle" in names(both.flavours[-1].jars)  # the other one brings it
+
+
+def test_what_jars_a_flavour_asks_for_counts() -> None:
+    other = replace(CLOUD, without_jars=("x:bundle",))
+    assert flavour_digest(CLOUD) != flavour_digest(replace(CLOUD, jars=())) != flavour_digest(other)
+    # What older locks say of a flavour without jars is said today too.
+    assert "without_jars" in asdict(ML) and flavour_digest(ML) == flavour_digest(
+        replace(ML, without_jars=())
+    )
+
+
+@pytest.mark.parametrize(
+    ("jar", "error", "said"),
+    [
+        ("g:delta_2.13:4", NoCompatibleVersions, "for Scala 2.13, and Spark's jars here are for"),
+        ("org.apache.spark:spark-avro_2.12:3.5.0", NoCompatibleVersions, "a part of Spark 3.5.0"),
+        ("org.apache.hadoop:hadoop-aws:3.3.1", NoCompatibleVersions, "a part of Hadoop 3.3.1"),
+        ("aws:bundle:3", InvalidDefinition, "aws:bundle:3 is not the bundle of"),
+    ],
+)
+def test_a_jar_that_cannot_go_with_spark(
+    repository: World, jar: str, error: type[Exception], said: str
+) -> None:
+    repository.inside = (
+        ShippedJar(group="aws", artifact="bundle", version="2"),
+        ShippedJar(group="org.apache.hadoop", artifact="hadoop-client-api", version="3.3.4"),
+    )
+    with pytest.raises(error, match=said) as caught:
+        with_cloud(repository, jars=(jar,))
+    assert "runtime.yaml: flavours.cloud.jars" in str(caught.value)
+
+
+def test_a_jar_that_spark_has_already_is_not_taken_again(repository: World) -> None:
+    repository.inside = (ShippedJar(group="g", artifact="extra", version="1"),)
+    assert "g:extra" not in names(with_cloud(repository).flavours[-1].jars)
+
+
+def test_a_flavour_s_jars_are_a_layer_of_its_own(repository: World) -> None:
+    lock = with_cloud(repository)
+    stack = parse_stack(
+        """
+layers:
+  - {name: python, source: python, packages: ["*"]}
+  - {name: jars, source: jars, into: spark/jars}
+  - {name: ml, flavour: ml, source: python, packages: ["*"]}
+  - {name: notebook, flavour: notebook, source: python, packages: ["*"]}
+  - {name: cloud-jars, flavour: cloud, source: jars, into: spark/jars}
+config: {user: "1", workdir: /, entrypoint: [], command: [], environment: {}}
+""",
+        file="layers.yaml",
+    )
+    made, below = (
+        plan(one, "cpu", stack, {}, tools=TOOLS, version="1")
+        for one in (lock, lock.cut("notebook"))
+    )
+    assert made.layers[:-1] == below.layers
+    top = made.layers[-1].content
+    assert isinstance(top, Jars)
+    assert [path for path, _ in top.jars] == [
+        f"spark/jars/{jar.filename}" for jar in lock.flavours[-1].jars
+    ]
+    gone = replace(stack, layers=stack.layers[:-1])
+    with pytest.raises(InvalidDefinition, match="flavour 'cloud': g:delta is in no layer"):
+        plan(lock, "cpu", gone, {}, tools=TOOLS, version="1")
 
 
 def test_an_unknown_component_of_a_flavour_has_its_place() -> None:

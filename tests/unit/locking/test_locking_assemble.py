@@ -1,6 +1,6 @@
 """From a resolution to a lock, with ecosystems that are dictionaries."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,6 +118,8 @@ class Maven:
         wanted: Iterable[tuple[str, str]],
         shipped: Callable[[], ShippedJars],
         scala: str = "",
+        *,
+        excluding: Mapping[str, Iterable[str]],
     ) -> LockedJars:
         assert scala in ("", "2.12")
         found, said = [], []
@@ -127,12 +129,14 @@ class Maven:
                     f"the repository does not have {name}:{version}", hint="set it"
                 )
             found.append(artifact("jar", name, version))
+            if ":".join(self.needs) in excluding[name]:
+                continue
             there = shipped().version(*self.needs)
             if there is None:
                 found.append(artifact("jar", ":".join(self.needs), "2"))
             elif there != "2":
                 said.append(f"{':'.join(self.needs)}: {there} is used")
-        return LockedJars(artifacts=tuple(found), conflicts=tuple(said))
+        return LockedJars(artifacts=tuple(dict.fromkeys(found)), conflicts=tuple(said))
 
 
 @dataclass

@@ -203,6 +203,27 @@ def test_exclusions_hold_below_what_has_them(published: Published, repository: R
     assert names(closure(repository, f"{GROUP}:gf")) == ["a 1", "b 1", "c 1", "gf 1"]
 
 
+def test_exclusions_of_what_is_wanted_hold_for_that_jar_alone(
+    published: Published, repository: Repository
+) -> None:
+    published.put("gf", "1", needs("x") + needs("y"))
+    published.put("other", "1", needs("y"))
+    published.put("y", "1", needs("z"))
+    published.put("z", "1")
+    wanted = [(f"{GROUP}:gf", "1"), (f"{GROUP}:other", "1")]
+
+    def without(*exclusions: str) -> list[str]:
+        found = repository.closure(wanted, excluding={f"{GROUP}:gf": exclusions})
+        return names(found.artifacts)
+
+    # The repository does not have x: what is left out is not even looked for.
+    assert without(f"{GROUP}:x") == ["gf 1", "other 1", "y 1", "z 1"]
+    assert without("*:*") == ["gf 1", "other 1", "y 1", "z 1"]
+    assert without(f"{GROUP}:x", "*:z") == ["gf 1", "other 1", "y 1"]
+    with pytest.raises(ArtifactNotFound, match=f"{GROUP}:x:1"):
+        without("*:y")
+
+
 def test_what_is_asked_for_is_locked_although_spark_ships_one_of_its_name(
     published: Published, repository: Repository
 ) -> None:

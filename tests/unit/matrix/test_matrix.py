@@ -163,6 +163,24 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
             changed("components", "engine", "artifacts", 0, "name", to="e_{lang.patch}"),
             r"artifacts\[0\].name: .* an unknown placeholder",
         ),
+        (
+            changed(
+                "components",
+                "engine",
+                "artifacts",
+                0,
+                to={"origin": "pypi", "name": "e", "excludes": ["a:b"]},
+            ),
+            r"artifacts\[0\].excludes: only a jar can leave out",
+        ),
+        (
+            changed("components", "engine", "artifacts", 0, "excludes", to=["a"]),
+            r"artifacts\[0\].excludes\[0\]: 'a' is not which dependencies",
+        ),
+        (
+            changed("components", "engine", "artifacts", 0, "releases", to="newest"),
+            r"artifacts\[0\].releases: 'newest' is not a version specifier",
+        ),
         (changed("rule", to=[]), r"rule: unknown key 'rule'\n.*did you mean 'rules'\?"),
     ],
 )

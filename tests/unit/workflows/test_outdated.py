@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -18,8 +18,9 @@ from mlruntime.ecosystems.debian import upstream
 from mlruntime.errors import InvalidDefinition, MlruntimeError, Unavailable
 from mlruntime.matrix.editing import with_releases, with_rule, with_rule_added
 from mlruntime.matrix.model import Component
-from mlruntime.matrix.news import Release, alternatives, pythons_of, since
+from mlruntime.matrix.news import Answer, Offer, Release, alternatives, news_of, pythons_of, since
 from mlruntime.matrix.parsing import parse_matrix
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[3]
@@ -463,3 +464,22 @@ def test_the_first_rule_of_all() -> None:
     assert parse_matrix(with_rule_added(text, "scala", RULE), file="x").rules[0].id == "x-1"
     with pytest.raises(MlruntimeError, match="no rule can be added"):
         with_rule_added("rules: [{}]\n", "scala", RULE)
+
+
+def test_an_artifact_of_some_releases_is_asked_about_no_others() -> None:
+    """A jar that was called otherwise before is not missed of old releases, nor found in new."""
+    component = replace(BEFORE.components["delta"], releases=(Version("3.3.3"),))
+
+    def offer(what: str, of: str, *versions: str) -> Offer:
+        found = tuple(Release(version=Version(version)) for version in versions)
+        return Offer(what=what, releases=found, of=SpecifierSet(of))
+
+    old = offer("maven:old", "<4.1", "3.3.3", "3.3.4", "4.1.0", "4.2.0")
+    new = offer("maven:new", ">=4.1", "4.1.0")
+    news = news_of(component, Answer(component="delta", offers=(old, new)))
+    assert news.added == (Version("3.3.4"), Version("4.1.0"))
+    both = offer("pypi:both", "", "3.3.4", "4.2.0")
+    news = news_of(component, Answer(component="delta", offers=(old, new, both)))
+    assert news.added == (Version("3.3.4"),)
+    assert dict(news.left_out)[Version("4.1.0")] == "not there: pypi:both"
+    assert dict(news.left_out)[Version("4.2.0")] == "not there: maven:new"

@@ -1,8 +1,9 @@
 """What some jars need beside them: Maven's mediation, less what Spark brings. Core: no I/O."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from mlruntime.ecosystems.maven.conflict import JarConflict
@@ -58,19 +59,33 @@ class _Step:
 
 
 def needed(
-    wanted: Iterable[Jar], projects: Projects, shipped: Callable[[], ShippedJars], scala: str = ""
+    wanted: Iterable[Jar],
+    projects: Projects,
+    shipped: Callable[[], ShippedJars],
+    scala: str = "",
+    excluding: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> Needed:
     """Follow the dependencies of what is wanted, in its order.
 
     Of scopes, ``compile`` and ``runtime`` are followed; optional dependencies and exclusions are
     left out; of two versions the nearer one wins, and of two as near the first. What is
     ``shipped`` with Spark is not taken again, whatever its version. A range of versions is held
-    to, and never chosen from. Raises ``JarConflict`` for one that cannot be held to, and
-    for a jar for another Scala than ``scala`` ("2.13"), if that is told.
+    to, and never chosen from. ``excluding`` are exclusions (``GROUP:ARTIFACT``, either of which may
+    be ``*``) for some of the jars that are wanted, by name.
+
+    Raises ``JarConflict`` for a range that cannot be held to, and for a jar for another Scala than
+    ``scala`` ("2.13"), if that is told.
     """
     found: dict[str, tuple[Jar, bool]] = {}
     conflicts = _Conflicts()
-    ahead = deque(_Step(project=jar.project, classifier=jar.classifier) for jar in wanted)
+    ahead = deque(
+        _Step(
+            project=jar.project,
+            classifier=jar.classifier,
+            excluded=frozenset(map(_pair, excluding.get(jar.name, ()))),
+        )
+        for jar in wanted
+    )
     while ahead:
         step = ahead.popleft()
         # Of what Spark ships, not even the POM is read: a repository may not have it.
@@ -94,6 +109,11 @@ def needed(
         ahead.extend(_steps(project, step.excluded, projects))
     jars = sorted((jar for jar, is_jar in found.values() if is_jar), key=lambda jar: jar.name)
     return Needed(jars=tuple(jars), conflicts=tuple(conflicts.sentences()))
+
+
+def _pair(exclusion: str) -> tuple[str, str]:
+    group, _, artifact = exclusion.partition(":")
+    return group, artifact
 
 
 def _is_shipped(

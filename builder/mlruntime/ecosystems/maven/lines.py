@@ -1,6 +1,7 @@
 """Files that list jars: ``group:artifact:version``, one a line. Core: text in, values out."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,12 +37,20 @@ def parse_jars(text: str, *, file: str) -> tuple[JarLine, ...]:
 
     A jar may be named once only.
     """
+    lines = (
+        (_COMMENT.sub("", raw).strip(), f"{file}:{number}")
+        for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1)
+    )
+    found = one_of_each(parse_jar(words, where) for words, where in lines if words)
+    if not found:
+        raise InvalidDefinition("no jar is asked for", where=file)
+    return found
+
+
+def one_of_each(lines: Iterable[JarLine]) -> tuple[JarLine, ...]:
+    """Return the lines; raises ``InvalidDefinition`` if two are about one jar."""
     found: dict[str, JarLine] = {}
-    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        words = _COMMENT.sub("", raw).strip()
-        if not words:
-            continue
-        line = JarLine(jar=_jar(words, f"{file}:{number}"), where=f"{file}:{number}")
+    for line in lines:
         before = found.setdefault(line.jar.name, line)
         if before is not line:
             raise InvalidDefinition(
@@ -50,9 +59,12 @@ def parse_jars(text: str, *, file: str) -> tuple[JarLine, ...]:
                 why=f"the first time at {before.where}",
                 hint="leave one of the lines out",
             )
-    if not found:
-        raise InvalidDefinition("no jar is asked for", where=file)
     return tuple(found.values())
+
+
+def parse_jar(words: str, where: str) -> JarLine:
+    """Read one jar's coordinates; raises ``InvalidDefinition`` for what cannot be locked."""
+    return JarLine(jar=_jar(words, where), where=where)
 
 
 def _jar(words: str, where: str) -> Jar:

@@ -1,9 +1,10 @@
 """Jars from a repository in Maven's layout, with those of their dependencies Spark lacks."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mlruntime.ecosystems.maven import ORIGIN
@@ -43,15 +44,16 @@ class Repository:
         wanted: Iterable[tuple[str, str]],
         shipped: Callable[[], ShippedJars] = lambda: NOTHING,
         scala: str = "",
+        excluding: Mapping[str, Iterable[str]] = MappingProxyType({}),
     ) -> LockedJars:
         """Return jars (``group:artifact``, version) and what they need that Spark does not ship.
 
         A classifier may follow the artifact. ``shipped`` is asked only when a jar needs another
-        one. Raises ``ArtifactNotFound`` when the repository lacks one of them, and what ``needed``
-        raises; no jar is fetched before all are known.
+        one; ``excluding`` is what ``needed`` takes. Raises ``ArtifactNotFound`` when the repository
+        lacks one of them, and what ``needed`` raises; no jar is fetched before all are known.
         """
         roots = [_root(name, version) for name, version in dict.fromkeys(wanted)]
-        found = needed(roots, Projects(self._pom), shipped, scala)
+        found = needed(roots, Projects(self._pom), shipped, scala, excluding)
         artifacts = tuple(self._jar(jar) for jar in found.jars)
         return LockedJars(artifacts=artifacts, conflicts=found.conflicts)
 
