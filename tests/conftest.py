@@ -182,7 +182,7 @@ def gpu(ready: Callable[..., Runtime]) -> Runtime:
 
 @pytest.fixture
 def shop(engine: Engine, store: Store, runtime: Runtime) -> Iterator[BuildContext]:
-    """A workshop for images that differ from the real one."""
+    """A context for images that differ from the real one."""
     made = BuildContext(
         store=store,
         fetch=fetcher(store).fetch_all,

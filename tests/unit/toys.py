@@ -99,7 +99,7 @@ def candidate(store: Path, lock: Lock | None = None, **changed: bytes) -> Candid
         tools=flow.Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n"),
         version="1",
     )
-    shop = flow.workshop(store)
+    shop = flow.context(store)
     image = flow.build(plan, lock, shop, reference="toy:1", created=lock.snapshot)
     blobs = Store(store)
     report = json.dumps(report_of(image.manifest.digest, lock))

@@ -125,7 +125,7 @@ def down(
 ) -> None:
     """Remove clusters, with their jobs, networks and volumes."""
     if bool(names) == all_:
-        raise UsageError("which cluster?", hint="name it, or --all; `mlruntime cluster list`")
+        raise UsageError("no cluster is named", hint="name it, or --all; `mlruntime cluster list`")
     if kube := elsewhere.asked(on, namespace):
         elsewhere.down(kube, None if all_ else names, as_json=as_json)
         return

@@ -112,7 +112,7 @@ def run(
     output.flush()
     command = words[1:] if words[0] == "--" else words
     if not command:
-        raise UsageError("run what?", hint="`mlruntime env run PATH -- python train.py`")
+        raise UsageError("no command given", hint="`mlruntime env run PATH -- python train.py`")
     replace_process(command, settings.applied(os.environ))
 
 

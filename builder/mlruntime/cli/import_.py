@@ -54,7 +54,10 @@ def import_(
     target = output.absolute() if output else None
     if target is not None and target.exists():
         raise UsageError(
-            "this exists already", where=str(output), why="nothing is overwritten", hint="another"
+            "this exists already",
+            where=str(output),
+            why="nothing is overwritten",
+            hint="name another file",
         )
     if name is None and target is not None and target.parent.parent.name == _FOLDER:
         name = target.parent.name

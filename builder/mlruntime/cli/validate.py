@@ -158,7 +158,7 @@ def command(
     else:
         place = place_of(on, network, secret)
         if subject is None:
-            raise UsageError("validate what?", hint="`mlruntime validate 6.0-ml`")
+            raise UsageError("nothing to validate is named", hint="`mlruntime validate 6.0-ml`")
         with connect() as engine:
             added = partial(with_added, definitions, file=requirements, jars=jars)
             found = find_subject(engine, definitions, subject, variant, workers, flavour, added)

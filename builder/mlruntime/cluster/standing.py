@@ -71,7 +71,7 @@ class Standing:
         if self.mark is None:
             raise UsageError(
                 f"cluster {self.name} is not ready",
-                why="it is being started, or was broken off while it was",
+                why="it is still starting, or its start was interrupted",
                 hint=f"wait, or remove it: `mlruntime cluster down {self.name}`",
             )
         return self.mark

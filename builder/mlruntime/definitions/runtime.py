@@ -232,7 +232,9 @@ def _budgets(form: RuntimeForm, top: Place) -> Iterator[tuple[str, int]]:
 
 def _flavour(name: str, form: FlavourForm, place: Place) -> FlavourDefinition:
     if name == CORE:
-        raise place.fail(f"{CORE} is what every image has", hint="it is said outside of flavours")
+        raise place.fail(
+            f"{CORE} is what every image has", hint="declare its packages outside of `flavours:`"
+        )
     if not form.request and not form.python and not form.jars:
         raise place.fail(
             "this flavour adds nothing", hint="give it `request:`, `python:` or `jars:`"

@@ -1,4 +1,4 @@
-"""The ecosystems there are: one line for each. ``matrix.model.ORIGINS`` names the same."""
+"""The ecosystems there are: one line for each. ``matrix.model`` lists their origins."""
 
 from collections.abc import Mapping
 from typing import Final

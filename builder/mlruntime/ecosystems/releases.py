@@ -54,9 +54,9 @@ class Registries:
         Artifacts with versions of their own tell nothing of a component's, and a component that
         is a part of another has that one's releases.
         """
-        with TaskGroup(_AT_ONCE, self._web.stop.set, name="news") as crew:
+        with TaskGroup(_AT_ONCE, self._web.stop.set, name="news") as tasks:
             jobs = [
-                crew.submit(self._answer, matrix, component, artifacts)
+                tasks.submit(self._answer, matrix, component, artifacts)
                 for component in matrix.components.values()
                 if component.part_of is None
                 and (artifacts := [a for a in component.artifacts if a.pin != "free"])

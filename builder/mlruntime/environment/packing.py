@@ -39,7 +39,7 @@ def refuse_archive(path: Path) -> None:
     """Raise ``UsageError`` for a file that no archive can be written to."""
     if not path.name.endswith(_ENDINGS):
         raise UsageError(
-            f"{path.name} does not say what archive it is to be",
+            f"{path.name} does not say what kind of archive to write",
             hint=f"a name that ends with {', '.join(_ENDINGS)}",
         )
     if path.exists():

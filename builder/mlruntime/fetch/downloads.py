@@ -90,10 +90,10 @@ class Fetcher:
             return found
         _LOG.info("%d of %d artifacts are in the store", len(found), len(wanted))
         web = Web(self._sources, pauses=self._pauses, sleep=self._sleep)
-        with web, TaskGroup(AT_ONCE, web.stop.set, grace=_GRACE_SECONDS, name="fetch") as crew:
+        with web, TaskGroup(AT_ONCE, web.stop.set, grace=_GRACE_SECONDS, name="fetch") as tasks:
             locators = self._of(missing, web)
             jobs = {
-                crew.submit(self._one, a, web, locators[_scheme(a)], progress): a for a in missing
+                tasks.submit(self._one, a, web, locators[_scheme(a)], progress): a for a in missing
             }
             done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             for job in done:

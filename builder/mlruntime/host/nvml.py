@@ -12,9 +12,9 @@ from mlruntime.host.gpus import (
 
 _MIB: Final = 1 << 20
 _NO_PYNVML: Final = NoGpus(
-    what="GPUs were not looked at",
+    what="GPUs were not checked",
     why="nvidia-ml-py is not installed",
-    hint="pip install 'mlruntime[gpu]' to have GPUs looked at",
+    hint="pip install 'mlruntime[gpu]' to check GPUs",
     looked_for=False,
 )
 _NO_SLICES: Final = "it is in MIG mode and has no slice (make some: `nvidia-smi mig -cgi … -C`)"

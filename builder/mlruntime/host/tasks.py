@@ -35,7 +35,7 @@ class TaskGroup:
         abort: Callable[[], None],
         *,
         grace: float = GRACE_SECONDS,
-        name: str = "crew",
+        name: str = "tasks",
         nice: int = 0,
     ) -> None:
         """``nice`` is how far its threads give way to others, as in nice(1); Linux has that."""

@@ -75,7 +75,7 @@ def entries(directory: Path) -> tuple[Place, ...]:
             "this OCI layout has no index.json",
             where=str(directory),
             why="the file says which images a layout holds; without it none can be found",
-            hint="write the layout again; a copy that broke off looks like this",
+            hint="write the layout again; an interrupted copy looks like this",
         ) from None
     return tuple(_parsed(content, file).get("manifests").each())
 

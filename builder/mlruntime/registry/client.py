@@ -198,9 +198,7 @@ class Repository:
                 ):
                     for chunk in answer.iter_raw():
                         if sink.tell() + len(chunk) > size:
-                            raise HashMismatch(
-                                f"{url} is longer than it may be", why=f"{size} bytes"
-                            )
+                            raise HashMismatch(f"{url} sends more than its {size} bytes")
                         sink.write(chunk)
                 if target.stat().st_size < size:
                     raise StumbleError("the connection was cut")

@@ -65,8 +65,8 @@ def parse_name(text: str) -> Name:
         raise UsageError(f"{text!r} names no repository of a registry", hint=_EXAMPLE)
     if scheme == "http" and not is_here(host):
         raise UsageError(
-            f"{host} would be spoken to without encryption",
-            why="whoever is on the way could read the login and change what is pulled",
+            f"{host} would be reached without encryption",
+            why="anyone on the way could read the login and change what is pulled",
             hint="only a registry on this machine may be reached by plain HTTP",
         )
     secure = scheme == "https" or (not scheme and not is_here(host))

@@ -220,7 +220,9 @@ def parse_record(text: str, *, file: str, error: type[MlruntimeError] = HashMism
     top = read_json(text, file=file, error=error)
     form = checked(RecordForm, top)
     if form.format != FORMAT:
-        raise top.get("format").fail(f"this is format {form.format}, we read {FORMAT}")
+        raise top.get("format").fail(
+            f"format {form.format} is not known; this mlruntime reads {FORMAT}"
+        )
 
     def version(said: str) -> RuntimeVersion:
         return parse_version(form.runtime, said)

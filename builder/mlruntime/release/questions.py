@@ -172,7 +172,7 @@ def ask_vex(image: Examined) -> str:
         raise ValidationFailed("it is about another image")
     counted = Counter(str(one["status"]).replace("_", " ") for one in told)
     listed = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
-    return f"{listed}; to be looked at again by {min(a['until'] for a in accepted)}"
+    return f"{listed}; to be reviewed by {min(a['until'] for a in accepted)}"
 
 
 def _vex_statement(said: dict[str, Any]) -> tuple[str, str, str]:

@@ -95,10 +95,10 @@ def excepted(
     if ended:
         listed = "; ".join(f"{e.id}: {e.until} was its last day ({e.why})" for e in ended)
         raise ValidationFailed(
-            f"{len(ended)} accepted vulnerabilities are accepted no longer",
+            f"{len(ended)} vulnerabilities are no longer accepted",
             where=f"{POLICY_FILE}, for {where}",
             why=listed,
-            hint="take a version without it; or look at it again, and give it another last day",
+            hint="use versions without them, or review them and set a new last day",
         )
     return tuple(made)
 

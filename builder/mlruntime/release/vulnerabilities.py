@@ -65,7 +65,7 @@ def parse_advisories(texts: Iterable[tuple[str, bytes]]) -> Known:
                 found[key].append(value)
     if not count:
         raise InvalidDefinition(
-            "there is not one advisory in what was given", why="an empty database finds nothing"
+            "the given files contain no advisory", why="an empty database finds nothing"
         )
     return Known({key: tuple(values) for key, values in found.items()}, count)
 

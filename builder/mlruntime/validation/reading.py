@@ -63,7 +63,9 @@ def parse_report(text: str, *, file: str) -> Outcome:
     top = read_json(text, file=file)
     form = checked(ReportForm, top)
     if form.format != FORMAT:
-        raise top.get("format").fail(f"this is format {form.format}, we read {FORMAT}")
+        raise top.get("format").fail(
+            f"format {form.format} is not known; this mlruntime reads {FORMAT}"
+        )
     names = [check.name for check in form.checks]
     if len(set(names)) < len(names):
         raise top.get("checks").fail("a check is listed twice")

@@ -28,8 +28,8 @@ def addresses(
     asked = tuple(artifacts)
     origins = {artifact.origin.partition(":")[0] for artifact in asked}
     locators = {origin: ECOSYSTEMS[origin].locator(sources, web) for origin in sorted(origins)}
-    with last_seen(lock), TaskGroup(_AT_ONCE, web.stop.set, name="addresses") as crew:
-        jobs = [(a, crew.submit(_one, a, locators[a.origin.partition(":")[0]])) for a in asked]
+    with last_seen(lock), TaskGroup(_AT_ONCE, web.stop.set, name="addresses") as tasks:
+        jobs = [(a, tasks.submit(_one, a, locators[a.origin.partition(":")[0]])) for a in asked]
         return {artifact.sha256: job.result() for artifact, job in jobs}
 
 

@@ -27,7 +27,9 @@ Labels = Callable[[str], Mapping[str, str]]
 def pullable(definitions: Definitions, runtime: str | None, image: str | None) -> tuple[str, str]:
     """Return the runtime and its image; ``UsageError`` unless both are named, as they must be."""
     if runtime is None:
-        raise UsageError("validate what?", hint=f"`mlruntime validate 6.0-ml {_EXAMPLE}`")
+        raise UsageError(
+            "nothing to validate is named", hint=f"`mlruntime validate 6.0-ml {_EXAMPLE}`"
+        )
     definitions.folder(runtime)
     if image is None:
         raise UsageError("--on kubernetes needs a name that its nodes can pull", hint=_EXAMPLE)

@@ -126,7 +126,7 @@ class Registry:
         return found
 
 
-def workshop(root: Path, say: Callable[[str], None] = lambda _: None) -> BuildContext:
+def context(root: Path, say: Callable[[str], None] = lambda _: None) -> BuildContext:
     registry = Registry(root)
     return BuildContext(
         store=registry.store, fetch=registry.fetch, engine=no_engine, say=say, images=FILES
@@ -137,7 +137,7 @@ def made(root: Path, of: Plan | None = None, shop: BuildContext | None = None) -
     return build(
         of or toy(),
         LOCK,
-        shop or workshop(root),
+        shop or context(root),
         reference="toy:1",
         created="2026-11-20T00:00:00Z",
     )
@@ -157,7 +157,7 @@ def consistent(root: Path) -> None:
 def test_the_second_build_takes_everything_from_the_store(tmp_path: Path) -> None:
     first = made(tmp_path)
     assert cached(first) == {"settings": False, "jars": False, "toy": False}
-    shop = workshop(tmp_path)
+    shop = context(tmp_path)
     second = made(tmp_path, shop=shop)
     assert cached(second) == {"settings": True, "jars": True, "toy": True}
     assert second.manifest == first.manifest
@@ -206,7 +206,7 @@ def test_threads_that_build_the_same_at_once_make_it_once(tmp_path: Path) -> Non
     said: list[str] = []
     with ThreadPoolExecutor(4) as pool:
         images = list(
-            pool.map(lambda _: made(tmp_path, shop=workshop(tmp_path, said.append)), range(4))
+            pool.map(lambda _: made(tmp_path, shop=context(tmp_path, said.append)), range(4))
         )
     assert len({image.manifest for image in images}) == 1
     assert sorted(said) == ["layer jars", "layer settings", "layer toy"]
@@ -215,7 +215,7 @@ def test_threads_that_build_the_same_at_once_make_it_once(tmp_path: Path) -> Non
 
 def _build_and_tell(root: Path, answers: Any) -> None:
     said: list[str] = []
-    image = made(root, shop=workshop(root, said.append))
+    image = made(root, shop=context(root, said.append))
     answers.put((image.manifest.digest, said))
 
 
@@ -351,7 +351,7 @@ def test_a_file_that_is_gone_from_its_registry_is_told_with_the_day_it_was_last_
         raise ArtifactNotFound("toy-1.jar is not in the registry", where="maven", hint="lock again")
 
     with pytest.raises(ArtifactNotFound) as caught:
-        made(tmp_path, shop=replace(workshop(tmp_path), fetch=gone))
+        made(tmp_path, shop=replace(context(tmp_path), fetch=gone))
     assert str(caught.value) == (
         "maven: toy-1.jar is not in the registry\n"
         "  why: it was there when 0.1-ml was locked, on 2026-11-20 or later, and has been removed"
@@ -384,7 +384,7 @@ def test_wheels_of_two_layers_with_one_file_are_refused_before_anything_is_compi
     tmp_path: Path,
 ) -> None:
     """Also when both layers are there already, from two images that had one of them each."""
-    shop = with_stored_wheels(workshop(tmp_path))
+    shop = with_stored_wheels(context(tmp_path))
     layers = python_layers(tmp_path, shop, a="1\n", b="2\n")
     why = "shared/x.py is also in a-1-py3-none-any.whl, with different content"
     for _ in range(2):
@@ -400,7 +400,7 @@ def test_wheels_of_two_layers_with_one_file_are_refused_before_anything_is_compi
 
 
 def test_wheels_of_two_layers_with_the_same_file_are_compared_once(tmp_path: Path) -> None:
-    shop = with_stored_wheels(workshop(tmp_path))
+    shop = with_stored_wheels(context(tmp_path))
     layers = python_layers(tmp_path, shop, a="1\n", b="1\n")
     of = replace(toy(), layers=tuple(layers))
     blob = made(tmp_path).layers[0].blob
@@ -416,7 +416,7 @@ def test_wheels_of_two_layers_with_the_same_file_are_compared_once(tmp_path: Pat
 
 def test_bytecode_that_still_compiles_does_not_hide_a_layer_that_failed(tmp_path: Path) -> None:
     """Its container is told to end; before, it was waited for."""
-    shop, compiling = workshop(tmp_path), threading.Event()
+    shop, compiling = context(tmp_path), threading.Event()
     (path,) = shop.fetch([ARTIFACT]).values()
     wheel = replace(ARTIFACT, kind="wheel", name="toy", filename="toy-1-py3-none-any.whl")
     packages = PlannedLayer(name="python", key="p" * 64, content=PythonPackages(wheels=(wheel,)))
@@ -439,7 +439,7 @@ def test_bytecode_that_still_compiles_does_not_hide_a_layer_that_failed(tmp_path
 
 
 def test_a_jar_that_lies_is_told_and_nothing_is_made_of_it(tmp_path: Path) -> None:
-    shop = workshop(tmp_path)
+    shop = context(tmp_path)
 
     def fetch(artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
         raise HashMismatch("toy-1.jar is not the file that was locked")
@@ -458,7 +458,7 @@ def rot(path: Path) -> None:
 
 def test_a_jar_that_rotted_in_the_store_is_told_and_fetched_anew(tmp_path: Path) -> None:
     first = made(tmp_path / "whole")
-    shop = workshop(tmp_path)
+    shop = context(tmp_path)
     (path,) = shop.fetch([ARTIFACT]).values()
     rot(path)
     stored = replace(shop, fetch=lambda _: {ARTIFACT.sha256: path})
@@ -470,7 +470,7 @@ def test_a_jar_that_rotted_in_the_store_is_told_and_fetched_anew(tmp_path: Path)
 
 def test_a_package_that_rotted_in_the_store_is_told_before_it_is_read(tmp_path: Path) -> None:
     artifact, package = deb(tmp_path, "tool", {"./usr/bin/tool": b"x" * 5000})
-    shop = workshop(tmp_path / "store")
+    shop = context(tmp_path / "store")
     path = shop.store.keep_blob(package, artifact.sha256)
     layer = PlannedLayer(name="os", key="k", content=DebianPackages(packages=(artifact,)))
     of = replace(toy(), layers=(layer,))
@@ -484,7 +484,7 @@ def test_a_package_that_rotted_in_the_store_is_told_before_it_is_read(tmp_path: 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_build_that_fails_over_a_wheel_that_rotted_names_it(tmp_path: Path, whole: bool) -> None:
     """Else the compiler's word would stand."""
-    shop = workshop(tmp_path)
+    shop = context(tmp_path)
     (path,) = shop.fetch([ARTIFACT]).values()
     wheel = replace(ARTIFACT, kind="wheel", name="toy", filename="toy-1-py3-none-any.whl")
     packages = PlannedLayer(name="python", key="k", content=PythonPackages(wheels=(wheel,)))
@@ -504,7 +504,7 @@ def test_a_build_that_fails_over_a_wheel_that_rotted_names_it(tmp_path: Path, wh
 
 
 def test_what_a_program_said_about_a_file_that_rotted_is_not_believed(tmp_path: Path) -> None:
-    shop = workshop(tmp_path)
+    shop = context(tmp_path)
     (path,) = shop.fetch([ARTIFACT]).values()
     names, said = {ARTIFACT.sha256: "toy-1.jar"}, CommandFailed("could not be compiled")
     blame_damage(said, shop.store, names, "python")  # it is whole: the program was right
@@ -535,7 +535,7 @@ def test_a_package_that_is_none_is_told_and_kept(tmp_path: Path) -> None:
     artifact, package = deb(tmp_path, "tool")
     package.write_bytes(package.read_bytes()[:-40])
     artifact = replace(artifact, sha256=hashlib.sha256(package.read_bytes()).hexdigest())
-    shop = workshop(tmp_path / "store")
+    shop = context(tmp_path / "store")
     path = shop.store.keep_blob(package, artifact.sha256)
     layer = PlannedLayer(name="os", key="k", content=DebianPackages(packages=(artifact,)))
     of = replace(toy(), layers=(layer,))
@@ -548,7 +548,7 @@ def test_a_package_that_is_none_is_told_and_kept(tmp_path: Path) -> None:
 def asked_twice(root: Path, content: Made) -> list[Any]:
     """Let two threads of one build want the same layer at once; return what they got."""
     layer = PlannedLayer(name="made", key="m" * 64, content=content)
-    shop = workshop(root)
+    shop = context(root)
     maker = LayerMaker(shop, BuildSupplies(toy(), LOCK, shop))
     with ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(maker.layer, layer) for _ in range(2)]
@@ -730,7 +730,7 @@ def test_a_native_wheel_is_built_without_the_entry_point_of_a_later_layer(
 
     monkeypatch.setattr(BuildContext, "stage", noted)
     with pytest.raises(StagedError):
-        build(planned, lock, workshop(tmp_path), reference="toy:1", created="1980-01-01T00:00:00Z")
+        build(planned, lock, context(tmp_path), reference="toy:1", created="1980-01-01T00:00:00Z")
     assert [config.entrypoint for config in staged] == [()]
 
 
@@ -742,7 +742,7 @@ def test_an_interrupt_ends_what_one_build_runs_and_not_what_the_next_one_does(
     api.killed.set()  # nothing is waited for
     engine = DockerEngine(api, api)
     first, second = (
-        replace(workshop(tmp_path), engine=lambda: engine)  # type: ignore[arg-type, return-value]
+        replace(context(tmp_path), engine=lambda: engine)  # type: ignore[arg-type, return-value]
         for _ in range(2)
     )
     first.abort()

@@ -92,8 +92,8 @@ def test_a_requirements_file(tmp_path: Path) -> None:
     told = left(made)
     for line, what in (
         (9, "-e ./lib is an editable install"),
-        (10, "the option -r is not read here"),
-        (11, "the option --index-url is not read here"),
+        (10, "the option -r is not supported here"),
+        (11, "the option --index-url is not supported here"),
         (12, "https://example.org/y.whl is a URL"),
         (13, "./here.whl is a file or directory"),
         (18, "'garbage !!' is no requirement"),

@@ -97,13 +97,13 @@ def test_a_statement_that_vex_does_not_have_is_refused(entry: str, message: str)
 def test_an_exception_that_has_ended_refuses_the_release() -> None:
     policy = "vulnerabilities: [{id: CVE-1, why: not called, until: 2027-03-31}]"
     assert len(of(tiny(), policy, date(2027, 3, 31))) == 1
-    with pytest.raises(ValidationFailed, match="accepted no longer") as caught:
+    with pytest.raises(ValidationFailed, match="no longer accepted") as caught:
         of(tiny(), policy, LATER)
     assert caught.value.why == "CVE-1: 2027-03-31 was its last day (not called)"
     # Of a low level, too; and where nobody has looked whether it is still there.
     low = parse_advisories([("1", advisory("CVE-1", ("PyPI", "numpy"), {"introduced": "0"}))])
     for known in (low, None):
-        with pytest.raises(ValidationFailed, match="accepted no longer"):
+        with pytest.raises(ValidationFailed, match="no longer accepted"):
             of(tiny(), policy, LATER, known=known)
     # What was fixed, or is of another image, needs no exception.
     fixed = [{"introduced": "0"}, {"fixed": "1.26.4"}]
@@ -163,7 +163,7 @@ def test_a_release_says_what_it_accepts_and_verifies(
     release(registry, accepting, key, tmp_path / "s")
     found = answers(registry, "0.1.0-ml-cpu", key)
     assert failed(found) == {}
-    assert found["vex"].told == "1 affected; to be looked at again by 2027-01-31"
+    assert found["vex"].told == "1 affected; to be reviewed by 2027-01-31"
     text = notes(
         "0.1.0-ml",
         [("cpu", "cpu", accepting.lock, accepting.outcome, accepting.digest)],

@@ -396,11 +396,11 @@ def test_half_a_surrogate_pair_is_made_writable() -> None:
 
 
 def test_going_on_after_done_is_an_error() -> None:
-    ledger = RunState([Check("a")])
-    ledger.begin(0)
-    ledger.read(DONE, 0)
+    run = RunState([Check("a")])
+    run.begin(0)
+    run.read(DONE, 0)
     with pytest.raises(ProtocolError, match="went on"):
-        ledger.read(start("a"), 0)
+        run.read(start("a"), 0)
 
 
 # what is selected, and what is expected of it

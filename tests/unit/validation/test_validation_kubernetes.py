@@ -25,7 +25,7 @@ IMAGE = f"registry.example.org/ml/6.0-ml@{DIGEST}"
 @pytest.mark.parametrize(
     ("runtime", "image", "what"),
     [
-        (None, IMAGE, "validate what?"),
+        (None, IMAGE, "nothing to validate is named"),
         ("6.0-mk", IMAGE, "there is no runtime '6.0-mk'"),
         ("6.0-ml", None, "needs a name that its nodes can pull"),
         ("6.0-ml", "registry.example.org/ml/6.0-ml:cpu", "has no digest"),

@@ -130,7 +130,7 @@ def _refuse_outside(step: _Step, used: str) -> None:
     if not allows(step.project.version, used):
         raise JarConflict(
             f"{step.by} needs {step.jar.name} {step.project.version}, and {used} is nearer",
-            why="a range of versions is a demand in Maven, and nothing else may be used",
+            why="Maven accepts only a version in the range",
             hint=f"ask for a version of {step.jar.name} that is in it",
         )
 

@@ -224,7 +224,9 @@ def _variants(
 
 def _beside(name: str, place: Place, kind: str) -> str:
     if "/" in name or name.startswith("."):
-        raise place.fail(f"{kind} is a file beside the recipe", hint="its name, no directory")
+        raise place.fail(
+            f"{kind} is a file beside the recipe", hint="give its file name, without a directory"
+        )
     return name
 
 

@@ -145,4 +145,4 @@ def _option(words: str, where: str) -> InvalidDefinition:
         hint = "write its lines into this file; versions are held to the lock without constraints"
     else:
         hint = "which index is asked, and how, is this machine's setting (docs/host-settings.md)"
-    return InvalidDefinition(f"the option {option} is not read here", where=where, hint=hint)
+    return InvalidDefinition(f"the option {option} is not supported here", where=where, hint=hint)

@@ -58,7 +58,7 @@ class RegistryLogins:
                 "the file with logins for registries cannot be read",
                 where=str(path),
                 why=str(problem),
-                hint="mend it, or write it anew with `docker login`",
+                hint="correct it, or write a new one with `docker login`",
             ) from None
 
     def _of_helper(self, helper: str, host: str, path: Path) -> Login | None:
