@@ -106,8 +106,14 @@ def contents(matrix: Matrix) -> Table:
         lock.all_components | {o.component: "left out of this lock" for o in lock.all_omitted}
         for lock in locks
     ]
+    flavours = {
+        name: flavour.name
+        for lock in locks
+        for flavour in lock.flavours
+        for name in (*dict(flavour.components), *(o.component for o in flavour.omitted))
+    }
     rows = [
-        (_titled(c), *(versions.get(name, "-") for versions in found))
+        (_titled(c, flavours.get(name)), *(versions.get(name, "-") for versions in found))
         for name, c in matrix.components.items()
         if any(name in versions for versions in found)
     ]
@@ -115,9 +121,11 @@ def contents(matrix: Matrix) -> Table:
     return Table(title="", columns=columns, rows=tuple(rows))
 
 
-def _titled(component: Component) -> str:
-    only = component.variants
-    return component.title + (f" ({', '.join(only)})" if only != VARIANTS else "")
+def _titled(component: Component, flavour: str | None) -> str:
+    """Return a component's title, and which images have it if not all do."""
+    only = component.variants if component.variants != VARIANTS else ()
+    where = ", ".join((*only, *(f"flavour `{name}`" for name in [flavour] if name)))
+    return f"{component.title} ({where})" if where else component.title
 
 
 def resolution(matrix: Matrix, runtime: RuntimeDefinition) -> str:
