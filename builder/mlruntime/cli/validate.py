@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from mlruntime.store.store import full_disk
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
 from mlruntime.validation.report import CheckResult, Report, numbers
+from mlruntime.validation.s3 import UNREACHABLE, parse_s3
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.checking import environment_subject, is_path
 from mlruntime.workflows.inputs import support_warning
@@ -93,6 +94,14 @@ def command(
             metavar="NAME", help="with kubernetes: the namespace (default: the context's)"
         ),
     ] = None,
+    s3: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="http://HOST:PORT/BUCKET for the checks of S3; its login in AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY",
+        ),
+    ] = None,
     multiplier: Annotated[
         float,
         typer.Option(
@@ -122,8 +131,17 @@ def command(
     for path in (junit, report):
         _writable(path)
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
+    server = parse_s3(s3, os.environ) if s3 else None
+    if server and on == CONTAINERS:
+        raise UsageError(
+            "--s3 is for a cluster that is there, or an environment",
+            why="the cluster of containers has a network of its own, and reaches no other",
+        )
 
     def run(clusters: Clusters, chosen: Subject) -> Report:
+        chosen = replace(chosen, s3=server)
+        if on == CONTAINERS:
+            chosen = replace(chosen, why_no_s3=UNREACHABLE)
         today = datetime.now(UTC).date()
         if ended := support_warning(definitions, chosen.lock.runtime, today):
             warn(ended)

@@ -1,7 +1,7 @@
 """Which checks there are: their names, what each proves, and how long each may take."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from mlruntime.lock.model import CORE
 
@@ -51,6 +51,19 @@ def _gpu(name: str, summary: str, timeout: int = 150, gpus: int = 1) -> CheckSpe
 def _ml(name: str, summary: str) -> CheckSpec:
     return CheckSpec(name=f"ml.{name}", summary=summary, timeout=150, session="plain", flavour="ml")
 
+
+def _cloud(name: str, summary: str, timeout: int, needs: str) -> CheckSpec:
+    return CheckSpec(
+        name=f"cloud.{name}",
+        summary=summary,
+        timeout=timeout,
+        needs=tuple(needs.split()),
+        flavour="cloud",
+    )
+
+
+# Those that need a server of S3.
+ON_S3: Final = ("cloud.s3a", "cloud.delta_on_s3")
 
 _CUDA = ("cuda",)
 
@@ -129,6 +142,31 @@ _ALL: tuple[CheckSpec, ...] = (
         timeout=150,
         flavour="ml",
     ),
+    CheckSpec(
+        name="static.jars",
+        summary="every locked jar is there, and no class of a jar is in another one too",
+        timeout=120,
+        session="plain",
+        flavour="cloud",
+    ),
+    _cloud(
+        "connectors",
+        "the clients of S3, Azure and Google ask for their servers",
+        60,
+        "hadoop-connectors gcs-connector",
+    ),
+    _cloud("avro", "Avro files that the workers wrote, read back", 60, "spark-avro"),
+    _cloud(
+        "kafka",
+        "Kafka's source and sink read their options and look for a broker",
+        60,
+        "spark-kafka",
+    ),
+    _cloud("delta", "a Delta table has all of its versions", 180, "delta"),
+    _cloud(
+        "s3a", "objects in parts, moved and listed, on a real S3 server", 120, "hadoop-connectors"
+    ),
+    _cloud("delta_on_s3", "a Delta table on a real S3 server", 180, "delta hadoop-connectors"),
     _gpu("driver", "the driver is new enough, and is one for this CUDA"),
     _gpu("devices", "every rank sees one GPU, of an architecture that the image covers"),
     _gpu("matmul", "a product of matrices on the GPU: right, and faster than the CPU"),
@@ -143,6 +181,8 @@ _ALL: tuple[CheckSpec, ...] = (
 
 _SHARED = frozenset(
     {
+        "cloud.avro",
+        "cloud.delta",
         "mllib.save_load",
         "spark.parquet",
         "spark.streaming",

@@ -7,6 +7,7 @@ from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
 from mlruntime.image.config import FLAVOUR_LABEL, LABEL, PLAN_LABEL
 from mlruntime.lock.model import CORE, Lock
+from mlruntime.validation.s3 import S3
 from mlruntime.validation.state import Planned
 
 # Components that a family needs besides the one of the same name.
@@ -53,13 +54,15 @@ def expectation(
     shared: str,
     settings: Mapping[str, str],
     environment: str | None = None,
+    s3: S3 | None = None,
 ) -> dict[str, Any]:
     """Return the JSON that the programs in the driver get.
 
     ``libraries`` are our own distributions in the image with their versions, which no lock
     names; ``nodes`` says which image each host really runs; ``shared`` is a directory that all
     of them see; ``settings`` are those with which an application gets all of the cluster;
-    ``environment`` is the directory of an environment, if it is no image that is checked.
+    ``environment`` is the directory of an environment, if it is no image that is checked; ``s3`` a
+    server to try.
     """
     absent = {omission.component for omission in lock.all_omitted}
     components = {n: v for n, v in lock.components_of(variant) if n not in absent}
@@ -79,6 +82,8 @@ def expectation(
         "environment": environment,
         "contract": contract.to_dict() if contract else None,
         "settings": dict(settings),
+        "jars": {jar.filename: jar.sha256 for jar in lock.whole(variant).jars},
+        "s3": s3.to_dict() if s3 else None,
     }
 
 

@@ -13,11 +13,13 @@ from mlruntime.cluster.running import ClusterFailed, Clusters, Process, RunningC
 from mlruntime.engine.values import ImageInfo
 from mlruntime.lock.model import Lock
 from mlruntime.validation import resources
+from mlruntime.validation.catalog import ON_S3
 from mlruntime.validation.expectation import absent_checks, expectation, labels, selected
 from mlruntime.validation.measuring import measure
 from mlruntime.validation.pace import Pace
 from mlruntime.validation.report import CheckResult, Host, Report
 from mlruntime.validation.runner import Observer, Runner
+from mlruntime.validation.s3 import NO_SERVER, S3
 from mlruntime.validation.state import Planned, failed
 
 # This check runs outside the image, without a program in it.
@@ -38,7 +40,8 @@ class Subject:
     which it is not more. ``node_images`` gives single nodes (``worker-1``) another image,
     ``environment`` is set on every node; both are for images that are broken on purpose. ``cannot``
     are checks that the cluster cannot be asked for, with the reason; ``place`` names the cluster.
-    ``directory`` is an environment's that is checked instead of an image.
+    ``directory`` is an environment's that is checked instead of an image; ``s3`` a server that its
+    checks try, ``why_no_s3`` the reason why there is none.
     """
 
     image: str
@@ -55,6 +58,8 @@ class Subject:
     cannot: Mapping[str, str] = field(default_factory=dict)
     place: str = "containers"
     directory: str | None = None
+    s3: S3 | None = None
+    why_no_s3: str = NO_SERVER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +115,7 @@ def planned(
 
 def plan_of(subject: Subject, checks: Sequence[Planned], only: Sequence[str]) -> Selection:
     """Select the checks of a subject."""
+    unserved = {} if subject.s3 else dict.fromkeys(ON_S3, subject.why_no_s3)
     return planned(
         checks,
         only,
@@ -117,7 +123,7 @@ def plan_of(subject: Subject, checks: Sequence[Planned], only: Sequence[str]) ->
         subject.variant,
         gpus=subject.gpus.each * subject.workers,
         why_no_more=subject.why_no_more_gpus,
-        cannot=subject.cannot,
+        cannot={**unserved, **subject.cannot},
     )
 
 
@@ -236,6 +242,7 @@ def _expectation(
         shared=running.shared,
         settings=running.settings,
         environment=subject.directory,
+        s3=subject.s3,
     )
 
 

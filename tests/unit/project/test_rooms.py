@@ -86,6 +86,7 @@ PURE_MODULES = frozenset(
         "validation.expectation",
         "validation.pace",
         "validation.report",
+        "validation.s3",
         "validation.state",
     }
 )

@@ -23,6 +23,7 @@ FAMILIES = [
     "pipeline",
     "ml",
     "mlspark",
+    "cloud",
     "gpu",
 ]
 

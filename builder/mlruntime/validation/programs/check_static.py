@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from .cluster import Cluster
 from .elf import Image, Library
 from .fatbin import architectures as architectures_of
 from .harness import Mismatch, Proof
+from .jars import differing, repeated
 
 # The driver's library comes from the host; no other library may be missing from an image.
 _OF_THE_DRIVER = "libcuda.so.1"
@@ -246,3 +248,14 @@ def driver(cluster: Cluster, proof: Proof) -> None:
             shadows += [f"{folder}/{name}" for name in files if _DRIVER_FILES.fullmatch(name)]
     proof.above("files", looked, 1000)
     proof.equal("libraries of a driver", sorted(shadows), [])
+
+
+def jars(cluster: Cluster, proof: Proof) -> None:
+    """The locked jars are there, and what they have is nowhere else among Spark's jars."""
+    spark = importlib.util.find_spec("pyspark")
+    if spark is None or not spark.submodule_search_locations:
+        raise Mismatch("there is no pyspark")
+    folder, wanted = Path(spark.submodule_search_locations[0], "jars"), cluster.expect.jars
+    proof.above("jars", len(wanted), 0)
+    proof.equal("not as locked", differing(folder, wanted), [])
+    proof.equal("classes in two jars", repeated(folder, wanted), [])

@@ -3,7 +3,8 @@
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from .harness import Expectation, Mismatch
@@ -21,6 +22,7 @@ class Cluster:
         self.expect = expect
         self._spark: Any = None
         self._refusal: str | None = None
+        self._settings: dict[str, str] = {}
 
     @property
     def spark(self) -> Any:
@@ -41,6 +43,20 @@ class Cluster:
         """The session's ``SparkContext``."""
         return self.spark.sparkContext
 
+    @contextmanager
+    def another(self, settings: Mapping[str, str]) -> Iterator[Any]:
+        """Yield a session with other settings, instead of the one that there is.
+
+        Some are read once, when a session starts. The next check starts a session of its own.
+        """
+        self.stop()
+        self._settings = dict(settings)
+        try:
+            yield self.spark
+        finally:
+            self._settings = {}
+            self.stop()
+
     def _start(self) -> Any:
         from pyspark.sql import SparkSession
 
@@ -54,6 +70,7 @@ class Cluster:
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             **self.expect.settings,
+            **self._settings,
         }
         builder = SparkSession.builder.appName("mlruntime validate").master(self.expect.master)
         for key, value in settings.items():
@@ -97,6 +114,7 @@ class Cluster:
         """Stop the session if there is one."""
         if self._spark is not None:
             self._spark.stop()
+            self._spark = None
 
 
 def _send_by_value() -> None:

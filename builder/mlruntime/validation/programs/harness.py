@@ -30,6 +30,8 @@ class Expectation:
     its hosts' GPUs, if it needs any; ``settings`` are those with which an application gets all that
     the cluster has. Time limits within checks are to be multiplied by ``time_factor``.
     ``environment`` is the directory of one that is checked without a container; ``None``: an image.
+    ``jars`` are those of the lock, with their sha256, by file name; ``s3`` is a server to try:
+    endpoint, bucket, key and secret.
     """
 
     master: str
@@ -46,6 +48,8 @@ class Expectation:
     settings: Mapping[str, str] = field(default_factory=dict)
     time_factor: float = 1.0
     environment: str | None = None
+    jars: Mapping[str, str] = field(default_factory=dict)
+    s3: Mapping[str, str] | None = None
 
     @property
     def root(self) -> str:
@@ -75,6 +79,8 @@ class Expectation:
             settings=dict(data.get("settings", {})),
             time_factor=float(data.get("time_factor", 1)),
             environment=data.get("environment"),
+            jars=dict(data.get("jars", {})),
+            s3=data.get("s3"),
         )
 
 
