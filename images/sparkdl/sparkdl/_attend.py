@@ -19,9 +19,10 @@ from typing import Any
 from sparkdl import _process, _rank, _wire
 from sparkdl._control import BEAT_SECONDS, Invitation
 from sparkdl._errors import Failure
-from sparkdl._network import address_of, choose_interface, resolves
+from sparkdl._network import address_of, choose_interface, is_ipv6, resolves
 from sparkdl._process import RankProcess
 from sparkdl._ranks import Placement
+from sparkdl._relay import Relay
 from sparkdl._rendezvous import address as rendezvous_address
 from sparkdl._wire import Channel, Kind
 
@@ -119,6 +120,7 @@ class _Attendant:
         self.control, self.invitation, self.seat, self.terms = control, invitation, seat, terms
         self.address = address
         self.process: RankProcess | None = None
+        self.relay: Relay | None = None
         self.placement: Placement | None = None
         self.result: bytes | None = None
         self.done = threading.Event()
@@ -151,6 +153,8 @@ class _Attendant:
             self._await_hang_up(listening)
             if self.process is not None:
                 self.process.close()
+            if self.relay is not None:
+                self.relay.close()
             self.control.shut()
             listening.join()
         return self.result
@@ -214,11 +218,17 @@ class _Attendant:
         placement = self.placement
         assert placement is not None
         environ = {**os.environ, **self.terms.environment}
+        address, port = self.address, self.invitation.port
+        if is_ipv6(address):
+            self.relay = Relay((address, port))
+            address, port = "127.0.0.1", self.relay.port
         variables = _rank.environment(
             placement,
-            address=rendezvous_address(self.address, self.invitation.port, self.invitation.token),
-            port=self.invitation.port,
-            interface=choose_interface(self.terms.interface, placement.host, place["hosts"]),
+            address=rendezvous_address(address, port, self.invitation.token),
+            port=self.invitation.port,  # part of each key's path, so the same for all ranks
+            interface=choose_interface(
+                self.terms.interface, environ, placement.host, place["hosts"]
+            ),
             given=environ,
         )
         if place["gpus"]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
-from sparkdl import _wire
+from sparkdl import _network, _wire
 from sparkdl._errors import Failure
 from sparkdl._rendezvous import KeyStore
 from sparkdl._standing import Standing
@@ -274,8 +274,7 @@ def _listen(addresses: Sequence[str], port: int) -> socket.socket:
     trouble: list[str] = []
     for address in addresses:
         try:
-            # create_server sets SO_REUSEADDR: a fixed port may be used again at once.
-            return socket.create_server((address, port), backlog=512)
+            return _network.listen(address, port)
         except OSError as error:
             trouble.append(f"{address}: {error.strerror or error}")
     raise OSError(

@@ -42,7 +42,8 @@ class RunOptions:
 
     Placement
         ``interface``: the network interface that ranks talk over, by name, on every host;
-        ``None``: the one that leads to the other ranks. ``driver_port``: the port on which the
+        ``None``: what ``HOROVOD_GLOO_IFACE`` says on each, else the one that leads to the other
+        ranks. ``driver_port``: the port on which the
         driver listens; 0: any free one. ``threads``: OpenMP, BLAS and TensorFlow threads per
         rank; ``None``: the cores of the task's slot. ``visible_gpus``: ``"own"``, a rank sees the
         one GPU that Spark gave to its task; ``"host"``, it sees those of all ranks of its host, in

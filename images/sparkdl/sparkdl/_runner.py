@@ -97,12 +97,11 @@ def _cluster(payload, terms, np, options, everything):
     # Local ranks need neither Spark nor a JVM.
     from pyspark.sql import SparkSession
 
-    from sparkdl import _barrier, _network, _slots, _supervise
+    from sparkdl import _barrier, _slots, _supervise
     from sparkdl._cluster import require_suitable
 
     context = _context(SparkSession.builder.getOrCreate())
     require_suitable(context.getConf().get)
-    _network.require_ipv4(context.getConf().get("spark.driver.host") or "localhost")
     found = _slots.require_slots(context, max(np, 1), options.executor_timeout)
     tasks = _barrier.SparkTasks(context, payload, terms)
     return _supervise.run(tasks, np or found, options, everything)

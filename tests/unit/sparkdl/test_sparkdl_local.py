@@ -52,6 +52,41 @@ def where_am_i() -> Callable[[], Any]:
     return main
 
 
+def what_the_rendezvous_keeps() -> Callable[[], Any]:
+    def main() -> Any:
+        import os
+        import time
+        import urllib.error
+        import urllib.request
+
+        # As Horovod's own client makes it of these two.
+        place = "http://{HOROVOD_GLOO_RENDEZVOUS_ADDR}:{HOROVOD_GLOO_RENDEZVOUS_PORT}".format(
+            **os.environ
+        )
+        if os.environ["HOROVOD_RANK"] == "1":
+            asked = urllib.request.Request(f"{place}/global/1", b"from 1", method="PUT")
+            urllib.request.urlopen(asked).close()
+        while True:
+            try:
+                with urllib.request.urlopen(f"{place}/global/1") as answer:
+                    return place, answer.read()
+            except urllib.error.HTTPError:
+                time.sleep(0.05)
+
+    return main
+
+
+def test_ranks_find_each_other_by_a_driver_with_ipv6_only(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = load("_local").LocalTasks
+    monkeypatch.setattr(local, "host", "[::1]")
+    monkeypatch.setattr(local, "addresses", ("[::1]",))
+    place, found = run(what_the_rendezvous_keeps())
+    assert found == b"from 1"
+    assert place.startswith("http://127.0.0.1:")
+
+
 def test_rank_0s_value_comes_back(run: Callable[..., Any]) -> None:
     rank, size, pid = run(where_am_i(), np=-3)
     assert (rank, size) == (0, 3)

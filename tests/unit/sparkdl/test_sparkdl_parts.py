@@ -1,6 +1,7 @@
 """Options, what is sent, what is logged, and which clusters are refused."""
 
 import json
+import socket
 import stat
 import threading
 from pathlib import Path
@@ -155,9 +156,17 @@ def test_clusters_that_cannot_run_ranks_are_refused() -> None:
 
 def test_an_interface_that_is_not_there_is_told_with_those_that_are() -> None:
     choose = load("_network").choose_interface
-    assert choose("lo", "a", ["a"]) == "lo"
-    with pytest.raises(ValueError, match=r"no network interface 'eth99', only .*lo"):
-        choose("eth99", "a", ["a"])
+    assert choose("lo", {}, "a", ["a"]) == "lo"
+    with pytest.raises(ValueError, match=r"options\(interface=…\) .*'eth99'.*is not there.* lo"):
+        choose("eth99", {}, "a", ["a"])
+
+
+def test_horovod_s_variable_names_the_interface_unless_an_option_does() -> None:
+    choose = load("_network").choose_interface
+    with pytest.raises(ValueError, match=r"HOROVOD_GLOO_IFACE .*'ib7'.*is not there.* lo"):
+        choose(None, {"HOROVOD_GLOO_IFACE": "ib7"}, "a", ["a"])
+    assert choose("lo", {"HOROVOD_GLOO_IFACE": "ib7"}, "a", ["a"]) == "lo"
+    assert choose(None, {"HOROVOD_GLOO_IFACE": ""}, "a", ["a"]) == "lo"  # as if it were not set
 
 
 def test_a_name_that_does_not_resolve_is_told() -> None:
@@ -166,15 +175,50 @@ def test_a_name_that_does_not_resolve_is_told() -> None:
     assert load("_network").address_of("127.0.0.1") == "127.0.0.1"
 
 
-@pytest.mark.parametrize("host", ["::1", "[::1]", "2001:db8::7"])
-def test_a_host_without_ipv4_is_told(host: str) -> None:
+@pytest.mark.parametrize("host", ["2001:db8::7", "[2001:db8::7]"])
+def test_a_host_may_have_ipv6_addresses_only(host: str) -> None:
+    assert load("_network").address_of(host) == "2001:db8::7"  # in brackets as Spark writes it
+
+
+def test_ipv4_goes_before_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     network = load("_network")
-    with pytest.raises(ConnectionError, match="has IPv6 addresses only"):
-        network.address_of(host)
-    with pytest.raises(errors.UnsuitableCluster, match=r"IPv6 addresses only.*spark\.driver\.host"):
-        network.require_ipv4(host)
-    network.require_ipv4("127.0.0.1")
-    network.require_ipv4("nowhere.invalid")  # executors may know it
+    six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::7", 0, 0, 0))
+    four = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 0))
+    monkeypatch.setattr(network.socket, "getaddrinfo", lambda *_, **__: [six, four])
+    assert network.address_of("both") == "192.0.2.7"
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::", "[::]"])
+def test_all_addresses_are_those_of_both_families(wildcard: str) -> None:
+    with load("_network").listen(wildcard, 0) as server:
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, server.getsockname()[1])) as connection:
+                server.accept()[0].close()
+                assert connection.recv(1) == b""
+
+
+def test_a_relay_passes_on_until_it_is_closed() -> None:
+    answer = bytes(range(256)) * 4096
+    with load("_network").listen("::1", 0) as server:
+        relay = load("_relay").Relay(("::1", server.getsockname()[1]))
+        with socket.create_connection(("127.0.0.1", relay.port)) as near:
+            near.sendall(b"asked")
+            far, _ = server.accept()
+            assert far.recv(5, socket.MSG_WAITALL) == b"asked"
+            with far:
+                far.sendall(answer)
+            assert near.recv(len(answer), socket.MSG_WAITALL) == answer
+            assert near.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", relay.port)) as near:
+            near.sendall(b"?")
+            far, _ = server.accept()
+            with far:
+                assert far.recv(1) == b"?"
+                relay.close()
+                assert far.recv(1) == b""
+            assert near.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", relay.port))
 
 
 def test_nccl_is_given_the_exact_interface() -> None:
@@ -190,6 +234,8 @@ def test_the_interface_is_found_by_its_address() -> None:
     network = load("_network")
     assert network.interface_with("127.0.0.1") == "lo"
     assert network.interface_with("127.1.2.3") == "lo"
+    assert network.interface_with("::1") == "lo"
+    assert network.local_address_towards("::1") == "::1"
     with pytest.raises(RuntimeError, match=r"has the address 203\.0\.113\.1"):
         network.interface_with("203.0.113.1")
     assert network.interface_for("here", ["here", "here"]) == "lo"
