@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mlruntime.engine import Mount
 from mlruntime.engine.docker.connection import first_of
 from mlruntime.engine.docker.endpoint import Endpoint, endpoints
 from mlruntime.errors import Unavailable, UsageError
@@ -153,3 +154,30 @@ def test_an_engine_is_known_by_what_it_says_of_itself(
     assert (info.product, info.store, info.rootless) == (product, store, rootless)
     assert info.endpoint.startswith(f"unix://{home}/engine.sock (context 'mine'")
     assert not info.remote
+
+
+@pytest.mark.parametrize(("answers", "asked"), [(classic(), False), (podman(), True)])
+def test_volumes_are_filled_before_files_are_put_there(
+    answers: dict[str, object], asked: bool, tmp_path: Path
+) -> None:
+    """Podman copies what the image has only when it is asked to, and into empty volumes."""
+    answers = answers | {
+        "/containers/create": {"Id": "1"},
+        "/libpod/containers/mine/init": {},
+        "/containers/mine/archive": {},
+        "/containers/mine/start": {},
+    }
+    settings = Mount(source="conf", target="/etc/spark", kind="volume")
+    files = {"/etc/spark": lambda: iter([b""])}
+    with StubEngine(tmp_path / "engine.sock", answers) as stub:
+        place = Endpoint(host=f"unix://{tmp_path}/engine.sock", source="here")
+        with first_of([place]) as engine:
+            engine.start("image", ["true"], name="mine", mounts=[settings], files=files)
+        done = [(method, path) for method, path, _ in stub.asked if method != "GET"]
+    expected = [
+        ("POST", "/containers/create"),
+        *([("POST", "/libpod/containers/mine/init")] if asked else []),
+        ("PUT", "/containers/mine/archive"),
+        ("POST", "/containers/mine/start"),
+    ]
+    assert done == expected

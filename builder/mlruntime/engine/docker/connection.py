@@ -289,6 +289,8 @@ class DockerEngine:
                         service=service,
                     ),
                 )
+                if mounts and self.store == "podman":
+                    self._fill_volumes(name)
                 for archive in contents:
                     container.put("/", archive())
                 for directory, archive in (files or {}).items():
@@ -301,6 +303,16 @@ class DockerEngine:
                     container.remove()
                 raise
         return container
+
+    def _fill_volumes(self, container: str) -> None:
+        """Have Podman do to a container's volumes now what Docker did when it made it.
+
+        A new volume gets what the image has in its place. Podman copies that before the container
+        starts, and not into a volume where files have been put by then. Only its own API can ask
+        for it earlier.
+        """
+        url = f"{self._api.base_url}/v4.0.0/libpod/containers/{container}/init"
+        self._api._raise_for_status(self._api._post(url))
 
     # networks and volumes
 
