@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,10 +29,9 @@ def main(program: Path) -> int:
     """Run a node until standard input ends or the node does; then nothing of it is left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sweep()
+    sweep(PREFIX)
     state = Path(tempfile.mkdtemp(prefix=PREFIX))
-    with (state / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(state):
         for folder in ("bin", "log", "run"):
             (state / folder).mkdir()
         for part in PARTS:
@@ -61,15 +62,23 @@ def _held(state: Path) -> bool:
     return ended
 
 
+@contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Say for as long as the block lasts that the folder is in use."""
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def remove(state: Path) -> None:
-    """Remove what a node had outside its namespaces."""
+    """Remove what was outside of its namespaces."""
     cgroups.remove(state.name)
     subprocess.run(["rm", "-rf", state], check=True)  # in half the time of Python's own
 
 
-def sweep() -> None:
-    """Remove what is left of nodes whose supervisor was killed."""
-    for state in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+def sweep(prefix: str) -> None:
+    """Remove what is left of those whose supervisor was killed."""
+    for state in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         lock = state / "lock"
         if not lock.exists():
             continue

@@ -85,7 +85,7 @@ def test_what_a_killed_supervisor_leaves_is_removed_by_the_next(
         _await("the node's processes are still there", lambda: not _processes(state))
         process.kill()
     assert state.exists()
-    supervisor.sweep()
+    supervisor.sweep(supervisor.PREFIX)
     assert not state.exists()
     assert not cgroups.named(state.name)
 

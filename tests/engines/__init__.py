@@ -1,0 +1,1 @@
+"""The product on container engines other than this machine's own, started for these tests."""
