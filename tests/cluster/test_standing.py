@@ -116,7 +116,7 @@ def test_what_a_killed_up_has_started_is_removed_by_the_next(
     runtime: Runtime, engine: Engine, name: str
 ) -> None:
     command = [sys.executable, "-m", "mlruntime", "cluster", "up", "--image", runtime.image,
-               "--name", name, "--memory", "2g"]  # fmt: skip
+               "--name", name, "--memory", "2g", "--no-class-data"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
         _until(lambda: len(_containers(engine, name)) >= 2)

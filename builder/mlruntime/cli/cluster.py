@@ -5,7 +5,7 @@ import typer
 from mlruntime.cli.cluster_jobs import shell, submit
 from mlruntime.cli.cluster_nodes import doctor, list_, logs, status
 from mlruntime.cli.cluster_render import render
-from mlruntime.cli.cluster_up import down, scale, up
+from mlruntime.cli.cluster_up import down, prepare, scale, up
 
 
 def register(app: typer.Typer) -> None:
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Run Spark clusters in containers or on Kubernetes."
     )
     verbs.command("up")(up)
+    verbs.command("prepare")(prepare)
     through = {"allow_interspersed_args": False}
     verbs.command("submit", context_settings=through)(submit)
     verbs.command("shell", context_settings=through)(shell)

@@ -1,5 +1,7 @@
-"""``mlruntime cluster up``, ``scale`` and ``down``."""
+"""``mlruntime cluster up``, ``prepare``, ``scale`` and ``down``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -25,15 +27,20 @@ from mlruntime.cli.cluster_options import (
 )
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
+from mlruntime.cluster.class_data import ClassData
 from mlruntime.cluster.form import good_name
 from mlruntime.cluster.standing import find, standing
 from mlruntime.cluster.starting import down as remove
+from mlruntime.cluster.starting import must_be_free
 from mlruntime.cluster.starting import scale as scale_to
 from mlruntime.cluster.starting import up as start
 from mlruntime.definitions.files import Definitions
-from mlruntime.engine import connect
+from mlruntime.engine import Engine, ImageInfo, connect
 from mlruntime.errors import UsageError
-from mlruntime.workflows.clusters import choose
+from mlruntime.store.store import Store
+from mlruntime.workflows.class_data import for_a_cluster, have
+from mlruntime.workflows.clusters import choose, find_image
+from mlruntime.workflows.stores import store_root
 
 
 def up(
@@ -58,6 +65,10 @@ def up(
     spark: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="a Spark setting; repeatable")
     ] = None,
+    class_data: Annotated[
+        bool,
+        typer.Option(help="prepare the image, once, so that its JVMs start faster"),
+    ] = True,
     on: On = "containers",
     namespace: Namespace = None,
     timings: Annotated[
@@ -81,7 +92,9 @@ def up(
         return
     with connect() as engine:
         chosen = choose(engine, Definitions(context.root), form)
-        started = start(engine, chosen.spec, name, say=say)
+        must_be_free(engine, name)  # before the image is prepared, which takes a while
+        with class_data_of(engine, chosen.image, wanted=class_data) as archive:
+            started = start(engine, chosen.spec, name, class_data=archive, say=say)
     reached = urls(started.addresses)
     seconds = {**started.seconds, "all": round(sum(started.seconds.values()), 2)}
     value = {
@@ -91,6 +104,7 @@ def up(
         "workers": form.workers,
         "master": started.description.master_url,
         "addresses": reached,
+        "class_data": archive is not None,
         "seconds": seconds,
     }
     lines = [f"cluster {name} of {chosen.runtime} is ready: {form.workers} workers"]
@@ -98,6 +112,39 @@ def up(
     if timings:
         lines += [f"{phase:10} {s:6.2f} s" for phase, s in seconds.items()]
     emit(value, "\n".join(lines), as_json)
+
+
+@contextmanager
+def class_data_of(engine: Engine, image: ImageInfo, *, wanted: bool) -> Iterator[ClassData | None]:
+    """Yield an image's class data; ``None`` if it is not wanted, or cannot be had."""
+    if not wanted:
+        yield None
+        return
+    with for_a_cluster(Store(store_root()), engine, image, say) as found:
+        yield found
+
+
+def prepare(
+    ctx: typer.Context,
+    runtime: Runtime = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="an image instead of a runtime's own")
+    ] = None,
+    variant: Variant = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Prepare an image so that its clusters' JVMs start faster.
+
+    Otherwise the first `cluster up` of the image does it. The store keeps an archive of classes.
+    """
+    form = form_of(None, {"runtime": runtime, "image": image, "variant": variant})
+    store = Store(store_root())
+    with connect() as engine, store.shared():
+        found = find_image(engine, Definitions(ctx.obj.root), form)
+        files = have(store, engine, found).files
+    size = sum(path.stat().st_size for path in files.values())
+    value = {"image": found.id, "size": size, "files": {n: str(p) for n, p in files.items()}}
+    emit(value, f"prepared {found.id}: {size / 1e6:.0f} MB of class data", as_json)
 
 
 def scale(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from mlruntime.cluster.class_data import daemon_environment
 from mlruntime.cluster.gpus import NO_GPUS, Gpus
 from mlruntime.engine.values import Mount
 
@@ -31,6 +32,8 @@ _LENT: Final = tuple(
     )
     for word in ("--conf", setting)
 )
+# What starts in little time and memory; daemons have little to do afterwards.
+_DAEMON_OPTIONS: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 EVENTS: Final = f"{SHARED}/events"
 RECOVERY: Final = f"{SHARED}/recovery"
 Role = Literal["master", "worker", "history", "connect", "driver"]
@@ -45,6 +48,7 @@ class ClusterSpec:
     ``gpus`` what its workers have of GPUs. ``driver`` says whether there is a node that programs
     run on. ``settings`` are Spark's of all nodes and applications; ``ports`` are published on the
     host, by service (``ui``, ``history``, ``connect``), 0 for any.
+    ``class_data`` is the key of the archive that all nodes have and their JVMs are told to use.
     """
 
     image: str
@@ -61,6 +65,7 @@ class ClusterSpec:
     connect: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
+    class_data: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,7 +176,8 @@ def _node(spec: ClusterSpec, ident: str, name: str, role: Role, command: tuple[s
         environment={
             "SPARK_LOCAL_HOSTNAME": host,
             "SPARK_DAEMON_MEMORY": "512m",
-            "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            "SPARK_DAEMON_JAVA_OPTS": _DAEMON_OPTIONS,
+            **(daemon_environment(_DAEMON_OPTIONS, spec.class_data) if spec.class_data else {}),
             **spec.gpus.worker(),
             **spec.environment,
         },

@@ -32,6 +32,22 @@ found = re.search(r'version "([^"]+)"', told)
 conf = open("/etc/spark/spark-defaults.conf", "rb").read()
 links = sorted(glob.glob("/sys/class/net/e*/mtu"))
 driver = "/proc/driver/nvidia/version"
+# JVMs that were to use an archive of class data, and do not have it in memory. One whose class path
+# begins with something else was told so by a user.
+slow = []
+for folder in glob.glob("/proc/[0-9]*"):
+    try:
+        words = open(folder + "/cmdline").read().split("\0")
+        found_there = [w for w in words if w.startswith("-XX:SharedArchiveFile=")]
+        if not found_there or "-cp" not in words:
+            continue
+        archive = found_there[-1].partition("=")[2]
+        at = words.index("-cp") + 1
+        ours = words[at].startswith(os.path.dirname(archive) + "/")
+        if ours and archive not in open(folder + "/maps").read():
+            slow += [w.rpartition(".")[2] for w in words[at:] if w.startswith("org.apache.")][:1]
+    except OSError:
+        pass
 reach = {}
 for name, port in json.loads(sys.argv[1]):
     try:
@@ -48,6 +64,7 @@ print(json.dumps({
     "driver": open(driver).readline().strip() if os.path.exists(driver) else "",
     "clock": time.time(),
     "reach": reach,
+    "slow": sorted(slow),
 }))
 """
 
@@ -128,6 +145,11 @@ def compare(told: Sequence[Told]) -> tuple[Finding, ...]:
                     hint="a firewall, or a name that does not resolve")
             for host, why in one.facts["reach"].items()
             if why
+        ]  # fmt: skip
+        found += [
+            Finding(node=one.node, what=f"{one.node}: {jvm} did not take its class data, and so "
+                    "started slowly", hint="`mlruntime store verify`, then down and up again")
+            for jvm in one.facts["slow"]
         ]  # fmt: skip
     return tuple(found)
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from mlruntime.cluster.class_data import NAME as CLASS_DATA
+from mlruntime.cluster.class_data import ClassData, application_settings
 from mlruntime.cluster.description import SHARED, ClusterDescription, ClusterSpec, Node, describe
 from mlruntime.cluster.description import worker as worker_node
 from mlruntime.cluster.parallel import pool_of, submitted, tear_down
@@ -51,22 +54,26 @@ def up(
     spec: ClusterSpec,
     name: str,
     *,
+    class_data: ClassData | None = None,
     say: Say = lambda _: None,
     ready: float = READY_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Started:
-    """Start a cluster that stays; all of it is removed again when that fails or is interrupted."""
+    """Start a cluster that stays; all of it is removed again when that fails or is interrupted.
+
+    ``class_data`` is that of the image, for all JVMs of the cluster.
+    """
+    spec = replace(spec, class_data=class_data.key if class_data else "")
     for left in engine.sweep():
         say(f"removed {left.kind} {left.name}, left by a run that was killed")
-    if name in standing(engine):
-        raise _taken(name)
+    must_be_free(engine, name)
     described, run = describe(spec, name), secrets.token_hex(4)
     phases = Phases(clock)
     with ended_as_by_ctrl_c():
         try:
             with _removed_on_failure(engine, run):
                 say(f"starting {len(described.nodes)} containers from {spec.image}")
-                nodes = _start(engine, described, spec, name, run, phases)
+                nodes = _start(engine, described, spec, name, run, class_data, phases)
                 await_workers(
                     described, nodes, asked=nodes["master"], say=say, ready=ready, clock=clock
                 )
@@ -106,8 +113,11 @@ def _hint(error: CommandFailed) -> str | None:
     return error.hint
 
 
-def _taken(name: str) -> UsageError:
-    return UsageError(
+def must_be_free(engine: Engine, name: str) -> None:
+    """Raise ``UsageError`` when there is a cluster of this name."""
+    if name not in standing(engine):
+        return
+    raise UsageError(
         f"there is a cluster {name} already",
         hint=f"`mlruntime cluster status {name}`, `… down {name}`, or another name: --name",
     )
@@ -129,6 +139,7 @@ def _start(
     spec: ClusterSpec,
     name: str,
     run: str,
+    class_data: ClassData | None,
     phases: Phases,
 ) -> dict[str, Container]:
     """Start all nodes: the master first, for it fills the volumes that the others only read."""
@@ -151,7 +162,7 @@ def _start(
         for volume in volumes:
             volume.result()
         files: Files = {
-            CONF: partial(_conf, engine, master.host, settings, user),
+            CONF: partial(_conf, engine, master.host, settings, class_data, user),
             SHARED: partial(packed, {}, _FOLDERS, user=user),
         }
         start = partial(_start_node, engine, name, run)
@@ -163,12 +174,18 @@ def _start(
     return nodes
 
 
-def _conf(engine: Engine, host: str, settings: Mapping[str, str], user: int) -> Iterator[bytes]:
+def _conf(
+    engine: Engine, host: str, settings: Mapping[str, str], data: ClassData | None, user: int
+) -> Iterator[bytes]:
     """Return the image's own defaults and the cluster's settings, for its user's eyes only."""
     path = f"{CONF}/spark-defaults.conf"
     defaults = read_file(engine.container(host).get(path)).decode()
-    text = f"{defaults.rstrip()}\n\n{properties(settings)}"
-    return packed({"spark-defaults.conf": text.encode()}, user=user, mode=0o400)
+    added = application_settings(defaults, data.key) if data else {}
+    text = f"{defaults.rstrip()}\n\n{properties({**added, **settings})}"
+    files: dict[str, Path | bytes] = {"spark-defaults.conf": text.encode()}
+    if data:
+        files |= {f"{CLASS_DATA}/{name}": file for name, file in data.files.items()}
+    return packed(files, user=user, mode=0o400)
 
 
 def image_user(engine: Engine, image: str) -> int:

@@ -12,8 +12,9 @@ from mlruntime.store.store import Store, file_sha256
 BLOB: Final = "blobs"
 PARTIAL: Final = "partial"
 USES: Final = "uses"
+CLASS_DATA: Final = "class-data"
 # Records that can be made anew from blobs; each is a file, or a folder, named after its key.
-RECORDS: Final = ("bytecode", "layers", "manifests", "native", "sites", "trees", USES)
+RECORDS: Final = ("bytecode", CLASS_DATA, "layers", "manifests", "native", "sites", "trees", USES)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 

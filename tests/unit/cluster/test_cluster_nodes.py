@@ -8,6 +8,7 @@ from mlruntime.cluster.nodes import Told, compare
 FACTS: dict[str, Any] = {
     "image": "sha256:1", "python": "3.11.2", "java": "17.0.12", "user": 1000, "settings": "abc",
     "mtu": [1500], "driver": "", "clock": 100.0, "reach": {"m": ""},
+    "slow": [],
 }  # fmt: skip
 
 
@@ -30,6 +31,10 @@ def test_nodes_that_agree() -> None:
         ({"clock": 160.2}, "the clock of worker-1 is off by 60 s"),
         ({"clock": 39.9}, "the clock of worker-1 is off by 60 s"),
         ({"reach": {"m": "timed out"}}, "worker-1 cannot connect to m: timed out"),
+        (
+            {"slow": ["Worker"]},
+            "worker-1: Worker did not take its class data, and so started slowly",
+        ),
     ],
 )
 def test_a_node_that_differs_is_named(facts: dict[str, Any], what: str) -> None:

@@ -15,6 +15,7 @@ PURE_MODULES = frozenset(
     {
         "ci.actions",
         "ci.rendering",
+        "cluster.class_data",
         "cluster.description",
         "cluster.form",
         "cluster.memory",
@@ -91,7 +92,12 @@ PURE_MODULES = frozenset(
     }
 )
 # They run inside an image or an environment, by its Python: not part of the package's own graph.
-INSIDE = ("ecosystems.pypi.compile_wheels", "environment.unpack", "validation.programs")
+INSIDE = (
+    "cluster.programs",
+    "ecosystems.pypi.compile_wheels",
+    "environment.unpack",
+    "validation.programs",
+)
 OUTSIDE = frozenset(
     [
         "asyncio",

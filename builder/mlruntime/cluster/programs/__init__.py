@@ -1,0 +1,1 @@
+"""Programs that run in a container of an image, with its Python; nothing of mlruntime is there."""

@@ -1,0 +1,60 @@
+"""An image's class data: found or made, and remembered, so that pruning keeps what is used."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from mlruntime.cluster.class_data import ClassData
+from mlruntime.cluster.preparing import prepare, prepared
+from mlruntime.cluster.signals import ended_as_by_ctrl_c
+from mlruntime.engine import Engine, ImageInfo
+from mlruntime.errors import CommandFailed, StorageError
+from mlruntime.store.contents import BLOB, CLASS_DATA, USES
+from mlruntime.store.store import Store
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def have(
+    store: Store, engine: Engine, image: ImageInfo, *, before: Callable[[], None] = lambda: None
+) -> ClassData:
+    """Return the class data of an image, made if the store has none; ``before`` comes before that.
+
+    Raises ``CommandFailed`` when it cannot be made, ``StorageError`` when it cannot be kept.
+    """
+    found = prepared(store, image)
+    if found is None:
+        before()
+        with ended_as_by_ctrl_c():
+            found = prepare(store, engine, image, on_line=_LOG.info)
+    needs = [[CLASS_DATA, found.key], *([BLOB, path.name] for path in found.files.values())]
+    store.write_record(USES, f"{CLASS_DATA}-{found.key[:16]}", json.dumps({"needs": needs}))
+    return found
+
+
+@contextmanager
+def for_a_cluster(
+    store: Store, engine: Engine, image: ImageInfo, say: Callable[[str], None]
+) -> Iterator[ClassData | None]:
+    """Yield the class data of an image, made if need be, for a block in which it is not pruned.
+
+    ``None``, after saying why, when it cannot be made or kept: a cluster does without.
+    """
+
+    def before() -> None:
+        say(
+            "preparing the image so that its JVMs start faster; once, for a minute or two "
+            "(--no-class-data leaves it out)"
+        )
+
+    with ExitStack() as block:
+        found: ClassData | None = None
+        try:
+            block.enter_context(store.shared())
+            found = have(store, engine, image, before=before)
+        except (CommandFailed, StorageError) as error:
+            say(f"JVMs start without class data, and so more slowly\n  why: {error.what}")
+            _LOG.info("%s", error)
+        yield found
