@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks import (
+    cluster,
     compose,
     compose_gpu,
     entrypoint,
@@ -21,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "start": start.measure,
     "compose": compose.measure,
     "compose-gpu": compose_gpu.measure,
+    "cluster": cluster.measure,
     "horovodrunner": horovodrunner.measure,
     "environment": environment.measure,
     "entrypoint": entrypoint.measure,
