@@ -19,6 +19,7 @@ from mlruntime.release.signing import private_key
 from mlruntime.validation.catalog import CHECKS
 
 from tests.conftest import CHECKOUT, GPU_RUNTIME, RUNTIME, RUNTIMES, Runtime, mlruntime
+from tests.same_numbers import compared, differences
 from tests.unit.registries import debian_registry
 from tests.unit.toys import key_pem
 
@@ -95,6 +96,31 @@ def test_every_check_of_the_real_image(
     cases = ElementTree.parse(done.junit).getroot().findall(".//testcase")
     assert len(cases) == len(statuses)
     assert done.left == 0
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_an_environment_computes_what_the_image_does(
+    name: str, validated: Callable[[str, str], Validated], tmp_path: Path
+) -> None:
+    """Number by number; what needs a second machine is not run there, and says so."""
+    done = validated(name, "cpu")
+    root, place, saved = done.line.root, tmp_path / "ml", tmp_path / "report.json"
+    mlruntime(root, "env", "create", name, str(place))
+    again = subprocess.run(
+        [sys.executable, "-m", "mlruntime", "--root", str(root), "validate", "--on", f"{place}/",
+         "--report", str(saved)],
+        env=os.environ,
+    )  # fmt: skip
+    assert again.returncode in (0, 8)
+    in_image = compared(json.loads(done.saved.read_text()))
+    in_environment = compared(json.loads(saved.read_text()))
+    assert in_image.keys() - in_environment.keys() <= {"horovod.spark_run"}
+    assert len(in_environment) > 30
+    both = in_image.keys() & in_environment.keys()
+    assert not list(
+        differences({n: in_image[n] for n in both}, {n: in_environment[n] for n in both})
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from tests.go_programs import cache
+
 MODULES: Final = Path(__file__).parent / "programs"
 # The code of Docker 29.0.
 VERSION: Final = "29.0.0-moby-2.0.0-beta.1"
@@ -39,8 +41,7 @@ def cached() -> Path:
     digest = hashlib.sha256(f"{version}{_PACKAGES}{_TAGS}{_FLAGS}".encode())
     for name in ("go.mod", "go.sum"):
         digest.update((MODULES / name).read_bytes())
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "mlruntime-tests" / f"docker-{digest.hexdigest()[:16]}"
+    return cache() / f"docker-{digest.hexdigest()[:16]}"
 
 
 def found() -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CHECKOUT, RUNTIMES, mlruntime
+from tests.go_programs import go_program
 
 # Each takes minutes; CI has none of them to spare.
 pytestmark = [pytest.mark.engine, pytest.mark.extra]
@@ -62,12 +63,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the address of a bucket on versitygw, compiled from its sources, and its login."""
-    if shutil.which("go") is None:
-        pytest.skip("needs go, to compile an S3 server")
-    folder = tmp_path_factory.mktemp("versitygw")
-    subprocess.run(
-        ["go", "install", VERSITYGW], check=True, env=os.environ | {"GOBIN": str(folder)}
-    )
+    program, folder = go_program(VERSITYGW), tmp_path_factory.mktemp("versitygw")
     (folder / "data" / "bucket").mkdir(parents=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
     root = {"ROOT_ACCESS_KEY": "tests", "ROOT_SECRET_KEY": login["AWS_SECRET_ACCESS_KEY"]}
     with (folder / "log").open("wb") as log:
         running = subprocess.Popen(
-            [folder / "versitygw", "--port", f"127.0.0.1:{port}", "posix", folder / "data"],
+            [program, "--port", f"127.0.0.1:{port}", "posix", folder / "data"],
             env=os.environ | root, stdout=log, stderr=log,
         )  # fmt: skip
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.go_programs import go_program
 from tests.unit.registries import Registry, debian_registry
 from tests.unit.release.test_release import release
 from tests.unit.toys import candidate, new_key
@@ -16,14 +17,8 @@ COSIGN = "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"
 
 
 @pytest.fixture(scope="module")
-def cosign(tmp_path_factory: pytest.TempPathFactory) -> str:
-    if found := shutil.which("cosign"):
-        return found
-    if shutil.which("go") is None:
-        pytest.skip("neither cosign nor go")
-    folder = tmp_path_factory.mktemp("cosign")
-    subprocess.run(["go", "install", COSIGN], check=True, env=os.environ | {"GOBIN": str(folder)})
-    return str(folder / "cosign")
+def cosign() -> str:
+    return shutil.which("cosign") or go_program(COSIGN)
 
 
 def test_cosign_verifies_what_was_released(cosign: str, tmp_path: Path) -> None:

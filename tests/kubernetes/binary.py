@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from tests.go_programs import cache
+
 SOURCES: Final = Path(__file__).parent / "node"
 _VERSION: Final = "k8s.io/component-base/version"
 _FLAGS: Final = (
@@ -39,8 +41,7 @@ def cached() -> Path:
     digest = hashlib.sha256(version.encode())
     for name in ("go.mod", "go.sum", "main.go"):
         digest.update((SOURCES / name).read_bytes())
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "mlruntime-tests" / f"kubernetes-{digest.hexdigest()[:16]}"
+    return cache() / f"kubernetes-{digest.hexdigest()[:16]}"
 
 
 def found() -> Path:

@@ -69,7 +69,7 @@ def namespace(loaded: Loaded, request: pytest.FixtureRequest) -> Iterator[str]:
     _await_account(loaded.node, name)
     yield name
     try:
-        loaded.node.kubectl("delete", "namespace", name, "--timeout=90s")
+        loaded.node.kubectl("delete", "namespace", name, "--timeout=300s")
     except AssertionError as error:
         pytest.fail(f"{error}\n{loaded.node.logs()}")
 

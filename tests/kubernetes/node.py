@@ -75,7 +75,8 @@ class Node:
             [self.kubectl_path, *words], input=stdin, capture_output=True, text=True
         )
         if check:
-            assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stdout}{done.stderr}"
+            told = f"ended with {done.returncode}: {done.stdout}{done.stderr}"
+            assert done.returncode == 0, f"kubectl {' '.join(words)} {told}"
         return done
 
     def get(self, *words: str) -> Any:

@@ -28,10 +28,11 @@ _READY_SECONDS = 20
 
 
 @contextmanager
-def debian_registry(work: Path, more: str = "") -> Iterator[str]:
+def debian_registry(work: Path, more: str = "", program: str = "docker-registry") -> Iterator[str]:
     """Run docker-registry for a ``with`` block; yield ``127.0.0.1:PORT``.
 
-    ``more`` are other settings of its storage: it is read-only, say.
+    ``more`` are other settings of its storage: it is read-only, say. ``program`` may be another
+    release of it, which is the distribution project's.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -40,7 +41,7 @@ def debian_registry(work: Path, more: str = "") -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     config.write_text(_CONFIG.format(folder=folder, port=port, more=more), encoding="utf-8")
     log = (work / "registry.log").open("wb")
-    server = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+    server = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + _READY_SECONDS
         while True:
