@@ -44,8 +44,9 @@ def purl(artifact: Artifact, debian: str = "") -> str:
         qualifiers = {"arch": arch} | ({"distro": f"debian-{debian}"} if debian else {})
         return PackageURL("deb", "debian", artifact.name, artifact.version, qualifiers).to_string()
     if artifact.kind == "jar":
-        group, _, name = artifact.name.partition(":")
-        return PackageURL("maven", group, name, artifact.version).to_string()
+        group, name, *classifier = artifact.name.split(":")
+        qualifiers = {"classifier": classifier[0], "type": "jar"} if classifier else {}
+        return PackageURL("maven", group, name, artifact.version, qualifiers).to_string()
     if artifact.kind == "conda":
         _, subdir, channel = artifact.origin.split(":", 2)
         form = "conda" if artifact.filename.endswith(".conda") else "tar.bz2"

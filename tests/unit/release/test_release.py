@@ -39,6 +39,7 @@ from mlruntime.release.publishing import read_record, write_record
 from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.release.signing import SigningKey, private_key, public_key, signature_tag
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
+from mlruntime.release.statements import purl
 from mlruntime.release.versions import parse_version, step
 from mlruntime.release.vulnerabilities import (
     must_be_safe,
@@ -249,6 +250,12 @@ def test_the_sbom_has_all_of_the_lock_and_is_the_same_each_time(toy: Candidate) 
     assert [c["purl"] for c in bom["components"]] == ["pkg:maven/g/toy@1"]
     assert cyclonedx(*about) == cyclonedx(*about) and spdx(*about) == spdx(*about)
     assert {p["name"] for p in json.loads(spdx(*about))["packages"]} == {"toy", "g:toy"}
+
+
+def test_a_jar_with_a_classifier_is_known_by_its_project(toy: Candidate) -> None:
+    (jar,) = toy.lock.jars
+    shaded = replace(jar, name="g:toy:shaded", filename="toy-1-shaded.jar")
+    assert purl(shaded) == "pkg:maven/g/toy@1?classifier=shaded&type=jar"
 
 
 def test_the_sbom_and_the_notes_say_what_files_of_a_package_are_left_out(toy: Candidate) -> None:
