@@ -52,7 +52,8 @@ def test_another_engine_builds_loads_and_runs_a_cluster(
 def test_another_engine_passes_the_checks(other: Other, definitions: Callable[[str], Path]) -> None:
     root = definitions(RUNTIME)
     mlruntime(root, "build", RUNTIME, "--variant", "cpu", "--load", DOCKER_HOST=other.host)
-    report = mlruntime(root, "validate", RUNTIME, DOCKER_HOST=other.host)
+    # Some are not run where the lock leaves a component out, which has an exit code of its own.
+    report = mlruntime(root, "validate", RUNTIME, check=False, DOCKER_HOST=other.host)
     found = {check["name"]: check["status"] for check in report["checks"]}
     assert found["identity.image"] == "passed"
     assert set(found.values()) <= {"passed", "not-run"}
