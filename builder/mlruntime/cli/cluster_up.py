@@ -28,7 +28,7 @@ from mlruntime.cli.cluster_options import (
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
 from mlruntime.cluster.class_data import ClassData
-from mlruntime.cluster.form import good_name
+from mlruntime.cluster.form import ClusterForm, good_name
 from mlruntime.cluster.standing import find, standing
 from mlruntime.cluster.starting import down as remove
 from mlruntime.cluster.starting import must_be_free
@@ -66,9 +66,13 @@ def up(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="a Spark setting; repeatable")
     ] = None,
     class_data: Annotated[
-        bool,
-        typer.Option(help="prepare the image, once, so that its JVMs start faster"),
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--class-data/--no-class-data",
+            help="prepare the image first, so that JVMs start faster; or do without, though it is "
+            "prepared",
+        ),
+    ] = None,
     on: On = "containers",
     namespace: Namespace = None,
     timings: Annotated[
@@ -93,7 +97,9 @@ def up(
     with connect() as engine:
         chosen = choose(engine, Definitions(context.root), form)
         must_be_free(engine, name)  # before the image is prepared, which takes a while
-        with class_data_of(engine, chosen.image, wanted=class_data) as archive:
+        with class_data_of(engine, chosen.image, class_data) as archive:
+            if archive is None and class_data is None:
+                say(f"JVMs start faster once `mlruntime cluster prepare {_words(form)}` has run")
             started = start(engine, chosen.spec, name, class_data=archive, say=say)
     reached = urls(started.addresses)
     seconds = {**started.seconds, "all": round(sum(started.seconds.values()), 2)}
@@ -115,13 +121,25 @@ def up(
 
 
 @contextmanager
-def class_data_of(engine: Engine, image: ImageInfo, *, wanted: bool) -> Iterator[ClassData | None]:
-    """Yield an image's class data; ``None`` if it is not wanted, or cannot be had."""
-    if not wanted:
+def class_data_of(
+    engine: Engine, image: ImageInfo, wanted: bool | None
+) -> Iterator[ClassData | None]:
+    """Yield an image's class data; ``None`` if there is none, or it is not wanted.
+
+    It is made if it is ``wanted``; if nobody has said so, that of an image that is prepared.
+    """
+    if wanted is False:
         yield None
         return
-    with for_a_cluster(Store(store_root()), engine, image, say) as found:
+    with for_a_cluster(Store(store_root()), engine, image, say, make=bool(wanted)) as found:
         yield found
+
+
+def _words(form: ClusterForm) -> str:
+    """Return what says to ``prepare`` which image is meant."""
+    if form.runtime is None:
+        return f"--image {form.image}"
+    return form.runtime if form.variant == "cpu" else f"{form.runtime} --variant {form.variant}"
 
 
 def prepare(
@@ -135,7 +153,7 @@ def prepare(
 ) -> None:
     """Prepare an image so that its clusters' JVMs start faster.
 
-    Otherwise the first `cluster up` of the image does it. The store keeps an archive of classes.
+    It takes a minute or two, once. The store keeps an archive of classes.
     """
     form = form_of(None, {"runtime": runtime, "image": image, "variant": variant})
     store = Store(store_root())

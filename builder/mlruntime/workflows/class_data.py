@@ -36,23 +36,24 @@ def have(
 
 @contextmanager
 def for_a_cluster(
-    store: Store, engine: Engine, image: ImageInfo, say: Callable[[str], None]
+    store: Store, engine: Engine, image: ImageInfo, say: Callable[[str], None], *, make: bool
 ) -> Iterator[ClassData | None]:
-    """Yield the class data of an image, made if need be, for a block in which it is not pruned.
+    """Yield the class data of an image, for a block in which it is not pruned.
 
-    ``None``, after saying why, when it cannot be made or kept: a cluster does without.
+    With ``make`` it is made if the store has none. ``None``, when there is none, or after saying
+    why it cannot be made or kept: a cluster does without.
     """
 
     def before() -> None:
-        say(
-            "preparing the image so that its JVMs start faster; once, for a minute or two "
-            "(--no-class-data leaves it out)"
-        )
+        say("preparing the image so that its JVMs start faster; once, for a minute or two")
 
     with ExitStack() as block:
         found: ClassData | None = None
         try:
             block.enter_context(store.shared())
+            if not make and prepared(store, image) is None:
+                yield None
+                return
             found = have(store, engine, image, before=before)
         except (CommandFailed, StorageError) as error:
             say(f"JVMs start without class data, and so more slowly\n  why: {error.what}")

@@ -106,13 +106,13 @@ def test_pruning_keeps_what_was_used_lately(store: Store) -> None:
 def test_a_cluster_does_without_where_it_cannot_be_had(store: Store, tmp_path: Path) -> None:
     said: list[str] = []
     failing: Any = Preparing(code=1)
-    with for_a_cluster(store, failing, IMAGE, said.append) as found:
+    with for_a_cluster(store, failing, IMAGE, said.append, make=True) as found:
         assert found is None
     assert said[0].startswith("preparing the image")
     assert "exited with 1" in said[1]
     (tmp_path / "file").touch()
     engine: Any = Preparing()
-    with for_a_cluster(Store(tmp_path / "file"), engine, IMAGE, said.append) as found:
+    with for_a_cluster(Store(tmp_path / "file"), engine, IMAGE, said.append, make=True) as found:
         assert found is None
     assert "cannot write here" in said[-1]
 
@@ -121,9 +121,17 @@ def test_what_is_there_is_taken_without_a_word(store: Store) -> None:
     engine: Any = Preparing()
     have(store, engine, IMAGE)
     said: list[str] = []
-    with for_a_cluster(store, engine, IMAGE, said.append) as found:
-        assert found is not None
-    assert said == []
+    for make in (False, True):
+        with for_a_cluster(store, engine, IMAGE, said.append, make=make) as found:
+            assert found is not None
+    assert said == [] and engine.runs == 1
+
+
+def test_who_does_not_ask_for_it_does_not_wait_for_it(store: Store) -> None:
+    engine: Any = Preparing()
+    with for_a_cluster(store, engine, IMAGE, print, make=False) as found:
+        assert found is None
+    assert engine.runs == 0
 
 
 @pytest.fixture
