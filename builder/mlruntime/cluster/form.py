@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from mlruntime.cluster.memory import Memory, mebibytes
 from mlruntime.definitions.runtime import RuntimeId
-from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import Form, Text, checked, described
 from mlruntime.errors import InvalidDefinition, MlruntimeError
 from mlruntime.matrix.model import VariantName
@@ -91,8 +91,8 @@ def parse_cluster(text: str, *, file: str) -> ClusterForm:
     return cluster_form(read_yaml(text, file=file))
 
 
-def cluster_form(top: Place) -> ClusterForm:
-    """Return what a document says; raise the error of its ``Place`` if that cannot be a cluster."""
+def cluster_form(top: Location) -> ClusterForm:
+    """Return what a document says; raise its ``Location``'s error if that cannot be a cluster."""
     form = checked(ClusterForm, top)
     if (form.runtime is None) == (form.image is None):
         raise top.fail(
@@ -111,7 +111,7 @@ def cluster_form(top: Place) -> ClusterForm:
     return form
 
 
-def _settings(form: ClusterForm, top: Place) -> None:
+def _settings(form: ClusterForm, top: Location) -> None:
     for key in form.spark or {}:
         if key.startswith(_RESERVED):
             raise (
@@ -124,7 +124,7 @@ def _settings(form: ClusterForm, top: Place) -> None:
             )
 
 
-def _volumes(form: ClusterForm, top: Place) -> None:
+def _volumes(form: ClusterForm, top: Location) -> None:
     targets: set[str] = set()
     for index, volume in enumerate(form.volumes or ()):
         place = top.get("volumes").at(index)
@@ -143,7 +143,7 @@ def _volumes(form: ClusterForm, top: Place) -> None:
             )
 
 
-def _ports(form: ClusterForm, top: Place) -> None:
+def _ports(form: ClusterForm, top: Location) -> None:
     given: dict[int, str] = {}
     for key in ("ui", "history", "connect"):
         port = getattr(form.ports, key)
@@ -163,7 +163,7 @@ def with_flags(text: str | None, file: str, flags: Mapping[str, object]) -> Clus
     ``flags`` are values by key of the form; those that are ``None`` were not given, and a mapping
     is added to the file's.
     """
-    top = read_yaml(text, file=file) if text is not None else Place({}, file=file)
+    top = read_yaml(text, file=file) if text is not None else Location({}, file=file)
     top.keys((), optional=_keys())
     given = {key: value for key, value in flags.items() if value is not None}
     merged = dict(top.value)
@@ -175,7 +175,7 @@ def with_flags(text: str | None, file: str, flags: Mapping[str, object]) -> Clus
             merged[key] = value
     if "runtime" in given or "image" in given:
         merged.pop("image" if "runtime" in given else "runtime", None)
-    return cluster_form(Place(merged, file=file, error=InvalidDefinition))
+    return cluster_form(Location(merged, file=file, error=InvalidDefinition))
 
 
 def _keys() -> tuple[str, ...]:

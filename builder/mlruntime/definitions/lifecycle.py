@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from mlruntime.documents.reading import Place
+from mlruntime.documents.reading import Location
 from mlruntime.documents.schema import Day, Form, day
 
 # In the order in which they come; as `runtime.yaml` has them.
@@ -49,7 +49,7 @@ class Lifecycle:
         return {k: d.isoformat() if d else None for k, d in zip(_KEYS, days, strict=True)}
 
 
-def lifecycle(form: LifecycleForm, place: Place) -> Lifecycle:
+def lifecycle(form: LifecycleForm, place: Location) -> Lifecycle:
     """Return the dates; raise what is wrong with one: no day of the calendar, or before another."""
     texts = (form.released, form.end_of_support, form.end_of_life)
     days: dict[str, date] = {}

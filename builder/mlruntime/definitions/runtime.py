@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from mlruntime.definitions.lifecycle import Lifecycle, LifecycleForm, lifecycle
-from mlruntime.documents.reading import Place, did_you_mean, read_yaml
+from mlruntime.documents.reading import Location, did_you_mean, read_yaml
 from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import UsageError
 from mlruntime.lock.contract import Promise, PromiseForm, promise
@@ -147,7 +147,7 @@ class RuntimeDefinition:
         request, given = dict(self.request), set()
         for setting in settings:
             found = _SETTING.fullmatch(setting)
-            spot = Place(setting, file="--set", error=UsageError)
+            spot = Location(setting, file="--set", error=UsageError)
             if found is None:
                 raise spot.fail(f"{setting!r} is not a request", hint="COMPONENT==VERSION")
             name = canonicalize_name(found[1])
@@ -164,18 +164,18 @@ class RuntimeDefinition:
         """
         known = tuple(components)
         if self.runtime != runtime:
-            spot = Place(self.runtime, file=file, path="runtime")
+            spot = Location(self.runtime, file=file, path="runtime")
             raise spot.fail(f"this is the folder of {runtime!r}", hint=f"write {runtime!r}")
         requests = {"request": self.request}
         requests |= {f"flavours.{one.name}.request": one.request for one in self.flavours}
         for path, name in ((path, name) for path, lines in requests.items() for name, _ in lines):
             if name not in known:
-                spot = Place(name, file=file, path=f"{path}.{name}")
+                spot = Location(name, file=file, path=f"{path}.{name}")
                 raise spot.fail(f"unknown component {name!r}", hint=did_you_mean(name, known))
         there = deliverable(components)
         for name in self.conda.components:
             if name not in there:
-                spot = Place(name, file=file, path="conda.components")
+                spot = Location(name, file=file, path="conda.components")
                 raise spot.fail(
                     f"the matrix knows no conda package of {name!r}",
                     hint=f"add an artifact with `origin: conda` to it in matrix.yaml; known:"
@@ -209,7 +209,7 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
     )
 
 
-def _conda(form: CondaForm, place: Place) -> CondaDefinition:
+def _conda(form: CondaForm, place: Location) -> CondaDefinition:
     if not form.components and not form.packages:
         raise place.fail("nothing comes from these channels", hint="add components or packages")
     return CondaDefinition(
@@ -219,7 +219,7 @@ def _conda(form: CondaForm, place: Place) -> CondaDefinition:
     )
 
 
-def _budgets(form: RuntimeForm, top: Place) -> Iterator[tuple[str, int]]:
+def _budgets(form: RuntimeForm, top: Location) -> Iterator[tuple[str, int]]:
     flavours = (CORE, *(form.flavours or {}))
     tags = [tag(variant, flavour) for variant in form.variants for flavour in flavours]
     for name, megabytes in (form.budgets or {}).items():
@@ -230,7 +230,7 @@ def _budgets(form: RuntimeForm, top: Place) -> Iterator[tuple[str, int]]:
         yield name, megabytes * 1_000_000
 
 
-def _flavour(name: str, form: FlavourForm, place: Place) -> FlavourDefinition:
+def _flavour(name: str, form: FlavourForm, place: Location) -> FlavourDefinition:
     if name == CORE:
         raise place.fail(
             f"{CORE} is what every image has", hint="declare its packages outside of `flavours:`"
@@ -249,12 +249,12 @@ def _flavour(name: str, form: FlavourForm, place: Place) -> FlavourDefinition:
     )
 
 
-def _request(lines: Mapping[str, str], place: Place) -> tuple[tuple[str, SpecifierSet], ...]:
+def _request(lines: Mapping[str, str], place: Location) -> tuple[tuple[str, SpecifierSet], ...]:
     spot = place.get("request")
     return tuple((name, parse_specifier(text, spot.get(name))) for name, text in lines.items())
 
 
-def _gpu(form: RuntimeForm, top: Place) -> Promise | None:
+def _gpu(form: RuntimeForm, top: Location) -> Promise | None:
     if form.gpu is None and "gpu" in form.variants:
         raise top.get("variants").fail(
             "a runtime with a gpu variant says what it promises of GPUs",
@@ -267,7 +267,7 @@ def _gpu(form: RuntimeForm, top: Place) -> Promise | None:
     return promise(form.gpu, top.get("gpu"))
 
 
-def _moment(text: str, place: Place) -> str:
+def _moment(text: str, place: Location) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -279,7 +279,7 @@ def _moment(text: str, place: Place) -> str:
     return text
 
 
-def _different(texts: Iterable[str], top: Place, key: str) -> tuple[str, ...]:
+def _different(texts: Iterable[str], top: Location, key: str) -> tuple[str, ...]:
     """Return what a list has, each of it once."""
     found: list[str] = []
     for index, text in enumerate(texts):
@@ -289,7 +289,7 @@ def _different(texts: Iterable[str], top: Place, key: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _requirements(place: Place) -> tuple[Requirement, ...]:
+def _requirements(place: Location) -> tuple[Requirement, ...]:
     found: dict[str, Requirement] = {}
     for item in place.each():
         try:

@@ -1,6 +1,6 @@
 """Strict reading of hand-written and generated documents (YAML, JSON).
 
-A ``Place`` walks a parsed document and knows where it stands, so that every complaint names
+A ``Location`` walks a parsed document and knows where it stands, so that every complaint names
 the exact spot (``rules[12].requires``). Keys nobody asked for are errors with a "did you mean".
 """
 
@@ -27,7 +27,7 @@ def kind_of(kind: type) -> str:
     return _NAMES.get(kind, "something else")
 
 
-class Place:
+class Location:
     """One value of a document together with the path that leads to it.
 
     Every accessor raises ``error`` (``InvalidDefinition`` unless told otherwise) naming file
@@ -63,17 +63,17 @@ class Place:
             raise self.fail(f"expected {_NAMES[kind]}, found {kind_of(type(self.value))}")
         return self.value
 
-    def _child(self, value: Any, step: str) -> "Place":
+    def _child(self, value: Any, step: str) -> "Location":
         path = (
             f"{self._path}{step}"
             if step.startswith("[") or not self._path
             else f"{self._path}.{step}"
         )
-        return Place(value, file=self.file, path=path.lstrip("."), error=self._error)
+        return Location(value, file=self.file, path=path.lstrip("."), error=self._error)
 
-    def named(self, value: str) -> "Place":
+    def named(self, value: str) -> "Location":
         """Return this place with the key that led here as its value, to speak of that."""
-        return Place(value, file=self.file, path=self._path, error=self._error)
+        return Location(value, file=self.file, path=self._path, error=self._error)
 
     def text(self) -> str:
         """Return a non-empty string."""
@@ -122,30 +122,30 @@ class Place:
             if key not in mapping:
                 raise self.fail(f"missing key {key!r}")
 
-    def get(self, key: str) -> "Place":
+    def get(self, key: str) -> "Location":
         """Return the value under ``key``; the key must be there."""
         mapping = self._typed(dict)
         if key not in mapping:
             raise self.fail(f"missing key {key!r}")
         return self._child(mapping[key], key)
 
-    def maybe(self, key: str) -> "Place | None":
+    def maybe(self, key: str) -> "Location | None":
         """Return the value under ``key``, or ``None`` when absent or null."""
         mapping = self._typed(dict)
         return self._child(mapping[key], key) if mapping.get(key) is not None else None
 
-    def items(self) -> Iterator[tuple[str, "Place"]]:
+    def items(self) -> Iterator[tuple[str, "Location"]]:
         """Iterate over a mapping whose keys are strings, in the document's order."""
         for key, value in self._typed(dict).items():
             if not isinstance(key, str):
                 raise self.fail(f"key {key!r} is not text", hint=f'write "{key}" in quotes')
             yield key, self._child(value, key)
 
-    def at(self, index: int) -> "Place":
+    def at(self, index: int) -> "Location":
         """Return one item of a list, which must be there."""
         return self._child(self._typed(list)[index], f"[{index}]")
 
-    def each(self) -> Iterator["Place"]:
+    def each(self) -> Iterator["Location"]:
         """Iterate over a list."""
         for index, value in enumerate(self._typed(list)):
             yield self._child(value, f"[{index}]")
@@ -162,7 +162,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(options) or 'nothing'}"
 
 
-def read_yaml(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Place:
+def read_yaml(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Location:
     """Parse YAML; malformed text raises ``error`` with line and column."""
     from mlruntime.documents.yaml_loader import NotYaml, load_yaml  # not for verbs without YAML
 
@@ -171,10 +171,10 @@ def read_yaml(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefi
     except NotYaml as problem:
         where = f"{file}:{problem.line}:{problem.column}" if problem.line else file
         raise error(f"not valid YAML: {problem.what}", where=where) from None
-    return Place(value, file=file, error=error)
+    return Location(value, file=file, error=error)
 
 
-def read_json(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Place:
+def read_json(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefinition) -> Location:
     """Parse JSON; malformed text raises ``error`` with line and column."""
     try:
         value = json.loads(text, object_pairs_hook=_object)
@@ -184,7 +184,7 @@ def read_json(text: str, *, file: str, error: type[MlruntimeError] = InvalidDefi
         raise error(f"not valid JSON: {what}", where=where) from None
     except (ValueError, RecursionError) as problem:
         raise error(f"not valid JSON: {problem}", where=file) from None
-    return Place(value, file=file, error=error)
+    return Location(value, file=file, error=error)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from mlruntime.documents.reading import Place, kind_of
+from mlruntime.documents.reading import Location, kind_of
 from mlruntime.errors import MlruntimeError
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ Day = Annotated[str, described("a date", r"^\d{4}-\d\d-\d\d$", "2027-06-30")]
 Sha256 = Annotated[str, described("a sha256 in lower-case hex", "^[0-9a-f]{64}$")]
 
 
-def day(text: str, place: Place) -> date:
+def day(text: str, place: Location) -> date:
     """Return a ``Day`` as a date; one that no calendar has is an error at its ``place``."""
     try:
         return date.fromisoformat(text)
@@ -45,7 +45,7 @@ def day(text: str, place: Place) -> date:
         raise place.fail(f"{text!r} is not a date", why=str(problem)) from None
 
 
-def checked(kind: type[T], place: Place) -> T:
+def checked(kind: type[T], place: Location) -> T:
     """Return the value at ``place`` as a ``kind``, or raise what is wrong with it and where."""
     try:
         return msgspec.convert(place.value, kind)
@@ -54,7 +54,7 @@ def checked(kind: type[T], place: Place) -> T:
         raise found or place.fail(str(problem)) from None
 
 
-def explain(place: Place, kind: Any) -> Iterator[MlruntimeError]:
+def explain(place: Location, kind: Any) -> Iterator[MlruntimeError]:
     """Yield what does not fit ``kind`` (of ``msgspec.inspect``), in the document's order."""
     about: Mapping[str, Any] = {}
     if isinstance(kind, msgspec.inspect.Metadata):
@@ -68,7 +68,7 @@ def explain(place: Place, kind: Any) -> Iterator[MlruntimeError]:
         yield from explainer(place, kind, about)
 
 
-def _member(place: Place, union: msgspec.inspect.UnionType) -> Any:
+def _member(place: Location, union: msgspec.inspect.UnionType) -> Any:
     """Return the member of a union that a value was meant to be, else the first one."""
     forms = [k for k in union.types if isinstance(k, msgspec.inspect.StructType)]
     if len(forms) > 1:
@@ -89,7 +89,7 @@ class _Tagged:
         self.forms = {str(form.tag): form for form in forms}
 
 
-def _tagged(place: Place, kind: _Tagged, about: Mapping[str, Any]) -> Iterator[MlruntimeError]:
+def _tagged(place: Location, kind: _Tagged, about: Mapping[str, Any]) -> Iterator[MlruntimeError]:
     try:
         tag = place.get(kind.field).choice(kind.forms)
     except MlruntimeError as problem:
@@ -99,7 +99,7 @@ def _tagged(place: Place, kind: _Tagged, about: Mapping[str, Any]) -> Iterator[M
 
 
 def _form(
-    place: Place, kind: msgspec.inspect.StructType, _about: Mapping[str, Any]
+    place: Location, kind: msgspec.inspect.StructType, _about: Mapping[str, Any]
 ) -> Iterator[MlruntimeError]:
     fields = {field.encode_name: field for field in kind.fields}
     tag = () if kind.tag_field is None else (kind.tag_field,)
@@ -116,7 +116,7 @@ def _form(
 
 
 def _mapping(
-    place: Place, kind: msgspec.inspect.DictType, _about: Mapping[str, Any]
+    place: Location, kind: msgspec.inspect.DictType, _about: Mapping[str, Any]
 ) -> Iterator[MlruntimeError]:
     if (wrong := _wrong_type(place, dict)) is not None:
         yield wrong
@@ -127,7 +127,7 @@ def _mapping(
     yield from _too_short(place, kind)
 
 
-def _list(place: Place, kind: Any, _about: Mapping[str, Any]) -> Iterator[MlruntimeError]:
+def _list(place: Location, kind: Any, _about: Mapping[str, Any]) -> Iterator[MlruntimeError]:
     if (wrong := _wrong_type(place, list)) is not None:
         yield wrong
         return
@@ -136,13 +136,13 @@ def _list(place: Place, kind: Any, _about: Mapping[str, Any]) -> Iterator[Mlrunt
     yield from _too_short(place, kind)
 
 
-def _too_short(place: Place, kind: Any) -> Iterator[MlruntimeError]:
+def _too_short(place: Location, kind: Any) -> Iterator[MlruntimeError]:
     if len(place.value) < (kind.min_length or 0):
         yield place.fail("expected at least one, found none")
 
 
 def _text(
-    place: Place, kind: msgspec.inspect.StrType, about: Mapping[str, Any]
+    place: Location, kind: msgspec.inspect.StrType, about: Mapping[str, Any]
 ) -> Iterator[MlruntimeError]:
     if (wrong := _wrong_type(place, str)) is not None:
         yield wrong
@@ -156,7 +156,7 @@ def _text(
 
 
 def _choice(
-    place: Place, kind: msgspec.inspect.LiteralType, _about: Mapping[str, Any]
+    place: Location, kind: msgspec.inspect.LiteralType, _about: Mapping[str, Any]
 ) -> Iterator[MlruntimeError]:
     try:
         place.choice(map(str, kind.values))
@@ -165,7 +165,7 @@ def _choice(
 
 
 def _number(
-    place: Place, kind: msgspec.inspect.IntType, _about: Mapping[str, Any]
+    place: Location, kind: msgspec.inspect.IntType, _about: Mapping[str, Any]
 ) -> Iterator[MlruntimeError]:
     if (wrong := _wrong_type(place, int)) is not None:
         yield wrong
@@ -173,18 +173,18 @@ def _number(
         yield place.fail(f"expected at least {kind.ge}, found {place.value}")
 
 
-def _boolean(place: Place, _kind: Any, _about: Mapping[str, Any]) -> Iterator[MlruntimeError]:
+def _boolean(place: Location, _kind: Any, _about: Mapping[str, Any]) -> Iterator[MlruntimeError]:
     if (wrong := _wrong_type(place, bool)) is not None:
         yield wrong
 
 
-def _wrong_type(place: Place, kind: type) -> MlruntimeError | None:
+def _wrong_type(place: Location, kind: type) -> MlruntimeError | None:
     if type(place.value) is kind:
         return None
     return place.fail(f"expected {kind_of(kind)}, found {kind_of(type(place.value))}")
 
 
-_EXPLAINERS: Final[dict[type, Callable[[Place, Any, Any], Iterator[MlruntimeError]]]] = {
+_EXPLAINERS: Final[dict[type, Callable[[Location, Any, Any], Iterator[MlruntimeError]]]] = {
     _Tagged: _tagged,
     msgspec.inspect.StructType: _form,
     msgspec.inspect.DictType: _mapping,

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from packaging.utils import canonicalize_name, canonicalize_version
 
-from mlruntime.documents.reading import Place
+from mlruntime.documents.reading import Location
 from mlruntime.documents.schema import Form, Text, checked
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.environment.contents import is_of_system
@@ -68,7 +68,7 @@ class Comparison:
     packages: Mapping[str, Changes]
 
 
-def read_inventory(top: Place) -> Inventory | None:
+def read_inventory(top: Location) -> Inventory | None:
     """Return the inventory that a JSON document is, ``None`` if it does not say that it is one.
 
     Anything but exactly its form raises ``InvalidDefinition``.

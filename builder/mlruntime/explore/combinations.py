@@ -8,7 +8,7 @@ from itertools import groupby, product
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from mlruntime.documents.reading import Place, did_you_mean, read_yaml
+from mlruntime.documents.reading import Location, did_you_mean, read_yaml
 from mlruntime.errors import UsageError
 from mlruntime.matrix.model import ANY, Component, Matrix, release_order
 
@@ -73,7 +73,7 @@ def parse_settings(axes: Iterable[str], settings: Iterable[str], matrix: Matrix)
     """
     found: dict[str, Axis] = {}
     for axis in axes:
-        spot = Place(axis, file="--space", error=UsageError)
+        spot = Location(axis, file="--space", error=UsageError)
         name, equals, text = (part.strip() for part in axis.partition("="))
         if not equals or text.startswith("="):
             raise spot.fail(f"{axis!r} is not an axis", hint="COMPONENT=A..B, or a file")
@@ -100,7 +100,7 @@ def parse_combinations(text: str, *, file: str, matrix: Matrix) -> Combinations:
 
 
 def _axis(
-    place: Place, name: str, parts: Iterable[str], components: Mapping[str, Component]
+    place: Location, name: str, parts: Iterable[str], components: Mapping[str, Component]
 ) -> Axis:
     if name not in components:
         raise place.fail(f"unknown component {name!r}", hint=did_you_mean(name, components))
@@ -109,7 +109,7 @@ def _axis(
     return Axis(component=name, releases=release_order(found))
 
 
-def _part(place: Place, part: str, releases: tuple[Version, ...]) -> list[Version]:
+def _part(place: Location, part: str, releases: tuple[Version, ...]) -> list[Version]:
     low, dots, high = part.partition("..")
     if part == ANY:
         found = newest_of_each_minor(releases)
@@ -143,7 +143,7 @@ def _minor(version: Version) -> tuple[int, ...]:
     return version.release[:2]
 
 
-def _version(place: Place, text: str) -> Version:
+def _version(place: Location, text: str) -> Version:
     try:
         return Version(text)
     except InvalidVersion:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from mlruntime.documents.reading import Place, read_json
+from mlruntime.documents.reading import Location, read_json
 from mlruntime.errors import UsageError
 from mlruntime.explore.diagnosis import Failure
 from mlruntime.validation.report import Report
@@ -178,16 +178,16 @@ def parse_record(text: str, *, file: str) -> Record:
     )
 
 
-def _pairs(place: Place) -> tuple[tuple[str, str], ...]:
+def _pairs(place: Location) -> tuple[tuple[str, str], ...]:
     return tuple((key, value.text()) for key, value in place.items())
 
 
-def _optional(top: Place, key: str) -> str | None:
+def _optional(top: Location, key: str) -> str | None:
     found = top.maybe(key)
     return found.text() if found else None
 
 
-def _failure(place: Place) -> Failure:
+def _failure(place: Location) -> Failure:
     place.keys(("stage", "kind", "what", "lines", "log"))
     return Failure(
         stage=place.get("stage").choice(STAGES),
@@ -198,7 +198,7 @@ def _failure(place: Place) -> Failure:
     )
 
 
-def _checks(place: Place) -> Checks:
+def _checks(place: Location) -> Checks:
     place.keys(("passed", "failed", "not_run", "workers"))
     return Checks(
         passed=place.get("passed").texts(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
-from mlruntime.documents.reading import Place, read_json
+from mlruntime.documents.reading import Location, read_json
 from mlruntime.errors import HashMismatch, InvalidDefinition
 from mlruntime.image import oci
 from mlruntime.image.image import Image, ImageLayer, verify
@@ -65,7 +65,7 @@ def read_labels(directory: Path) -> dict[str, str]:
     return {key: value.text() for key, value in labels.items()} if labels else {}
 
 
-def entries(directory: Path) -> tuple[Place, ...]:
+def entries(directory: Path) -> tuple[Location, ...]:
     """Return the places in a layout's index that describe its images."""
     file = f"{directory.name}/index.json"
     try:
@@ -80,14 +80,14 @@ def entries(directory: Path) -> tuple[Place, ...]:
     return tuple(_parsed(content, file).get("manifests").each())
 
 
-def name_of(entry: Place) -> str | None:
+def name_of(entry: Location) -> str | None:
     """Return the name that an index gives to an image."""
     annotations = entry.maybe("annotations")
     found = annotations.maybe(oci.REFERENCE) if annotations else None
     return found.text() if found else None
 
 
-def _entry(directory: Path, name: str | None) -> Place:
+def _entry(directory: Path, name: str | None) -> Location:
     every = entries(directory)
     found = [entry for entry in every if name is None or name_of(entry) == name]
     if len(found) != 1:
@@ -102,7 +102,7 @@ def _entry(directory: Path, name: str | None) -> Place:
     return found[0]
 
 
-def _reference(entry: Place, manifest: Document) -> str:
+def _reference(entry: Location, manifest: Document) -> str:
     """Return the image's name if an engine can use it as one, else one made of its digest."""
     name = name_of(entry)
     if name and _TAGGED.fullmatch(name):
@@ -110,11 +110,11 @@ def _reference(entry: Place, manifest: Document) -> str:
     return f"mlruntime/layout:{manifest.digest.partition(':')[2][:12]}"
 
 
-def _parsed(content: bytes, file: str) -> Place:
+def _parsed(content: bytes, file: str) -> Location:
     return read_json(content.decode("utf-8", "replace"), file=file)
 
 
-def _documents(blobs: LayoutBlobs, entry: Place) -> tuple[Document, Document, Place]:
+def _documents(blobs: LayoutBlobs, entry: Location) -> tuple[Document, Document, Location]:
     """Return an image's manifest and configuration, and the manifest parsed."""
     kind = entry.maybe("mediaType")
     if kind is not None and kind.text() in _INDEXES:
@@ -127,7 +127,7 @@ def _documents(blobs: LayoutBlobs, entry: Place) -> tuple[Document, Document, Pl
     return manifest, _document(blobs, top.get("config"), CONFIG_TYPE), top
 
 
-def _digest(descriptor: Place) -> str:
+def _digest(descriptor: Location) -> str:
     """Return a descriptor's digest, which becomes a path: it must be one."""
     digest = descriptor.get("digest").text()
     if not _DIGEST.fullmatch(digest):
@@ -137,7 +137,7 @@ def _digest(descriptor: Place) -> str:
     return digest
 
 
-def _document(blobs: LayoutBlobs, descriptor: Place, media_type: str) -> Document:
+def _document(blobs: LayoutBlobs, descriptor: Location, media_type: str) -> Document:
     digest = _digest(descriptor)
     path = blobs.blob(digest.partition(":")[2])
     if path is None:
@@ -147,7 +147,7 @@ def _document(blobs: LayoutBlobs, descriptor: Place, media_type: str) -> Documen
     return Document(content=path.read_bytes(), media_type=media_type)
 
 
-def _layers(manifest: Place, config: Place) -> tuple[ImageLayer, ...]:
+def _layers(manifest: Location, config: Location) -> tuple[ImageLayer, ...]:
     descriptors = tuple(manifest.get("layers").each())
     diff_ids = config.get("rootfs").get("diff_ids").texts()
     if len(descriptors) != len(diff_ids):
@@ -172,7 +172,7 @@ def _layers(manifest: Place, config: Place) -> tuple[ImageLayer, ...]:
     )
 
 
-def _names(config: Place, count: int) -> list[str]:
+def _names(config: Location, count: int) -> list[str]:
     """Return what to call the layers: by what made them, where the history tells.
 
     The history of an image that others have built upon has steps that made no layer.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import Form, Text, checked
 from mlruntime.image.sources import AnySource
 from mlruntime.image.sources.debian import ConfiguredSource, DebianSource
@@ -69,7 +69,7 @@ def parse_stack(text: str, *, file: str) -> Stack:
     return Stack(layers=layers, config=_config(form.config))
 
 
-def _refuse_flavoured(place: Place, layers: tuple[LayerSource, ...]) -> None:
+def _refuse_flavoured(place: Location, layers: tuple[LayerSource, ...]) -> None:
     """Refuse a flavour's layers where they cannot be: below those of core, and Debian's."""
     names = [layer.of for layer in layers]
     for index, layer in enumerate(layers):
@@ -87,7 +87,7 @@ def _refuse_flavoured(place: Place, layers: tuple[LayerSource, ...]) -> None:
             )
 
 
-def _share_out(place: Place, layers: list[LayerSource]) -> None:
+def _share_out(place: Location, layers: list[LayerSource]) -> None:
     """Refuse packages that are in two layers of a source, or in none."""
     shared = [layer for layer in layers if isinstance(layer, SharedOut)]
     owners = [package for layer in shared for package in layer.packages]

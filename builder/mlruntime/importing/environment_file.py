@@ -5,7 +5,7 @@ from re import fullmatch
 from typing import Final
 
 from mlruntime.definitions.runtime import CHANNEL
-from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.ecosystems.pypi.requirements import each_line
 from mlruntime.errors import InvalidDefinition
 from mlruntime.host.secrets import without_secrets
@@ -44,14 +44,14 @@ def read_environment(text: str, *, file: str) -> Foreign:
     )
 
 
-def _others(top: Place) -> Iterator[NotTaken]:
+def _others(top: Location) -> Iterator[NotTaken]:
     for key in top.value:
         if key not in _READ:
             why = _KEPT_OUT.get(key, "it means nothing to conda either")
             yield NotTaken(what=f"the key {key!r}", where=top.get(key).where, why=why)
 
 
-def _channels(top: Place) -> Iterator[str | NotTaken]:
+def _channels(top: Location) -> Iterator[str | NotTaken]:
     listed = top.maybe("channels")
     if listed is None:
         yield _DEFAULTS[1]
@@ -75,7 +75,7 @@ def channel_or_not(name: str, where: str) -> str | NotTaken:
     return NotTaken(what=what, where=where, why=why, hint="logins: docs/conda.md")
 
 
-def _dependencies(listed: Place) -> Iterator[Wanted | NotTaken]:
+def _dependencies(listed: Location) -> Iterator[Wanted | NotTaken]:
     # Aliases can make a small file say very much.
     left = iter(range(_MOST))
     for item in listed.each():
@@ -91,12 +91,12 @@ def _dependencies(listed: Place) -> Iterator[Wanted | NotTaken]:
             yield from _conda(item)
 
 
-def _count(left: Iterator[int], listed: Place) -> None:
+def _count(left: Iterator[int], listed: Location) -> None:
     if next(left, None) is None:
         raise listed.fail(f"more than {_MOST} packages are listed")
 
 
-def _pip(listed: Place, left: Iterator[int]) -> Iterator[Wanted | NotTaken]:
+def _pip(listed: Location, left: Iterator[int]) -> Iterator[Wanted | NotTaken]:
     for item in listed.each():
         _count(left, listed)
         if "\n" in (text := item.text()):
@@ -105,7 +105,7 @@ def _pip(listed: Place, left: Iterator[int]) -> Iterator[Wanted | NotTaken]:
         yield from of_lines(each_line(text, file=item.where))
 
 
-def _conda(item: Place) -> Iterator[Wanted | NotTaken]:
+def _conda(item: Location) -> Iterator[Wanted | NotTaken]:
     text = item.text()
     spec = read_spec(text)
     if spec is None:

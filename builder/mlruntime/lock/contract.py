@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from packaging.version import InvalidVersion, Version
 
-from mlruntime.documents.reading import Place, read_json
+from mlruntime.documents.reading import Location, read_json
 from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import InvalidDefinition, MlruntimeError
 
@@ -114,17 +114,17 @@ def parse_contract(
     return contract(read_json(text, file=file, error=error))
 
 
-def contract(place: Place) -> HostContract:
+def contract(place: Location) -> HostContract:
     """Read a contract that is part of another document."""
     return contract_of(checked(ContractForm, place), place)
 
 
-def contract_of(form: ContractForm, place: Place) -> HostContract:
+def contract_of(form: ContractForm, place: Location) -> HostContract:
     """Return the contract of a form at its place."""
     return promise(form, place).contract(_version(form.minimum_driver, place, "minimum_driver"))
 
 
-def promise(form: PromiseForm, place: Place) -> Promise:
+def promise(form: PromiseForm, place: Location) -> Promise:
     """Return what a form at its place promises."""
     if not form.architectures and not form.ptx:
         raise place.fail("neither architectures nor ptx: no GPU could run it")
@@ -154,10 +154,10 @@ def contract_of_labels(labels: Mapping[str, str], *, file: str) -> HostContract 
             value[listed] = value[listed].split()
     if value.get("memory_mib", "").isdecimal():
         value["memory_mib"] = int(value["memory_mib"])
-    return contract(Place(value, file=f"{file}: labels {PREFIX}"))
+    return contract(Location(value, file=f"{file}: labels {PREFIX}"))
 
 
-def _version(text: str, place: Place, key: str) -> str:
+def _version(text: str, place: Location, key: str) -> str:
     try:
         Version(text)
     except InvalidVersion:
@@ -165,7 +165,7 @@ def _version(text: str, place: Place, key: str) -> str:
     return text
 
 
-def _ascending(texts: Sequence[str], place: Place, key: str) -> tuple[str, ...]:
+def _ascending(texts: Sequence[str], place: Location, key: str) -> tuple[str, ...]:
     """Return compute capabilities, which must be ascending and different."""
     if list(texts) != sorted(set(texts), key=capability):
         raise place.get(key).fail("compute capabilities must be ascending, each of them once")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from mlruntime.documents.reading import Place, read_json
+from mlruntime.documents.reading import Location, read_json
 from mlruntime.documents.schema import Form, Natural, Sha256, Text, checked, described
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.contract import ContractForm, contract_of
@@ -184,7 +184,7 @@ def _conda(forms: list[CondaForm] | None) -> tuple[CondaPackage, ...]:
     )
 
 
-def _flavour(name: str, form: FlavourForm, place: Place) -> Flavour:
+def _flavour(name: str, form: FlavourForm, place: Location) -> Flavour:
     if name == CORE:
         raise place.fail(f"{CORE} is what the lock says outside of flavours")
     return Flavour(
@@ -231,7 +231,7 @@ def _artifact(form: ArtifactForm) -> Artifact:
     )
 
 
-def _variant(name: str, form: VariantForm, place: Place) -> Variant:
+def _variant(name: str, form: VariantForm, place: Location) -> Variant:
     host = form.host_contract
     return Variant(
         name=name,
@@ -246,7 +246,7 @@ def _variant(name: str, form: VariantForm, place: Place) -> Variant:
     )
 
 
-def _native(form: NativeForm, place: Place) -> NativeWheel:
+def _native(form: NativeForm, place: Location) -> NativeWheel:
     wheel = NativeWheel(
         name=form.name,
         version=form.version,

@@ -105,12 +105,12 @@ def assemble(
         say(f"Maven: {conflict}")
     jars = found.artifacts
     say(f"Maven: {len(jars)} jars")
-    bench = bench_of(system, build_depends, conda, target)
+    build_environment = build_environment_of(system, build_depends, conda, target)
     side = PythonSide(
         request=request,
         recipes=used,
         compiler=compiler,
-        bench=bench,
+        build_environment=build_environment,
         unpacked=_unpacked(request, used, registries),
         conda=conda,
     )
@@ -130,7 +130,7 @@ def assemble(
     )
 
 
-def bench_of(
+def build_environment_of(
     system: tuple[Artifact, ...],
     build_depends: tuple[Artifact, ...],
     conda: CondaSide,

@@ -12,7 +12,7 @@ from mlruntime.lock.model import Flavour, FlavourVariant, Lock, Variant
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
 from mlruntime.locking.added_jars import jars_of_its_own
-from mlruntime.locking.assembly import Registries, bench_of, target_of
+from mlruntime.locking.assembly import Registries, build_environment_of, target_of
 from mlruntime.locking.channels import CondaSide
 from mlruntime.locking.jars import find_jars, looked_up, shipped_with
 from mlruntime.locking.request import FlavourRequest, LockRequest
@@ -67,7 +67,7 @@ def with_flavours(
         request=asked,
         recipes={w.name: recipes[w.name] for w in asked.of(PYPI) if w.name in recipes},
         compiler=compiler,
-        bench=bench_of(base.os, base.build_depends, conda, target),
+        build_environment=build_environment_of(base.os, base.build_depends, conda, target),
         unpacked={},
         conda=conda,
     )

@@ -54,7 +54,7 @@ class PythonSide:
     request: LockRequest
     recipes: Mapping[str, LoadedRecipe]
     compiler: Compiler
-    bench: BuildEnvironment
+    build_environment: BuildEnvironment
     unpacked: Mapping[UnpackedPackage, Artifact]
     conda: CondaSide = NO_CONDA
 
@@ -182,7 +182,7 @@ class PythonSide:
             packages=packages,
             distributions=distributions,
             compiler=self.compiler,
-            bench=self.bench,
+            build_environment=self.build_environment,
             build_depends_unpacked=tuple(
                 self.unpacked[package] for package in loaded.recipe.build_depends_unpacked
             ),

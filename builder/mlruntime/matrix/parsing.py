@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from packaging.version import InvalidVersion, Version
 
-from mlruntime.documents.reading import Place, did_you_mean, read_yaml
+from mlruntime.documents.reading import Location, did_you_mean, read_yaml
 from mlruntime.documents.schema import checked
 from mlruntime.matrix.document import ArtifactForm, ComponentForm, MatrixForm
 from mlruntime.matrix.model import (
@@ -61,7 +61,7 @@ def parse_matrix(text: str, *, file: str) -> Matrix:
     )
 
 
-def _components(forms: Mapping[str, ComponentForm], place: Place) -> dict[str, Component]:
+def _components(forms: Mapping[str, ComponentForm], place: Location) -> dict[str, Component]:
     found = {name: _component(name, form, place.get(name)) for name, form in forms.items()}
     for name, part in list(found.items()):
         if part.part_of is None:
@@ -81,11 +81,11 @@ def _components(forms: Mapping[str, ComponentForm], place: Place) -> dict[str, C
     return found
 
 
-def _component(name: str, form: ComponentForm, place: Place) -> Component:
+def _component(name: str, form: ComponentForm, place: Location) -> Component:
     if (form.part_of is None) == (form.releases is None):
         raise place.fail("a component has either 'releases' or 'part-of'")
     variants = tuple(form.variants or VARIANTS)
-    return Component(
+    made = Component(
         name=name,
         title=form.title,
         summary=form.summary,
@@ -99,9 +99,31 @@ def _component(name: str, form: ComponentForm, place: Place) -> Component:
         spellings=tuple(r for r in form.releases or () if r != str(Version(r))),
         variants=variants,
     )
+    _check_artifacts(made, place)
+    return made
 
 
-def _releases(place: Place) -> tuple[Version, ...]:
+def _check_artifacts(component: Component, location: Location) -> None:
+    """Refuse artifacts that no release has, and releases that are locked without any."""
+    if component.part_of is not None:
+        return
+    for index, artifact in enumerate(component.artifacts):
+        if not any(artifact.is_of(release) for release in component.releases):
+            raise (
+                location.get("artifacts")
+                .at(index)
+                .get("releases")
+                .fail(f"no release of {component.name} is {artifact.releases}")
+            )
+    for release in component.releases if component.artifacts else ():
+        if not any(artifact.is_of(release) for artifact in component.artifacts):
+            raise location.get("artifacts").fail(
+                f"release {release} has no artifact: nothing of it would be installed",
+                hint="widen the `releases` of one",
+            )
+
+
+def _releases(place: Location) -> tuple[Version, ...]:
     seen: set[Version] = set()
     for text in place.value:
         try:
@@ -114,12 +136,12 @@ def _releases(place: Place) -> tuple[Version, ...]:
     return release_order(seen)
 
 
-def _item(place: Place, value: str) -> Place:
+def _item(place: Location, value: str) -> Location:
     """Return the place of the last item of a list that has this value."""
     return [item for item in place.each() if item.value == value][-1]
 
 
-def _artifact(form: ArtifactForm, place: Place, component: tuple[str, ...]) -> ArtifactTemplate:
+def _artifact(form: ArtifactForm, place: Location, component: tuple[str, ...]) -> ArtifactTemplate:
     """Return one artifact of a component that is part of these variants."""
     able = TRAITS[form.origin]
     if form.provides and (not able.provides or PLACEHOLDER.search(form.name)):
@@ -147,7 +169,7 @@ def _artifact(form: ArtifactForm, place: Place, component: tuple[str, ...]) -> A
     )
 
 
-def _check_templates(place: Place, components: Mapping[str, Component]) -> None:
+def _check_templates(place: Location, components: Mapping[str, Component]) -> None:
     for name, item in place.items():
         artifacts = item.maybe("artifacts")
         for artifact in artifacts.each() if artifacts else ():
@@ -165,7 +187,7 @@ def _check_templates(place: Place, components: Mapping[str, Component]) -> None:
                 )
 
 
-def _preference(place: Place, components: Mapping[str, Component]) -> tuple[str, ...]:
+def _preference(place: Location, components: Mapping[str, Component]) -> tuple[str, ...]:
     order: list[str] = []
     for item in place.each():
         name = known_component(item, item.text(), components)

@@ -6,7 +6,7 @@ from datetime import date
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from mlruntime.documents.reading import Place, did_you_mean
+from mlruntime.documents.reading import Location, did_you_mean
 from mlruntime.matrix.document import RuleForm, Terms
 from mlruntime.matrix.model import (
     ANY,
@@ -20,7 +20,7 @@ from mlruntime.matrix.model import (
 )
 
 
-def known_component(place: Place, name: str, components: Mapping[str, Component]) -> str:
+def known_component(place: Location, name: str, components: Mapping[str, Component]) -> str:
     """Return ``name`` if it is a component, else raise with a "did you mean"."""
     if name not in components:
         raise place.fail(f"unknown component {name!r}", hint=did_you_mean(name, components))
@@ -34,7 +34,7 @@ class RuleReader:
         self._components = components
         self._masks: dict[tuple[str, str], int] = {}
 
-    def rule(self, form: RuleForm, place: Place, index: int) -> Rule:
+    def rule(self, form: RuleForm, place: Location, index: int) -> Rule:
         """Return the rule at ``place``, the ``index``-th of the file."""
         if form.requires is None and form.conflicts is None:
             raise place.fail("a rule needs 'requires' or 'conflicts'")
@@ -59,7 +59,7 @@ class RuleReader:
             delivered=tuple(self._delivered(form, place)),
         )
 
-    def _delivered(self, form: RuleForm, place: Place) -> Iterator[tuple[str, str]]:
+    def _delivered(self, form: RuleForm, place: Location) -> Iterator[tuple[str, str]]:
         for name, origin in (form.delivered or {}).items():
             spot = place.get("delivered").get(name)
             known_component(spot, name, self._components)
@@ -67,7 +67,7 @@ class RuleReader:
                 raise spot.fail(f"{name} has no artifact of {origin}")
             yield name, origin
 
-    def _terms(self, forms: Terms, place: Place, key: str) -> tuple[Term, ...]:
+    def _terms(self, forms: Terms, place: Location, key: str) -> tuple[Term, ...]:
         terms = []
         for name, texts in forms.items():
             if name not in self._components:
@@ -79,7 +79,7 @@ class RuleReader:
         return tuple(terms)
 
     def _implications(
-        self, place: Place, key: str, when: tuple[Term, ...], then: tuple[Term, ...]
+        self, place: Location, key: str, when: tuple[Term, ...], then: tuple[Term, ...]
     ) -> list[Implication]:
         if not then:
             return []
@@ -102,7 +102,9 @@ class RuleReader:
                 raise _matches_nothing(place.get(key), term)
         return found
 
-    def _refers_to(self, rule: Place, key: str, term: Term, when: tuple[Term, ...]) -> str | None:
+    def _refers_to(
+        self, rule: Location, key: str, term: Term, when: tuple[Term, ...]
+    ) -> str | None:
         """Return the component whose version the specifier quotes; it must be in ``when``."""
         names = {m[1] for text in term.alternatives for m in PLACEHOLDER.finditer(text)}
         if not names:
@@ -133,7 +135,7 @@ class RuleReader:
 
     def _mask(
         self,
-        rule: Place,
+        rule: Location,
         key: str,
         term: Term,
         versions: Mapping[str, Version],
@@ -156,14 +158,14 @@ class RuleReader:
         return mask
 
 
-def _matches_nothing(place: Place, term: Term) -> Exception:
+def _matches_nothing(place: Location, term: Term) -> Exception:
     return place.get(term.component).fail(
         f"{term.text} matches no release of {term.component}",
         hint="add the release, or correct the specifier",
     )
 
 
-def parse_specifier(text: str, place: Place) -> SpecifierSet:
+def parse_specifier(text: str, place: Location) -> SpecifierSet:
     """Read a PEP 440 specifier set, a plain version (meaning ``==``) or ``*``."""
     if text.strip() == ANY:
         return SpecifierSet()
@@ -179,7 +181,7 @@ def parse_specifier(text: str, place: Place) -> SpecifierSet:
         ) from None
 
 
-def _date(text: str, place: Place) -> str:
+def _date(text: str, place: Location) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:

@@ -50,7 +50,7 @@ class Runner:
     def __init__(
         self,
         planned: Sequence[Planned],
-        bench: CheckTarget,
+        target: CheckTarget,
         observer: Observer,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
@@ -58,9 +58,9 @@ class Runner:
         slower: Callable[[], float] = lambda: 1.0,
     ) -> None:
         """``factor`` stretches all limits. ``slower`` measures anew what it should be."""
-        self._ledger = RunState(planned, factor=factor)
+        self._state = RunState(planned, factor=factor)
         self._slower = slower
-        self._bench = bench
+        self._target = target
         self._observer = observer
         self._clock = clock
         self._pause = pause
@@ -69,19 +69,19 @@ class Runner:
 
     def run(self) -> dict[str, CheckResult]:
         """Return each check's result by name; processes are restarted for what is left."""
-        while self._ledger.remaining and not self._lost():
+        while self._state.remaining and not self._lost():
             self._one_process()
-        return self._ledger.results
+        return self._state.results
 
     def _one_process(self) -> None:
         self._tail.clear()
         try:
-            process = self._bench.launch(self._ledger.remaining)
+            process = self._target.launch(self._state.remaining)
         except MlruntimeError:
             if self._lost():
                 return
             raise
-        self._ledger.begin(self._clock())
+        self._state.begin(self._clock())
         over = False
         try:
             while not over and not self._trouble():
@@ -95,13 +95,13 @@ class Runner:
             if not over:
                 process.kill()
         if not over and not self._gone(process):
-            self._tell(*self._ledger.lost("a check's program cannot be killed", "", self._clock()))
+            self._tell(*self._state.lost("a check's program cannot be killed", "", self._clock()))
 
     def _next(self, process: Process) -> Item | None:
         try:
             return process.items.get(timeout=TICK_SECONDS)
         except queue.Empty:
-            self._observer.waiting(self._ledger.running, self._ledger.lasting(self._clock()))
+            self._observer.waiting(self._state.running, self._state.lasting(self._clock()))
             return None
 
     def _trouble(self) -> bool:
@@ -111,11 +111,11 @@ class Runner:
             self._looked = now
             if self._lost():
                 return True
-        if now <= self._ledger.deadline:
+        if now <= self._state.deadline:
             return False
-        if self._ledger.stretch(self._slower()):
+        if self._state.stretch(self._slower()):
             return False
-        self._tell(self._ledger.expired("\n".join(self._tail), now))
+        self._tell(self._state.expired("\n".join(self._tail), now))
         return True
 
     def _take(self, item: Item) -> bool:
@@ -127,7 +127,7 @@ class Runner:
             return False
         if isinstance(item, int):
             if not (self._lost() or (item != 0 and self._lost_soon())):
-                self._tell(*self._ledger.exited(item, "\n".join(self._tail), self._clock()))
+                self._tell(*self._state.exited(item, "\n".join(self._tail), self._clock()))
             return False
         stream, line = item
         if stream == "stderr":
@@ -137,9 +137,9 @@ class Runner:
 
     def _event(self, line: str, now: float) -> bool:
         try:
-            event = self._ledger.read(line, now)
+            event = self._state.read(line, now)
         except ProtocolError as error:
-            self._tell(*self._ledger.violated(error, now))
+            self._tell(*self._state.violated(error, now))
             return False
         if isinstance(event, Started):
             self._observer.started(event.name)
@@ -149,17 +149,17 @@ class Runner:
 
     def _ended(self, result: CheckResult, now: float) -> bool:
         """Accept a check's end only if the whole cluster is still running."""
-        if (casualty := self._bench.casualty()) is None:
+        if (casualty := self._target.casualty()) is None:
             self._tell(result)
             return True
-        self._tell(self._ledger.spoil(result.name, *casualty, now))
+        self._tell(self._state.spoil(result.name, *casualty, now))
         return not self._lost()
 
     def _lost(self) -> bool:
         """Fail all that is left when a node has ended; return whether one has."""
-        if (casualty := self._bench.casualty()) is None:
+        if (casualty := self._target.casualty()) is None:
             return False
-        self._tell(*self._ledger.lost(*casualty, self._clock()))
+        self._tell(*self._state.lost(*casualty, self._clock()))
         return True
 
     def _lost_soon(self) -> bool:

@@ -24,7 +24,7 @@ _SPARK: Final = r"spark://[A-Za-z0-9.-]+:[0-9]{1,5}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class CheckPlace:
     """What ``--on`` names; ``network`` and ``secret`` are for a cluster by its URL."""
 
     on: str = CONTAINERS
@@ -32,7 +32,7 @@ class Place:
     secret: str | None = None
 
 
-def place_of(on: str, network: str | None, secret: Path | None) -> Place:
+def place_of(on: str, network: str | None, secret: Path | None) -> CheckPlace:
     """Return what the command line says; ``UsageError`` for what can be no place."""
     spark = on.startswith("spark:")
     if spark and not re.fullmatch(_SPARK, on):
@@ -42,11 +42,11 @@ def place_of(on: str, network: str | None, secret: Path | None) -> Place:
     if not spark:
         good_name(on, UsageError)
     text = read_text(secret, str(secret), UsageError).strip() if secret is not None else None
-    return Place(on=on, network=network or "host", secret=text)
+    return CheckPlace(on=on, network=network or "host", secret=text)
 
 
 def located(
-    engine: Engine, place: Place, subject: Subject, checks: Iterable[CheckSpec]
+    engine: Engine, place: CheckPlace, subject: Subject, checks: Iterable[CheckSpec]
 ) -> tuple[Clusters, Subject]:
     """Return the place, and the subject with what can be asked there."""
     if place.on == CONTAINERS:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from mlruntime.definitions.runtime import RuntimeForm
-from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import checked
 from mlruntime.documents.yaml_loader import NotYaml, load_yaml
 from mlruntime.ecosystems.native.recipe import RecipeForm
@@ -49,7 +49,7 @@ def test_every_mistake_is_told_in_our_words_with_its_place(name: str) -> None:
         for wrong in WRONG:
             spot[key] = wrong
             try:
-                checked(FILES[name], Place(whole, file=name))
+                checked(FILES[name], Location(whole, file=name))
             except InvalidDefinition as error:
                 assert str(error.where).startswith(name)
                 assert "`" not in error.what, error

@@ -76,7 +76,7 @@ def wheels(tmp_path: Path, server: Server, *python: str) -> list[tuple[str, str]
                 scratch=tmp_path,
                 environ=dict(os.environ) | {"UV_CACHE_DIR": str(tmp_path / "cache")},
             ),
-            bench=BuildEnvironment(os=(), build_depends=(), python="3.11"),
+            build_environment=BuildEnvironment(os=(), build_depends=(), python="3.11"),
             unpacked={},
             conda=CONDA,
         )

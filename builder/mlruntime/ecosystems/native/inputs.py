@@ -108,7 +108,7 @@ def native_wheel(
     packages: tuple[Artifact, ...],
     distributions: Mapping[str, tuple[str, ...]],
     compiler: Compiler,
-    bench: BuildEnvironment,
+    build_environment: BuildEnvironment,
     build_depends_unpacked: tuple[Artifact, ...] = (),
 ) -> NativeWheel:
     """Lock the build of one release from its sdist.
@@ -140,11 +140,11 @@ def native_wheel(
         for a in packages
         if wanted.get(a.name, SpecifierSet()).contains(a.version, prereleases=True)
     )
-    base, build_depends = bench.digests(recipe)
+    base, build_depends = build_environment.digests(recipe)
     return NativeWheel(
         name=sdist.name,
         version=version,
-        python=bench.python,
+        python=build_environment.python,
         sdist=sdist,
         link_against=tuple(sorted(linked, key=lambda a: a.name)),
         requirements=compiler.compile(recipe.requirements, constraints=limits),

@@ -9,7 +9,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import Form, Text, checked, described
 from mlruntime.matrix.model import VariantName
 
@@ -183,7 +183,7 @@ def parse_recipe(text: str, *, file: str) -> Recipe:
     )
 
 
-def _varying(name: str, form: VaryingForm, place: Place) -> Recipe:
+def _varying(name: str, form: VaryingForm, place: Location) -> Recipe:
     """Return what a recipe has in common and what a variant may add to."""
     return Recipe(
         name=name,
@@ -205,7 +205,7 @@ def _varying(name: str, form: VaryingForm, place: Place) -> Recipe:
 
 
 def _variants(
-    common: Recipe, forms: Mapping[VariantName, VaryingForm], top: Place
+    common: Recipe, forms: Mapping[VariantName, VaryingForm], top: Location
 ) -> tuple[tuple[str, Recipe], ...]:
     found = []
     for variant, form in forms.items():
@@ -222,7 +222,7 @@ def _variants(
     return tuple(found)
 
 
-def _beside(name: str, place: Place, kind: str) -> str:
+def _beside(name: str, place: Location, kind: str) -> str:
     if "/" in name or name.startswith("."):
         raise place.fail(
             f"{kind} is a file beside the recipe", hint="give its file name, without a directory"
@@ -231,7 +231,7 @@ def _beside(name: str, place: Place, kind: str) -> str:
 
 
 def _requires_of(
-    forms: Mapping[str, list[str]], top: Place
+    forms: Mapping[str, list[str]], top: Location
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found = []
     for specifier, requirements in forms.items():
@@ -244,13 +244,13 @@ def _requires_of(
     return tuple(found)
 
 
-def _requirements(texts: list[str] | None, place: Place, key: str) -> tuple[str, ...]:
+def _requirements(texts: list[str] | None, place: Location, key: str) -> tuple[str, ...]:
     return tuple(
         _requirement(text, place.get(key).at(index)) for index, text in enumerate(texts or ())
     )
 
 
-def _requirement(text: str, place: Place) -> str:
+def _requirement(text: str, place: Location) -> str:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
@@ -261,7 +261,7 @@ def _requirement(text: str, place: Place) -> str:
     return str(requirement)
 
 
-def _release(version: str, form: PatchedForm, place: Place) -> PatchedRelease:
+def _release(version: str, form: PatchedForm, place: Location) -> PatchedRelease:
     try:
         parsed, base = Version(version), Version(form.of)
     except InvalidVersion as error:
