@@ -35,14 +35,20 @@ def project_listings(sources: Sources, web: "Web", project: str) -> Iterator[Lis
             continue
         url, kind, text = answer
         # Imported late: it takes half a second, and a build that downloads nothing does without.
-        from pypi_simple import ProjectPage
+        from pypi_simple import ProjectPage, UnsupportedRepoVersionError
 
         try:
             if "json" in kind:
                 page = ProjectPage.from_json_data(json.loads(text), base_url=url)
             else:
                 page = ProjectPage.from_html(project, text, base_url=url)
-        except ValueError as error:
+        except UnsupportedRepoVersionError as error:
+            raise Unavailable(
+                f"{without_secrets(url)} speaks a newer version of the API of package indexes",
+                why=str(error),
+                hint="a newer mlruntime may know it; or name another index",
+            ) from None
+        except (ValueError, RecursionError) as error:
             raise Unavailable(
                 f"{without_secrets(url)} is not a package index", why=str(error)
             ) from None

@@ -88,8 +88,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, cache: Path) -> Machine:
+def machine(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     (tmp_path / "home").mkdir()
+    # What this machine's apt is told is no matter of these tests.
+    config = tmp_path / "no-apt.conf"
+    config.write_text('Dir::Etc::main "/dev/null";\nDir::Etc::parts "/dev/null";\n')
+    monkeypatch.setenv("APT_CONFIG", str(config))
     return Machine(tmp_path, cache)
 
 
@@ -516,6 +520,20 @@ def test_an_expired_archive_is_read_where_it_says_so(machine: Machine) -> None:
         line = f"deb [trusted=yes check-valid-until=no] {server.url}/debian bookworm main\n"
         given = str(machine.write("a.list", line))
         assert len(packages(machine, MLRUNTIME_DEBIAN_SOURCES=given)) == 1
+
+
+def test_an_expired_archive_in_a_directory_is_read_where_it_says_so(machine: Machine) -> None:
+    served = Server()
+    archive(served, "Valid-Until: Sun, 02 Nov 2025 00:00:00 UTC\n")
+    for path, (_, content) in served.files.items():
+        target = machine.root / "mirror" / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    place = (machine.root / "mirror").as_uri()
+    with pytest.raises(Unavailable, match="could not be read") as caught:
+        packages(machine, **stanza(machine, place))
+    assert "`Check-Valid-Until: no`" in str(caught.value.hint)
+    assert len(packages(machine, **stanza(machine, place, "Check-Valid-Until: no\n"))) == 1
 
 
 def test_a_snapshot_has_what_the_mirror_dropped(machine: Machine) -> None:

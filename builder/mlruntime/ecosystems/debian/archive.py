@@ -18,6 +18,7 @@ from mlruntime.ecosystems.debian.reach import advice, apt_environ, apt_lines, ap
 from mlruntime.errors import ArtifactNotFound, CommandFailed, InvalidDefinition, Unavailable
 from mlruntime.host.command import require, run
 from mlruntime.host.settings import DEBIAN_HINT, Sources, suite_part
+from mlruntime.host.settings.apt import OF_ANY_SCHEME
 from mlruntime.lock.packages import Artifact
 
 ARCHITECTURE = "amd64"
@@ -33,16 +34,42 @@ class _Entry:
     text: str
 
     def artifact(self) -> Artifact:
-        paragraph = next(iter(Packages.iter_paragraphs(self.text, use_apt_pkg=False)))
-        pool = paragraph["Filename"]
-        return Artifact(
-            kind="deb",
-            name=paragraph["Package"],
-            version=paragraph["Version"],
-            filename=PurePosixPath(pool).name,
-            size=int(paragraph["Size"]),
-            sha256=paragraph["SHA256"],
-            origin=f"{ORIGIN}:{self.suite}:{pool}",
+        """Return the package; ``Unavailable`` for a paragraph without what a lock needs of it."""
+        try:
+            paragraph = next(iter(Packages.iter_paragraphs(self.text, use_apt_pkg=False)))
+            pool = paragraph["Filename"]
+            found = Artifact(
+                kind="deb",
+                name=paragraph["Package"],
+                version=paragraph["Version"],
+                filename=PurePosixPath(pool).name,
+                size=int(paragraph["Size"]),
+                sha256=paragraph["SHA256"].lower(),
+                origin=f"{ORIGIN}:{self.suite}:{pool}",
+            )
+        except (KeyError, ValueError, StopIteration) as problem:
+            missing = isinstance(problem, KeyError)
+            raise self._unusable(
+                f"it has no field {problem}" if missing else str(problem)
+            ) from None
+        if not _SHA256.fullmatch(found.sha256) or found.size < 0 or not found.filename:
+            raise self._unusable("its SHA256, Size or Filename is none")
+        return found
+
+    def key(self) -> tuple[str, str]:
+        """Return the package's name and version."""
+        fields = dict(_FIELDS.findall(self.text))
+        try:
+            return fields["Package"], fields["Version"]
+        except KeyError as problem:
+            raise self._unusable(f"it has no field {problem}") from None
+
+    def _unusable(self, why: str) -> Unavailable:
+        return Unavailable(
+            f"the index of {self.suite} has a paragraph that nothing can be locked from",
+            where=self.text.strip().partition("\n")[0][:80],
+            why=why,
+            hint="the archive's tool must write Package, Version, Filename, Size and SHA256",
         )
 
 
@@ -141,11 +168,10 @@ class Archive:
         return tuple(sorted(chosen, key=lambda a: a.name))
 
     def _add(self, entry: _Entry) -> None:
-        fields = dict(_FIELDS.findall(entry.text))
-        key = (fields["Package"], fields["Version"])
+        fields, key = dict(_FIELDS.findall(entry.text)), entry.key()
         self._entries.setdefault(key, entry)
         if fields.get("Essential") == "yes" or fields.get("Priority") == "required":
-            self._base.add(fields["Package"])
+            self._base.add(key[0])
 
     def _apt(self, *words: str) -> str:
         path = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -153,6 +179,7 @@ class Archive:
         return run(["apt-get", *words], env=env, timeout=900)
 
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _FIELDS = re.compile(r"^(Package|Version|Essential|Priority): (.*)$", re.MULTILINE)
 _URI = re.compile(r"^'[^']*' (\S+) \d+ ")
 
@@ -204,7 +231,15 @@ def _lay_out(
 def _reach() -> list[str]:
     """Return the host's settings for reaching the archives: proxies, certificates, time limits."""
     lines = run(["apt-config", "dump"]).splitlines()
-    return [line for line in lines if re.match(r"Acquire::https?::\S+ \"[^\"]+\";", line)]
+    wanted = re.compile(rf'(?:Acquire::https?::\S+|{OF_ANY_SCHEME}) "[^"]+";')
+    return [line for line in lines if wanted.match(line)]
+
+
+def paragraphs(content: str, suite: str) -> Iterator[_Entry]:
+    """Yield the packages of a Packages file of a suite."""
+    for text in content.split("\n\n"):
+        if text.strip():
+            yield _Entry(suite=suite, text=text)
 
 
 def _read_indices(lists: Path, codename: str) -> Iterator[_Entry]:
@@ -212,9 +247,9 @@ def _read_indices(lists: Path, codename: str) -> Iterator[_Entry]:
     pattern = re.compile(r"_dists_([^_]+)_[a-z-]+_binary-\w+_Packages$")
     found = [(match[1], path) for path in lists.iterdir() if (match := pattern.search(path.name))]
     for suite, path in sorted(found, key=lambda pair: (_PARTS.index(suite_part(pair[0])), pair[1])):
-        for text in path.read_text(encoding="utf-8").split("\n\n"):
-            if text.strip():
-                yield _Entry(suite=suite, text=text)
+        # Its fields are ASCII but for the description, which nobody asks for.
+        content = path.read_text(encoding="utf-8", errors="replace")
+        yield from paragraphs(content, suite)
     if not found:
         raise Unavailable(
             f"the archive has no package index of Debian {codename}", hint=DEBIAN_HINT

@@ -10,6 +10,9 @@ from mlruntime.host.settings.network import Found
 from mlruntime.host.settings.proxies import Proxy, ProxyRules, proxy
 
 _LINE: Final = re.compile(r'Acquire::(https?)::(\S+) "([^"]+)";')
+# What it says of archives whatever their scheme: how old they may be, and which IP is spoken.
+OF_ANY_SCHEME: Final = r"Acquire::(?:Check-Valid-Until|M(?:ax|in)-ValidTime(?:::\S+)?|ForceIPv[46])"
+_OF_ANY: Final = re.compile(rf'^({OF_ANY_SCHEME}) "([^"]+)";', re.MULTILINE)
 _MENTIONS: Final = re.compile(r"Acquire", re.IGNORECASE)
 
 
@@ -52,6 +55,10 @@ def apt_settings(dump: str) -> AptSettings:
             found.append(Found(setting=setting, value=value, works=False, hint=hint))
         else:
             found.append(Found(setting=setting, value=f"{redacted(value)} (apt alone)"))
+    found += [
+        Found(setting=setting, value=f"{value} (apt alone)")
+        for setting, value in _OF_ANY.findall(dump)
+    ]
     by_scheme = dict(schemes)
     if "http" in by_scheme and "https" not in by_scheme:  # apt's https follows http's settings
         schemes.append(("https", by_scheme["http"]))

@@ -180,6 +180,14 @@ ROWS: Final = (
         parts=("Debian",),
     ),
     Row(
+        setting="`Acquire::Check-Valid-Until`, `Max-ValidTime`, `Min-ValidTime`, `ForceIPv4`,"
+        " `ForceIPv6` of `apt.conf`",
+        client="apt",
+        does="for the lock: how old archives may be, and which IP reaches them",
+        test="test_what_apt_is_told_of_all_archives_counts",
+        parts=("Debian",),
+    ),
+    Row(
         setting="`auth.conf`, `auth.conf.d/`",
         client="apt",
         does="logins of archives",
