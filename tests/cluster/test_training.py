@@ -46,6 +46,14 @@ def test_an_estimator_tells_classes_apart(running: Cluster) -> None:
     two_classes_are_told_apart(told["logits"])
 
 
+@pytest.mark.extra
+def test_spark_s_cross_validator_chooses_among_estimators(running: Cluster) -> None:
+    """In a pipeline, as docs/horovodrunner.md says."""
+    found = answer(running, "stages.py", "choosing")["choosing"]
+    assert found["areas"] == [0.0, 1.0]
+    assert (found["epochs"], found["area"]) == (40, 1.0)
+
+
 def test_callbacks_act_alike_on_all_ranks(running: Cluster) -> None:
     told = answer(running, "together.py")
     found = told["together"]

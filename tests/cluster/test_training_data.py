@@ -83,11 +83,13 @@ def test_unsuitable_data_are_told(rows: dict[str, Any]) -> None:
         "null": "column 'c' has nulls",
         "null inside": "column 'c' has nulls",
         "missing": "the DataFrame has no column 'd'",
+        "missing, by one name": "the DataFrame has no column 'id'",
         "not shared": "/tmp is not shared: ",
         "no such directory": "/nowhere/at/all",
         "no rows": "the DataFrame has no rows",
         "none to validate with": "no row of 3 is left to validate with: validation=1e-09 held none",
         "none to train on": "no row of 1 is left to train on: 'v' is true in all of them",
+        "none flagged": "no row of 1 is left to validate with: 'v' is true in none of them",
         "pandas": "a Spark DataFrame is needed, not pandas.DataFrame: make one with spark.create",
     }
     assert said.keys() == begins.keys()

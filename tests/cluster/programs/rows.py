@@ -144,11 +144,13 @@ def refusals(spark):
     ask("null", of("int", 1, None))
     ask("null inside", of("array<int>", [1, None]))
     ask("missing", of("int", 1), columns=["d"])
+    ask("missing, by one name", of("int", 1), columns="id")
     ask("not shared", of("int", 1), directory="/tmp")
     ask("no such directory", of("int", 1), directory="/nowhere/at/all")
     ask("no rows", of("int", 1).limit(0))
     ask("none to validate with", of("int", 1, 2, 3), validation=1e-9)
     ask("none to train on", of("int", 1).withColumn("v", f.lit(True)), validation="v")
+    ask("none flagged", of("int", 1).withColumn("v", f.lit(False)), validation="v")
     ask("pandas", pd.DataFrame({"c": [1]}))
     said["left behind"] = [path.name for path in Path("/tmp").glob("sparkdl-*")]
     return said

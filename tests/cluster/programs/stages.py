@@ -7,11 +7,13 @@ import tempfile
 from pathlib import Path
 
 import keras
+import numpy as np
 import pandas as pd
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import BinaryClassificationEvaluator, MulticlassClassificationEvaluator
 from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.functions import vector_to_array
+from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 from sparkdl import RankFailed
@@ -189,6 +191,28 @@ def logits(spark):
     return {**found, "null": said}
 
 
+def choosing(spark):
+    """Spark's CrossValidator chooses a pipeline's classifier: one that was trained long enough."""
+    rows = spark.range(0, 200, 1, 2).select((f.rand(1) - 0.5).alias("a"))
+    rows = rows.withColumn("label", (f.col("a") > 0).cast("int")).cache()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.layers[-1].set_weights([np.array([[-0.5]]), np.zeros(1)])  # all of it is wrong
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.BinaryCrossentropy(from_logits=True))
+    estimator = KerasEstimator(model=model, np=2, batchSize=16, rawPredictionCol="raw")
+    grid = ParamGridBuilder().addGrid(estimator.epochs, [1, 40]).build()
+    evaluator = BinaryClassificationEvaluator(rawPredictionCol="raw")
+    assembler = VectorAssembler(inputCols=["a"], outputCol="features")
+    chosen = CrossValidator(
+        estimator=Pipeline(stages=[assembler, estimator]),
+        estimatorParamMaps=grid, evaluator=evaluator, numFolds=2, seed=1,
+    ).fit(rows)  # fmt: skip
+    return {
+        "areas": chosen.avgMetrics,
+        "epochs": len(chosen.bestModel.stages[-1].history["loss"]),
+        "area": evaluator.evaluate(chosen.transform(rows)),
+    }
+
+
 def restart(spark):
     """A rank is killed in the middle of training, which goes on from the last epoch."""
     rows = spark.range(0, 200, 1, 2).select(f.array(f.rand(1), f.rand(2)).alias("features"))
@@ -257,6 +281,7 @@ def main():
         "regression": regression,
         "classification": classification,
         "logits": logits,
+        "choosing": choosing,
         "restart": restart,
         "refusals": refusals,
     }

@@ -86,6 +86,15 @@ def test_resolve_prints_versions_and_reasons(capsys: pytest.CaptureFixture[str])
     assert json.loads(out)["versions"]["spark"] == "3.5.1"
 
 
+@pytest.mark.parametrize("name", ["tf_keras", "TF.Keras", "tf-keras"])
+def test_a_setting_takes_a_name_as_python_spells_it(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    code, out, err = run(capsys, "resolve", "7.0-ml", "--json", "--set", f"{name}==2.21.*")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["versions"]["tf-keras"] == "2.21.0"
+
+
 def test_no_solution_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("resolve", "6.0-ml", "--set", "tensorflow==2.16.2", "--set", "horovod===0.28.1")
     code, out, err = run(capsys, *asked)

@@ -1,16 +1,23 @@
 """What real uv makes of real indexes, and what we make of that: exit codes and sentences."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlruntime.ecosystems.pypi.resolver import Resolver, Target
-from mlruntime.errors import ArtifactNotFound, MlruntimeError, NoCompatibleVersions, Unavailable
+from mlruntime.errors import (
+    ArtifactNotFound,
+    InvalidDefinition,
+    MlruntimeError,
+    NoCompatibleVersions,
+    Unavailable,
+)
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 
-from tests.unit.servers import AFTER, SNAPSHOT, Server, serving
+from tests.unit.servers import AFTER, BEFORE, JSON, SNAPSHOT, Server, serving
 
 pytestmark = pytest.mark.starts  # uv, on an index of this process
 
@@ -148,3 +155,17 @@ def test_a_refusal_is_told_as_one(lock: Lock, index: Server) -> None:
     error = refused(lock, "thing==1")
     assert type(error) is Unavailable
     assert "HTTP status 401" in str(error)
+
+
+def test_a_package_that_has_an_sdist_only_is_told_as_that(lock: Lock, index: Server) -> None:
+    """As docopt; uv's own words about it are read, and may change with uv."""
+    file = {"filename": "docopt-0.6.2.tar.gz", "url": "../files/docopt-0.6.2.tar.gz", "size": 9}
+    file |= {"hashes": {"sha256": "0" * 64}, "upload-time": BEFORE, "yanked": False}
+    page = {"meta": {"api-version": "1.1"}, "name": "docopt", "versions": ["0.6.2"]}
+    index.put("/simple/docopt/", json.dumps(page | {"files": [file]}), JSON)
+    index.project("pipreqs", "1", requires=("docopt",))
+    for requirement in ("docopt", "pipreqs"):
+        error = refused(lock, requirement)
+        assert type(error) is InvalidDefinition
+        assert error.what == "docopt has no wheel, and no recipe to build one"
+        assert "images/docopt/recipe.yaml" in str(error.hint)

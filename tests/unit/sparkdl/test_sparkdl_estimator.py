@@ -1,6 +1,7 @@
 """What ranks agree on and what a model's answers mean: without Keras, Spark or numpy."""
 
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -94,3 +95,34 @@ def test_the_loss_tells_what_a_models_answers_are(
 ) -> None:
     scores = by_path("estimator/_scores.py").Scores.of(width, loss)
     assert (scores.width, scores.classes, scores.logits) == (width, classes, logits)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "loaded", "seen"),
+    [(["3"], False, "3"), (["3"], True, None), (None, False, None)],
+)
+def test_a_worker_that_predicts_takes_its_tasks_gpu_and_no_more_memory_than_it_needs(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str] | None, loaded: bool, seen: str | None
+) -> None:
+    """What TensorFlow has seen already cannot be taken back: then its first task's GPU stays."""
+    package = types.ModuleType("sparkdl.estimator")  # its own imports Spark
+    package.__path__ = [str(LIBRARY / "sparkdl" / "estimator")]
+    monkeypatch.setitem(sys.modules, "sparkdl.estimator", package)
+    for name in ("_scores", "_predict"):
+        monkeypatch.delitem(sys.modules, f"sparkdl.estimator.{name}", raising=False)
+    given = {} if addresses is None else {"gpu": types.SimpleNamespace(addresses=addresses)}
+    task = types.SimpleNamespace(resources=lambda: given)
+    pyspark = types.ModuleType("pyspark")
+    pyspark.TaskContext = types.SimpleNamespace(get=lambda: task)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyspark", pyspark)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    if loaded:
+        monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
+    for name in ("CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH"):
+        monkeypatch.setenv(name, "")  # so that it is as before afterwards
+        monkeypatch.delenv(name)
+    load("estimator._predict")._take_gpu()
+    for name in ("_scores", "_predict"):
+        sys.modules.pop(f"sparkdl.estimator.{name}", None)
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
