@@ -82,7 +82,7 @@ class ArtifactNotFound(Unavailable):
 
 
 class StorageError(Unavailable):
-    """The disk is full, or a quota is used up."""
+    """A disk takes no more: it is full, read-only, or not to be written by this user."""
 
 
 class CommandFailed(Unavailable):

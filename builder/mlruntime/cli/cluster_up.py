@@ -92,11 +92,16 @@ def up(
              "history": history, "connect": connect_, "spark": settings(spark)}  # fmt: skip
     form = form_of(file, flags)
     if kube:
+        if class_data is not None:
+            raise UsageError(
+                "--class-data and --no-class-data are for clusters of containers",
+                hint="leave it out with --on kubernetes",
+            )
         elsewhere.up(kube, context.root, form, name, image, timings=timings, as_json=as_json)
         return
     with connect() as engine:
         chosen = choose(engine, Definitions(context.root), form)
-        must_be_free(engine, name)  # before the image is prepared, which takes a while
+        must_be_free(engine, name, say)  # before the image is prepared, which takes a while
         with class_data_of(engine, chosen.image, class_data) as archive:
             if archive is None and class_data is None:
                 say(f"JVMs start faster once `mlruntime cluster prepare {_words(form)}` has run")
@@ -159,7 +164,9 @@ def prepare(
     store = Store(store_root())
     with connect() as engine, store.shared():
         found = find_image(engine, Definitions(ctx.obj.root), form)
-        files = have(store, engine, found).files
+        files = have(
+            store, engine, found, before=lambda: say("preparing the image: a minute or two")
+        ).files
     size = sum(path.stat().st_size for path in files.values())
     value = {"image": found.id, "size": size, "files": {n: str(p) for n, p in files.items()}}
     emit(value, f"prepared {found.id}: {size / 1e6:.0f} MB of class data", as_json)

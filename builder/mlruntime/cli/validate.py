@@ -131,11 +131,12 @@ def command(
     for path in (junit, report):
         _writable(path)
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), tuple(only or ()))
-    server = parse_s3(s3, os.environ) if s3 else None
+    server = parse_s3(s3, os.environ) if s3 is not None else None
     if server and on == CONTAINERS:
         raise UsageError(
             "--s3 is for a cluster that is there, or an environment",
             why="the cluster of containers has a network of its own, and reaches no other",
+            hint="`mlruntime validate --on ./ml --s3 …` tests an environment of flavour cloud",
         )
 
     def run(clusters: Clusters, chosen: Subject) -> Report:

@@ -64,9 +64,7 @@ def up(
     ``class_data`` is that of the image, for all JVMs of the cluster.
     """
     spec = replace(spec, class_data=class_data.key if class_data else "")
-    for left in engine.sweep():
-        say(f"removed {left.kind} {left.name}, left by a run that was killed")
-    must_be_free(engine, name)
+    must_be_free(engine, name, say)
     described, run = describe(spec, name), secrets.token_hex(4)
     phases = Phases(clock)
     with ended_as_by_ctrl_c():
@@ -113,8 +111,10 @@ def _hint(error: CommandFailed) -> str | None:
     return error.hint
 
 
-def must_be_free(engine: Engine, name: str) -> None:
-    """Raise ``UsageError`` when there is a cluster of this name."""
+def must_be_free(engine: Engine, name: str, say: Say = lambda _: None) -> None:
+    """Remove what killed runs left; raise ``UsageError`` when a cluster has this name then."""
+    for left in engine.sweep():
+        say(f"removed {left.kind} {left.name}, left by a run that was killed")
     if name not in standing(engine):
         return
     raise UsageError(

@@ -28,7 +28,7 @@ _QUESTIONS: Final[tuple[tuple[str, Question], ...]] = (
     ("test-result", ask.ask_test_result),
     ("vex", ask.ask_vex),
 )
-_SIGNED: Final = ("signature", "release", "provenance", "test-result", "vex", SUPPORTED)
+_SIGNED: Final = ("signature", "release", "provenance", "test-result", "vex", *POLICIES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

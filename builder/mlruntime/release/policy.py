@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 
 from packaging.utils import canonicalize_name
 
-from mlruntime.documents.reading import Place, read_yaml
+from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import Day, Form, Text, checked, day
 from mlruntime.errors import ValidationFailed, ValidationIncomplete
 from mlruntime.validation.reading import Outcome
@@ -124,7 +124,7 @@ def parse_policy(text: str, *, file: str) -> Policy:
     return Policy(not_run=tuple(found), accepted=tuple(accepted), author=form.author)
 
 
-def _accepted(form: AcceptedForm, place: Place) -> Accepted:
+def _accepted(form: AcceptedForm, place: Location) -> Accepted:
     """Return an exception; VEX has a reason for "not affected", and what to do for "affected"."""
     if (form.status == "not_affected") != (form.justification is not None):
         raise place.fail(

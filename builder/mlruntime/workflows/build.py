@@ -82,7 +82,8 @@ def refuse_over(plan: Plan, layers: list[tuple[str, int]], budget: int | None) -
         f"the image has {size / 1e6:.0f} MB, compressed; its budget is {budget / 1e6:.0f} MB",
         where=f"runtimes/{plan.runtime}/runtime.yaml: budgets.{tag(plan.variant, plan.flavour)}",
         why="the largest layers: " + ", ".join(f"{n} {s / 1e6:.0f} MB" for n, s in largest),
-        hint=f"`mlruntime size {plan.runtime} --flavour {plan.flavour}` lists layers and packages",
+        hint=f"`mlruntime size {plan.runtime} --variant {plan.variant} --flavour {plan.flavour}`"
+        " lists layers and packages",
     )
 
 

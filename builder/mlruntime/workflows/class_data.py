@@ -47,15 +47,13 @@ def for_a_cluster(
     def before() -> None:
         say("preparing the image so that its JVMs start faster; once, for a minute or two")
 
-    with ExitStack() as block:
+    with ExitStack() as stack:
         found: ClassData | None = None
         try:
-            block.enter_context(store.shared())
-            if not make and prepared(store, image) is None:
-                yield None
-                return
-            found = have(store, engine, image, before=before)
+            stack.enter_context(store.shared())
+            if make or prepared(store, image) is not None:
+                found = have(store, engine, image, before=before)
         except (CommandFailed, StorageError) as error:
             say(f"JVMs start without class data, and so more slowly\n  why: {error.what}")
             _LOG.info("%s", error)
-        yield found
+        yield found  # outside of the try: an error of the block is the block's own

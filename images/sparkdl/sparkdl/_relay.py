@@ -8,10 +8,12 @@ run's token.
 import contextlib
 import socket
 import threading
+import time
 
 from sparkdl import _network
 
 _PIECE = 1 << 16
+_PAUSE = 0.1  # seconds
 
 
 class Relay:
@@ -40,9 +42,13 @@ class Relay:
         threading.Thread(target=target, args=words, name="sparkdl-relay", daemon=True).start()  # type: ignore[arg-type]
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                self._thread(self._pass_on, self._server.accept()[0])
+        while not self._closed:
+            try:
+                near = self._server.accept()[0]
+            except OSError:  # closed; or a connection that broke off at once, or too many files
+                time.sleep(_PAUSE)
+                continue
+            self._thread(self._pass_on, near)
 
     def _pass_on(self, near: socket.socket) -> None:
         with near, contextlib.suppress(OSError), socket.create_connection(self._target) as far:

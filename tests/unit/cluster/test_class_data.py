@@ -134,6 +134,19 @@ def test_who_does_not_ask_for_it_does_not_wait_for_it(store: Store) -> None:
     assert engine.runs == 0
 
 
+@pytest.mark.parametrize("make", [False, True])
+def test_a_cluster_that_does_not_come_up_says_so_itself(store: Store, make: bool) -> None:
+    """Its error is not taken for one of the class data, whether there is some or not."""
+    engine: Any = Preparing()
+    said: list[str] = []
+    with (
+        pytest.raises(CommandFailed, match="no worker"),
+        for_a_cluster(store, engine, IMAGE, said.append, make=make),
+    ):
+        raise CommandFailed("no worker has registered")
+    assert not any("class data" in line for line in said)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> ClassData:
     found = {name: tmp_path / name for name in files_of(KEY)}

@@ -2,16 +2,20 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlruntime.definitions.files import Definitions
+from mlruntime.ecosystems.directory import DirectorySink
+from mlruntime.ecosystems.place import image_place
 from mlruntime.environment.contents import contents
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image import oci
 from mlruntime.image.plan import Plan, built_on, left_out, plan
 from mlruntime.image.sources.literal import LiteralFiles
-from mlruntime.image.sources.model import PlannedLayer, Tools
+from mlruntime.image.sources.model import Apart, PlannedLayer, Tools
 from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.sources.python_files import ApartFiles, ApartSource
 from mlruntime.image.stack import parse_stack
@@ -23,6 +27,7 @@ from mlruntime.workflows.locked import read_lock, read_stack
 from mlruntime.workflows.planning import planned_image
 
 from tests.conftest import CHECKOUT
+from tests.unit.wheels import made_wheel
 
 TOOLS = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
 STACK = """\
@@ -240,6 +245,28 @@ def test_what_two_layers_want_of_a_package_is_in_the_upper_one() -> None:
         "data": ["data/b.bin"],
         "more": ["data/a.bin"],
     }
+
+
+def test_files_apart_are_those_of_their_package_alone(tmp_path: Path) -> None:
+    """What a pattern matches of another wheel of the layer is in no other layer."""
+    wheels = [made_wheel(tmp_path, name, {f"{name}/x.so": "so"}) for name in ("one", "other")]
+    stored = tuple(
+        Artifact(kind="wheel", name=w.name.partition("-")[0], version="1", filename=w.name, size=1,
+                 sha256=sha256(w.read_bytes()).hexdigest(), origin="pypi")
+        for w in wheels
+    )  # fmt: skip
+    supplies = SimpleNamespace(
+        place=image_place("3.11"),
+        file=dict(zip(stored, wheels, strict=True)).__getitem__,
+        bytecode=lambda _: None,
+    )
+    apart = Apart(package="one", files=("*.so",))
+    content = PythonPackages(wheels=stored, apart=(apart,))
+    (tmp_path / "root").mkdir()
+    with DirectorySink(tmp_path / "root") as sink:
+        content.write(sink, supplies)  # type: ignore[arg-type]
+    assert sorted(path.name for path in (tmp_path / "root").rglob("*.so")) == ["x.so"]
+    assert not list((tmp_path / "root").rglob("one/x.so"))
 
 
 def test_files_apart_of_a_package_that_is_not_there_change_nothing() -> None:

@@ -181,6 +181,14 @@ def test_a_part_has_the_releases_of_the_whole() -> None:
             changed("components", "engine", "artifacts", 0, "releases", to="newest"),
             r"artifacts\[0\].releases: 'newest' is not a version specifier",
         ),
+        (
+            changed("components", "engine", "artifacts", 0, "releases", to=">=99"),
+            r"artifacts\[0\].releases: no release of engine is >=99",
+        ),
+        (
+            changed("components", "engine", "artifacts", 0, "releases", to="<2"),
+            r"artifacts: release 2.0 has no artifact: nothing of it would be installed",
+        ),
         (changed("rule", to=[]), r"rule: unknown key 'rule'\n.*did you mean 'rules'\?"),
     ],
 )

@@ -435,7 +435,7 @@ def test_a_release_is_there_whole_and_verifies(
     unsigned = answers(registry, "0.1.0-ml-cpu", None)
     assert failed(unsigned) == {}
     assert {n for n, a in unsigned.items() if a.status == "not-run"} == {
-        "signature", "release", "provenance", "test-result", "vex"}  # fmt: skip
+        "signature", "release", "provenance", "test-result", "vex", "cluster-tested"}  # fmt: skip
 
 
 def test_a_registry_without_referrers_does_as_well(

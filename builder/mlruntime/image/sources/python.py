@@ -69,9 +69,11 @@ class PythonPackages:
         from mlruntime.ecosystems.pypi.wheel import install_wheel
 
         site = Site(supplies.place)
-        elsewhere = partial(any_has, self.apart)
         for wheel in self.all_wheels(supplies):
             bytecode = supplies.bytecode(wheel.sha256)
+            # Of another package's files that a pattern matches, no other layer has them.
+            package = canonicalize_name(wheel.filename.partition("-")[0])
+            elsewhere = partial(any_has, [one for one in self.apart if one.package == package])
             install_wheel(layer, wheel.path, wheel.filename, site, bytecode, self.has, elsewhere)
         for name, path in site.libraries(self.linked):
             layer.symlink(f"{LIBRARIES}/{name}", f"/{path}")

@@ -50,11 +50,12 @@ class Cluster:
         Some are read once, when a session starts. The next check starts a session of its own.
         """
         self.stop()
-        self._settings = dict(settings)
+        refusal, self._settings = self._refusal, dict(settings)
         try:
             yield self.spark
         finally:
-            self._settings = {}
+            # That these settings fail says nothing of a session without them.
+            self._settings, self._refusal = {}, refusal
             self.stop()
 
     def _start(self) -> Any:
