@@ -32,7 +32,10 @@ def key_of(image: ImageInfo) -> str:
 
 
 def prepared(store: Store, image: ImageInfo) -> ClassData | None:
-    """Return the class data of an image; ``None`` when the store does not have all of it."""
+    """Return an image's class data; ``None`` when the store does not have all of it, as it was.
+
+    It is hashed, because a JVM does not look: it maps the archive as it is.
+    """
     key = key_of(image)
     record = store.record(CLASS_DATA, key)
     if record is None:
@@ -42,7 +45,11 @@ def prepared(store: Store, image: ImageInfo) -> ClassData | None:
         found = {name: store.blob(str(names[name])) for name in files_of(key)}
     except (OSError, ValueError, TypeError, KeyError):  # pruned meanwhile, or left by a crash
         return None
-    files = {name: path for name, path in found.items() if path is not None}
+    files = {
+        name: path
+        for name, path in found.items()
+        if path is not None and not store.discard_rotten(path.name)
+    }
     return ClassData(key=key, files=files) if len(files) == len(found) else None
 
 

@@ -78,8 +78,12 @@ def test_what_is_not_whole_is_made_again(store: Store) -> None:
     prepare(store, engine, IMAGE)
     store.record_path("class-data", key_of(IMAGE)).write_text("{")
     assert prepared(store, IMAGE) is None
-    assert prepare(store, engine, IMAGE).files["spark.jsa"].is_file()
-    assert engine.runs == 3
+    rotten = prepare(store, engine, IMAGE).files["spark.jsa"]
+    rotten.chmod(0o600)
+    rotten.write_text("rotten")
+    assert prepared(store, IMAGE) is None and not rotten.exists()
+    assert prepare(store, engine, IMAGE).files["spark.jsa"].read_text() != "rotten"
+    assert engine.runs == 4
 
 
 def test_a_container_that_fails_says_why_and_leaves_nothing(store: Store) -> None:
