@@ -18,7 +18,7 @@ from mlruntime.lock.model import Lock, Variant
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.resources import PROGRAMS
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of
-from mlruntime.workflows.places import Place, located, place_of
+from mlruntime.workflows.places import CheckPlace, located, place_of
 
 from tests.unit.cluster.test_standing import FakeContainer, FakeEngine
 
@@ -71,18 +71,18 @@ def test_a_place_that_is_none(on: str, network: Any, secret: Any, what: str) -> 
 
 def test_places(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hush\n")
-    assert place_of("containers", None, None) == Place()
-    assert place_of("spark://h:7077", None, tmp_path / "secret") == Place(
+    assert place_of("containers", None, None) == CheckPlace()
+    assert place_of("spark://h:7077", None, tmp_path / "secret") == CheckPlace(
         on="spark://h:7077", secret="hush"
     )
     engine: Any = Engine()
-    clusters, subject = located(engine, Place(), SUBJECT, CHECKS)
+    clusters, subject = located(engine, CheckPlace(), SUBJECT, CHECKS)
     assert (type(clusters), subject) == (ContainerClusters, SUBJECT)
 
 
 def test_what_a_stranger_s_cluster_cannot_be_asked_is_not_run_and_says_why() -> None:
     engine: Any = Engine()
-    _, subject = located(engine, Place(on="spark://h:7077"), SUBJECT, CHECKS)
+    _, subject = located(engine, CheckPlace(on="spark://h:7077"), SUBJECT, CHECKS)
     plan = plan_of(subject, CHECKS, ())
     assert not plan.image
     assert "can only be asked where they are" in plan.absent[IMAGE_CHECK]
@@ -96,7 +96,7 @@ def test_a_standing_cluster_is_left_as_it_was_found() -> None:
     engine: Any = Engine()
     up(engine, SPEC, "a")
     before = list(engine.things)
-    clusters, subject = located(engine, Place(on="a"), SUBJECT, CHECKS)
+    clusters, subject = located(engine, CheckPlace(on="a"), SUBJECT, CHECKS)
     assert isinstance(clusters, StandingClusters)
     assert (subject.workers, subject.place) == (2, "cluster a")
     with clusters.up(SPEC, say=lambda _: None, ready=1, clock=lambda: 0.0) as joined:
@@ -112,7 +112,7 @@ def test_a_standing_cluster_is_left_as_it_was_found() -> None:
     assert engine.calls == [["mkdir", shared], ["rm", "-rf", shared]]
     assert engine.things == before
     with pytest.raises(UsageError, match="there is no cluster 'b'"):
-        located(engine, Place(on="b"), SUBJECT, CHECKS)
+        located(engine, CheckPlace(on="b"), SUBJECT, CHECKS)
     down(engine, find(engine, "a").name)
 
 
