@@ -92,6 +92,7 @@ def test_every_jvm_of_a_cluster_has_mapped_it(
     assert _doctor(runtime, name) == []
 
 
+@pytest.mark.extra
 def test_a_class_path_of_ones_own_is_slow_and_right(
     runtime: Runtime, engine: Engine, name: str, files: ClassData, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_class_path_of_ones_own_is_slow_and_right(
     assert driver == {"SparkSubmit": False}
 
 
+@pytest.mark.extra
 def test_the_class_data_of_another_image_is_refused_and_named(
     runtime: Runtime, engine: Engine, name: str, files: ClassData, tmp_path: Path
 ) -> None:
