@@ -4,16 +4,11 @@
 knows no other image store than its own.
 """
 
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.go_programs import cache
+from tests.go_programs import NotCompiledError, go_build, kept
 
 MODULES: Final = Path(__file__).parent / "programs"
 # The code of Docker 29.0.
@@ -31,17 +26,10 @@ _TAGS: Final = (
 _FLAGS: Final = f"-s -w -X github.com/moby/moby/v2/dockerversion.Version={VERSION}"
 
 
-class NotCompiledError(Exception):
-    """Why there are no programs; what to do about it is part of the sentence."""
-
-
 def cached() -> Path:
     """Return the programs' folder: one for these modules and this Go. It need not be there."""
-    version = subprocess.run([_go(), "version"], capture_output=True, text=True, check=True).stdout
-    digest = hashlib.sha256(f"{version}{_PACKAGES}{_TAGS}{_FLAGS}".encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((MODULES / name).read_bytes())
-    return cache() / f"docker-{digest.hexdigest()[:16]}"
+    recipe = f"{_PACKAGES}{_TAGS}{_FLAGS}"
+    return kept("docker", recipe, (MODULES / name for name in ("go.mod", "go.sum")))
 
 
 def found() -> Path:
@@ -54,27 +42,7 @@ def found() -> Path:
 
 def build() -> Path:
     """Return the programs' folder; compile them first if it is not there."""
-    path = cached()
-    if path.is_dir():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as work:
-        made = Path(work) / "made"
-        made.mkdir()
-        environment = os.environ | {"CGO_ENABLED": "0", "GOCACHE": f"{work}/go", "GOFLAGS": ""}
-        command = [_go(), "build", "-trimpath", "-tags", _TAGS, "-ldflags", _FLAGS]
-        subprocess.run(
-            [*command, "-o", f"{made}/", *_PACKAGES], cwd=MODULES, env=environment, check=True
-        )
-        made.replace(path)
-    return path
-
-
-def _go() -> str:
-    go = shutil.which("go")
-    if go is None:
-        raise NotCompiledError("Go is not installed: its version tells where the programs are kept")
-    return go
+    return go_build(cached(), _PACKAGES, tags=_TAGS, flags=_FLAGS, cwd=MODULES)
 
 
 if __name__ == "__main__":

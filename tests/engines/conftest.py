@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from tests.engines import binaries
+from tests.go_programs import NotCompiledError
 from tests.kubernetes import cgroups
 
 _CHECKOUT: Final = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def other(request: pytest.FixtureRequest) -> Iterator[Other]:
     if kind != "podman":
         try:
             path = f"{binaries.found()}:{path}"
-        except binaries.NotCompiledError as error:
+        except NotCompiledError as error:
             pytest.skip(str(error))
     with subprocess.Popen(
         [sys.executable, "-m", "tests.engines.supervisor", kind],

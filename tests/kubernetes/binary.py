@@ -1,18 +1,13 @@
 """The one program that is every part of the node, compiled from ``node/`` and kept.
 
-``python -m tests.kubernetes.binary`` compiles it, which takes 12 minutes on two cores.
+``python -m tests.kubernetes.binary`` compiles it, which takes 11 minutes on two cores.
 """
 
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.go_programs import cache
+from tests.go_programs import NotCompiledError, go_build, kept
 
 SOURCES: Final = Path(__file__).parent / "node"
 _VERSION: Final = "k8s.io/component-base/version"
@@ -30,18 +25,9 @@ PARTS: Final = (
 )
 
 
-class NotCompiledError(Exception):
-    """Why there is no program; what to do about it is part of the sentence."""
-
-
 def cached() -> Path:
     """Return the program's place: one for these sources and this Go. It need not be there."""
-    go = _go()
-    version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
-    digest = hashlib.sha256(version.encode())
-    for name in ("go.mod", "go.sum", "main.go"):
-        digest.update((SOURCES / name).read_bytes())
-    return cache() / f"kubernetes-{digest.hexdigest()[:16]}"
+    return kept("kubernetes", "", (SOURCES / name for name in ("go.mod", "go.sum", "main.go")))
 
 
 def found() -> Path:
@@ -53,25 +39,8 @@ def found() -> Path:
 
 
 def build() -> Path:
-    """Return the program; compile it first if it is not there. Go's own cache is not kept."""
-    path = cached()
-    if path.is_file():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as work:
-        made = Path(work) / "node"
-        environment = os.environ | {"CGO_ENABLED": "0", "GOCACHE": f"{work}/go", "GOFLAGS": ""}
-        command = [_go(), "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", _FLAGS]
-        subprocess.run([*command, "-o", made, "."], cwd=SOURCES, env=environment, check=True)
-        made.replace(path)
-    return path
-
-
-def _go() -> str:
-    go = shutil.which("go")
-    if go is None:
-        raise NotCompiledError("Go is not installed: its version tells where the program is kept")
-    return go
+    """Return the program; compile it first if it is not there."""
+    return go_build(cached(), ["."], tags="grpcnotrace", flags=_FLAGS, cwd=SOURCES)
 
 
 if __name__ == "__main__":

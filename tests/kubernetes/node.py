@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.go_programs import NotCompiledError
 from tests.kubernetes import binary, cgroups, images
 from tests.kubernetes.configuration import PAUSE
 from tests.kubernetes.init import READY
@@ -46,7 +47,7 @@ def must_be_able() -> Path:
         )
     try:
         return binary.found()
-    except binary.NotCompiledError as error:
+    except NotCompiledError as error:
         raise CannotRunError(str(error)) from None
 
 
