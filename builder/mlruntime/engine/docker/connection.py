@@ -21,7 +21,15 @@ from mlruntime.engine import owner
 from mlruntime.engine.docker.container import DockerContainer
 from mlruntime.engine.docker.endpoint import Endpoint, endpoints
 from mlruntime.engine.docker.options import NO_PROXY, host_config, labels_of
-from mlruntime.engine.docker.sdk import START_HINT, Missing, failure, knock, reason, translated
+from mlruntime.engine.docker.sdk import (
+    START_HINT,
+    Missing,
+    failure,
+    fill_volumes,
+    knock,
+    reason,
+    translated,
+)
 from mlruntime.engine.running import Archive, Running
 from mlruntime.engine.values import (
     EngineInfo,
@@ -290,7 +298,7 @@ class DockerEngine:
                     ),
                 )
                 if mounts and self.store == "podman":
-                    self._fill_volumes(name)
+                    fill_volumes(self._api, name)
                 for archive in contents:
                     container.put("/", archive())
                 for directory, archive in (files or {}).items():
@@ -303,16 +311,6 @@ class DockerEngine:
                     container.remove()
                 raise
         return container
-
-    def _fill_volumes(self, container: str) -> None:
-        """Have Podman do to a container's volumes now what Docker did when it made it.
-
-        A new volume gets what the image has in its place. Podman copies that before the container
-        starts, and not into a volume where files have been put by then. Only its own API can ask
-        for it earlier.
-        """
-        url = f"{self._api.base_url}/v4.0.0/libpod/containers/{container}/init"
-        self._api._raise_for_status(self._api._post(url))
 
     # networks and volumes
 

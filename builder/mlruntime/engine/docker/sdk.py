@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from urllib3.exceptions import HTTPError
@@ -66,3 +66,14 @@ def knock(path: Path) -> None:
     """Raise ``OSError`` when nobody listens; the SDK would leave its own socket open then."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(path))
+
+
+def fill_volumes(podman: Any, container: str) -> None:
+    """Have Podman do to a container's volumes now what Docker did when it made it.
+
+    A new volume gets what the image has in its place. Podman copies that before the container
+    starts, and not into a volume where files have been put by then. Only its own API can ask
+    for it earlier.
+    """
+    url = f"{podman.base_url}/v4.0.0/libpod/containers/{container}/init"
+    podman._raise_for_status(podman._post(url))
