@@ -10,6 +10,7 @@ from tests.benchmarks import (
     compose_gpu,
     entrypoint,
     environment,
+    gate,
     horovodrunner,
     mllib,
     resolving,
@@ -31,7 +32,9 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
 
 
 def main(names: list[str]) -> int:
-    """Run the named benchmarks (all by default), one after another."""
+    """Run the named benchmarks (all by default), one after another, or the gate."""
+    if names[:1] == ["gate"]:
+        return gate.main(names[1:])
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")

@@ -1,8 +1,7 @@
 """MLlib and DataFrames in the image beside stock PySpark, on two workers each, runs in turn."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from mlruntime.workflows.stores import store_root
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.inside_mllib import SCALE, WORKLOADS
 from tests.benchmarks.plots import Bar, bars
+from tests.benchmarks.quiet import disturbance
 from tests.benchmarks.stock import stock_image
 from tests.cluster.driver import ENVIRONMENT, MOUNTS, Driver, driver
 
@@ -34,8 +34,6 @@ WORKERS = 2
 TOLERANCE = 1e-3
 # Of ALS, the error of what it fits far too well is compared, and its factors are 32-bit floats.
 TOLERANCES = {"ALS": 1e-2}
-# More other processes than this, and the machine is not quiet.
-QUIET = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ def benchmarks() -> dict[str, Callable[[], Figures]]:
 
 def measure(runtime: str, size: str) -> Figures:
     """Run each workload on both sides in turn; raise ``ValueError`` where results differ."""
-    before = os.getloadavg()[0]
+    noise = disturbance()
     with _both(runtime) as (stock, ours):
         rows = tuple(_row(workload, size, stock, ours) for workload in WORKLOADS)
         peaks = [max(map(_peak, side.cluster.worker_hosts, [side] * WORKERS))
@@ -88,12 +86,11 @@ def measure(runtime: str, size: str) -> Figures:
     ]  # fmt: skip
     table.append(("median of all", "", "", f"**{median(ratios):.2f}**",
                   f"{min(ratios):.2f} to {max(ratios):.2f}"))  # fmt: skip
-    noise = "" if before < QUIET else f" **The machine was not quiet: load {before:.1f} before.**"
     return Figures(
         name=name,
         note=f"{WORKERS} workers with one core each on both sides, {ROUNDS} runs each in turn after"
         f" one that does not count; results equal to {TOLERANCE:g}. Peak memory of a worker:"
-        f" {peaks[0]} MiB stock, {peaks[1]} MiB the image.{noise}\n\n![{title}](plots/{name}.svg)",
+        f" {peaks[0]} MiB stock, {peaks[1]} MiB the image. {noise}\n\n![{title}](plots/{name}.svg)",
         rows=tuple(table),
     )
 
@@ -109,20 +106,31 @@ def _both(runtime: str) -> Iterator[tuple[Driver, Driver]]:
         ours = f"mlruntime/{runtime}:cpu"
         engine.image_config(ours)  # told at once if it is not there
         stock = stack.enter_context(stock_image(engine, store, definitions, plan, lock))
-        yield tuple(stack.enter_context(_application(engine, image)) for image in (stock, ours))  # type: ignore[misc]
+        yield tuple(stack.enter_context(application(engine, image)) for image in (stock, ours))  # type: ignore[misc]
 
 
 @contextmanager
-def _application(engine: Engine, image: str) -> Iterator[Driver]:
+def application(
+    engine: Engine,
+    image: str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    workers: int = WORKERS,
+    cores: int = 1,
+) -> Iterator[Driver]:
+    """Bring up a cluster of an image with an application that runs workloads, for a block."""
     mount = Mount(source=str(Path(__file__).parent), target=BENCH, read_only=True)
     environment = {**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{BENCH}"}
     spec = ClusterSpec(
-        image=image, workers=WORKERS, cores=1, memory="2g",
+        image=image, workers=workers, cores=cores, memory="2g",
         mounts=(*MOUNTS, mount), environment=environment,
     )  # fmt: skip
     # What everybody sets; all else is what each side brings.
-    settings = {"spark.executor.memory": "1536m", "spark.driver.memory": "1536m"}
-    with cluster(engine, spec) as running, driver(running, settings) as program:
+    memory = {"spark.executor.memory": "1536m", "spark.driver.memory": "1536m"}
+    with (
+        cluster(engine, spec) as running,
+        driver(running, {**memory, **(settings or {})}) as program,
+    ):
         yield program
 
 
@@ -136,13 +144,14 @@ def _row(workload: str, size: str, stock: Driver, ours: Driver) -> Row:
             results.append(answer["result"])
             if round_:
                 found.append(answer["seconds"])
-        _equal(workload, *results)
+        equal(workload, *results)
     row = Row(workload=workload, stock=tuple(seconds[0]), ours=tuple(seconds[1]))
     print(f"{workload}: {row.ratio:.2f} ({row.spread})", file=sys.stderr, flush=True)
     return row
 
 
-def _equal(workload: str, stock: list[float], ours: list[float]) -> None:
+def equal(workload: str, stock: list[float], ours: list[float]) -> None:
+    """Raise ``ValueError`` unless two results of a workload are the same within its tolerance."""
     scale = max(map(abs, stock))
     apart = max(abs(a - b) for a, b in zip(stock, ours, strict=True)) / scale
     if apart > TOLERANCES.get(workload, TOLERANCE):
