@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.doctor.findings import registries
 from mlruntime.ecosystems.debian.reach import apt_lines, apt_logins
@@ -289,7 +289,6 @@ WORDS = st.lists(
     files=st.dictionaries(st.sampled_from(FILES), WORDS, max_size=4),
     dump=WORDS,
 )
-@settings(max_examples=60)
 def test_whatever_is_set_is_read_or_refused(
     environ: dict[str, str], files: dict[str, str], dump: str
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.cli import main
 from mlruntime.definitions.files import Definitions
@@ -478,7 +478,6 @@ def test_any_conda_lock(packages: list[tuple[str, str, str, list[str]]]) -> None
     must_be_a_runtime_or_an_error(write_conda_lock(listed, ["c"]), "conda-lock.yml")
 
 
-@settings(max_examples=200)
 @given(at=st.integers(0, len(PYLOCK)), cut=st.integers(0, 30), put=st.text(max_size=5))
 def test_a_damaged_pylock(at: int, cut: int, put: str) -> None:
     must_be_a_runtime_or_an_error(PYLOCK[:at] + put + PYLOCK[at + cut :], "pylock.toml")

@@ -5,7 +5,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from mlruntime.definitions.runtime import parse_runtime
 from mlruntime.errors import UsageError
 from mlruntime.matrix.parsing import Matrix, parse_matrix
@@ -14,6 +14,7 @@ from mlruntime.resolve.wording import conflict_json, reason_text, resolution_jso
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from tests.properties import inputs
 from tests.unit.matrices import Facts, facts
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,7 @@ def outcome(given: Facts) -> dict[str, Version] | NoSolution:
         return failure
 
 
-@settings(max_examples=250, deadline=None)
+@inputs(2.5)
 @given(facts())
 def test_the_verdict_and_the_optimum_are_those_of_an_exhaustive_search(given: Facts) -> None:
     found = outcome(given)
@@ -37,7 +38,7 @@ def test_the_verdict_and_the_optimum_are_those_of_an_exhaustive_search(given: Fa
         assert found == best
 
 
-@settings(max_examples=250, deadline=None)
+@inputs(2.5)
 @given(facts())
 def test_an_explanation_is_unsatisfiable_and_minimal(given: Facts) -> None:
     found = outcome(given)
@@ -52,7 +53,7 @@ def test_an_explanation_is_unsatisfiable_and_minimal(given: Facts) -> None:
         assert given.solvable(lines, tuple(r for r in rules if r is not rule))
 
 
-@settings(max_examples=250, deadline=None)
+@inputs(2.5)
 @given(facts())
 def test_the_changes_work_and_no_smaller_one_does(given: Facts) -> None:
     found = outcome(given)
@@ -71,7 +72,7 @@ def test_the_changes_work_and_no_smaller_one_does(given: Facts) -> None:
             assert not given.solvable(rest, given.rules)
 
 
-@settings(max_examples=150, deadline=None)
+@inputs(1.5)
 @given(facts())
 def test_every_release_preferred_to_the_chosen_one_is_excluded_by_a_named_edge(
     given: Facts,

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.properties import inputs
 from tests.unit.sparkdl_library import load
 
 wire = load("_wire")
@@ -131,7 +132,7 @@ def test_an_end_that_hangs_up_is_noticed(peers: Peers) -> None:
         peers.rank.receive()
 
 
-@settings(max_examples=30, deadline=None)
+@inputs(0.3)
 @given(st.lists(st.tuples(st.sampled_from([b"A", b"B"]), st.binary(max_size=100_000)), max_size=5))
 def test_frames_arrive_as_they_were_sent(frames: list[tuple[bytes, bytes]]) -> None:
     ours, theirs = socket.socketpair()
@@ -183,7 +184,6 @@ def test_without_the_token_there_is_nothing(path: str) -> None:
     assert asked(store, b"GET /token/x:1/global/0 HTTP/1.1\r\n\r\n").endswith(b"value")
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_request_breaks_the_store(request: bytes) -> None:
     assert asked(rendezvous.KeyStore("token"), request).startswith(b"HTTP/1.0 ")

@@ -31,7 +31,7 @@ def scratches(store: Store) -> set[str]:
 
 
 @given(content=st.binary(max_size=4096), lie=st.booleans())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_blob_is_what_its_name_says_or_it_is_not_there(
     content: bytes, lie: bool, tmp_path: Path
 ) -> None:
