@@ -12,6 +12,8 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, ClassVar
 
+# Of the answers: what is sent with each.
+HEADERS = "headers"
 _CLASSIC_VERSION = {
     "Version": "20.10.24",
     "ApiVersion": "1.41",
@@ -31,12 +33,12 @@ _INFO = {
 
 def classic() -> dict[str, Any]:
     """Docker 20.10."""
-    return {"/version": _CLASSIC_VERSION, "/info": _INFO}
+    return {"/_ping": "OK", "/version": _CLASSIC_VERSION, "/info": _INFO}
 
 
 def containerd() -> dict[str, Any]:
     """Docker 29, rootless, whose images are containerd's."""
-    return {
+    return classic() | {
         "/version": _CLASSIC_VERSION | {"Version": "29.0.1", "ApiVersion": "1.52"},
         "/info": _INFO
         | {
@@ -49,7 +51,8 @@ def containerd() -> dict[str, Any]:
 
 def podman() -> dict[str, Any]:
     """Podman 4.3's service."""
-    return {
+    return classic() | {
+        HEADERS: {"Libpod-API-Version": "4.3.1"},
         "/version": _CLASSIC_VERSION
         | {
             "Version": "4.3.1",
@@ -81,6 +84,8 @@ class StubEngine:
                 found = self.known.get(path, self.known.get(f"{self.command} {path}"))
                 content = json.dumps(found if found is not None else {"message": "no such"})
                 self.send_response(200 if found is not None else 404)
+                for name, value in self.known.get(HEADERS, {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()

@@ -27,6 +27,7 @@ from mlruntime.engine.docker.sdk import (
     failure,
     fill_volumes,
     knock,
+    libpod_version,
     reason,
     translated,
 )
@@ -170,6 +171,12 @@ class DockerEngine:
         drivers = {value for _, value in status}
         return "containerd" if "io.containerd.snapshotter.v1" in drivers else "classic"
 
+    @cached_property
+    def _libpod(self) -> str | None:
+        """Return the version of Podman's own API, if the engine has that beside Docker's."""
+        with translated("asking the engine about itself"):
+            return libpod_version(self._api)
+
     # images
 
     def image(self, reference: str) -> ImageInfo | None:
@@ -297,8 +304,8 @@ class DockerEngine:
                         service=service,
                     ),
                 )
-                if mounts and self.store == "podman":
-                    fill_volumes(self._api, name)
+                if mounts and self._libpod:
+                    fill_volumes(self._api, self._libpod, name)
                 for archive in contents:
                     container.put("/", archive())
                 for directory, archive in (files or {}).items():

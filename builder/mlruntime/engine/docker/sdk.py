@@ -68,12 +68,20 @@ def knock(path: Path) -> None:
         probe.connect(str(path))
 
 
-def fill_volumes(podman: Any, container: str) -> None:
+def libpod_version(api: Any) -> str | None:
+    """Return the version of libpod's API, which an engine that has it names in each answer."""
+    answer = api._get(f"{api.base_url}/_ping")
+    api._raise_for_status(answer)
+    found: str | None = answer.headers.get("Libpod-API-Version")
+    return found
+
+
+def fill_volumes(podman: Any, version: str, container: str) -> None:
     """Have Podman do to a container's volumes now what Docker did when it made it.
 
     A new volume gets what the image has in its place. Podman copies that before the container
     starts, and not into a volume where files have been put by then. Only its own API can ask
     for it earlier.
     """
-    url = f"{podman.base_url}/v4.0.0/libpod/containers/{container}/init"
+    url = f"{podman.base_url}/v{version}/libpod/containers/{container}/init"
     podman._raise_for_status(podman._post(url))
