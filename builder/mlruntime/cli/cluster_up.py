@@ -29,6 +29,7 @@ from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
 from mlruntime.cluster.class_data import ClassData
 from mlruntime.cluster.form import ClusterForm, good_name
+from mlruntime.cluster.leftovers import remove_left
 from mlruntime.cluster.standing import find, standing
 from mlruntime.cluster.starting import down as remove
 from mlruntime.cluster.starting import must_be_free
@@ -101,7 +102,8 @@ def up(
         return
     with connect() as engine:
         chosen = choose(engine, Definitions(context.root), form)
-        must_be_free(engine, name, say)  # before the image is prepared, which takes a while
+        remove_left(engine, say)
+        must_be_free(engine, name)  # before the image is prepared, which takes a while
         with class_data_of(engine, chosen.image, class_data) as archive:
             if archive is None and class_data is None:
                 say(f"JVMs start faster once `mlruntime cluster prepare {_words(form)}` has run")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mlruntime.cluster.description import ClusterDescription, ClusterSpec, Node, describe
+from mlruntime.cluster.leftovers import remove_left
 from mlruntime.cluster.parallel import pool_of, submitted, tear_down
 from mlruntime.cluster.readiness import Casualty, ContainerProcess, await_workers, first_dead
 from mlruntime.cluster.running import ClusterFailed
@@ -102,8 +103,7 @@ def cluster(
     Raises ``ClusterFailed``, with the container's last lines, when one ends before that or when
     it takes longer than ``ready`` seconds. SIGTERM and SIGHUP end the block as Ctrl-C does.
     """
-    for left in engine.sweep():
-        say(f"removed {left.kind} {left.name}, left by a run that was killed")
+    remove_left(engine, say)
     described = describe(spec, secrets.token_hex(4))
     with ended_as_by_ctrl_c():
         try:

@@ -7,6 +7,7 @@ server, the server of Spark Connect. Starting it somewhere is the business of a 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
 from mlruntime.cluster.class_data import daemon_environment
@@ -48,7 +49,6 @@ class ClusterSpec:
     ``gpus`` what its workers have of GPUs. ``driver`` says whether there is a node that programs
     run on. ``settings`` are Spark's of all nodes and applications; ``ports`` are published on the
     host, by service (``ui``, ``history``, ``connect``), 0 for any.
-    ``class_data`` is the key of the archive that all nodes have and their JVMs are told to use.
     """
 
     image: str
@@ -65,7 +65,6 @@ class ClusterSpec:
     connect: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
-    class_data: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,20 +130,24 @@ class ClusterDescription:
         return self.of_role("driver")[0]
 
 
-def describe(spec: ClusterSpec, ident: str) -> ClusterDescription:
-    """Return a cluster whose hosts are called ``mlr-IDENT-master`` and so on."""
+def describe(spec: ClusterSpec, ident: str, *, class_data: str = "") -> ClusterDescription:
+    """Return a cluster whose hosts are called ``mlr-IDENT-master`` and so on.
+
+    ``class_data`` is the key of the archive that all nodes have and their JVMs are told to use.
+    """
+    node = partial(_node, spec, ident, class_data)
     master = _host(ident, "master")
     url = f"spark://{master}:{_MASTER_PORT}"
     start = ("spark-class", "org.apache.spark.deploy.master.Master", "--host", master)
     ports = ("--port", str(_MASTER_PORT), "--webui-port", str(_STATUS_PORT))
-    nodes = [_node(spec, ident, "master", "master", (*start, *ports))]
-    nodes += [worker(spec, ident, n + 1) for n in range(spec.workers)]
+    nodes = [node("master", "master", (*start, *ports))]
+    nodes += [worker(spec, ident, n + 1, class_data=class_data) for n in range(spec.workers)]
     if spec.history:
-        nodes.append(_node(spec, ident, "history", "history", ("history", EVENTS)))
+        nodes.append(node("history", "history", ("history", EVENTS)))
     if spec.connect:
-        nodes.append(_node(spec, ident, "connect", "connect", ("connect", *_LENT)))
+        nodes.append(node("connect", "connect", ("connect", *_LENT)))
     if spec.driver:
-        nodes.append(_node(spec, ident, "driver", "driver", ("sleep", "infinity")))
+        nodes.append(node("driver", "driver", ("sleep", "infinity")))
     return ClusterDescription(
         ident=ident,
         nodes=tuple(nodes),
@@ -155,17 +158,24 @@ def describe(spec: ClusterSpec, ident: str) -> ClusterDescription:
     )
 
 
-def worker(spec: ClusterSpec, ident: str, number: int) -> Node:
+def worker(spec: ClusterSpec, ident: str, number: int, *, class_data: str = "") -> Node:
     """Return the worker with this number, counted from 1."""
     name = f"worker-{number}"
     start = ("spark-class", "org.apache.spark.deploy.worker.Worker", "--host", _host(ident, name))
     offer = ("--cores", str(spec.cores), "--memory", spec.memory)
     master = f"spark://{_host(ident, 'master')}:{_MASTER_PORT}"
     command = (*start, *offer, "--work-dir", "/tmp/spark-work", master)
-    return _node(spec, ident, name, "worker", command)
+    return _node(spec, ident, class_data, name, "worker", command)
 
 
-def _node(spec: ClusterSpec, ident: str, name: str, role: Role, command: tuple[str, ...]) -> Node:
+def _node(
+    spec: ClusterSpec,
+    ident: str,
+    class_data: str,
+    name: str,
+    role: Role,
+    command: tuple[str, ...],
+) -> Node:
     host = _host(ident, name)
     return Node(
         name=name,
@@ -177,7 +187,7 @@ def _node(spec: ClusterSpec, ident: str, name: str, role: Role, command: tuple[s
             "SPARK_LOCAL_HOSTNAME": host,
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": _DAEMON_OPTIONS,
-            **(daemon_environment(_DAEMON_OPTIONS, spec.class_data) if spec.class_data else {}),
+            **(daemon_environment(_DAEMON_OPTIONS, class_data) if class_data else {}),
             **spec.gpus.worker(),
             **spec.environment,
         },

@@ -105,8 +105,7 @@ def submit(engine: Engine, cluster: Standing, job: Job, on_line: OnLine) -> Ende
 
     Ctrl-C ends it. When this process is killed, the next cluster or job removes what is left.
     """
-    for _ in engine.sweep():
-        pass
+    engine.sweep()
     with ended_as_by_ctrl_c(), _job(engine, cluster, job, kept=False) as (ident, container):
         for stream, line in streamed(container):
             on_line(stream, line)
@@ -180,8 +179,7 @@ def start_beside(
 @contextmanager
 def beside(engine: Engine, cluster: Standing) -> Iterator[Container]:
     """Yield a container in which applications of the cluster can be started by hand."""
-    for _ in engine.sweep():
-        pass
+    engine.sweep()
     ident = f"job-{secrets.token_hex(3)}"
     with ended_as_by_ctrl_c():
         container = start_beside(engine, cluster, ident, ["sleep", "infinity"])

@@ -18,6 +18,7 @@ from mlruntime.errors import UsageError
 
 CLUSTER: Final = "mlruntime.cluster"
 SPEC: Final = "mlruntime.cluster.spec"
+CLASS_DATA_KEY: Final = "mlruntime.cluster.class-data"
 _ROLES: Final = ("master", "worker", "history", "connect")
 
 
@@ -46,6 +47,11 @@ class Standing:
     def spec(self) -> ClusterSpec:
         """Return what was started, without Spark's settings."""
         return msgspec.json.decode(self._marked().labels[SPEC], type=ClusterSpec)
+
+    @property
+    def class_data(self) -> str:
+        """Return the key of the class data that its nodes have; empty without any."""
+        return self._marked().labels.get(CLASS_DATA_KEY, "")
 
     @property
     def nodes(self) -> Mapping[str, Owned]:

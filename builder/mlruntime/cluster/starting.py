@@ -21,7 +21,15 @@ from mlruntime.cluster.readiness import await_workers
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.settings import cluster_settings, properties
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
-from mlruntime.cluster.standing import CLUSTER, SPEC, Standing, network_of, published, standing
+from mlruntime.cluster.standing import (
+    CLASS_DATA_KEY,
+    CLUSTER,
+    SPEC,
+    Standing,
+    network_of,
+    published,
+    standing,
+)
 from mlruntime.engine import Container, Engine, Mount, Service, owner
 from mlruntime.engine.archives import packed, read_file
 from mlruntime.errors import CommandFailed, InvalidDefinition, UsageError
@@ -61,11 +69,12 @@ def up(
 ) -> Started:
     """Start a cluster that stays; all of it is removed again when that fails or is interrupted.
 
-    ``class_data`` is that of the image, for all JVMs of the cluster.
+    ``class_data`` is that of the image, for all JVMs of the cluster. Raises ``UsageError`` when
+    there is a cluster of this name; what killed runs have left is removed by ``remove_left``.
     """
-    spec = replace(spec, class_data=class_data.key if class_data else "")
-    must_be_free(engine, name, say)
-    described, run = describe(spec, name), secrets.token_hex(4)
+    must_be_free(engine, name)
+    key = class_data.key if class_data else ""
+    described, run = describe(spec, name, class_data=key), secrets.token_hex(4)
     phases = Phases(clock)
     with ended_as_by_ctrl_c():
         try:
@@ -80,6 +89,7 @@ def up(
                 labels = {
                     CLUSTER: name,
                     SPEC: msgspec.json.encode(replace(spec, settings={})).decode(),
+                    CLASS_DATA_KEY: key,
                     owner.KEPT: "1",
                 }
                 engine.create_volume(
@@ -111,10 +121,8 @@ def _hint(error: CommandFailed) -> str | None:
     return error.hint
 
 
-def must_be_free(engine: Engine, name: str, say: Say = lambda _: None) -> None:
-    """Remove what killed runs left; raise ``UsageError`` when a cluster has this name then."""
-    for left in engine.sweep():
-        say(f"removed {left.kind} {left.name}, left by a run that was killed")
+def must_be_free(engine: Engine, name: str) -> None:
+    """Raise ``UsageError`` when a cluster has this name."""
     if name not in standing(engine):
         return
     raise UsageError(
@@ -272,7 +280,9 @@ def scale(
         made: dict[str, Container] = {}
         try:
             _add(engine, cluster, new, made)
-            described = describe(replace(spec, workers=workers), cluster.name)
+            described = describe(
+                replace(spec, workers=workers), cluster.name, class_data=cluster.class_data
+            )
             await_workers(described, made, asked=master, say=say, ready=ready, clock=clock)
         except BaseException:
             with unimpressed():
@@ -287,6 +297,9 @@ def _add(engine: Engine, cluster: Standing, numbers: list[int], made: dict[str, 
         made[node.name] = _start_node(engine, cluster.name, cluster.run, node)
 
     with pool_of(len(numbers) or 1) as pool:
-        nodes = [worker_node(cluster.spec, cluster.name, number) for number in numbers]
+        nodes = [
+            worker_node(cluster.spec, cluster.name, number, class_data=cluster.class_data)
+            for number in numbers
+        ]
         for future in [submitted(pool, add, node) for node in nodes]:
             future.result()
