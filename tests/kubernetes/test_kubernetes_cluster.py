@@ -2,11 +2,13 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -127,6 +129,68 @@ def test_a_lost_worker_and_a_killed_master_come_back(
         time.sleep(1)
     after = loaded.node.get("pod/team-a-worker-0", "--namespace", namespace)["metadata"]["uid"]
     assert after != before
+
+
+def test_workers_come_and_go_and_doctor_asks_them(
+    cluster: Verb, loaded: Loaded, namespace: str
+) -> None:
+    started = up(cluster, loaded, "--name", "team-a", "--workers", "1", "--memory", "2g")
+    assert started.returncode == 0, started.stderr
+
+    def scaled(workers: int) -> list[str]:
+        done = cluster("scale", "team-a", str(workers), "--json")
+        assert done.returncode == 0, done.stderr
+        status = json.loads(cluster("status", "team-a", "--json").stdout)
+        assert status["master"]["alive_workers"] == workers
+        (listed,) = json.loads(cluster("list", "--json").stdout)["clusters"]
+        assert listed == {"name": "team-a", "state": "running", "workers": workers}
+        found: list[str] = json.loads(done.stdout)["workers"]
+        return found
+
+    assert scaled(2) == ["worker-0", "worker-1"]
+    agreed = cluster("doctor", "team-a")
+    assert (agreed.returncode, agreed.stdout) == (0, "cluster team-a: its 3 nodes agree\n"), agreed
+    assert scaled(1) == ["worker-0"]
+
+    quota = ("create", "quota", "small", "--hard=pods=2", "--namespace", namespace)
+    loaded.node.kubectl(*quota)
+    refused = cluster("scale", "team-a", "3")
+    assert refused.returncode == 6 and "quota small" in refused.stderr, refused.stderr
+    (listed,) = json.loads(cluster("list", "--json").stdout)["clusters"]
+    assert listed["workers"] == 1
+    loaded.node.kubectl("delete", "quota", "small", "--namespace", namespace)
+    # The events of the attempt before are still there.
+    assert scaled(2) == ["worker-0", "worker-1"]
+
+
+def test_a_shell_is_on_this_terminal_and_leaves_nothing(
+    cluster: Verb, loaded: Loaded, namespace: str
+) -> None:
+    started = up(cluster, loaded, "--name", "team-a", "--workers", "1", "--memory", "2g")
+    assert started.returncode == 0, started.stderr
+    before = left(loaded, namespace)
+    program = (
+        "from pyspark.sql import SparkSession as S; "
+        "print(input(), S.builder.getOrCreate().range(10).count()); raise SystemExit(7)"
+    )
+    person, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command(loaded, namespace, "shell", "team-a", "python", "-c", program),
+        env=environment(loaded), stdin=terminal, stdout=terminal, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(terminal)
+    os.write(person, b"typed\n")
+    drawn = b""
+    with suppress(OSError):  # the terminal is shut once nobody has it open any more
+        while part := os.read(person, 4096):
+            drawn += part
+    _, told = process.communicate(timeout=300)
+    os.close(person)
+    assert process.returncode == 7, told
+    assert b"typed 10\r\n" in drawn
+    assert left(loaded, namespace) == before
+    nowhere = cluster("shell", "team-a")
+    assert nowhere.returncode == 2 and "a shell needs a terminal" in nowhere.stderr
 
 
 def test_an_interrupted_up_leaves_nothing(loaded: Loaded, namespace: str) -> None:

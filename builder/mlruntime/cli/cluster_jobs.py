@@ -94,19 +94,29 @@ def submit(
 
 
 def shell(
+    ctx: typer.Context,
     name: Annotated[str, NAME],
     command: Annotated[
         list[str] | None,
         typer.Argument(metavar="COMMAND…", help="such as spark-shell or bash (default: pyspark)"),
     ] = None,
+    on: On = "containers",
+    namespace: Namespace = None,
 ) -> None:
-    """Open pyspark, or run another command, on a cluster."""
+    """Open pyspark, or run another command, on a cluster.
+
+    Options come before NAME.
+    """
+    kube = elsewhere.asked(on, namespace)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "a shell needs a terminal", hint="run a program: `mlruntime cluster submit`"
         )
     argv = ["/opt/entrypoint.sh", *(command or ["pyspark"])]
-    with connect() as engine, beside(engine, find(engine, name)) as container:
-        code = container.interact(argv, sys.stdin.fileno(), sys.stdout.fileno())
+    if kube:
+        code = elsewhere.shell(kube, ctx.obj.root, name, argv)
+    else:
+        with connect() as engine, beside(engine, find(engine, name)) as container:
+            code = container.interact(argv, sys.stdin.fileno(), sys.stdout.fileno())
     if code:
         raise typer.Exit(code)

@@ -1,7 +1,7 @@
 """``mlruntime cluster … --on kubernetes``."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from mlruntime.cli.output import emit, say
 from mlruntime.cluster.form import ClusterForm
 from mlruntime.cluster.jobs import Job
 from mlruntime.cluster.kubernetes import standalone
-from mlruntime.cluster.kubernetes.jobs import detach
+from mlruntime.cluster.kubernetes.jobs import CONTAINER, beside, detach
 from mlruntime.cluster.kubernetes.jobs import submit as run_job
 from mlruntime.cluster.kubernetes.kubectl import Kubectl, kubectl
+from mlruntime.cluster.kubernetes.nodes import ask_pods
+from mlruntime.cluster.kubernetes.scaling import scale as scale_to
+from mlruntime.cluster.nodes import Answers
 from mlruntime.cluster.status import Status
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import Table, plain
@@ -96,6 +99,24 @@ def submit(
         emit({"cluster": name, "job": ended.job, "exit_code": ended.exit_code}, "", as_json=True)
     if ended.exit_code:
         raise typer.Exit(ended.exit_code)
+
+
+def shell(kube: Kubectl, root: Path, name: str, argv: Sequence[str]) -> int:
+    """Run a program on the terminal, in a pod beside a cluster; return its exit code."""
+    cluster, templates = standalone.find(kube, name), cluster_templates(Definitions(root))
+    with beside(kube, cluster, templates) as pod:
+        return kube.interact(pod, CONTAINER, argv)
+
+
+def scale(kube: Kubectl, name: str, workers: int) -> list[str]:
+    """Change the number of workers; return the names of those that there are then."""
+    numbers = scale_to(kube, standalone.find(kube, name), workers, say=say)
+    return [f"worker-{number}" for number in numbers]
+
+
+def doctor(kube: Kubectl, name: str) -> Answers:
+    """Ask every node of a cluster."""
+    return ask_pods(kube, standalone.find(kube, name))
 
 
 def status(kube: Kubectl, name: str, told: Callable[[Status], str], *, as_json: bool) -> None:

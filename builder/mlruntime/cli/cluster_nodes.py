@@ -9,7 +9,7 @@ from mlruntime.cli import cluster_kubernetes as elsewhere
 from mlruntime.cli.cluster_options import JSON, NAME, Namespace, On, passing, urls
 from mlruntime.cli.output import emit
 from mlruntime.cluster.jobs import streamed
-from mlruntime.cluster.nodes import ask, compare
+from mlruntime.cluster.nodes import ask_containers, compare
 from mlruntime.cluster.standing import addresses, find, standing
 from mlruntime.cluster.status import Status, status_of
 from mlruntime.documents.tables import Table, plain
@@ -77,14 +77,22 @@ def logs(
     emit({"node": node, "lines": list(lines)}, "\n".join(lines), as_json)
 
 
-def doctor(name: Annotated[str, NAME], as_json: Annotated[bool, JSON] = False) -> None:
+def doctor(
+    name: Annotated[str, NAME],
+    on: On = "containers",
+    namespace: Namespace = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
     """Compare the nodes of a cluster.
 
     Exits with 6 if image, Python, Java, settings, network or clock of one differ, or if it does
     not answer.
     """
-    with connect() as engine:
-        told, silent = ask(engine, find(engine, name))
+    if kube := elsewhere.asked(on, namespace):
+        told, silent = elsewhere.doctor(kube, name)
+    else:
+        with connect() as engine:
+            told, silent = ask_containers(engine, find(engine, name))
     found = (*silent, *compare(told))
     nodes = [{"node": one.node, **one.facts} for one in told]
     lines = [f"{f.what}\n  try: {f.hint}" for f in found]

@@ -179,12 +179,17 @@ def scale(
     workers: Annotated[
         int, typer.Argument(metavar="WORKERS", min=1, max=64, help="the new number of workers")
     ],
+    on: On = "containers",
+    namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Change the number of a cluster's workers."""
-    with connect() as engine:
-        numbers = scale_to(engine, find(engine, name), workers, say=say)
-    nodes = [f"worker-{number}" for number in numbers]
+    if kube := elsewhere.asked(on, namespace):
+        nodes = elsewhere.scale(kube, name, workers)
+    else:
+        with connect() as engine:
+            numbers = scale_to(engine, find(engine, name), workers, say=say)
+        nodes = [f"worker-{number}" for number in numbers]
     emit({"name": name, "workers": nodes}, f"cluster {name}: {', '.join(nodes)}", as_json)
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mlruntime.cluster.parallel import pool_of, submitted
 from mlruntime.cluster.standing import Standing
@@ -92,39 +92,79 @@ class Told:
     answered: float
 
 
+class Node(Protocol):
+    """A node that can be asked something."""
+
+    def image(self) -> str:
+        """Return which image it runs."""
+        ...
+
+    def state(self) -> str:
+        """Return how it is, after "it"."""
+        ...
+
+    def tell(self, argv: Sequence[str]) -> str:
+        """Run a program in it; return what that wrote on stdout. ``Silent`` if it cannot run."""
+        ...
+
+
+class Silent(Exception):
+    """A node does not answer."""
+
+
+Answers = tuple[tuple[Told, ...], tuple[Finding, ...]]
+
+
 def ask(
-    engine: Engine, cluster: Standing, now: Callable[[], float] = time.time
-) -> tuple[tuple[Told, ...], tuple[Finding, ...]]:
-    """Ask every node at once; one that does not answer is a finding."""
-    names = {name: thing.name for name, thing in cluster.nodes.items()}
-    ports = [(host, 7077) for name, host in names.items() if name == "master"]
-    nodes = {name: engine.container(thing.id) for name, thing in cluster.nodes.items()}
+    nodes: Mapping[str, Node], master: str | None, now: Callable[[], float] = time.time
+) -> Answers:
+    """Ask every node at once; one that does not answer is a finding.
+
+    ``master`` is the host that all must reach.
+    """
+    ports = [(master, 7077)] if master else []
+    program = ["python3", "-c", _PROBE, json.dumps(ports)]
     with pool_of(len(nodes) or 1) as pool:
-        asking = {
-            name: submitted(pool, _ask, name, container, ports, now)
-            for name, container in nodes.items()
-        }
-        answers = [future.result() for future in asking.values()]
+        asking = [submitted(pool, _ask, name, node, program, now) for name, node in nodes.items()]
+        answers = [future.result() for future in asking]
     told = tuple(one for one in answers if isinstance(one, Told))
     return told, tuple(one for one in answers if isinstance(one, Finding))
 
 
-def _ask(
-    name: str, container: Container, ports: Sequence[tuple[str, int]], now: Callable[[], float]
-) -> Told | Finding:
+def _ask(name: str, node: Node, program: Sequence[str], now: Callable[[], float]) -> Told | Finding:
     try:
         asked = now()
-        lines = [
-            line
-            for stream, line in container.exec(["python3", "-c", _PROBE, json.dumps(ports)])
-            if stream == "stdout"
-        ]
-        facts = {"image": container.image_id(), **json.loads(lines[-1] if lines else "")}
+        lines = node.tell(program).splitlines()
+        facts = {"image": node.image(), **json.loads(lines[-1] if lines else "")}
         return Told(node=name, facts=facts, asked=asked, answered=now())
-    except (Unavailable, ValueError):
-        state = container.state()
-        what = f"{name} does not answer: it {state}"
+    except (Silent, ValueError):
+        what = f"{name} does not answer: it {node.state()}"
         return Finding(node=name, what=what, hint=f"`mlruntime cluster logs … {name}`")
+
+
+@dataclass(frozen=True, slots=True)
+class _InContainer:
+    container: Container
+
+    def image(self) -> str:
+        return self.container.image_id()
+
+    def state(self) -> str:
+        return str(self.container.state())
+
+    def tell(self, argv: Sequence[str]) -> str:
+        try:
+            found = [line for stream, line in self.container.exec(argv) if stream == "stdout"]
+        except Unavailable as error:
+            raise Silent from error
+        return "\n".join(found)
+
+
+def ask_containers(engine: Engine, cluster: Standing) -> Answers:
+    """Ask every node of a cluster of containers."""
+    nodes = {n: _InContainer(engine.container(thing.id)) for n, thing in cluster.nodes.items()}
+    master = cluster.nodes.get("master")
+    return ask(nodes, master.name if master else None)
 
 
 def compare(told: Sequence[Told]) -> tuple[Finding, ...]:

@@ -80,6 +80,24 @@ def run(
     return out
 
 
+def on_the_terminal(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run a tool that has this process' terminal for itself; return how it ended.
+
+    128 and its number if a signal did that. Raises ``CommandFailed`` if it cannot be started.
+    """
+    try:
+        child = subprocess.Popen(list(argv), env=env)
+    except OSError as error:
+        raise CommandFailed(f"{argv[0]} could not be started", why=error.strerror) from None
+    with child:
+        try:
+            code = child.wait()
+        except BaseException:
+            child.terminate()
+            raise
+    return code if code >= 0 else 128 - code
+
+
 def replace_process(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     """Become another program, found by the ``PATH`` of ``env``: its exit code becomes ours.
 

@@ -94,7 +94,7 @@ class RunningPods:
         found = {pods.name_of(pod): pod for pod in self._pods()}
         named = {self.driver_host: found[self.driver]}
         named |= {host: found[host] for host in self.worker_hosts}
-        return {host: _runs(pod, self.image) for host, pod in named.items()}
+        return {host: pods.runs(pod, self.image) for host, pod in named.items()}
 
     def put(self, directory: str, archive: bytes) -> None:
         """Unpack a tar archive into an existing directory of the driver's pod."""
@@ -128,19 +128,6 @@ class RunningPods:
 
     def _pods(self) -> list[Any]:
         return self.kube.items("pods", standalone.label(self.name))
-
-
-def _runs(pod: Mapping[str, Any], image: str) -> str:
-    """Return ``image`` if that is what a pod runs.
-
-    A node that has pulled an image says by which digest. One to which it was brought otherwise may
-    only know its own id of it; then a name with a digest, which it accepted, says as much.
-    """
-    asked = str(pod["spec"]["containers"][0]["image"])
-    told = str(pod["status"]["containerStatuses"][0].get("imageID", ""))
-    if "@" in told and told.rpartition("@")[2] != image.rpartition("@")[2]:
-        return told
-    return asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,8 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -71,12 +72,14 @@ def detach(kube: Kubectl, cluster: Cluster, job: Job, templates: Mapping[str, st
     return ident
 
 
-def start_idle(kube: Kubectl, cluster: Wanted, templates: Mapping[str, str]) -> Any:
+def start_idle(
+    kube: Kubectl, cluster: Wanted, templates: Mapping[str, str], ident: str = "driver"
+) -> Any:
     """Start a pod beside a cluster that does nothing; return it once it runs.
 
     It has the labels of the cluster, with which it is removed.
     """
-    full = f"{cluster.name}-driver"
+    full = f"{cluster.name}-{ident}"
     waiting = JobFiles(name=full, program=full, command=("sleep", "infinity"), files={})
     wanted = replace(cluster, job=waiting)
     config = _config(cluster.name, full, {})
@@ -85,6 +88,19 @@ def start_idle(kube: Kubectl, cluster: Wanted, templates: Mapping[str, str]) -> 
     if over := pods_.ended(pod):
         raise ClusterFailed(f"pod {pods_.name_of(pod)} ended at once with {over[0]}")
     return pod
+
+
+@contextmanager
+def beside(kube: Kubectl, cluster: Cluster, templates: Mapping[str, str]) -> Iterator[str]:
+    """Yield the name of a pod in which applications of the cluster can be started by hand."""
+    ident = _ident()
+    wanted = Wanted(name=cluster.name, spec=cluster.spec, secret="", spark="")
+    with ended_as_by_ctrl_c():
+        try:
+            yield pods_.name_of(start_idle(kube, wanted, templates, ident))
+        finally:
+            with unimpressed():
+                remove(kube, _selector(f"{cluster.name}-{ident}"))
 
 
 def _ident() -> str:

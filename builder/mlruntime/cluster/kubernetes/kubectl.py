@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlruntime.errors import CommandFailed, Unavailable, UsageError
-from mlruntime.host.command import Child, require, run
+from mlruntime.host.command import Child, on_the_terminal, require, run
 
 _LOG: Final = logging.getLogger(__name__)
 # Kubernetes answers in less, or not at all.
@@ -80,6 +80,11 @@ class Kubectl:
         text = "\n---\n".join(documents)
         only = ("--dry-run=server",) if dry else ()
         self.run("create", "--filename", "-", *only, stdin=text)
+
+    def interact(self, pod: str, container: str, argv: Sequence[str]) -> int:
+        """Run a program in a pod on the terminal of this process; return its exit code."""
+        where = (pod, f"--container={container}", "--stdin", "--tty")
+        return on_the_terminal(self.words("exec", *where, "--", *argv), self.environment)
 
     def lines(self, *words: str) -> Iterator[str]:
         """Yield what ``kubectl`` prints, line by line, until it ends."""

@@ -74,6 +74,19 @@ def ended(pod: Mapping[str, Any]) -> tuple[int, bool] | None:
     return None
 
 
+def runs(pod: Mapping[str, Any], image: str) -> str:
+    """Return ``image`` if that is what a pod runs.
+
+    A node that has pulled an image says by which digest. One to which it was brought otherwise may
+    only know its own id of it; then a name with a digest, which it accepted, says as much.
+    """
+    asked = str(pod["spec"]["containers"][0]["image"])
+    told = str(pod["status"]["containerStatuses"][0].get("imageID", ""))
+    if "@" in told and told.rpartition("@")[2] != image.rpartition("@")[2]:
+        return told
+    return asked
+
+
 def started(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod's program has written what it will, or can write."""
     main = pod["status"].get("containerStatuses") or ()

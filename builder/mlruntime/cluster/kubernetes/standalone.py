@@ -6,7 +6,7 @@ What is there is asked from Kubernetes each time; all of it has the label ``mana
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -77,9 +77,17 @@ def up(
         kube.create(documents)
         created = clock()
         say(f"starting {1 + wanted.spec.workers} pods in {kube.place}")
-        _await_pods(kube, wanted, say=say, deadline=begun + ready, clock=clock)
+        waiting = Waiting(
+            kube=kube,
+            name=wanted.name,
+            workers=wanted.spec.workers,
+            say=say,
+            deadline=begun + ready,
+            clock=clock,
+        )
+        await_pods(waiting)
         running = clock()
-        _await_workers(kube, wanted, deadline=begun + ready, clock=clock)
+        await_workers(waiting)
     return {
         "created": round(created - begun, 2),
         "pods": round(running - created, 2),
@@ -106,27 +114,44 @@ def remove(kube: Kubectl, selector: str) -> None:
     kube.run("wait", "pods", "--selector", selector, "--for=delete", "--timeout=120s", seconds=150)
 
 
-def _await_pods(
-    kube: Kubectl, wanted: Wanted, *, say: Say, deadline: float, clock: Callable[[], float]
-) -> None:
-    said, wait = "", None
-    expected = 1 + wanted.spec.workers
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """For which cluster to wait, until it has how many workers, and until when.
+
+    ``known`` are versions of events from before, which are about something else.
+    """
+
+    kube: Kubectl
+    name: str
+    workers: int
+    say: Say
+    deadline: float
+    clock: Callable[[], float]
+    known: frozenset[str] = frozenset()
+
+
+def await_pods(waiting: Waiting) -> None:
+    """Wait until a master and so many workers run, and no more."""
+    said, wait, expected = "", None, 1 + waiting.workers
     while True:
-        found = _pods(kube, wanted.name)
-        raise_if_stuck(kube, found, expected, label(wanted.name))
-        have = sum(status.state == "is running" for status in map(_status, found))
-        if have >= expected:
+        found = _pods(waiting.kube, waiting.name)
+        raise_if_stuck(waiting.kube, found, expected, label(waiting.name), known=waiting.known)
+        states = [status.state for status in map(_status, found)]
+        have = states.count("is running")
+        if have == len(found) == expected:
             return
         wait = pods_.unscheduled(found)
-        line = f"{have} of {expected} pods are ready" + (
+        line = f"{min(have, expected)} of {expected} pods are ready" + (
             f"; one has no node: {wait}" if wait else ""
         )
+        if len(found) > expected:
+            line = f"waiting for {len(found) - expected} pods to end"
         if line != said:
-            say(line)
+            waiting.say(line)
             said = line
-        if clock() > deadline:
+        if waiting.clock() > waiting.deadline:
             raise ClusterFailed(
-                f"cluster {wanted.name} was not ready in time: {have} of {expected} pods are",
+                f"cluster {waiting.name} was not ready in time: {have} of {expected} pods are",
                 why=wait or "; ".join(f"{s.name} {s.state}" for s in map(_status, found)),
                 hint="fewer workers, or less for each: --workers, --cores, --memory"
                 if wait
@@ -141,31 +166,47 @@ def _pods(kube: Kubectl, name: str) -> list[Any]:
     return [p for p in found if p["metadata"]["labels"]["app.kubernetes.io/component"] in ours]
 
 
-def raise_if_stuck(kube: Kubectl, found: list[Any], expected: int, selector: str) -> None:
-    """Raise what keeps pods from starting, unless time alone may mend it."""
+def failed_to_create(kube: Kubectl) -> list[Any]:
+    """Return the events of the namespace that say of pods why they could not be made."""
+    return list(kube.get("events", "--field-selector", "reason=FailedCreate")["items"])
+
+
+def raise_if_stuck(
+    kube: Kubectl,
+    found: list[Any],
+    expected: int,
+    selector: str,
+    *,
+    known: frozenset[str] = frozenset(),
+) -> None:
+    """Raise what keeps pods from starting, unless time alone may mend it.
+
+    Events whose versions are ``known`` are old ones.
+    """
     if trouble := pods_.stuck(found):
         what, why, hint = trouble
         raise ClusterFailed(what, why=why or None, hint=hint)
     if len(found) >= expected:
         return
     owners = {item["metadata"]["uid"] for item in kube.items("statefulsets,jobs", selector)}
-    for event in kube.get("events", "--field-selector", "reason=FailedCreate")["items"]:
+    for event in failed_to_create(kube):
+        if event["metadata"]["resourceVersion"] in known:
+            continue
         if event["involvedObject"].get("uid") in owners:
             message = str(event.get("message", ""))
             raise exceeded(message) or ClusterFailed("a pod could not be made", why=message)
 
 
-def _await_workers(
-    kube: Kubectl, wanted: Wanted, *, deadline: float, clock: Callable[[], float]
-) -> None:
+def await_workers(waiting: Waiting) -> None:
+    """Wait until the master says that so many workers have registered, and no more."""
     while True:
-        told = master(kube, wanted.name)
-        if told and told["alive_workers"] >= wanted.spec.workers:
+        told = master(waiting.kube, waiting.name)
+        if told and told["alive_workers"] == waiting.workers:
             return
-        if clock() > deadline:
+        if waiting.clock() > waiting.deadline:
             have = told["alive_workers"] if told else 0
             raise ClusterFailed(
-                f"{have} of {wanted.spec.workers} workers have registered in time",
+                f"{have} of {waiting.workers} workers have registered in time",
                 hint="does a NetworkPolicy or a service mesh keep pods from talking to each other?",
             )
         time.sleep(_PAUSE)
@@ -201,9 +242,10 @@ def standing(kube: Kubectl) -> dict[str, Cluster]:
 
 def _cluster(name: str, parts: Mapping[str, Any]) -> Cluster:
     described = parts["settings"]["metadata"]["annotations"][DESCRIBED]
+    started = msgspec.json.decode(described, type=ClusterSpec)
     return Cluster(
         name=name,
-        spec=msgspec.json.decode(described, type=ClusterSpec),
+        spec=replace(started, workers=parts["worker"]["spec"]["replicas"]),  # scaled since, maybe
         ready={
             role: (parts[role]["status"].get("readyReplicas", 0), parts[role]["spec"]["replicas"])
             for role in ("master", "worker")
