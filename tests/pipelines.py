@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from mlruntime.ci.rendering import SERVICES, Wanted
+from mlruntime.ci.rendering import SERVICES, PipelineRequest
 from mlruntime.definitions.files import Definitions
 from mlruntime.workflows.ci import ci_files
 
@@ -15,7 +15,7 @@ IMAGE = "registry.example.org/ci@sha256:" + "87e610db" * 8
 REGISTRIES = {"github": "ghcr.io/example/ml", "gitlab": "registry.example.org/ml"}
 
 
-def wanted(service: str, **others: object) -> Wanted:
+def wanted(service: str, **others: object) -> PipelineRequest:
     """Return what the golden files are rendered with."""
     known: dict[str, object] = {
         "version": "1.2.3",
@@ -24,7 +24,7 @@ def wanted(service: str, **others: object) -> Wanted:
         "spaces": (("7.0-ml", "spaces/7.0-ml.yaml"),),
         "image": IMAGE if service == "gitlab" else None,
     }
-    return Wanted(**{**known, **others})  # type: ignore[arg-type]
+    return PipelineRequest(**{**known, **others})  # type: ignore[arg-type]
 
 
 def files(service: str, **others: object) -> dict[str, str]:

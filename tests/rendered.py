@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlruntime.cluster.form import parse_cluster, with_flags
 from mlruntime.cluster.gpus import Gpus
-from mlruntime.cluster.rendering import PLACES, Rendered, Wanted, left_out, render
+from mlruntime.cluster.rendering import PLACES, Rendered, RenderRequest, left_out, render
 from mlruntime.definitions.files import Definitions
 from mlruntime.workflows.clusters import cluster_templates, spec_of
 
@@ -24,7 +24,7 @@ def files(place: str, *, gpus: int = 0, **flags: object) -> dict[str, Rendered]:
     assert parse_cluster(text, file="cluster.yaml").runtime == "6.0-ml"
     spec, _ = left_out(place, spec_of(form, IMAGE, Gpus(each=gpus)))
     driver = "525.60.13" if gpus else None
-    wanted = Wanted(name="team-a", spec=spec, secret=SECRET, spark="3.5.9", driver=driver)
+    wanted = RenderRequest(name="team-a", spec=spec, secret=SECRET, spark="3.5.9", driver=driver)
     return render(place, wanted, cluster_templates(Definitions(CHECKOUT)))
 
 

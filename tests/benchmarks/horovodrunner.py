@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 import docker
-from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.containers import ContainerCluster, cluster
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.engine import Mount, connect
 
@@ -122,7 +122,7 @@ def _training(program: Driver) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
-def _scaling(program: Driver, running: Cluster) -> list[tuple[str, ...]]:
+def _scaling(program: Driver, running: ContainerCluster) -> list[tuple[str, ...]]:
     """Steps of all ranks with 1 to 4 workers, each of which has the same share of a core."""
     # All of them have the frameworks loaded before the limit makes that slow.
     _bench(program, "spark_throughput", np=WORKERS, steps=1, warm_up=1, batch=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlruntime.cluster.containers import Cluster
+from mlruntime.cluster.containers import ContainerCluster
 from mlruntime.cluster.readiness import pumped
 from mlruntime.cluster.running import Item
 from mlruntime.engine import Container, Mount
@@ -45,7 +45,7 @@ def daemon_options(settings: Mapping[str, str]) -> str:
 class Driver:
     """One Spark application in the driver's container."""
 
-    cluster: Cluster
+    cluster: ContainerCluster
     items: "queue.Queue[Item]"
     pid: int = 0
     lines: list[str] = field(default_factory=list)
@@ -165,7 +165,7 @@ def archive(name: str, data: bytes) -> bytes:
 
 
 @contextmanager
-def driver(cluster: Cluster, settings: Mapping[str, str]) -> Iterator[Driver]:
+def driver(cluster: ContainerCluster, settings: Mapping[str, str]) -> Iterator[Driver]:
     """Start a driver program; end it, however it is, at the end of the block."""
     cluster.driver.call(["mkdir", "-p", JOBS])
     program = ["python3", "-u", f"{INSIDE}/served.py", JOBS]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.containers import ContainerCluster, cluster
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.gpus import DISCOVERY, Gpus
 from mlruntime.cluster.running import ClusterFailed
@@ -38,14 +38,14 @@ def mine(engine: Engine) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def running(runtime: Runtime, engine: Engine) -> Iterator[Cluster]:
+def running(runtime: Runtime, engine: Engine) -> Iterator[ContainerCluster]:
     with cluster(engine, specified(runtime, f"{INSIDE}/two-gpus")) as up:
         yield up
     assert [thing for thing in engine.owned() if up.ident in thing.name] == []
 
 
 @pytest.fixture(scope="module")
-def spark(running: Cluster) -> Iterator[Driver]:
+def spark(running: ContainerCluster) -> Iterator[Driver]:
     with driver(running, {"spark.executor.memory": "1g", **running.settings}) as started:
         started.result(started.run("await_slots", count=2))
         yield started

@@ -15,7 +15,7 @@ from typing import Any
 
 import docker
 import pytest
-from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.containers import ContainerCluster, cluster
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.readiness import pumped
 from mlruntime.engine import Engine
@@ -57,7 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def running(
     request: pytest.FixtureRequest, ready: Callable[[str], Runtime], engine: Engine
-) -> Iterator[Cluster]:
+) -> Iterator[ContainerCluster]:
     spec = ClusterSpec(
         image=ready(request.param).image,
         cores=2,
@@ -71,7 +71,7 @@ def running(
 
 
 @pytest.fixture(scope="module")
-def program(running: Cluster) -> Iterator[Driver]:
+def program(running: ContainerCluster) -> Iterator[Driver]:
     with driver(running, SETTINGS) as started:
         yield started
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from mlruntime.cluster.containers import Cluster, ContainerClusters, cluster
+from mlruntime.cluster.containers import ContainerCluster, ContainerClusters, cluster
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.engine import Engine, connect, owner
@@ -225,7 +225,7 @@ def test_a_cluster_that_does_not_come_up_fails_every_check(
 
 
 def test_an_exception_in_the_block_removes_the_cluster(engine: Engine, image: str) -> None:
-    seen: list[Cluster] = []
+    seen: list[ContainerCluster] = []
     with pytest.raises(ZeroDivisionError), cluster(engine, ClusterSpec(image=image)) as running:
         seen.append(running)
         kinds = sorted(t.kind for t in engine.owned({owner.RUN: running.ident}))

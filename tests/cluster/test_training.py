@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from mlruntime.cluster.containers import Cluster
+from mlruntime.cluster.containers import ContainerCluster
 from mlruntime.engine import Engine
 
 from tests.cluster.training import answer, training_cluster
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def running(engine: Engine, line: Runtime) -> Iterator[Cluster]:
+def running(engine: Engine, line: Runtime) -> Iterator[ContainerCluster]:
     with training_cluster(engine, line) as up:
         yield up
 
 
 def test_training_on_ranks_equals_training_on_the_whole_batch(
-    running: Cluster, line: Runtime
+    running: ContainerCluster, line: Runtime
 ) -> None:
     found = answer(running, "equivalence.py")
     assert found["keras"] == dict(line.lock.components)["keras"]
@@ -33,7 +33,7 @@ def test_training_on_ranks_equals_training_on_the_whole_batch(
         assert distances["from the start"] > 1e-2, (case, distances)
 
 
-def test_an_estimator_tells_classes_apart(running: Cluster) -> None:
+def test_an_estimator_tells_classes_apart(running: ContainerCluster) -> None:
     told = answer(running, "stages.py", "classification", "logits")
     found = told["classification"]
     vectors = {"probability": "vector", "rawPrediction": "vector"}
@@ -47,14 +47,14 @@ def test_an_estimator_tells_classes_apart(running: Cluster) -> None:
 
 
 @pytest.mark.extra
-def test_spark_s_cross_validator_chooses_among_estimators(running: Cluster) -> None:
+def test_spark_s_cross_validator_chooses_among_estimators(running: ContainerCluster) -> None:
     """In a pipeline, as docs/horovodrunner.md says."""
     found = answer(running, "stages.py", "choosing")["choosing"]
     assert found["areas"] == [0.0, 1.0]
     assert (found["epochs"], found["area"]) == (40, 1.0)
 
 
-def test_callbacks_act_alike_on_all_ranks(running: Cluster) -> None:
+def test_callbacks_act_alike_on_all_ranks(running: ContainerCluster) -> None:
     told = answer(running, "together.py")
     found = told["together"]
     # 160 rows or so, in steps of 16: the optimizer has counted every step of every epoch.
@@ -82,7 +82,7 @@ def two_classes_are_told_apart(found: dict[str, Any]) -> None:
     assert found["not shared"].startswith("file:///tmp/not-shared is not shared: an executor")
 
 
-def test_an_estimator_takes_models_of_keras_2(running: Cluster, line: Runtime) -> None:
+def test_an_estimator_takes_models_of_keras_2(running: ContainerCluster, line: Runtime) -> None:
     found = answer(running, "legacy.py")
     assert found["version"].startswith("2.")
     keras_3 = dict(line.lock.components)["keras"].startswith("3.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from mlruntime.cluster.containers import Cluster
+from mlruntime.cluster.containers import ContainerCluster
 from mlruntime.engine import Engine
 
 from tests.cluster.training import answer, training_cluster
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def running(engine: Engine, runtime: Runtime) -> Iterator[Cluster]:
+def running(engine: Engine, runtime: Runtime) -> Iterator[ContainerCluster]:
     with training_cluster(engine, runtime) as up:
         yield up
 
 
 @pytest.fixture(scope="module")
-def rows(running: Cluster) -> dict[str, Any]:
+def rows(running: ContainerCluster) -> dict[str, Any]:
     return answer(running, "rows.py")
 
 
@@ -132,7 +132,7 @@ def test_what_the_error_advises_gives_the_right_numbers(rows: dict[str, Any]) ->
 
 
 @pytest.fixture(scope="module")
-def stages(running: Cluster) -> dict[str, Any]:
+def stages(running: ContainerCluster) -> dict[str, Any]:
     return answer(running, "stages.py", "regression", "restart", "refusals")
 
 
@@ -184,5 +184,5 @@ def test_an_estimator_says_what_is_missing(stages: dict[str, Any]) -> None:
         assert said[name].startswith(text), said[name]
 
 
-def test_the_documentation_prints_what_it_says(running: Cluster) -> None:
+def test_the_documentation_prints_what_it_says(running: ContainerCluster) -> None:
     assert answer(running, "examples.py") == outputs()

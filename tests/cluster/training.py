@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlruntime.cluster.containers import Cluster, cluster
+from mlruntime.cluster.containers import ContainerCluster, cluster
 from mlruntime.cluster.description import SHARED, ClusterSpec
 from mlruntime.engine import Engine
 from mlruntime.engine.values import Mount
@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 @contextmanager
-def training_cluster(engine: Engine, runtime: Runtime) -> Iterator[Cluster]:
+def training_cluster(engine: Engine, runtime: Runtime) -> Iterator[ContainerCluster]:
     """Bring up a cluster with the checkout's library laid over the image's own."""
     packages = _site_packages(engine, runtime.image)
     mounts = (
@@ -50,7 +50,7 @@ def _site_packages(engine: Engine, image: str) -> str:
     return engine.run(image, ["python", "-c", where]).tail.strip()
 
 
-def submitted(running: Cluster, *words: str) -> list[str]:
+def submitted(running: ContainerCluster, *words: str) -> list[str]:
     """Run a program on the cluster; return the lines of its standard output."""
     settings = [word for name, value in SETTINGS.items() for word in ("--conf", f"{name}={value}")]
     command = ["spark-submit", "--master", running.master_url, *settings, *words]
@@ -61,7 +61,7 @@ def submitted(running: Cluster, *words: str) -> list[str]:
     return [line for stream, line in lines if stream == "stdout"]
 
 
-def answer(running: Cluster, program: str, *words: str) -> dict[str, Any]:
+def answer(running: ContainerCluster, program: str, *words: str) -> dict[str, Any]:
     """Run one of the programs; return its result."""
     lines = submitted(running, f"/programs/{program}", *words)
     (result,) = [line.removeprefix("RESULT ") for line in lines if line.startswith("RESULT ")]

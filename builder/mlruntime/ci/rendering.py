@@ -29,7 +29,7 @@ _PINNED: Final = re.compile(r"[a-z0-9][a-zA-Z0-9.:/_-]*@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class PipelineImage:
     """One image that the pipeline builds and validates."""
 
     runtime: str
@@ -43,7 +43,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class PipelineRequest:
     """What a pipeline is told besides the definitions.
 
     ``version`` is that of mlruntime, for PyPI; ``requirements`` a file of the repository with
@@ -94,10 +94,10 @@ class Wanted:
             )
 
 
-def images(definitions: Iterable[RuntimeDefinition]) -> tuple[Image, ...]:
+def images(definitions: Iterable[RuntimeDefinition]) -> tuple[PipelineImage, ...]:
     """Return every image that the definitions have: variants, and flavours of each."""
     return tuple(
-        Image(runtime=one.runtime, variant=variant, flavour=flavour)
+        PipelineImage(runtime=one.runtime, variant=variant, flavour=flavour)
         for one in definitions
         for variant in one.variants
         for flavour in (CORE, *(added.name for added in one.flavours))
@@ -107,7 +107,7 @@ def images(definitions: Iterable[RuntimeDefinition]) -> tuple[Image, ...]:
 def render(
     service: str,
     definitions: Iterable[RuntimeDefinition],
-    wanted: Wanted,
+    wanted: PipelineRequest,
     templates: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the workflow files by path in the repository.
@@ -137,7 +137,9 @@ def render(
     return found
 
 
-def variables(service: str, built: tuple[Image, ...], wanted: Wanted) -> dict[str, Any]:
+def variables(
+    service: str, built: tuple[PipelineImage, ...], wanted: PipelineRequest
+) -> dict[str, Any]:
     """Return what every template may use."""
     runner = wanted.runner or RUNNERS[service]
     install = (

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mlruntime import __version__
-from mlruntime.ci.rendering import SERVICES, Wanted
+from mlruntime.ci.rendering import SERVICES, PipelineRequest
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
@@ -71,7 +71,7 @@ def render(
         raise UsageError(
             f"there are no files for {service!r}", hint=did_you_mean(service, SERVICES)
         )
-    wanted = Wanted(
+    wanted = PipelineRequest(
         version=__version__,
         branch=branch,
         requirements=requirements,

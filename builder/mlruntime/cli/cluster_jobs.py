@@ -84,7 +84,7 @@ def submit(
             emit({"cluster": name, "job": ident}, ident, as_json)
             return
         ended = run_job(engine, cluster, job, passing(as_json))
-    if ended.state.oom_killed:
+    if ended.out_of_memory:
         limit = (cluster.spec.limit or 0) / (1 << 30)
         say(f"{ended.job} was killed: it used more than the {limit:g} GiB of its container")
     if as_json:

@@ -170,7 +170,7 @@ def list_(kube: Kubectl, *, as_json: bool) -> None:
     emit({"clusters": found}, plain(table), as_json)
 
 
-def _summary(cluster: standalone.Cluster) -> dict[str, Any]:
+def _summary(cluster: standalone.KubernetesCluster) -> dict[str, Any]:
     ready = " and ".join(f"{have} of {want} {role}" for role, (have, want) in cluster.ready.items())
     state = "running" if cluster.complete else f"{ready} ready"
     return {"name": cluster.name, "state": state, "workers": cluster.spec.workers}

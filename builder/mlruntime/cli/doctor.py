@@ -91,7 +91,7 @@ def supported(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class ContractAnswer:
     """Whether this host can run what was asked for."""
 
     subject: str
@@ -117,30 +117,30 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class ContractQuestion:
     """What was asked about; without a contract it needs no GPU."""
 
     subject: str
     contract: HostContract | None
 
-    def answer(self, gpus: HostGpus | NoGpus) -> Answer:
+    def answer(self, gpus: HostGpus | NoGpus) -> ContractAnswer:
         """Compare it with this host."""
         judgement = Judgement(needed=False) if self.contract is None else judge(self.contract, gpus)
-        return Answer(subject=self.subject, contract=self.contract, judgement=judgement)
+        return ContractAnswer(subject=self.subject, contract=self.contract, judgement=judgement)
 
 
 def _question(
     definitions: Definitions, runtime: str | None, variant: str, file: Path | None
-) -> Question | None:
+) -> ContractQuestion | None:
     if runtime is not None and file is not None:
         raise UsageError(
             "a runtime and --contract cannot be used together", hint="give one of them"
         )
     if file is not None:
-        return Question(subject=str(file), contract=_read(file))
+        return ContractQuestion(subject=str(file), contract=_read(file))
     if runtime is not None:
         contract = locked_contract(definitions, runtime, variant)
-        return Question(subject=f"{runtime} ({variant})", contract=contract)
+        return ContractQuestion(subject=f"{runtime} ({variant})", contract=contract)
     if variant != "cpu":
         raise UsageError(f"--variant {variant} of which runtime?", hint="name one, or --contract")
     return None

@@ -11,7 +11,7 @@ import typer
 from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit, say
-from mlruntime.cli.validate import Progress
+from mlruntime.cli.validate import CheckProgress
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import (
@@ -21,10 +21,10 @@ from mlruntime.documents.tables import (
 from mlruntime.errors import UsageError
 from mlruntime.explore.combinations import Combinations, parse_combinations, parse_settings
 from mlruntime.explore.publishing import write_evidence
-from mlruntime.explore.record import LEVELS, Record
+from mlruntime.explore.record import LEVELS, CombinationRecord
 from mlruntime.explore.stages import HostStages, Trial, without_rules
 from mlruntime.explore.state import StateFolder
-from mlruntime.explore.sweep import Limits, Outcome, Say, Sweep
+from mlruntime.explore.sweep import Limits, Say, Sweep, SweepResult
 from mlruntime.matrix.model import Matrix
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
@@ -125,15 +125,15 @@ def host_stages(
             stages.close()
 
 
-def observer(total: int, say: Say) -> Progress:
+def observer(total: int, say: Say) -> CheckProgress:
     """Return an observer that shows checks as ``validate`` does."""
-    return Progress(say=say, total=total)
+    return CheckProgress(say=say, total=total)
 
 
 # what is shown
 
 
-def _json(outcome: Outcome, state: StateFolder, written: tuple[str, ...]) -> dict[str, Any]:
+def _json(outcome: SweepResult, state: StateFolder, written: tuple[str, ...]) -> dict[str, Any]:
     return {
         "state": str(state.root),
         "combinations": [record.to_dict() for record in outcome.records],
@@ -143,7 +143,7 @@ def _json(outcome: Outcome, state: StateFolder, written: tuple[str, ...]) -> dic
     }
 
 
-def _text(outcome: Outcome, state: StateFolder, written: tuple[str, ...]) -> str:
+def _text(outcome: SweepResult, state: StateFolder, written: tuple[str, ...]) -> str:
     left = {combination.name for combination in outcome.left}
     ended = [record for record in outcome.records if record.name not in left]
     rows = tuple((r.text, r.level or "-", _ending(r), f"{_spent(r):.0f}") for r in ended)
@@ -163,9 +163,9 @@ def _text(outcome: Outcome, state: StateFolder, written: tuple[str, ...]) -> str
     return "\n\n".join(parts)
 
 
-def _ending(record: Record) -> str:
+def _ending(record: CombinationRecord) -> str:
     return f"{record.failure.stage}: {record.failure.kind}" if record.failure else "-"
 
 
-def _spent(record: Record) -> float:
+def _spent(record: CombinationRecord) -> float:
     return sum(record.seconds.values())

@@ -83,6 +83,6 @@ def with_added(
     if file is None and jars is None:
         return lock
     # Imported late: few add packages, and what locks them takes longer to import than a build.
-    from mlruntime.workflows.additions import Files, with_files
+    from mlruntime.workflows.additions import AdditionFiles, with_files
 
-    return with_files(definitions, lock, Files(requirements=file, jars=jars), host)
+    return with_files(definitions, lock, AdditionFiles(requirements=file, jars=jars), host)

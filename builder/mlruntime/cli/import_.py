@@ -12,7 +12,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.errors import UsageError
 from mlruntime.importing.composing import lines_of
 from mlruntime.store.store import full_disk, write_whole
-from mlruntime.workflows.importing import Imported, import_file
+from mlruntime.workflows.importing import ImportedRuntime, import_file
 
 _FOLDER: Final = "runtimes"
 
@@ -74,7 +74,7 @@ def import_(
     emit(_value(made, output), shown, as_json)
 
 
-def _value(made: Imported, output: Path | None) -> dict[str, object]:
+def _value(made: ImportedRuntime, output: Path | None) -> dict[str, object]:
     found = made.composed.definition
     return {
         "runtime": found.runtime,
@@ -89,7 +89,7 @@ def _value(made: Imported, output: Path | None) -> dict[str, object]:
     }
 
 
-def _summary(made: Imported, output: Path) -> str:
+def _summary(made: ImportedRuntime, output: Path) -> str:
     found, left = made.composed.definition, len(made.composed.not_taken)
     conda = f", {len(found.conda.packages)} conda packages" if found.conda.channels else ""
     counted = f"{len(found.request)} components, {len(found.python)} Python packages{conda}"

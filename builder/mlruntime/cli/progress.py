@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EVERY = 5.0
 
 
-class Lines:
+class ProgressLines:
     """Says how many files and bytes there are, at most every ``EVERY`` seconds of ``clock``."""
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float]) -> None:
@@ -72,7 +72,7 @@ class Bars:
 def downloads(say: Callable[[str], None]) -> Iterator["Downloads"]:
     """Yield the ``Progress`` that suits stderr: bars on a terminal, else lines through ``say``."""
     if is_quiet():
-        yield Lines(say, time.monotonic)
+        yield ProgressLines(say, time.monotonic)
         return
     from rich.console import Console  # only for terminals: other starts do not wait for it
     from rich.progress import (
@@ -85,7 +85,7 @@ def downloads(say: Callable[[str], None]) -> Iterator["Downloads"]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Lines(say, time.monotonic)
+        yield ProgressLines(say, time.monotonic)
         return
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())

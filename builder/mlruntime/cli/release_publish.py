@@ -17,7 +17,7 @@ from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
 from mlruntime.registry.client import Repository
 from mlruntime.release.publishing import read_record, refuse_moved
-from mlruntime.release.pulls import Pull
+from mlruntime.release.pulls import PullSizes
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.versions import RuntimeVersion
 from mlruntime.release.vulnerabilities import LEVELS
@@ -144,7 +144,7 @@ def _told(
     runtime: str,
     version: RuntimeVersion,
     tags: Mapping[str, str],
-    sizes: Iterable[Pull],
+    sizes: Iterable[PullSizes],
 ) -> dict[str, Any]:
     """Return what is said of a version: where its tags are, or would be, and what is pulled."""
     return {

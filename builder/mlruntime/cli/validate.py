@@ -153,7 +153,7 @@ def command(
             only=tuple(only or ()),
             multiplier=multiplier,
             say=say,
-            observer=Progress(say=say, total=count(chosen, only or ())),
+            observer=CheckProgress(say=say, total=count(chosen, only or ())),
         )
 
     if on != KUBERNETES and (image or namespace):
@@ -230,7 +230,7 @@ def _write(path: Path | None, text: str) -> None:
 
 
 @dataclass(kw_only=True, slots=True)
-class Progress:
+class CheckProgress:
     """Shows how each check ends, and every few seconds which one is still running."""
 
     total: int

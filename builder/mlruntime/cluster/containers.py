@@ -26,7 +26,7 @@ _TOLD_LINES: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cluster:
+class ContainerCluster:
     """A running cluster; ``nodes`` are the containers by the nodes' names."""
 
     description: ClusterDescription
@@ -97,7 +97,7 @@ def cluster(
     say: Callable[[str], None] = lambda _: None,
     ready: float = READY_SECONDS,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Cluster]:
+) -> Iterator[ContainerCluster]:
     """Bring up a cluster, yield it when all workers have registered, remove it at the end.
 
     Raises ``ClusterFailed``, with the container's last lines, when one ends before that or when
@@ -128,7 +128,7 @@ def cluster(
                     say(f"could not remove all of cluster {described.ident}: {error}")
 
 
-def _started(engine: Engine, described: ClusterDescription) -> Cluster:
+def _started(engine: Engine, described: ClusterDescription) -> ContainerCluster:
     """Start everything in threads: an interrupt then never cuts off a creation half-way."""
     ident, shared = described.ident, described.shared
     network = volume = f"mlr-{ident}"
@@ -149,7 +149,7 @@ def _started(engine: Engine, described: ClusterDescription) -> Cluster:
         raise ClusterFailed(error.what, why=error.why) from None
     if owned.exit_code:
         raise ClusterFailed(f"{shared} cannot be given to user {user}", why=owned.tail)
-    return Cluster(description=described, nodes=nodes)
+    return ContainerCluster(description=described, nodes=nodes)
 
 
 def _start_node(engine: Engine, described: ClusterDescription, node: Node) -> Container:
@@ -196,6 +196,6 @@ class ContainerClusters(OnEngine):
         say: Callable[[str], None],
         ready: float,
         clock: Callable[[], float],
-    ) -> AbstractContextManager[Cluster]:
+    ) -> AbstractContextManager[ContainerCluster]:
         """Bring up a cluster for a block."""
         return cluster(self.engine, spec, say=say, ready=ready, clock=clock)

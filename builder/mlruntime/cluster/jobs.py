@@ -14,7 +14,7 @@ from typing import Final
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.standing import CLUSTER, Standing, network_of
 from mlruntime.cluster.starting import HOME, image_user, mounts
-from mlruntime.engine import Container, Engine, Service, State, owner
+from mlruntime.engine import Container, Engine, Service, owner
 from mlruntime.engine.archives import packed
 from mlruntime.engine.values import Stream
 from mlruntime.errors import MlruntimeError, UsageError
@@ -92,15 +92,15 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """How a job ended."""
+class FinishedJob:
+    """How a job ended; ``out_of_memory``: it used up what its container or pod may have."""
 
     job: str
     exit_code: int
-    state: State
+    out_of_memory: bool
 
 
-def submit(engine: Engine, cluster: Standing, job: Job, on_line: OnLine) -> Ended:
+def submit(engine: Engine, cluster: Standing, job: Job, on_line: OnLine) -> FinishedJob:
     """Run a program to its end, passing on what it writes; then nothing of it is left.
 
     Ctrl-C ends it. When this process is killed, the next cluster or job removes what is left.
@@ -110,7 +110,7 @@ def submit(engine: Engine, cluster: Standing, job: Job, on_line: OnLine) -> Ende
         for stream, line in streamed(container):
             on_line(stream, line)
         code, state = container.wait(), container.state()
-    return Ended(job=ident, exit_code=code, state=state)
+    return FinishedJob(job=ident, exit_code=code, out_of_memory=state.oom_killed)
 
 
 def detach(engine: Engine, cluster: Standing, job: Job) -> str:

@@ -70,7 +70,7 @@ print(json.dumps({
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class NodeFinding:
     """Something that is wrong with a node, or with all of them when ``node`` is ``None``."""
 
     node: str | None
@@ -92,7 +92,7 @@ class Told:
     answered: float
 
 
-class Node(Protocol):
+class NodeAccess(Protocol):
     """A node that can be asked something."""
 
     def image(self) -> str:
@@ -104,19 +104,19 @@ class Node(Protocol):
         ...
 
     def tell(self, argv: Sequence[str]) -> str:
-        """Run a program in it; return what that wrote on stdout. ``Silent`` if it cannot run."""
+        """Run a program in it; return what that wrote on stdout. ``NodeSilent`` if it cannot run."""
         ...
 
 
-class Silent(Exception):
+class NodeSilent(Exception):
     """A node does not answer."""
 
 
-Answers = tuple[tuple[Told, ...], tuple[Finding, ...]]
+Answers = tuple[tuple[Told, ...], tuple[NodeFinding, ...]]
 
 
 def ask(
-    nodes: Mapping[str, Node], master: str | None, now: Callable[[], float] = time.time
+    nodes: Mapping[str, NodeAccess], master: str | None, now: Callable[[], float] = time.time
 ) -> Answers:
     """Ask every node at once; one that does not answer is a finding.
 
@@ -128,18 +128,20 @@ def ask(
         asking = [submitted(pool, _ask, name, node, program, now) for name, node in nodes.items()]
         answers = [future.result() for future in asking]
     told = tuple(one for one in answers if isinstance(one, Told))
-    return told, tuple(one for one in answers if isinstance(one, Finding))
+    return told, tuple(one for one in answers if isinstance(one, NodeFinding))
 
 
-def _ask(name: str, node: Node, program: Sequence[str], now: Callable[[], float]) -> Told | Finding:
+def _ask(
+    name: str, node: NodeAccess, program: Sequence[str], now: Callable[[], float]
+) -> Told | NodeFinding:
     try:
         asked = now()
         lines = node.tell(program).splitlines()
         facts = {"image": node.image(), **json.loads(lines[-1] if lines else "")}
         return Told(node=name, facts=facts, asked=asked, answered=now())
-    except (Silent, ValueError):
+    except (NodeSilent, ValueError):
         what = f"{name} does not answer: it {node.state()}"
-        return Finding(node=name, what=what, hint=f"`mlruntime cluster logs … {name}`")
+        return NodeFinding(node=name, what=what, hint=f"`mlruntime cluster logs … {name}`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class _InContainer:
         try:
             found = [line for stream, line in self.container.exec(argv) if stream == "stdout"]
         except Unavailable as error:
-            raise Silent from error
+            raise NodeSilent from error
         return "\n".join(found)
 
 
@@ -167,40 +169,48 @@ def ask_containers(engine: Engine, cluster: Standing) -> Answers:
     return ask(nodes, master.name if master else None)
 
 
-def compare(told: Sequence[Told]) -> tuple[Finding, ...]:
+def compare(told: Sequence[Told]) -> tuple[NodeFinding, ...]:
     """Return what the nodes do not agree on; the majority is right."""
-    found: list[Finding] = []
+    found: list[NodeFinding] = []
     for key, hint in _SAME.items():
         values = {one.node: _shown(one.facts[key]) for one in told}
         usual = Counter(values.values()).most_common(1)
         found += [
-            Finding(node=node, what=f"{node} has {key} {value}, others {usual[0][0]}", hint=hint)
+            NodeFinding(
+                node=node, what=f"{node} has {key} {value}, others {usual[0][0]}", hint=hint
+            )
             for node, value in values.items()
             if value != usual[0][0]
         ]
     for one in told:
         found += _of_clock(one)
         found += [
-            Finding(node=one.node, what=f"{one.node} cannot connect to {host}: {why}",
-                    hint="a firewall, or a name that does not resolve")
+            NodeFinding(
+                node=one.node,
+                what=f"{one.node} cannot connect to {host}: {why}",
+                hint="a firewall, or a name that does not resolve",
+            )
             for host, why in one.facts["reach"].items()
             if why
-        ]  # fmt: skip
+        ]
         found += [
-            Finding(node=one.node, what=f"{one.node}: {jvm} did not take its class data, and so "
-                    "started slowly", hint="`mlruntime store verify`, then down and up again")
+            NodeFinding(
+                node=one.node,
+                what=f"{one.node}: {jvm} did not take its class data, and so started slowly",
+                hint="`mlruntime store verify`, then down and up again",
+            )
             for jvm in one.facts["slow"]
-        ]  # fmt: skip
+        ]
     return tuple(found)
 
 
-def _of_clock(one: Told) -> list[Finding]:
+def _of_clock(one: Told) -> list[NodeFinding]:
     clock = float(one.facts["clock"])
     off = max(one.asked - clock, clock - one.answered, 0.0)
     if off <= _CLOCK_SECONDS:
         return []
     what = f"the clock of {one.node} is off by {off:.0f} s"
-    return [Finding(node=one.node, what=what, hint="synchronise it with NTP")]
+    return [NodeFinding(node=one.node, what=what, hint="synchronise it with NTP")]
 
 
 def _shown(value: Any) -> str:

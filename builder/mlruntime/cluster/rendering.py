@@ -50,7 +50,7 @@ class JobFiles:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class RenderRequest:
     """What is to be rendered. ``secret`` is the cluster's, for places that are told it in a file.
 
     ``spark`` is the version of Spark in the image; ``driver`` the oldest driver of NVIDIA that the
@@ -65,7 +65,7 @@ class Wanted:
     job: JobFiles | None = None
 
 
-def render(place: str, wanted: Wanted, templates: Mapping[str, str]) -> dict[str, Rendered]:
+def render(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -> dict[str, Rendered]:
     """Return the files for a place by name; ``templates`` are those below ``images/cluster``."""
     known = variables(place, wanted, templates)
     found: dict[str, Rendered] = {}
@@ -101,13 +101,13 @@ def _left_out(name: str, spec: ClusterSpec) -> bool:
     return "gpu" in name and not spec.gpus.each
 
 
-def settings(place: str, wanted: Wanted) -> dict[str, str]:
+def settings(place: str, wanted: RenderRequest) -> dict[str, str]:
     """Return Spark's settings in a place, without the secret."""
     url = _MASTER.get(place, describe(wanted.spec, wanted.name).master_url)
     return cluster_settings(wanted.spec, url.format(name=wanted.name))
 
 
-def variables(place: str, wanted: Wanted, templates: Mapping[str, str]) -> dict[str, Any]:
+def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -> dict[str, Any]:
     """Return what a template may use."""
     spec, name = wanted.spec, wanted.name
     described = describe(spec, name)

@@ -48,7 +48,7 @@ Files = Mapping[str, Callable[[], Iterator[bytes]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
+class StartedCluster:
     """A cluster that is ready; ``addresses`` by service, ``seconds`` by phase."""
 
     name: str
@@ -66,7 +66,7 @@ def up(
     say: Say = lambda _: None,
     ready: float = READY_SECONDS,
     clock: Callable[[], float] = time.monotonic,
-) -> Started:
+) -> StartedCluster:
     """Start a cluster that stays; all of it is removed again when that fails or is interrupted.
 
     ``class_data`` is that of the image, for all JVMs of the cluster. Raises ``UsageError`` when
@@ -97,7 +97,9 @@ def up(
                 )
         except CommandFailed as error:
             raise ClusterFailed(error.what, why=error.why, hint=_hint(error)) from None
-    return Started(name=name, description=described, addresses=addresses, seconds=phases.seconds)
+    return StartedCluster(
+        name=name, description=described, addresses=addresses, seconds=phases.seconds
+    )
 
 
 class Phases:

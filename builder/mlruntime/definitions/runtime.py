@@ -37,7 +37,7 @@ Moment = Annotated[
 FlavourName = Annotated[str, described("the name of a flavour", r"^[a-z][a-z0-9]*$", "notebook")]
 
 
-class FlavourForm(Form, frozen=True):
+class FlavourDefinitionForm(Form, frozen=True):
     """What a flavour has beyond those before it."""
 
     summary: Text
@@ -58,7 +58,7 @@ Channel = Annotated[
 ]
 
 
-class CondaForm(Form, frozen=True):
+class CondaRequestForm(Form, frozen=True):
     """What comes from conda's channels: components, and other packages."""
 
     channels: Annotated[list[Channel], Meta(min_length=1)]
@@ -76,9 +76,9 @@ class RuntimeForm(Form, frozen=True):
     request: Annotated[dict[str, Text], Meta(min_length=1)]
     python: list[Text] | None = None
     debian: list[DebianName] | None = None
-    conda: CondaForm | None = None
+    conda: CondaRequestForm | None = None
     gpu: PromiseForm | None = None
-    flavours: dict[FlavourName, FlavourForm] | None = None
+    flavours: dict[FlavourName, FlavourDefinitionForm] | None = None
     budgets: dict[Text, Natural] | None = None
     lifecycle: LifecycleForm | None = None
 
@@ -209,7 +209,7 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
     )
 
 
-def _conda(form: CondaForm, place: Location) -> CondaDefinition:
+def _conda(form: CondaRequestForm, place: Location) -> CondaDefinition:
     if not form.components and not form.packages:
         raise place.fail("nothing comes from these channels", hint="add components or packages")
     return CondaDefinition(
@@ -230,7 +230,7 @@ def _budgets(form: RuntimeForm, top: Location) -> Iterator[tuple[str, int]]:
         yield name, megabytes * 1_000_000
 
 
-def _flavour(name: str, form: FlavourForm, place: Location) -> FlavourDefinition:
+def _flavour(name: str, form: FlavourDefinitionForm, place: Location) -> FlavourDefinition:
     if name == CORE:
         raise place.fail(
             f"{CORE} is what every image has", hint="declare its packages outside of `flavours:`"

@@ -11,7 +11,7 @@ from mlruntime.errors import MlruntimeError
 from mlruntime.host.settings import Sources
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.matrix.model import ArtifactTemplate, Component, Matrix
-from mlruntime.matrix.news import Answer, Offer
+from mlruntime.matrix.news import ComponentOffers, Offer
 
 if TYPE_CHECKING:
     from mlruntime.fetch.web import Web
@@ -48,7 +48,7 @@ class Registries:
                 self._opened[origin] = ecosystem.upstream(self._sources, self._web, self._scratch)
             return self._opened[origin]
 
-    def answers(self, matrix: Matrix) -> Iterator[Answer]:
+    def answers(self, matrix: Matrix) -> Iterator[ComponentOffers]:
         """Yield an answer for every component with artifacts; a registry's failure is one too.
 
         Artifacts with versions of their own tell nothing of a component's, and a component that
@@ -66,13 +66,13 @@ class Registries:
 
     def _answer(
         self, matrix: Matrix, component: Component, artifacts: list[ArtifactTemplate]
-    ) -> Answer:
+    ) -> ComponentOffers:
         try:
             offers = [self._offer(matrix, component, a) for a in artifacts]
-            return Answer(component=component.name, offers=tuple(offers))
+            return ComponentOffers(component=component.name, offers=tuple(offers))
         except MlruntimeError as error:
             why = error.what + (f": {error.why.splitlines()[0]}" if error.why else "")
-            return Answer(component=component.name, error=why)
+            return ComponentOffers(component=component.name, error=why)
 
     def _offer(self, matrix: Matrix, component: Component, artifact: ArtifactTemplate) -> Offer:
         releases = self._upstream(artifact.origin).releases(matrix, component, artifact)

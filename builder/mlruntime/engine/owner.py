@@ -20,7 +20,7 @@ STARTER: Final = "mlruntime.starter"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Owner:
+class OwningProcess:
     """One process of one host.
 
     ``host`` names the machine *and* the process namespace (so that a tool in a container that
@@ -53,10 +53,12 @@ class Owner:
         }
 
 
-def current(proc: Path = Path("/proc")) -> Owner:
+def current(proc: Path = Path("/proc")) -> OwningProcess:
     """Return this process."""
     pid = os.getpid()
-    return Owner(pid=pid, started=start_time(proc, pid) or 0, boot=_boot(proc), host=_host(proc))
+    return OwningProcess(
+        pid=pid, started=start_time(proc, pid) or 0, boot=_boot(proc), host=_host(proc)
+    )
 
 
 def kept_runs(labels: Iterable[Mapping[str, str]]) -> frozenset[str]:

@@ -113,7 +113,7 @@ class Owned:
     running: bool = False
 
 
-class Lines:
+class LineDecoder:
     """Bytes in any pieces to lines of text, carriage returns counting as line ends."""
 
     def __init__(self) -> None:

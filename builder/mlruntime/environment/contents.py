@@ -23,7 +23,7 @@ _USED: Final = ("usr/lib/jvm/", "etc/java-*/", f"{LIBRARIES}/", "usr/share/doc/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contents:
+class EnvironmentContents:
     """The packages, files and links of an environment.
 
     ``native`` are compiled wheels, ``links`` symbolic links (path, target), ``linked`` patterns of
@@ -46,7 +46,7 @@ class Contents:
         return (*self.conda, *self.wheels, *self.jars, *self.system)
 
 
-def contents(plan: Plan, lock: Lock) -> Contents:
+def contents(plan: Plan, lock: Lock) -> EnvironmentContents:
     """Return what an environment has of a plan's image."""
     layers = [layer.content for layer in plan.layers]
     kept = Kept.of(plan.config.environment)
@@ -56,7 +56,7 @@ def contents(plan: Plan, lock: Lock) -> Contents:
     # What a flavour's layer replaces in a layer below is there once.
     own = {file.path: file for file in known if file.path in kept}.values()
     links = [link for c in literal for link in c.links if link[0] in kept]
-    return Contents(
+    return EnvironmentContents(
         python=plan.python,
         conda=tuple(a for c in layers if isinstance(c, CondaPackages) for a in c.artifacts),
         wheels=tuple(wheel for c in python for wheel in c.wheels),

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from mlruntime.environment.description import FILES, LOCK, Description, write_description
-from mlruntime.environment.entries import Entry, encoded
+from mlruntime.environment.entries import InstalledEntry, encoded
 from mlruntime.environment.interpreter import Interpreter
 from mlruntime.environment.layout import NOTES
 from mlruntime.environment.linking import Linker
@@ -83,7 +83,7 @@ def _fill(order: Order, folder: Path, target: Path, linker: Linker) -> Descripti
 class Piece:
     """A file or link of an environment: from a ``source`` in the store, or with its ``content``."""
 
-    entry: Entry
+    entry: InstalledEntry
     source: str = ""
     content: bytes | None = None
 
@@ -93,9 +93,9 @@ def pieces(order: Order) -> Iterator[Piece]:
     for one in order.materials.linked:
         yield Piece(entry=one.entry, source=one.source)
     for path, target in order.materials.links:
-        yield Piece(entry=Entry(path=path, target=target))
+        yield Piece(entry=InstalledEntry(path=path, target=target))
     for file in (*order.materials.files, File(path=LOCK, content=order.lock.encode())):
-        entry = Entry(
+        entry = InstalledEntry(
             path=file.path,
             size=len(file.content),
             sha256=hashlib.sha256(file.content).hexdigest(),

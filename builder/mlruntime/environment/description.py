@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from mlruntime.definitions.files import read_text
-from mlruntime.environment.entries import Entry, decoded
+from mlruntime.environment.entries import InstalledEntry, decoded
 from mlruntime.environment.layout import NOTES
 from mlruntime.environment.settings import Variables
 from mlruntime.errors import InvalidLock, UsageError
@@ -102,7 +102,7 @@ def write_description(path: Path, description: Description) -> None:
         new.replace(target)
 
 
-def read_files(path: Path) -> tuple[Entry, ...]:
+def read_files(path: Path) -> tuple[InstalledEntry, ...]:
     """Return the files that an environment was made with."""
     try:
         return decoded((path / FILES).read_bytes())

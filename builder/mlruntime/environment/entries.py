@@ -11,7 +11,7 @@ from mlruntime.layers.sink import MTIME
 from mlruntime.store.store import file_sha256
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class InstalledEntry(msgspec.Struct, frozen=True, array_like=True):
     """A file with its ``size`` in bytes and ``sha256``, or a symbolic link with its ``target``."""
 
     path: str
@@ -21,7 +21,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     target: str = ""
 
 
-def listed(root: Path) -> tuple[Entry, ...]:
+def listed(root: Path) -> tuple[InstalledEntry, ...]:
     """Return the files and links below a directory, sorted by path; every file is read."""
     return tuple(sorted((_entry(root, path) for path in walked(root)), key=lambda e: e.path))
 
@@ -35,12 +35,12 @@ def walked(root: Path) -> Iterator[str]:
             yield name if inside == "." else f"{inside}/{name}"
 
 
-def _entry(root: Path, path: str) -> Entry:
+def _entry(root: Path, path: str) -> InstalledEntry:
     found = root / path
     status = found.lstat()
     if stat.S_ISLNK(status.st_mode):
-        return Entry(path=path, target=os.readlink(found))  # noqa: PTH115
-    return Entry(
+        return InstalledEntry(path=path, target=os.readlink(found))  # noqa: PTH115
+    return InstalledEntry(
         path=path,
         size=status.st_size,
         sha256=file_sha256(found),
@@ -48,7 +48,7 @@ def _entry(root: Path, path: str) -> Entry:
     )
 
 
-def is_untouched(path: str, entry: Entry) -> bool:
+def is_untouched(path: str, entry: InstalledEntry) -> bool:
     """Return whether a file has the size and the date that it was unpacked with; not read.
 
     Writing to a file dates it anew. Raises ``FileNotFoundError``.
@@ -57,11 +57,11 @@ def is_untouched(path: str, entry: Entry) -> bool:
     return status.st_size == entry.size and status.st_mtime == MTIME
 
 
-def encoded(entries: Iterable[Entry]) -> bytes:
+def encoded(entries: Iterable[InstalledEntry]) -> bytes:
     """Return entries as JSON, one a line."""
     return b"[" + b",\n".join(msgspec.json.encode(entry) for entry in entries) + b"]\n"
 
 
-def decoded(content: bytes) -> tuple[Entry, ...]:
+def decoded(content: bytes) -> tuple[InstalledEntry, ...]:
     """Return entries from JSON; ``ValueError`` for anything else."""
-    return msgspec.json.decode(content, type=tuple[Entry, ...])
+    return msgspec.json.decode(content, type=tuple[InstalledEntry, ...])

@@ -24,7 +24,7 @@ FORMATS: Final = (REQUIREMENTS, PYLOCK, CONDA_LOCK, PIXI, CYCLONEDX, DOCKERFILE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exported:
+class ExportedPackages:
     """What is exported: wheels of a registry, and compiled ones if they are at hand.
 
     ``left_out`` are compiled wheels that no registry has, ``conda`` packages of conda channels: the
@@ -46,10 +46,10 @@ class Exported:
 
 def exported(
     lock: Lock, variant: str, *, python: str, compiled: Sequence[Artifact] | None = None
-) -> Exported:
+) -> ExportedPackages:
     """Return what to export of a variant; without ``compiled``, those wheels are left out."""
     own = lock.whole(variant)
-    return Exported(
+    return ExportedPackages(
         runtime=lock.runtime,
         variant=variant,
         python=python,
@@ -59,7 +59,7 @@ def exported(
     )
 
 
-def requirements(what: Exported, wheels: str = "") -> str:
+def requirements(what: ExportedPackages, wheels: str = "") -> str:
     """Return a requirements file; with ``wheels``, a directory, for that directory alone."""
     lines = [
         f"# mlruntime {what.runtime} ({what.variant}), for CPython {what.python} on Linux, x86_64.",
@@ -79,7 +79,7 @@ def requirements(what: Exported, wheels: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def pylock(what: Exported, wheels: str) -> str:
+def pylock(what: ExportedPackages, wheels: str) -> str:
     """Return a ``pylock.toml`` (PEP 751) for the files of a directory, ``wheels``."""
     lines = [
         'lock-version = "1.0"',

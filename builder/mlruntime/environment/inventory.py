@@ -26,7 +26,7 @@ _METADATA: Final = re.compile(r"(?P<name>[^/]+)-(?P<version>[^/-]+)\.dist-info/M
 _NOT_LOCKED: Final = "not locked"
 
 
-class PackageForm(Form, frozen=True):
+class InventoryPackageForm(Form, frozen=True):
     """A package: its version, and what identifies its bytes."""
 
     version: str
@@ -48,7 +48,7 @@ class Inventory(Form, frozen=True):
     lock: Text
     host: dict[str, str]
     components: dict[str, str]
-    packages: dict[str, dict[str, PackageForm]]
+    packages: dict[str, dict[str, InventoryPackageForm]]
     system: bool
     damaged: int
 
@@ -60,7 +60,7 @@ class Inventory(Form, frozen=True):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class InventoryComparison:
     """All that differs between two inventories."""
 
     host: Changes
@@ -97,7 +97,7 @@ def of_lock(lock: Lock, variant: str) -> Inventory:
         host={name: value for name, value in host.items() if value},
         components=components,
         packages={
-            group: {n: PackageForm(version=v, bytes=of) for n, (v, of) in found.items()}
+            group: {n: InventoryPackageForm(version=v, bytes=of) for n, (v, of) in found.items()}
             for group, found in packages.items()
         },
         system=True,
@@ -138,7 +138,7 @@ def of_environment(root: Path, host: Mapping[str, str]) -> Inventory:
     known = packages["python"].keys() | packages["native"].keys()
     for name in sorted(there.keys() - known):
         if ours.get(name) != there[name]:  # those of ours that no lock has: sparkdl
-            packages["python"][name] = PackageForm(version=there[name], bytes=_NOT_LOCKED)
+            packages["python"][name] = InventoryPackageForm(version=there[name], bytes=_NOT_LOCKED)
     return msgspec.structs.replace(
         locked,
         host={"python": found.python, **host},
@@ -149,15 +149,17 @@ def of_environment(root: Path, host: Mapping[str, str]) -> Inventory:
 
 
 def _as_installed(
-    locked: Mapping[str, PackageForm], there: Mapping[str, str]
-) -> dict[str, PackageForm]:
+    locked: Mapping[str, InventoryPackageForm], there: Mapping[str, str]
+) -> dict[str, InventoryPackageForm]:
     """Return locked packages as they are: another version if it was replaced, none if removed."""
     found = {}
     for name, package in locked.items():
         if name not in there:
             continue
         same = canonicalize_version(there[name]) == canonicalize_version(package.version)
-        found[name] = package if same else PackageForm(version=there[name], bytes=_NOT_LOCKED)
+        found[name] = (
+            package if same else InventoryPackageForm(version=there[name], bytes=_NOT_LOCKED)
+        )
     return found
 
 
@@ -167,7 +169,7 @@ def distributions(paths: Iterable[str]) -> dict[str, str]:
     return {canonicalize_name(match["name"]): match["version"] for match in found}
 
 
-def compared(a: Inventory, b: Inventory) -> Comparison:
+def compared(a: Inventory, b: Inventory) -> InventoryComparison:
     """Compare two inventories.
 
     Of Debian's packages only those that environments have are compared, unless both sides have an
@@ -175,7 +177,7 @@ def compared(a: Inventory, b: Inventory) -> Comparison:
     """
     whole = a.system and b.system
     shared = a.host.keys() & b.host.keys()
-    return Comparison(
+    return InventoryComparison(
         host=changes(_facts(a, shared), _facts(b, shared)),
         components=changes(_same(a.components), _same(b.components)),
         packages=package_changes(_packages(a, whole=whole), _packages(b, whole=whole)),

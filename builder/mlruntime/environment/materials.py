@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from mlruntime.ecosystems.place import LIBRARIES
-from mlruntime.environment.contents import Contents, is_used
-from mlruntime.environment.entries import Entry
+from mlruntime.environment.contents import EnvironmentContents, is_used
+from mlruntime.environment.entries import InstalledEntry
 from mlruntime.environment.glibc import newest
 from mlruntime.environment.layout import relative
 from mlruntime.environment.system import java_trust, library_folders
@@ -20,7 +20,7 @@ class Linked:
     """A file or link of a tree: where it is in the store, and what it is in the environment."""
 
     source: str
-    entry: Entry
+    entry: InstalledEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class Materials:
     glibc: str
 
 
-def materials(contents: Contents, packages: list[Tree], system: list[Tree]) -> Materials:
+def materials(contents: EnvironmentContents, packages: list[Tree], system: list[Tree]) -> Materials:
     """Return the materials of an environment.
 
     Raises ``InvalidLock`` if two packages bring the same file with different content.
@@ -70,12 +70,14 @@ def _used(tree: Tree, *, is_system: bool) -> Iterator[Linked]:
         source = f"{tree.root}/{entry.path}"
         if entry.target:
             target = relative(entry.path, entry.target)
-            yield Linked(source=source, entry=Entry(path=entry.path, target=target))
+            yield Linked(source=source, entry=InstalledEntry(path=entry.path, target=target))
         else:
             yield Linked(source=source, entry=entry)
 
 
-def _found_by_name(contents: Contents, found: dict[str, Linked]) -> Iterator[tuple[str, str]]:
+def _found_by_name(
+    contents: EnvironmentContents, found: dict[str, Linked]
+) -> Iterator[tuple[str, str]]:
     """Yield links to libraries that are asked for by name: CUDA's, which wheels bring."""
     site = f"lib/python{contents.python}/site-packages"
     if not contents.linked:

@@ -19,7 +19,7 @@ from mlruntime.ecosystems.conda.archive import NEW, OLD
 from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.registered import ECOSYSTEMS
-from mlruntime.environment.entries import Entry, is_untouched, listed
+from mlruntime.environment.entries import InstalledEntry, is_untouched, listed
 from mlruntime.environment.glibc import needed_glibc
 from mlruntime.errors import Damaged
 from mlruntime.lock.packages import Artifact
@@ -39,14 +39,14 @@ class Tree:
     artifact: Artifact
     root: Path
     glibc: str
-    entries: tuple[Entry, ...]
+    entries: tuple[InstalledEntry, ...]
 
 
 class _List(msgspec.Struct, frozen=True, array_like=True):
     """What the store has beside a tree's files."""
 
     glibc: str
-    entries: tuple[Entry, ...]
+    entries: tuple[InstalledEntry, ...]
 
 
 def key(sha256: str, filename: str, place: Place) -> str:

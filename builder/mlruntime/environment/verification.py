@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlruntime.environment.creation import is_personal
-from mlruntime.environment.entries import Entry, is_untouched, walked
+from mlruntime.environment.entries import InstalledEntry, is_untouched, walked
 from mlruntime.store.store import file_sha256
 
 
@@ -28,7 +28,7 @@ class Differences:
         return tuple(sorted((*self.changed, *self.removed)))
 
 
-def differences(root: Path, made: Iterable[Entry], *, quick: bool = False) -> Differences:
+def differences(root: Path, made: Iterable[InstalledEntry], *, quick: bool = False) -> Differences:
     """Compare an environment with the files that it was made with.
 
     Every file is read, unless ``quick``: then one that has its size and date counts as it was.
@@ -47,7 +47,7 @@ def differences(root: Path, made: Iterable[Entry], *, quick: bool = False) -> Di
     )
 
 
-def _is_same(path: str, entry: Entry, *, quick: bool) -> bool:
+def _is_same(path: str, entry: InstalledEntry, *, quick: bool) -> bool:
     status = os.lstat(path)
     if entry.target or not stat.S_ISREG(status.st_mode):
         return stat.S_ISLNK(status.st_mode) and entry.target == os.readlink(path)  # noqa: PTH115

@@ -10,18 +10,18 @@ from mlruntime.documents.tables import (
     Table,
     markdown,
 )
-from mlruntime.explore.record import LEVELS, Record
+from mlruntime.explore.record import LEVELS, CombinationRecord
 from mlruntime.matrix.editing import with_rule
 from mlruntime.matrix.model import EVIDENCE, EXPLORED, Implication, Matrix, Rule
 
 # The evidence that each level gives a rule; a combination that was not built gives none.
 _EVIDENCE: Final[Mapping[str | None, str]] = {"built": "built", "cluster": "cluster"}
-Cell = Callable[[Record], str]
+Cell = Callable[[CombinationRecord], str]
 _BESIDE: Final = ("tensorflow", "keras", "horovod", "spark", "python", "java", "debian", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class RuleEvidence:
     """The new evidence, source and date of a rule."""
 
     rule: Rule
@@ -30,7 +30,7 @@ class Finding:
     date: str
 
 
-def findings(matrix: Matrix, records: Iterable[Record]) -> tuple[Finding, ...]:
+def findings(matrix: Matrix, records: Iterable[CombinationRecord]) -> tuple[RuleEvidence, ...]:
     """Return the evidence of the records for the rules that leave it to them.
 
     Those are the rules whose source begins with ``explored:``: only a person can decide
@@ -50,11 +50,11 @@ def findings(matrix: Matrix, records: Iterable[Record]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _rank(record: Record) -> tuple[int, str, list[Version]]:
+def _rank(record: CombinationRecord) -> tuple[int, str, list[Version]]:
     return record.reached, record.date or "", [Version(v) for _, v in record.axes]
 
 
-def _is_about(matrix: Matrix, rule: Rule, record: Record) -> bool:
+def _is_about(matrix: Matrix, rule: Rule, record: CombinationRecord) -> bool:
     versions = _versions(record)
     bits = {
         name: 1 << component.releases.index(Version(versions[name]))
@@ -73,7 +73,7 @@ def _is_about(matrix: Matrix, rule: Rule, record: Record) -> bool:
     return applies and all(follows(implication) for implication in rule.implications)
 
 
-def _finding(rule: Rule, record: Record) -> Finding:
+def _finding(rule: Rule, record: CombinationRecord) -> RuleEvidence:
     said = f"{record.text} on {record.runtime}"
     if record.checks and record.failure is None:
         said += f", {len(record.checks.passed)} checks on {record.checks.workers} workers"
@@ -81,7 +81,7 @@ def _finding(rule: Rule, record: Record) -> Finding:
         said += f", {record.failure.stage} failed ({record.failure.kind})"
     if record.image:
         said += f", image {record.image}"
-    return Finding(
+    return RuleEvidence(
         rule=rule,
         evidence=_EVIDENCE.get(record.level, EVIDENCE[0]),
         source=f"{EXPLORED}{said}, {evidence_file(record)}",
@@ -89,12 +89,12 @@ def _finding(rule: Rule, record: Record) -> Finding:
     )
 
 
-def evidence_file(record: Record) -> str:
+def evidence_file(record: CombinationRecord) -> str:
     """Return where the definitions keep a record, as a path below their root."""
     return f"runtimes/{record.runtime}/evidence/combinations/{record.name}.json"
 
 
-def evidence_json(record: Record, report: Mapping[str, Any] | None) -> dict[str, Any]:
+def evidence_json(record: CombinationRecord, report: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what is kept of a combination: its record and report, and no path of this host."""
     kept = record.to_dict()
     if kept["failure"]:
@@ -102,12 +102,12 @@ def evidence_json(record: Record, report: Mapping[str, Any] | None) -> dict[str,
     return {**kept, "report": report}
 
 
-def is_evidence(record: Record) -> bool:
+def is_evidence(record: CombinationRecord) -> bool:
     """Return whether a record says anything that the rules of the matrix did not say before."""
     return record.ended() and record.reached > 0
 
 
-def with_findings(text: str, found: Iterable[Finding]) -> str:
+def with_findings(text: str, found: Iterable[RuleEvidence]) -> str:
     """Return the text of ``matrix.yaml`` with the findings written into their rules."""
     for finding in found:
         values = {"evidence": finding.evidence, "source": finding.source, "date": finding.date}
@@ -115,17 +115,17 @@ def with_findings(text: str, found: Iterable[Finding]) -> str:
     return text
 
 
-def ordered(records: Iterable[Record]) -> list[Record]:
+def ordered(records: Iterable[CombinationRecord]) -> list[CombinationRecord]:
     """Return records newest first, component by component, whatever their axes are."""
 
-    def order(record: Record) -> tuple[list[Version], str]:
+    def order(record: CombinationRecord) -> tuple[list[Version], str]:
         versions = dict(record.versions) | dict(record.axes)
         return [Version(versions.get(name, "0")) for name in _BESIDE], record.runtime
 
     return sorted(records, key=order, reverse=True)
 
 
-def evidence_tables(records: Sequence[Record]) -> tuple[Table, ...]:
+def evidence_tables(records: Sequence[CombinationRecord]) -> tuple[Table, ...]:
     """Return what works together, what only builds, and what breaks and how."""
     known = ordered(records)
     proven = [r for r in known if r.reached == len(LEVELS)]
@@ -139,13 +139,13 @@ def evidence_tables(records: Sequence[Record]) -> tuple[Table, ...]:
     return tuple(table for table in tables if table.rows)
 
 
-def evidence_page(records: Sequence[Record]) -> str:
+def evidence_page(records: Sequence[CombinationRecord]) -> str:
     """Return the generated part of the page on evidence."""
     tables = evidence_tables(records)
     return "\n\n".join(f"## {table.title}\n\n{markdown(table)}" for table in tables)
 
 
-def _table(title: str, records: Sequence[Record], told: Mapping[str, Cell]) -> Table:
+def _table(title: str, records: Sequence[CombinationRecord], told: Mapping[str, Cell]) -> Table:
     shown = [name for name in _BESIDE if any(name in _versions(r) for r in records)]
     shown += sorted({n for r in records for n, _ in r.axes} - set(shown))
     return Table(
@@ -163,18 +163,18 @@ def _table(title: str, records: Sequence[Record], told: Mapping[str, Cell]) -> T
     )
 
 
-def _versions(record: Record) -> dict[str, str]:
+def _versions(record: CombinationRecord) -> dict[str, str]:
     known = {**dict(record.versions), **dict(record.axes)}
     return {name: v for name, v in known.items() if name not in record.omitted}
 
 
-def _checks(record: Record) -> str:
+def _checks(record: CombinationRecord) -> str:
     assert record.checks is not None
     families = dict.fromkeys(name.partition(".")[0] for name in record.checks.passed)
     return f"{len(record.checks.passed)}: {', '.join(families)}"
 
 
-def _how(record: Record) -> str:
+def _how(record: CombinationRecord) -> str:
     if record.failure is None:
         return "not validated"
     failure = record.failure
@@ -182,7 +182,7 @@ def _how(record: Record) -> str:
     return f"{failure.stage}: {failure.kind}: {what}"
 
 
-def _image(record: Record) -> str:
+def _image(record: CombinationRecord) -> str:
     return f"`{record.image[:19]}`" if record.image else "-"
 
 

@@ -15,7 +15,7 @@ from mlruntime.explore.evidence import (
     with_findings,
 )
 from mlruntime.explore.state import StateFolder, evidence_records
-from mlruntime.explore.sweep import Outcome
+from mlruntime.explore.sweep import SweepResult
 from mlruntime.matrix.parsing import parse_matrix
 from mlruntime.store.store import write_whole
 
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- evidence -->", "<!-- /evidence -->"
 
 
 def write_evidence(
-    definitions: Definitions, state: StateFolder, outcome: Outcome
+    definitions: Definitions, state: StateFolder, outcome: SweepResult
 ) -> tuple[str, ...]:
     """Write the records, the rules they prove and the page; return the files that changed."""
     root, files = definitions.root, []

@@ -32,7 +32,7 @@ class Checks:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class CombinationRecord:
     """One combination as far as it has come.
 
     ``axes`` are the releases it is about, ``versions`` those of all components once resolved,
@@ -69,17 +69,23 @@ class Record:
         """Return whether there is nothing left to do on the way to ``goal``."""
         return self.failure is not None or self.reached > LEVELS.index(goal)
 
-    def attained(self, stage: str, *, seconds: float, date: str, **found: Any) -> "Record":
+    def attained(
+        self, stage: str, *, seconds: float, date: str, **found: Any
+    ) -> "CombinationRecord":
         """Return the record after a stage that succeeded; it must be the next one."""
         self._must_be_next(stage)
         return self._after(stage, seconds, date, level=LEVELS[STAGES.index(stage)], **found)
 
-    def failed(self, failure: Failure, *, seconds: float, date: str, **found: Any) -> "Record":
+    def failed(
+        self, failure: Failure, *, seconds: float, date: str, **found: Any
+    ) -> "CombinationRecord":
         """Return the record after a stage that failed; the level stays what it was."""
         self._must_be_next(failure.stage)
         return self._after(failure.stage, seconds, date, failure=failure, **found)
 
-    def validated(self, report: Report, *, seconds: float, date: str, log: str) -> "Record":
+    def validated(
+        self, report: Report, *, seconds: float, date: str, log: str
+    ) -> "CombinationRecord":
         """Return the record after a validation: ``cluster`` only if every check has passed."""
         checks = checks_of(report)
         if checks.all_passed:
@@ -96,7 +102,7 @@ class Record:
         )
         return self.failed(failure, seconds=seconds, date=date, checks=checks)
 
-    def again(self) -> "Record":
+    def again(self) -> "CombinationRecord":
         """Return the record with its failure forgotten: the stage that failed is to be tried."""
         return replace(self, failure=None, checks=None)
 
@@ -104,7 +110,7 @@ class Record:
         if self.failure is not None or STAGES[self.reached :][:1] != (stage,):
             raise ValueError(f"{self.name}: {stage} cannot follow {self.level}, {self.failure}")
 
-    def _after(self, stage: str, seconds: float, date: str, **found: Any) -> "Record":
+    def _after(self, stage: str, seconds: float, date: str, **found: Any) -> "CombinationRecord":
         taken = {**self.seconds, stage: round(seconds, 1)}
         return replace(self, seconds=taken, date=date, **found)
 
@@ -148,7 +154,7 @@ def checks_of(report: Report) -> Checks:
     )
 
 
-def parse_record(text: str, *, file: str) -> Record:
+def parse_record(text: str, *, file: str) -> CombinationRecord:
     """Read a record; anything else raises ``UsageError`` with its place."""
     top = read_json(text, file=file, error=UsageError)
     top.keys(
@@ -161,7 +167,7 @@ def parse_record(text: str, *, file: str) -> Record:
             f"record format {top.get('format').value} is not known", hint="remove the file"
         )
     level, failure, checks = top.maybe("level"), top.maybe("failure"), top.maybe("checks")
-    return Record(
+    return CombinationRecord(
         name=top.get("name").text(),
         runtime=top.get("runtime").text(),
         axes=_pairs(top.get("axes")),

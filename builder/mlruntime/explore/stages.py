@@ -16,7 +16,7 @@ from mlruntime.documents.reading import canonical_json, did_you_mean
 from mlruntime.ecosystems.native.inputs import LoadedRecipe, load_recipes
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.explore.combinations import Combination
-from mlruntime.explore.sweep import Built, Resolved, Say
+from mlruntime.explore.sweep import EngineImage, Resolved, Say
 from mlruntime.lock.model import Lock
 from mlruntime.locking.assembly import Archive, assemble
 from mlruntime.locking.registries import HostRegistries
@@ -142,7 +142,7 @@ class HostStages:
             say=say,
         )
 
-    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> Built:
+    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> EngineImage:
         """Compose the image from the store, and load it."""
         reference = f"{_REFERENCE}:{combination.name[:_TAG]}"
         built = build_locked(
@@ -156,9 +156,9 @@ class HostStages:
         )
         self.loaded.append(reference)
         assert built.loaded is not None
-        return Built(image=built.loaded.id, digest=built.image.manifest.digest)
+        return EngineImage(image=built.loaded.id, digest=built.image.manifest.digest)
 
-    def validate(self, lock: Lock, built: Built, say: Say) -> Report:
+    def validate(self, lock: Lock, built: EngineImage, say: Say) -> Report:
         """Run the checks that count."""
         trial = self.trial
         subject = Subject(

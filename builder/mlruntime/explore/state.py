@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlruntime.definitions.files import read_text
 from mlruntime.errors import UsageError
-from mlruntime.explore.record import Record, parse_record
+from mlruntime.explore.record import CombinationRecord, parse_record
 from mlruntime.store.store import write_whole
 
 _KINDS = ("record", "lock", "report")
@@ -26,14 +26,14 @@ class StateFolder:
         """Return the full path of a combination's log."""
         return self.root.absolute() / f"{name}.log"
 
-    def record(self, name: str) -> Record | None:
+    def record(self, name: str) -> CombinationRecord | None:
         """Return a combination's record, ``None`` when it has none."""
         path = self.path(name, "record")
         if not path.is_file():
             return None
         return parse_record(read_text(path, str(path), UsageError), file=str(path))
 
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[CombinationRecord, ...]:
         """Return all records, by name."""
         names = (path.name.removesuffix(".record.json") for path in self._files("record"))
         return tuple(record for name in names if (record := self.record(name)))
@@ -51,7 +51,7 @@ class StateFolder:
         write_whole(self.path(name, kind), text)
 
 
-def evidence_records(root: Path) -> tuple[Record, ...]:
+def evidence_records(root: Path) -> tuple[CombinationRecord, ...]:
     """Return what a definitions folder keeps of combinations, of all its runtimes."""
     paths = sorted(root.glob("runtimes/*/evidence/combinations/*.json"))
     shown = [(path, path.relative_to(root).as_posix()) for path in paths]

@@ -26,7 +26,7 @@ from mlruntime.errors import (
 )
 from mlruntime.explore.combinations import Combination
 from mlruntime.explore.diagnosis import diagnose
-from mlruntime.explore.record import GOAL, LEVELS, Record
+from mlruntime.explore.record import GOAL, LEVELS, CombinationRecord
 from mlruntime.explore.state import StateFolder
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
@@ -60,7 +60,7 @@ class Resolved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Built:
+class EngineImage:
     """An image in the engine: its id there, and the digest of its manifest."""
 
     image: str
@@ -76,10 +76,10 @@ class Stages(Protocol):
     def lock(self, combination: Combination, say: Say) -> Lock:
         """Lock a combination that was resolved."""
 
-    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> Built:
+    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> EngineImage:
         """Compose the image and load it; ``log`` hears every line of every program."""
 
-    def validate(self, lock: Lock, built: Built, say: Say) -> Report:
+    def validate(self, lock: Lock, built: EngineImage, say: Say) -> Report:
         """Run the checks on a cluster."""
 
     def discard(self, combination: Combination) -> None:
@@ -97,10 +97,10 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class SweepResult:
     """The records of a space as they are now, and the combinations that are left, with why."""
 
-    records: tuple[Record, ...]
+    records: tuple[CombinationRecord, ...]
     left: tuple[Combination, ...]
     why: str | None
 
@@ -129,7 +129,7 @@ class Sweep:
         self._clock = clock
         self._now = now
 
-    def run(self) -> Outcome:
+    def run(self) -> SweepResult:
         """Try what is left while there is time; raise errors that no combination causes."""
         begin, why = self._clock(), None
         pending = [c for c in self._combinations if not self._resolved(c).ended(self._limits.goal)]
@@ -141,10 +141,10 @@ class Sweep:
             self._try(combination)
         return self.outcome(why)
 
-    def outcome(self, why: str | None = None) -> Outcome:
+    def outcome(self, why: str | None = None) -> SweepResult:
         """Return where the space stands, from the state folder alone."""
         known = {c: self._state.record(c.name) for c in self._combinations}
-        return Outcome(
+        return SweepResult(
             records=tuple(record for record in known.values() if record),
             left=tuple(c for c, r in known.items() if not (r and r.ended(self._limits.goal))),
             why=why,
@@ -172,10 +172,10 @@ class Sweep:
 
     # one combination
 
-    def _resolved(self, combination: Combination) -> Record:
+    def _resolved(self, combination: Combination) -> CombinationRecord:
         """Return its record, a new one unless the present one was made with the same key."""
         begin = self._clock()
-        fresh = Record(
+        fresh = CombinationRecord(
             name=combination.name,
             runtime=self._runtime,
             axes=tuple((name, str(version)) for name, version in combination.versions),
@@ -205,7 +205,9 @@ class Sweep:
             for line in _told(record):
                 log(line)
 
-    def _stage_by_stage(self, combination: Combination, record: Record, log: "_Log") -> Record:
+    def _stage_by_stage(
+        self, combination: Combination, record: CombinationRecord, log: "_Log"
+    ) -> CombinationRecord:
         stage, begin = "lock", self._clock()
         try:
             if record.reached < _LOCKED:
@@ -234,7 +236,9 @@ class Sweep:
         self._state.write(combination.name, "report", report.to_json())
         return record.validated(report, **self._spent(begin), log=str(log.path))
 
-    def _lock(self, combination: Combination, record: Record, log: "_Log") -> Record:
+    def _lock(
+        self, combination: Combination, record: CombinationRecord, log: "_Log"
+    ) -> CombinationRecord:
         begin = self._clock()
         made = self._stages.lock(combination, log)
         self._state.write(combination.name, "lock", made.to_json())
@@ -256,7 +260,7 @@ class Sweep:
         today = self._now().date().isoformat()
         return {"seconds": self._clock() - begin, "date": today}
 
-    def _kept(self, record: Record) -> Record:
+    def _kept(self, record: CombinationRecord) -> CombinationRecord:
         text = json.dumps(record.to_dict(), indent=1, ensure_ascii=False) + "\n"
         self._state.write(record.name, "record", text)
         return record
@@ -292,7 +296,7 @@ class _Log:
         self._sink.flush()
 
 
-def _told(record: Record) -> Iterator[str]:
+def _told(record: CombinationRecord) -> Iterator[str]:
     """Yield how a combination ended; a failure with its last lines and the path of its log."""
     seconds = sum(record.seconds.values())
     yield f"{record.text}: {record.level or 'nothing'} after {seconds:.0f} s"

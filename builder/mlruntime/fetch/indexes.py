@@ -17,14 +17,14 @@ _SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listing:
+class ProjectListing:
     """What one index, by its address, lists of a project."""
 
     index: str
     files: "tuple[DistributionPackage, ...]"
 
 
-def project_listings(sources: Sources, web: "Web", project: str) -> Iterator[Listing]:
+def project_listings(sources: Sources, web: "Web", project: str) -> Iterator[ProjectListing]:
     """Yield what each index that knows the project lists of it; nothing when none does.
 
     Only an index that answers "not found" is passed over: a refusal raises ``Unavailable``.
@@ -52,7 +52,7 @@ def project_listings(sources: Sources, web: "Web", project: str) -> Iterator[Lis
             raise Unavailable(
                 f"{without_secrets(url)} is not a package index", why=str(error)
             ) from None
-        yield Listing(index=index, files=tuple(page.packages))
+        yield ProjectListing(index=index, files=tuple(page.packages))
 
 
 def project_files(

@@ -21,7 +21,7 @@ from packaging.version import InvalidVersion
 
 from mlruntime.definitions.runtime import CondaDefinition, RuntimeDefinition
 from mlruntime.ecosystems.pypi.markers import marker_environment
-from mlruntime.importing.model import CONDA, PIP, Foreign, NotTaken, Wanted
+from mlruntime.importing.model import CONDA, PIP, Foreign, NotTaken, RequestedPackage
 from mlruntime.matrix.model import PLACEHOLDER, Matrix
 
 PYTHON: Final = "python"
@@ -121,7 +121,7 @@ class _Composing:
         fitting = [release for release in releases if own.contains(release)]
         self._minor = str(max(fitting or releases))
 
-    def _take(self, one: Wanted) -> None:
+    def _take(self, one: RequestedPackage) -> None:
         if one.name == PYTHON or not self._applies(one):
             return
         if _CUDA.fullmatch(one.name) or self._is_for_gpus(one.name):
@@ -152,7 +152,7 @@ class _Composing:
         specifier = self._shortened(component, one.specifier or "", one.where)
         self._request[component] = self._request.get(component, SpecifierSet()) & specifier
 
-    def _refuse_vague(self, one: Wanted) -> None:
+    def _refuse_vague(self, one: RequestedPackage) -> None:
         if one.specifier is None:
             what = replace(one, name=f"the versions of {one.spec!r}")
             self._leave(what, "PEP 440 cannot say them", "say them in `request:`")
@@ -161,7 +161,7 @@ class _Composing:
         component = self._matrix.components.get(name)
         return component is not None and component.variants == (_GPU,)
 
-    def _take_other(self, one: Wanted) -> None:
+    def _take_other(self, one: RequestedPackage) -> None:
         """Take a package that is no component."""
         if one.manager == CONDA:
             if one.name in self._conda:
@@ -177,7 +177,7 @@ class _Composing:
             made.extras |= before.extras
         self._python[one.name] = made
 
-    def _applies(self, one: Wanted) -> bool:
+    def _applies(self, one: RequestedPackage) -> bool:
         """Return whether a marker holds in an image; what does not is told."""
         if not one.marker:
             return True
@@ -208,7 +208,7 @@ class _Composing:
             self._left.append(NotTaken(what=what, where=where or component, why=why))
         return found
 
-    def _leave(self, one: Wanted, why: str, hint: str = "") -> None:
+    def _leave(self, one: RequestedPackage, why: str, hint: str = "") -> None:
         self._left.append(NotTaken(what=one.name, where=one.where, why=why, hint=hint))
 
 

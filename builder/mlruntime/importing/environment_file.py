@@ -10,7 +10,7 @@ from mlruntime.ecosystems.pypi.requirements import each_line
 from mlruntime.errors import InvalidDefinition
 from mlruntime.host.secrets import without_secrets
 from mlruntime.importing.lines import of_lines
-from mlruntime.importing.model import CONDA, PIP, Foreign, NotTaken, Wanted
+from mlruntime.importing.model import CONDA, PIP, Foreign, NotTaken, RequestedPackage
 from mlruntime.importing.specs import read_spec
 
 # What conda means by the channels that it has if none is named: `main` is the one for Python.
@@ -39,7 +39,7 @@ def read_environment(text: str, *, file: str) -> Foreign:
     return Foreign(
         name=name.text() if name else "",
         channels=tuple(one for one in found if isinstance(one, str)),
-        wanted=tuple(one for one in found if isinstance(one, Wanted)),
+        wanted=tuple(one for one in found if isinstance(one, RequestedPackage)),
         not_taken=tuple(one for one in found if isinstance(one, NotTaken)),
     )
 
@@ -75,7 +75,7 @@ def channel_or_not(name: str, where: str) -> str | NotTaken:
     return NotTaken(what=what, where=where, why=why, hint="logins: docs/conda.md")
 
 
-def _dependencies(listed: Location) -> Iterator[Wanted | NotTaken]:
+def _dependencies(listed: Location) -> Iterator[RequestedPackage | NotTaken]:
     # Aliases can make a small file say very much.
     left = iter(range(_MOST))
     for item in listed.each():
@@ -96,7 +96,7 @@ def _count(left: Iterator[int], listed: Location) -> None:
         raise listed.fail(f"more than {_MOST} packages are listed")
 
 
-def _pip(listed: Location, left: Iterator[int]) -> Iterator[Wanted | NotTaken]:
+def _pip(listed: Location, left: Iterator[int]) -> Iterator[RequestedPackage | NotTaken]:
     for item in listed.each():
         _count(left, listed)
         if "\n" in (text := item.text()):
@@ -105,7 +105,7 @@ def _pip(listed: Location, left: Iterator[int]) -> Iterator[Wanted | NotTaken]:
         yield from of_lines(each_line(text, file=item.where))
 
 
-def _conda(item: Location) -> Iterator[Wanted | NotTaken]:
+def _conda(item: Location) -> Iterator[RequestedPackage | NotTaken]:
     text = item.text()
     spec = read_spec(text)
     if spec is None:
@@ -121,7 +121,7 @@ def _conda(item: Location) -> Iterator[Wanted | NotTaken]:
             why="it is taken from the first channel that has it",
             hint=f"put {spec.channel} before the others in `conda: channels:`",
         )
-    yield Wanted(
+    yield RequestedPackage(
         manager=CONDA,
         name=spec.name,
         where=item.where,

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from mlruntime.ecosystems.pypi.requirements import Line
 from mlruntime.errors import InvalidDefinition
-from mlruntime.importing.model import PIP, NotTaken, Wanted
+from mlruntime.importing.model import PIP, NotTaken, RequestedPackage
 
 
-def of_lines(lines: Iterator[Line | InvalidDefinition]) -> Iterator[Wanted | NotTaken]:
+def of_lines(lines: Iterator[Line | InvalidDefinition]) -> Iterator[RequestedPackage | NotTaken]:
     """Yield what each line of a requirements file is."""
     hashes, last = False, ""
     for line in lines:
@@ -16,7 +16,7 @@ def of_lines(lines: Iterator[Line | InvalidDefinition]) -> Iterator[Wanted | Not
             continue
         hashes, last = hashes or bool(line.hashes), line.where
         requirement = line.requirement
-        yield Wanted(
+        yield RequestedPackage(
             manager=PIP,
             name=line.name,
             where=line.where,

@@ -33,7 +33,7 @@ class NotTaken:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class RequestedPackage:
     """A package that is asked for, by its normalized name.
 
     ``specifier`` is PEP 440's, ``""`` for any version, ``None`` if that cannot say which; ``spec``
@@ -59,5 +59,5 @@ class Foreign:
     name: str = ""
     python: str = ""
     channels: tuple[str, ...] = ()
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[RequestedPackage, ...]
     not_taken: tuple[NotTaken, ...] = field(default=())

@@ -14,7 +14,7 @@ from mlruntime.ecosystems.pypi.requirements import each_line
 from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.importing.environment_file import channel_or_not, read_environment
 from mlruntime.importing.lines import of_lines
-from mlruntime.importing.model import CONDA, PIP, Foreign, NotTaken, Wanted
+from mlruntime.importing.model import CONDA, PIP, Foreign, NotTaken, RequestedPackage
 from mlruntime.importing.specs import read_spec
 from mlruntime.lock.conda_lock import PLATFORM, LockedPackage, read_conda_lock
 
@@ -51,7 +51,7 @@ def read_foreign(text: str, *, file: str) -> Foreign:
 def _requirements(text: str, file: str) -> Foreign:
     found = list(of_lines(each_line(text, file=file)))
     return Foreign(
-        wanted=tuple(one for one in found if isinstance(one, Wanted)),
+        wanted=tuple(one for one in found if isinstance(one, RequestedPackage)),
         not_taken=tuple(one for one in found if isinstance(one, NotTaken)),
     )
 
@@ -79,7 +79,7 @@ def _pylock(text: str, file: str) -> Foreign:
         ) from None
     needed = {name for package, _ in packages for name in _named(package)}
     is_whole = bool(needed)
-    wanted: list[Wanted] = []
+    wanted: list[RequestedPackage] = []
     left: list[NotTaken] = []
     inner = 0
     for index, (package, direct) in enumerate(packages):
@@ -94,7 +94,7 @@ def _pylock(text: str, file: str) -> Foreign:
             inner += 1
             continue
         wanted += [
-            Wanted(
+            RequestedPackage(
                 manager=PIP,
                 name=canonicalize_name(package.name),
                 where=where,
@@ -149,7 +149,7 @@ def _conda_lock(text: str, file: str) -> Foreign:
     found = [_locked(package, file) for package in roots]
     return Foreign(
         channels=tuple(one for one in channels if isinstance(one, str)),
-        wanted=tuple(one for one in found if isinstance(one, Wanted)),
+        wanted=tuple(one for one in found if isinstance(one, RequestedPackage)),
         not_taken=(
             *(one for one in (*channels, *found) if isinstance(one, NotTaken)),
             *_inner(len(ours) - len(roots), file),
@@ -157,7 +157,7 @@ def _conda_lock(text: str, file: str) -> Foreign:
     )
 
 
-def _locked(package: LockedPackage, file: str) -> Wanted | NotTaken:
+def _locked(package: LockedPackage, file: str) -> RequestedPackage | NotTaken:
     where = f"{file}: {package.manager} package {package.name}"
     if package.manager == PIP:
         found = [*of_lines(each_line(f"{package.name}=={package.version}", file=where))]
@@ -167,7 +167,7 @@ def _locked(package: LockedPackage, file: str) -> Wanted | NotTaken:
     spec = read_spec(f"{package.name} =={package.version}")
     if spec is None or spec.name != package.name:
         return NotTaken(what=package.name, where=where, why="it is no name of a conda package")
-    return Wanted(
+    return RequestedPackage(
         manager=CONDA,
         name=package.name,
         where=where,

@@ -35,7 +35,7 @@ Exclusion = Annotated[
 Terms = dict[str, str | Annotated[list[Text], Meta(min_length=1)]]
 
 
-class ArtifactForm(Form, frozen=True):
+class ArtifactTemplateForm(Form, frozen=True):
     """What a component is called in a registry."""
 
     origin: Origin
@@ -55,7 +55,7 @@ class ComponentForm(Form, frozen=True):
     summary: Text
     releases: Annotated[list[Text], Meta(min_length=1)] | None = None
     part_of: Text | None = None
-    artifacts: list[ArtifactForm] | None = None
+    artifacts: list[ArtifactTemplateForm] | None = None
     on_request: bool | None = None
     variants: list[VariantName] | None = None
 

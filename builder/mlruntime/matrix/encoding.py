@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from mlruntime.matrix.model import Implication, Matrix, mask_of
-from mlruntime.solver.search import Clause, Outcome, Problem, conjoin
+from mlruntime.solver.search import Clause, Problem, SearchOutcome, conjoin
 
 ANY_VERSION: Final = "any version"
 
@@ -88,7 +88,7 @@ class Encoding:
         *,
         without: frozenset[int] = frozenset(),
         relaxed: Iterable[RequestLine] = (),
-    ) -> Outcome:
+    ) -> SearchOutcome:
         """Return the optimum for ``lines``, or what is to blame.
 
         Components asked for are decided first, in the order of preference, each as new as
@@ -146,6 +146,6 @@ class Encoding:
                 found[name] = self.matrix.components[name].releases[value.bit_length() - 1]
         return found
 
-    def lines_of(self, outcome: Outcome, lines: Iterable[RequestLine]) -> list[RequestLine]:
+    def lines_of(self, outcome: SearchOutcome, lines: Iterable[RequestLine]) -> list[RequestLine]:
         """Return those of ``lines`` that a failed outcome may be blamed on."""
         return [line for line in lines if self._index[line.component] in outcome.narrowed]

@@ -55,7 +55,7 @@ class Offer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class ComponentOffers:
     """What was found out about one component: an offer for each artifact, or why there is none.
 
     Alternatives of one artifact (a jar for each Scala) have been joined into one offer.
@@ -146,7 +146,7 @@ def lists_patches(component: Component) -> bool:
     return any(len(releases) > 1 for releases in minors[:_RECENT_MINORS])
 
 
-def news_of(component: Component, answer: Answer) -> News:
+def news_of(component: Component, answer: ComponentOffers) -> News:
     """Return what is new; a release that not every artifact has is left out."""
     newest = component.spell(component.newest)
     if answer.error is not None or not answer.offers:
@@ -169,7 +169,7 @@ def news_of(component: Component, answer: Answer) -> News:
     )
 
 
-def _lacking(answer: Answer, version: Version) -> list[str]:
+def _lacking(answer: ComponentOffers, version: Version) -> list[str]:
     """Return where a release should be and is not."""
     return [
         offer.what
@@ -178,7 +178,7 @@ def _lacking(answer: Answer, version: Version) -> list[str]:
     ]
 
 
-def propose(text: str, answers: Iterable[Answer], *, file: str, today: str) -> Proposal:
+def propose(text: str, answers: Iterable[ComponentOffers], *, file: str, today: str) -> Proposal:
     """Return the matrix with the new releases, and with a rule where one is known to be missing.
 
     A release that no combination could have is left out: `matrix check` would refuse it.
@@ -214,7 +214,12 @@ def _without(news: News, gone: Iterable[Version], why: str) -> News:
 
 
 def _with_rules(
-    text: str, news: Mapping[str, News], told: Mapping[str, Answer], *, file: str, today: str
+    text: str,
+    news: Mapping[str, News],
+    told: Mapping[str, ComponentOffers],
+    *,
+    file: str,
+    today: str,
 ) -> tuple[str, tuple[str, ...]]:
     """Add a rule for each new release that does not go with a Python the rules let it have."""
     matrix = parse_matrix(text, file=file)
@@ -248,7 +253,7 @@ def _with_rules(
     return text, tuple(rules)
 
 
-def _release(answer: Answer, version: Version) -> Release | None:
+def _release(answer: ComponentOffers, version: Version) -> Release | None:
     """Return what PyPI tells of a release; ``None`` when it tells nothing about Pythons."""
     for offer in answer.offers:
         for release in offer.releases:
@@ -275,7 +280,7 @@ def _rule(
     version: Version,
     pythons: tuple[Version, ...],
     ident: str,
-    answer: Answer,
+    answer: ComponentOffers,
     today: str,
 ) -> Mapping[str, str]:
     """Return a rule's lines by key, as YAML."""

@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from mlruntime.documents.reading import Location, did_you_mean, read_yaml
 from mlruntime.documents.schema import checked
-from mlruntime.matrix.document import ArtifactForm, ComponentForm, MatrixForm
+from mlruntime.matrix.document import ArtifactTemplateForm, ComponentForm, MatrixForm
 from mlruntime.matrix.model import (
     ANY,
     MEASURED,
@@ -141,7 +141,9 @@ def _item(place: Location, value: str) -> Location:
     return [item for item in place.each() if item.value == value][-1]
 
 
-def _artifact(form: ArtifactForm, place: Location, component: tuple[str, ...]) -> ArtifactTemplate:
+def _artifact(
+    form: ArtifactTemplateForm, place: Location, component: tuple[str, ...]
+) -> ArtifactTemplate:
     """Return one artifact of a component that is part of these variants."""
     able = TRAITS[form.origin]
     if form.provides and (not able.provides or PLACEHOLDER.search(form.name)):

@@ -9,11 +9,11 @@ from typing import Final, Literal
 from mlruntime.documents.oci import Document
 from mlruntime.errors import MlruntimeError
 from mlruntime.release import questions as ask
-from mlruntime.release.examined import Examined, Source
+from mlruntime.release.examined import ExaminedImage, Source
 from mlruntime.release.signing import PublicKey
 
 Status = Literal["passed", "failed", "not-run"]
-Question = Callable[[Examined], str]
+Question = Callable[[ExaminedImage], str]
 CLUSTER_TESTED: Final = "cluster-tested"
 SUPPORTED: Final = "supported"
 POLICIES: Final = (CLUSTER_TESTED, SUPPORTED)
@@ -54,7 +54,7 @@ def check(
     ``require`` are ``POLICIES`` that it must meet besides. Without a key nothing that is signed
     counts as passed: it is ``not-run``.
     """
-    image = Examined(source=source, manifest=manifest, key=key, tag=tag)
+    image = ExaminedImage(source=source, manifest=manifest, key=key, tag=tag)
     policies: dict[str, Question] = {
         CLUSTER_TESTED: ask.ask_cluster_tested,
         SUPPORTED: partial(ask.ask_supported, today=today),
@@ -63,7 +63,7 @@ def check(
     return tuple(_answers(image, (*_QUESTIONS, *more)))
 
 
-def _answers(image: Examined, questions: Iterable[tuple[str, Question]]) -> Iterator[Answer]:
+def _answers(image: ExaminedImage, questions: Iterable[tuple[str, Question]]) -> Iterator[Answer]:
     for name, question in questions:
         try:
             told = question(image)

@@ -14,7 +14,7 @@ from mlruntime.release import licences, sbom, statements, vex
 from mlruntime.release.policy import Allowed
 from mlruntime.release.signing import ENVELOPE_TYPE, SigningKey, enveloped
 from mlruntime.release.vex import Excepted
-from mlruntime.validation.reading import Outcome
+from mlruntime.validation.reading import ReportSummary
 
 SBOM: Final = "sbom.cdx.json"
 SBOM_SPDX: Final = "sbom.spdx.json"
@@ -59,7 +59,7 @@ class Candidate:
     blobs: Blobs
     lock: Lock
     plan: Plan
-    outcome: Outcome
+    outcome: ReportSummary
     report: str
     built: statements.Built
     licences: Mapping[str, tuple[str, ...]]

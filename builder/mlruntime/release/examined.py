@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 @dataclass(slots=True)
-class Examined:
+class ExaminedImage:
     """An image that is asked about, and what is known of it so far."""
 
     source: Source

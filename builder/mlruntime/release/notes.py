@@ -6,21 +6,21 @@ from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.release.policy import Allowed
-from mlruntime.release.pulls import Pull
+from mlruntime.release.pulls import PullSizes
 from mlruntime.release.versions import Step, all_artifacts
-from mlruntime.validation.reading import Outcome
+from mlruntime.validation.reading import ReportSummary
 
 
 def notes(
     version: str,
-    images: Iterable[tuple[str, str, Lock, Outcome, str]],
+    images: Iterable[tuple[str, str, Lock, ReportSummary, str]],
     step: Step,
     before: Lock | None,
     allowed: Iterable[Allowed] = (),
     left_out: Mapping[str, str] | None = None,
     lifecycle: Lifecycle | None = None,
     accepted: Iterable[str] = (),
-    pulls: Iterable[Pull] = (),
+    pulls: Iterable[PullSizes] = (),
 ) -> str:
     """Return Markdown; ``images`` are (name, variant, lock, outcome of validation, digest).
 
@@ -97,7 +97,7 @@ def _support(lifecycle: Lifecycle) -> Iterator[str]:
         yield f"- end of life: {lifecycle.end_of_life}. Until then its versions can be pulled."
 
 
-def _tested(outcome: Outcome) -> str:
+def _tested(outcome: ReportSummary) -> str:
     total = len(outcome.passed) + len(outcome.failed) + len(outcome.not_run)
     text = f"{len(outcome.passed)} of {total} checks passed on {outcome.workers} workers"
     names = ", ".join(f"`{name}`" for name, _ in outcome.not_run)

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import Day, Form, Text, checked, day
 from mlruntime.errors import ValidationFailed, ValidationIncomplete
-from mlruntime.validation.reading import Outcome
+from mlruntime.validation.reading import ReportSummary
 
 POLICY_FILE: Final = "release.yaml"
 # What VEX can say; "fixed" is not among it: what is fixed needs no exception.
@@ -148,7 +148,7 @@ def _accepted(form: AcceptedForm, place: Location) -> Accepted:
 
 
 def must_be_proven(
-    outcome: Outcome,
+    outcome: ReportSummary,
     policy: Policy,
     *,
     manifest: str,

@@ -9,7 +9,7 @@ from mlruntime.image.image import Image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pull:
+class PullSizes:
     """An image's compressed layers, sizes in bytes.
 
     ``largest`` is the name and size of the one that a pull of all at once waits for. ``new`` is
@@ -51,12 +51,12 @@ class Pull:
         }
 
 
-def pull_of(name: str, image: Image, before: tuple[str, Document] | None) -> Pull:
+def pull_of(name: str, image: Image, before: tuple[str, Document] | None) -> PullSizes:
     """Return what is pulled of an image; ``before`` is the last version and its manifest."""
     layers = [(layer.name, layer.blob.digest, layer.blob.size) for layer in image.layers]
     there = _layers(before[1]) if before else ()
     shared = sum(1 for _ in takewhile(lambda p: p[0][1] == p[1], zip(layers, there, strict=False)))
-    return Pull(
+    return PullSizes(
         name=name,
         layers=len(layers),
         size=sum(size for *_, size in layers),

@@ -12,7 +12,7 @@ from mlruntime.lock.document import parse_lock
 from mlruntime.registry.client import Blob
 from mlruntime.release import documents as names
 from mlruntime.release import statements, vex
-from mlruntime.release.examined import Examined
+from mlruntime.release.examined import ExaminedImage
 from mlruntime.release.signing import (
     SIGNATURE_ANNOTATION,
     opened,
@@ -25,7 +25,7 @@ from mlruntime.validation.reading import parse_report
 _ON_A_CLUSTER: Final = ("spark", "barrier", "horovodrunner")
 
 
-def ask_layers(image: Examined) -> str:
+def ask_layers(image: ExaminedImage) -> str:
     """Return its digest and how many layers it has, each of them there."""
     top = image.manifest.parsed()
     config = json.loads(image.source.document(str(top["config"]["digest"])))
@@ -37,7 +37,7 @@ def ask_layers(image: Examined) -> str:
     return f"{image.digest}, {len(layers)} layers"
 
 
-def ask_signature(image: Examined) -> str:
+def ask_signature(image: ExaminedImage) -> str:
     """Return that it is signed with the key."""
     found = image.source.manifest(signature_tag(image.digest))
     if found is None:
@@ -58,7 +58,7 @@ def ask_signature(image: Examined) -> str:
     )
 
 
-def ask_release(image: Examined) -> str:
+def ask_release(image: ExaminedImage) -> str:
     """Return which version it was released as; the tag that it was found under fits."""
     image.found = image.attached()
     wrong: MlruntimeError | None = None
@@ -91,7 +91,7 @@ def _tag_fits(tag: str | None, version: str, variant: str) -> None:
         )
 
 
-def ask_documents(image: Examined) -> str:
+def ask_documents(image: ExaminedImage) -> str:
     """Return how many documents it was released with, each there to the byte."""
     listed = image.listed()
     for name in listed:
@@ -99,7 +99,7 @@ def ask_documents(image: Examined) -> str:
     return f"{len(listed)}, each the one that was released"
 
 
-def ask_lock(image: Examined) -> str:
+def ask_lock(image: ExaminedImage) -> str:
     """Return the digest of its lock, which the image was built from."""
     text = image.bytes_of(names.LOCK).decode("utf-8")
     digest = Blob.of(text.encode()).digest
@@ -113,7 +113,7 @@ def ask_lock(image: Examined) -> str:
     return digest
 
 
-def ask_provenance(image: Examined) -> str:
+def ask_provenance(image: ExaminedImage) -> str:
     """Return how many files it was made from: all those of the lock."""
     envelope = image.bytes_of(names.PROVENANCE)
     said = opened(envelope, image.key, what=names.PROVENANCE)
@@ -127,7 +127,7 @@ def ask_provenance(image: Examined) -> str:
     return f"{len(wanted)} materials, each of them in the lock"
 
 
-def ask_sbom(image: Examined) -> str:
+def ask_sbom(image: ExaminedImage) -> str:
     """Return how many packages its SBOM has: all those of the lock."""
     bom = json.loads(image.bytes_of(names.SBOM))
     lock, variant = image.locked()
@@ -140,7 +140,7 @@ def ask_sbom(image: Examined) -> str:
     return f"{len(bom['components'])} packages"
 
 
-def ask_test_result(image: Examined) -> str:
+def ask_test_result(image: ExaminedImage) -> str:
     """Return what passed, as the report of its validation says."""
     said = opened(image.bytes_of(names.TEST_RESULT), image.key, what=names.TEST_RESULT)
     image.about(said, statements.TEST_RESULT)
@@ -154,7 +154,7 @@ def ask_test_result(image: Examined) -> str:
     return f"{len(report.passed)} checks passed{unrun}"
 
 
-def ask_vex(image: Examined) -> str:
+def ask_vex(image: ExaminedImage) -> str:
     """Return which vulnerabilities it was released with: its VEX says of each what release did."""
     accepted = (image.statement or {}).get("predicate", {}).get("accepted", [])
     if names.VEX not in image.listed():
@@ -179,7 +179,7 @@ def _vex_statement(said: dict[str, Any]) -> tuple[str, str, str]:
     return said["vulnerability"]["name"], said["status"], said.get("justification", "")
 
 
-def ask_cluster_tested(image: Examined) -> str:
+def ask_cluster_tested(image: ExaminedImage) -> str:
     """Return on how many workers it was tested."""
     report = parse_report(image.bytes_of(names.REPORT).decode("utf-8"), file=names.REPORT)
     families = {name.partition(".")[0] for name in report.passed}
@@ -192,7 +192,7 @@ def ask_cluster_tested(image: Examined) -> str:
     return f"on {report.workers} workers"
 
 
-def ask_supported(image: Examined, today: date) -> str:
+def ask_supported(image: ExaminedImage, today: date) -> str:
     """Return until when it is supported; the last days of what was accepted have not passed."""
     predicate = image.predicate
     support = (predicate.get("lifecycle") or {}).get("end-of-support")

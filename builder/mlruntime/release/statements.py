@@ -14,7 +14,7 @@ from mlruntime.documents.reading import canonical_json
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.release.policy import Allowed
-from mlruntime.validation.reading import Outcome
+from mlruntime.validation.reading import ReportSummary
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PROVENANCE: Final = "https://slsa.dev/provenance/v1"
@@ -132,7 +132,7 @@ def _native(wheel: NativeWheel) -> dict[str, str]:
 
 
 def test_result(
-    name: str, digest: str, outcome: Outcome, report: str, allowed: Mapping[str, Allowed]
+    name: str, digest: str, outcome: ReportSummary, report: str, allowed: Mapping[str, Allowed]
 ) -> bytes:
     """Return the outcome of a validation; ``report`` is the digest of the whole report.
 
@@ -160,7 +160,7 @@ def released(
     version: str,
     variant: str,
     lock: str,
-    outcome: Outcome,
+    outcome: ReportSummary,
     allowed: Iterable[Allowed],
     documents: Mapping[str, tuple[str, str]],
     lifecycle: Lifecycle | None = None,

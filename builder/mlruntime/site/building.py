@@ -13,7 +13,7 @@ from mlruntime.matrix.wording import rule_text
 from mlruntime.resolve.wording import reason_text
 from mlruntime.site.comparing import comparison_path, comparisons
 from mlruntime.site.documentation import documentation
-from mlruntime.site.model import Contents, SiteImage, SiteRuntime
+from mlruntime.site.model import SiteContents, SiteImage, SiteRuntime
 from mlruntime.site.packages import package_rows
 from mlruntime.site.questions import question_data, speaks_of
 from mlruntime.site.rendering import Pages
@@ -24,7 +24,7 @@ _MAIN: Final = ("spark", "tensorflow", "keras", "horovod", "python", "java", "cu
 _ASSETS: Final = ("style.css", "tables.js", "questions.js", "search.js")
 
 
-def site(contents: Contents, asker: Asker | None = None) -> dict[str, bytes]:
+def site(contents: SiteContents, asker: Asker | None = None) -> dict[str, bytes]:
     """Return every file of the site by its path; equal contents give equal bytes.
 
     ``asker`` answers for this matrix, if there is one already.
@@ -55,11 +55,11 @@ def _data(name: str, value: Any) -> str:
     return f"window.{name} = {json.dumps(value, separators=(',', ':'))};\n"
 
 
-def _had(contents: Contents) -> dict[str, dict[str, str]]:
+def _had(contents: SiteContents) -> dict[str, dict[str, str]]:
     return {r.id: r.lock.all_components for r in contents.runtimes if r.lock}
 
 
-def _runtimes(pages: Pages, contents: Contents) -> Iterator[tuple[str, str]]:
+def _runtimes(pages: Pages, contents: SiteContents) -> Iterator[tuple[str, str]]:
     main = [contents.matrix.components[n] for n in _MAIN if n in contents.matrix.components]
     yield (
         "index.html",
@@ -97,7 +97,7 @@ def _chosen(runtime: SiteRuntime) -> dict[str, str]:
     return {reason.component: reason.spell(reason.version) for reason in reasons}
 
 
-def _components(contents: Contents, runtime: SiteRuntime) -> list[tuple[Component, str, str]]:
+def _components(contents: SiteContents, runtime: SiteRuntime) -> list[tuple[Component, str, str]]:
     """Return each component of a runtime with its version and the reason for it."""
     reasons = {r.component: r for r in runtime.resolution.reasons} if runtime.resolution else {}
     known = runtime.lock.all_components if runtime.lock else _chosen(runtime)
@@ -112,7 +112,7 @@ def _components(contents: Contents, runtime: SiteRuntime) -> list[tuple[Componen
     ]
 
 
-def _images(pages: Pages, contents: Contents) -> Iterator[tuple[str, str]]:
+def _images(pages: Pages, contents: SiteContents) -> Iterator[tuple[str, str]]:
     for image in contents.images:
         path = f"images/{image.slug}.html"
         others = [other for other in contents.images if other is not image]
@@ -140,7 +140,7 @@ def _pair(images: tuple[SiteImage, ...]) -> Any:
     return path
 
 
-def _comparisons(pages: Pages, contents: Contents) -> Iterator[tuple[str, str]]:
+def _comparisons(pages: Pages, contents: SiteContents) -> Iterator[tuple[str, str]]:
     found = {(one.a.name, one.b.name): one for one in comparisons(contents.images)}
     index = "compare/index.html"
     yield index, pages.page(index, "compare.html", title="Compare two images", found=found)
@@ -149,7 +149,7 @@ def _comparisons(pages: Pages, contents: Contents) -> Iterator[tuple[str, str]]:
         yield one.path, pages.page(one.path, "comparison.html", title=title, one=one)
 
 
-def _matrix(pages: Pages, contents: Contents, asker: Asker) -> Iterator[tuple[str, str]]:
+def _matrix(pages: Pages, contents: SiteContents, asker: Asker) -> Iterator[tuple[str, str]]:
     matrix, index = contents.matrix, "matrix/index.html"
     yield index, pages.page(index, "matrix.html", title="What goes with what",
                             tables=overview(matrix, asker), span=span)  # fmt: skip
@@ -166,7 +166,7 @@ def _matrix(pages: Pages, contents: Contents, asker: Asker) -> Iterator[tuple[st
     )  # fmt: skip
 
 
-def _goes_with(contents: Contents, asker: Asker, component: Component) -> Table:
+def _goes_with(contents: SiteContents, asker: Asker, component: Component) -> Table:
     """Return what goes with each release: of the components that anything is said of."""
     found = asker.answers(component)
     components = contents.matrix.components

@@ -11,7 +11,7 @@ from mlruntime.site.model import SiteImage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class ImageComparison:
     """Two images, and what differs: components first, then packages by ecosystem."""
 
     a: SiteImage
@@ -40,7 +40,7 @@ def comparison_path(a: SiteImage, b: SiteImage) -> str:
     return f"compare/{a.slug}--{b.slug}.html"
 
 
-def comparisons(images: tuple[SiteImage, ...]) -> Iterator[Comparison]:
+def comparisons(images: tuple[SiteImage, ...]) -> Iterator[ImageComparison]:
     """Compare each image with each that comes after it."""
     components = {image.name: components_of(image.lock, image.variant) for image in images}
     packages = {image.name: packages_of(image.lock, image.variant) for image in images}
@@ -49,4 +49,4 @@ def comparisons(images: tuple[SiteImage, ...]) -> Iterator[Comparison]:
             "components": changes(components[a.name], components[b.name]),
             **package_changes(packages[a.name], packages[b.name]),
         }
-        yield Comparison(a=a, b=b, groups=tuple(found.items()))
+        yield ImageComparison(a=a, b=b, groups=tuple(found.items()))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from posixpath import relpath
 from typing import Final
 
-from mlruntime.site.markdown import Document, Target, document
-from mlruntime.site.model import Contents
+from mlruntime.site.markdown import DocumentationPage, Target, document
+from mlruntime.site.model import SiteContents
 
 FOLDER: Final = "docs/"
 # A file of the project that is the first page.
@@ -17,11 +17,11 @@ _FIRST: Final = "README.md"
 class Documentation:
     """Pages by their path in the site, and files beside them by their path below ``docs/``."""
 
-    pages: Mapping[str, Document]
+    pages: Mapping[str, DocumentationPage]
     files: Mapping[str, bytes]
 
 
-def documentation(contents: Contents) -> Documentation:
+def documentation(contents: SiteContents) -> Documentation:
     """Return every document as a page."""
     where = {path: _page(path) for path in contents.documents}
     where |= {path: path for path in contents.files}

@@ -20,7 +20,7 @@ _FORMATTER: Final = HtmlFormatter(nowrap=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Document:
+class DocumentationPage:
     """A page of the documentation: ``headings`` are (level, id, text), its title the first."""
 
     title: str
@@ -32,7 +32,7 @@ class Document:
 Target = Callable[[str], str | None]
 
 
-def document(text: str, *, path: str, target: Target) -> Document:
+def document(text: str, *, path: str, target: Target) -> DocumentationPage:
     """Return a Markdown file as HTML. Links to what is not in the site become plain text."""
     parser = _parser()
     tokens = _without_empty_heads(parser.parse(text))
@@ -42,7 +42,7 @@ def document(text: str, *, path: str, target: Target) -> Document:
             token.children = _linked(token.children, path, target)
     html = parser.renderer.render(tokens, parser.options, {})
     title = headings[0][2] if headings else path
-    return Document(title=title, html=html, headings=headings)
+    return DocumentationPage(title=title, html=html, headings=headings)
 
 
 def _parser() -> MarkdownIt:

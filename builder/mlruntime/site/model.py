@@ -91,7 +91,7 @@ class SiteRuntime:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contents:
+class SiteContents:
     """All that a site says.
 
     ``documents`` are Markdown files by their path in the project (``docs/images.md``), ``files``

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from packageurl.contrib.purl2url import get_repo_url
 
 from mlruntime.matrix.model import EXPLORED, MEASURED
-from mlruntime.site.model import Contents
+from mlruntime.site.model import SiteContents
 
 # What the top of each page leads to.
 NAVIGATION: Final = (
@@ -25,7 +25,7 @@ NAVIGATION: Final = (
 class Pages:
     """Renders pages: each knows how deep it is, and which entry of the navigation it is below."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: SiteContents) -> None:
         self._environment = jinja2.Environment(
             loader=jinja2.DictLoader(dict(contents.templates)),
             undefined=jinja2.StrictUndefined,

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 
 from mlruntime.site.documentation import Documentation
-from mlruntime.site.model import Contents
+from mlruntime.site.model import SiteContents
 from mlruntime.site.packages import package_rows
 
 # (what it is, its name, what is said of it, where it is)
 Entry = tuple[str, str, str, str]
 
 
-def search_entries(contents: Contents, docs: Documentation) -> list[Entry]:
+def search_entries(contents: SiteContents, docs: Documentation) -> list[Entry]:
     """Return everything that has a name, in the order in which equally good results are shown."""
     return [*_runtimes(contents), *_facts(contents), *_documents(docs), *_packages(contents)]
 
 
-def _runtimes(contents: Contents) -> Iterator[Entry]:
+def _runtimes(contents: SiteContents) -> Iterator[Entry]:
     for runtime in contents.runtimes:
         yield "runtime", runtime.id, runtime.definition.summary, f"runtimes/{runtime.id}.html"
         for one in runtime.versions:
@@ -26,7 +26,7 @@ def _runtimes(contents: Contents) -> Iterator[Entry]:
             yield "image", image.name, packages, f"images/{image.slug}.html"
 
 
-def _facts(contents: Contents) -> Iterator[Entry]:
+def _facts(contents: SiteContents) -> Iterator[Entry]:
     for name, component in contents.matrix.components.items():
         yield "component", component.title, component.summary, f"matrix/{name}.html"
     for rule in contents.matrix.rules:
@@ -41,7 +41,7 @@ def _documents(docs: Documentation) -> Iterator[Entry]:
                 yield "documentation", text, found.title, f"{path}#{anchor}"
 
 
-def _packages(contents: Contents) -> Iterator[Entry]:
+def _packages(contents: SiteContents) -> Iterator[Entry]:
     locked = [runtime.id for runtime in contents.runtimes if runtime.images]
     for row in package_rows(contents.runtimes):
         told = "; ".join(

@@ -20,7 +20,7 @@ class Clause:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class SearchOutcome:
     """What a search found.
 
     ``values`` is the optimum, one bit per variable, or ``None`` when there is no solution;
@@ -59,7 +59,7 @@ class Problem:
         ranking: Sequence[Sequence[int]],
         *,
         without: frozenset[int] = frozenset(),
-    ) -> Outcome:
+    ) -> SearchOutcome:
         """Return the lexicographic optimum, or why there is none.
 
         Variables are decided in ``order``; each takes the first value (a single bit) of its
@@ -67,7 +67,7 @@ class Problem:
         """
         search = _Search(self, order, ranking, without)
         values = search.run(list(domains))
-        return Outcome(
+        return SearchOutcome(
             values=tuple(values) if values is not None else None,
             owners=frozenset(search.owners),
             narrowed=frozenset(search.touched),

@@ -19,7 +19,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class StoreEntry:
     """One thing in the store: a blob, an unfinished download, or a record. ``size`` in bytes."""
 
     kind: str
@@ -33,14 +33,14 @@ def is_sha256(text: str) -> bool:
     return _SHA256.fullmatch(text) is not None
 
 
-def entries(store: Store) -> Iterator[Entry]:
+def entries(store: Store) -> Iterator[StoreEntry]:
     """Yield everything in the store, by kind and name. Entries removed meanwhile are left out."""
     folders = {BLOB: store.root / "blobs" / "sha256", PARTIAL: store.root / PARTIAL}
     folders |= {kind: store.root / kind for kind in RECORDS}
     for kind, folder in sorted(folders.items()):
         for path in sorted(folder.glob("*")):
             try:
-                yield Entry(kind=kind, name=path.name, size=_size(path), path=path)
+                yield StoreEntry(kind=kind, name=path.name, size=_size(path), path=path)
             except FileNotFoundError:
                 continue
 
@@ -51,14 +51,14 @@ def _size(path: Path) -> int:
     return path.lstat().st_size
 
 
-def is_damaged(entry: Entry) -> bool:
+def is_damaged(entry: StoreEntry) -> bool:
     """Tell whether a blob's bytes are not what its name says."""
     if not is_sha256(entry.name) or entry.path.is_symlink() or not entry.path.is_file():
         return True
     return file_sha256(entry.path) != entry.name
 
 
-def remove(entry: Entry) -> None:
+def remove(entry: StoreEntry) -> None:
     """Remove one entry; one that is gone already is no error."""
     if entry.path.is_dir() and not entry.path.is_symlink():
         shutil.rmtree(entry.path, ignore_errors=True)

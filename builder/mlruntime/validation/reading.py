@@ -37,7 +37,7 @@ class ReportForm(_Open, frozen=True):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class ReportSummary:
     """What a report says: of which image, and how each check ended.
 
     ``manifest`` and ``lock`` are digests, ``started`` RFC 3339 in UTC; ``failed`` and ``not_run``
@@ -55,7 +55,7 @@ class Outcome:
     not_run: tuple[tuple[str, str], ...]
 
 
-def parse_report(text: str, *, file: str) -> Outcome:
+def parse_report(text: str, *, file: str) -> ReportSummary:
     """Read a report, or raise ``InvalidDefinition`` with the place of the first mistake.
 
     Its numbers of passed, failed and unrun checks must be those of its checks.
@@ -78,7 +78,7 @@ def parse_report(text: str, *, file: str) -> Outcome:
         raise InvalidDefinition(
             "its totals are not those of its checks", where=file, why="it was edited, or cut"
         )
-    return Outcome(
+    return ReportSummary(
         runtime=form.runtime,
         variant=form.variant,
         manifest=form.manifest,

@@ -47,7 +47,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Host:
+class ReportedHost:
     """Where it ran, without naming it; ``memory`` in bytes."""
 
     kernel: str
@@ -72,7 +72,7 @@ class Report:
     manifest: str | None
     lock: str
     workers: int
-    host: Host
+    host: ReportedHost
     started: str
     seconds: float
     checks: tuple[CheckResult, ...]

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from mlruntime.cluster.running import Item, Process
 from mlruntime.errors import MlruntimeError
 from mlruntime.validation.report import CheckResult
-from mlruntime.validation.state import Ended, Planned, ProtocolError, RunState, Started
+from mlruntime.validation.state import CheckEnded, CheckStarted, Planned, ProtocolError, RunState
 
 TICK_SECONDS: Final = 0.5
 _KILL_SECONDS: Final = 15.0
@@ -141,9 +141,9 @@ class Runner:
         except ProtocolError as error:
             self._tell(*self._state.violated(error, now))
             return False
-        if isinstance(event, Started):
+        if isinstance(event, CheckStarted):
             self._observer.started(event.name)
-        elif isinstance(event, Ended):
+        elif isinstance(event, CheckEnded):
             return self._ended(event.result, now)
         return True
 

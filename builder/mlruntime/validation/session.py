@@ -17,7 +17,7 @@ from mlruntime.validation.catalog import ON_S3
 from mlruntime.validation.expectation import absent_checks, expectation, labels, selected
 from mlruntime.validation.measuring import measure
 from mlruntime.validation.pace import Pace
-from mlruntime.validation.report import CheckResult, Host, Report
+from mlruntime.validation.report import CheckResult, Report, ReportedHost
 from mlruntime.validation.runner import Observer, Runner
 from mlruntime.validation.s3 import NO_SERVER, S3
 from mlruntime.validation.state import Planned, failed
@@ -172,7 +172,7 @@ def validate(
         lock=subject.lock.digest,
         workers=watch.workers,
         place=subject.place,
-        host=Host(
+        host=ReportedHost(
             kernel=info.kernel,
             cpus=info.cpus,
             memory=info.memory,

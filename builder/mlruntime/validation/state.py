@@ -47,14 +47,14 @@ class ProtocolError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
+class CheckStarted:
     """A check began."""
 
     name: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class CheckEnded:
     """A check ended in the way that it reports."""
 
     result: CheckResult
@@ -65,7 +65,7 @@ class Done:
     """The program has nothing left to do."""
 
 
-Event = Started | Ended | Done
+Event = CheckStarted | CheckEnded | Done
 
 
 @dataclass(slots=True)
@@ -129,9 +129,9 @@ class RunState:
         event = parse_event(line)
         if self._done:
             raise ProtocolError("the program went on after it said that it was done")
-        if isinstance(event, Started):
+        if isinstance(event, CheckStarted):
             self._start(event.name, now)
-        elif isinstance(event, Ended):
+        elif isinstance(event, CheckEnded):
             self._end(event.result, now)
         else:
             if self.running:
@@ -260,11 +260,11 @@ def parse_event(line: str) -> Event:
         raise ProtocolError(f"not an event: {line[:200]!r}") from None
     kind = value.get("event") if isinstance(value, dict) else None
     if kind == "start" and set(value) == {"event", "check"} and isinstance(value["check"], str):
-        return Started(name=value["check"])
+        return CheckStarted(name=value["check"])
     if kind == "done" and set(value) == {"event"}:
         return Done()
     if kind == "end":
-        return Ended(result=_result(value, line))
+        return CheckEnded(result=_result(value, line))
     raise ProtocolError(f"not an event: {line[:200]!r}")
 
 

@@ -31,7 +31,7 @@ _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Files:
+class AdditionFiles:
     """A requirements file (``--with``) and a list of jars (``--with-jars``), at least one."""
 
     requirements: Path | None = None
@@ -59,7 +59,9 @@ class Files:
         return " ".join(f"{option} {file}" for option, file in options if file is not None)
 
 
-def with_files(definitions: Definitions, lock: Lock, files: Files, host: Host | None) -> Lock:
+def with_files(
+    definitions: Definitions, lock: Lock, files: AdditionFiles, host: Host | None
+) -> Lock:
     """Return a runtime's lock with the packages and jars of files on top.
 
     It is read from ``FILE.RUNTIME.lock.json`` beside the (first) file while they fit together; else

@@ -17,7 +17,7 @@ from mlruntime.workflows.uses import remember
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Built:
+class BuiltImage:
     """A finished image and its plan; ``loaded`` is set when the engine was given it."""
 
     plan: Plan
@@ -35,7 +35,7 @@ def build_locked(
     into_engine: bool = False,
     budget: int | None = None,
     record: Say = lambda _: None,
-) -> Built:
+) -> BuiltImage:
     """Compose the image of one variant of a lock, which is cut for its flavour.
 
     ``record`` gets every line that a build tool writes. An image with more than ``budget`` bytes,
@@ -69,7 +69,7 @@ def build_locked(
         finally:
             context.clear()
         remember(host.store, plan, lock, image)
-    return Built(plan=plan, image=image, loaded=loaded)
+    return BuiltImage(plan=plan, image=image, loaded=loaded)
 
 
 def refuse_over(plan: Plan, layers: list[tuple[str, int]], budget: int | None) -> None:

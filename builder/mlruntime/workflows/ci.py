@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from mlruntime.ci.rendering import Wanted, render
+from mlruntime.ci.rendering import PipelineRequest, render
 from mlruntime.definitions.files import Definitions
 from mlruntime.store.store import full_disk
 from mlruntime.workflows.inputs import read_matrix, read_runtime
 
 
-def ci_files(definitions: Definitions, service: str, wanted: Wanted) -> dict[str, str]:
+def ci_files(definitions: Definitions, service: str, wanted: PipelineRequest) -> dict[str, str]:
     """Return a service's workflow files by path; an unknown runtime is a ``UsageError``."""
     matrix = read_matrix(definitions)
     for runtime, _ in wanted.spaces:
@@ -24,7 +24,9 @@ def ci_files(definitions: Definitions, service: str, wanted: Wanted) -> dict[str
     return render(service, every, wanted, templates)
 
 
-def write_ci(definitions: Definitions, service: str, wanted: Wanted, output: Path) -> list[str]:
+def write_ci(
+    definitions: Definitions, service: str, wanted: PipelineRequest, output: Path
+) -> list[str]:
     """Write the files below a folder, over those of before; return their paths there."""
     files = ci_files(definitions, service, wanted)
     with full_disk(output, instead="name another folder with --output"):

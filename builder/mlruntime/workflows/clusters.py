@@ -9,7 +9,7 @@ from pathlib import Path
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.form import WORKER_MIB, ClusterForm
 from mlruntime.cluster.gpus import NO_GPUS, Gpus
-from mlruntime.cluster.rendering import Rendered, Wanted, left_out, must_be_pullable, render
+from mlruntime.cluster.rendering import Rendered, RenderRequest, left_out, must_be_pullable, render
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
 from mlruntime.errors import UsageError
@@ -140,7 +140,7 @@ def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Files:
+class RenderedFiles:
     """What was written: the files' names, and what the place cannot have."""
 
     names: tuple[str, ...]
@@ -149,7 +149,7 @@ class Files:
 
 def wanted_elsewhere(
     definitions: Definitions, form: ClusterForm, place: str, name: str, *, image: str | None
-) -> tuple[Wanted, tuple[str, ...]]:
+) -> tuple[RenderRequest, tuple[str, ...]]:
     """Return what is started elsewhere, with a new secret, and what that place cannot have."""
     if form.runtime is None:
         raise UsageError(
@@ -162,7 +162,7 @@ def wanted_elsewhere(
     image = image or reference(form.runtime, form.variant)
     must_be_pullable(place, image)
     spec, notes = left_out(place, spec_of(form, image, Gpus(each=form.gpus)))
-    wanted = Wanted(
+    wanted = RenderRequest(
         name=name,
         spec=spec,
         secret=secrets.token_hex(32),
@@ -180,7 +180,7 @@ def render_cluster(
     output: Path,
     *,
     image: str | None = None,
-) -> Files:
+) -> RenderedFiles:
     """Write the files that start a cluster elsewhere; a secret that is there already stays."""
     wanted, notes = wanted_elsewhere(definitions, form, place, name, image=image)
     files = render(place, wanted, cluster_templates(definitions))
@@ -188,7 +188,7 @@ def render_cluster(
         output.mkdir(parents=True, exist_ok=True)
         for file, rendered in files.items():
             _write(output / file, rendered)
-    return Files(names=tuple(sorted(files)), left_out=notes)
+    return RenderedFiles(names=tuple(sorted(files)), left_out=notes)
 
 
 def cluster_templates(definitions: Definitions) -> dict[str, str]:

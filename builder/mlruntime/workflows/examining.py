@@ -23,7 +23,7 @@ _VERSION: Final = "import platform; print(platform.python_version())"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Examined:
+class ExaminedEnvironment:
     """An environment beside its host.
 
     ``virtual`` are the host's virtual packages; ``contract`` is what the environment asks of GPUs.
@@ -44,7 +44,7 @@ class Examined:
 
 def examine_here(
     root: Path, system: System, read_gpus: Callable[[], HostGpus | NoGpus]
-) -> Examined:
+) -> ExaminedEnvironment:
     """Look at an environment and this host; its Python and its Java are started, nothing else."""
     found = read_description(root)
     lock = read_lock_of(root)
@@ -54,7 +54,7 @@ def examine_here(
     findings = examine_environment(
         _needs(found, lock), system, _python(root), _java(found, root), repair
     )
-    return Examined(
+    return ExaminedEnvironment(
         environment=found,
         findings=(*findings, *_moved(found, root, repair)),
         virtual=dict(system.virtual_packages(gpus.cuda if isinstance(gpus, HostGpus) else None)),

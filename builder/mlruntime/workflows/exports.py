@@ -18,7 +18,7 @@ from mlruntime.environment.exporting import (
     PIXI,
     PYLOCK,
     REQUIREMENTS,
-    Exported,
+    ExportedPackages,
     exported,
     pylock,
     requirements,
@@ -87,7 +87,7 @@ class Written:
     left_out: tuple[tuple[str, str, str], ...] = ()
 
     @classmethod
-    def of(cls, text: str, what: Exported) -> "Written":
+    def of(cls, text: str, what: ExportedPackages) -> "Written":
         """Return what was written of Python packages."""
         compiled = ((w.name, w.version, "--wheels DIR has it") for w in what.left_out)
         conda = ((a.name, a.version, "of a conda channel, named in a comment") for a in what.conda)
@@ -138,7 +138,7 @@ def export(
     return Written.of(text, what)
 
 
-def _wheels(lock: Lock, variant: str, host: Host, wanted: Export) -> Exported:
+def _wheels(lock: Lock, variant: str, host: Host, wanted: Export) -> ExportedPackages:
     """Return the Python packages, and put the wheels into their directory if there is to be one."""
     python = ".".join(lock.component("python").split(".")[:2])
     if wanted.wheels is None:

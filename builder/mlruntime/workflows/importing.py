@@ -23,7 +23,7 @@ _SCHEMA: Final = "# yaml-language-server: $schema=../../schemas/runtime.schema.j
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Imported:
+class ImportedRuntime:
     """A runtime's definition, as text too; ``fits`` says whether the matrix has versions for it."""
 
     composed: Composed
@@ -33,7 +33,7 @@ class Imported:
 
 def import_file(
     definitions: Definitions, file: Path, *, name: str | None = None, like: str | None = None
-) -> Imported:
+) -> ImportedRuntime:
     """Return the definition of a runtime that asks for what ``file`` does.
 
     ``name`` is its id, else it is called as the file says or is called itself. Its system is that
@@ -52,7 +52,7 @@ def import_file(
         definition.must_fit(runtime, matrix.components, file=f"{runtime}/runtime.yaml")
         fits = _fits(matrix, definition)
         if found is None or fits:
-            found = Imported(composed=made, text=text, fits=fits)
+            found = ImportedRuntime(composed=made, text=text, fits=fits)
         if fits:
             break
     if found is None:

@@ -20,7 +20,7 @@ _ANOTHER: Final = "name a folder that does not exist"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
+class InitializedDefinitions:
     """What was written: ``unlocked`` are the runtimes that have to be locked first."""
 
     root: Path
@@ -30,7 +30,7 @@ class Started:
 
 def start_definitions(
     source: Definitions, target: Path, *, runtime: str | None, name: str | None
-) -> Started:
+) -> InitializedDefinitions:
     """Copy definitions to ``target``, all of it or nothing: one runtime, or all without one.
 
     With ``name`` the runtime gets that id, and no lock: a lock is of one id. Raises ``UsageError``
@@ -60,7 +60,7 @@ def start_definitions(
             root.replace(target)
     made = Definitions(target)
     unlocked = tuple(r for r in made.runtimes() if not made.lock_path(r).is_file())
-    return Started(root=target, runtimes=made.runtimes(), unlocked=unlocked)
+    return InitializedDefinitions(root=target, runtimes=made.runtimes(), unlocked=unlocked)
 
 
 def _renamed(source: Definitions, runtime: str, name: str) -> str:

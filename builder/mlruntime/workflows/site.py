@@ -16,7 +16,7 @@ from mlruntime.matrix.model import Matrix
 from mlruntime.resolve.model import Resolution
 from mlruntime.resolve.resolution import NoSolution, resolve
 from mlruntime.site import building
-from mlruntime.site.model import Contents, SiteImage, SiteRuntime, SiteVersion
+from mlruntime.site.model import SiteContents, SiteImage, SiteRuntime, SiteVersion
 from mlruntime.store.store import full_disk, write_whole
 from mlruntime.workflows.inputs import matrix_of, read_matrix, read_runtime
 from mlruntime.workflows.locked import read_lock
@@ -29,7 +29,7 @@ _INSTEAD: Final = "name another folder with --output"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
+class WrittenSite:
     """What was written: how many files, their bytes, and how many of before were removed."""
 
     files: int
@@ -45,7 +45,7 @@ def write_site(
     documentation: Path,
     registry: str | None = None,
     versions: Mapping[str, tuple[SiteVersion, ...]] | None = None,
-) -> Written:
+) -> WrittenSite:
     """Write the site into a folder that is empty, or has one that was written before.
 
     ``documentation`` is the folder with ``README.md`` and ``docs/``, ``versions`` are what was
@@ -74,7 +74,7 @@ def write_site(
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     _note(output, files.keys())
-    return Written(files=len(files), size=sum(map(len, files.values())), removed=len(gone))
+    return WrittenSite(files=len(files), size=sum(map(len, files.values())), removed=len(gone))
 
 
 def _note(output: Path, names: Iterable[str]) -> None:
@@ -114,10 +114,10 @@ def site_contents(
     documentation: Path,
     registry: str | None = None,
     versions: Mapping[str, tuple[SiteVersion, ...]] | None = None,
-) -> Contents:
+) -> SiteContents:
     """Return all that a site says, from the files of a definitions folder."""
     matrix = read_matrix(definitions)
-    return Contents(
+    return SiteContents(
         version=__version__,
         matrix=matrix,
         runtimes=tuple(

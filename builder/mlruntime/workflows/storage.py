@@ -6,9 +6,9 @@ from functools import reduce
 from operator import or_
 
 from mlruntime.definitions.files import Definitions
-from mlruntime.store.contents import BLOB, PARTIAL, Entry, entries, is_damaged, remove
+from mlruntime.store.contents import BLOB, PARTIAL, StoreEntry, entries, is_damaged, remove
 from mlruntime.store.store import Store
-from mlruntime.workflows.uses import Needed, needed_by_definitions, remembered
+from mlruntime.workflows.uses import StoreNeeds, needed_by_definitions, remembered
 
 DAY_SECONDS = 86_400.0
 
@@ -22,7 +22,7 @@ class Weight:
     size: int
 
 
-def weigh(found: Iterable[Entry]) -> tuple[Weight, ...]:
+def weigh(found: Iterable[StoreEntry]) -> tuple[Weight, ...]:
     """Return the weight of each kind that occurs."""
     counted: dict[str, tuple[int, int]] = {}
     for entry in found:
@@ -39,7 +39,7 @@ class Checked:
 
     count: int
     size: int
-    damaged: tuple[Entry, ...]
+    damaged: tuple[StoreEntry, ...]
 
 
 def verify(store: Store, say: Callable[[str], None]) -> Checked:
@@ -65,8 +65,8 @@ def verify(store: Store, say: Callable[[str], None]) -> Checked:
 class Pruned:
     """What was removed, or would be, and what stays."""
 
-    removed: tuple[Entry, ...]
-    kept: tuple[Entry, ...]
+    removed: tuple[StoreEntry, ...]
+    kept: tuple[StoreEntry, ...]
 
 
 def prune(
@@ -79,9 +79,9 @@ def prune(
     """
     with store.alone():
         recent = remembered(store, now - days * DAY_SECONDS)
-        needed: Needed = reduce(or_, recent, needed_by_definitions(definitions, store))
-        removed: list[Entry] = []
-        kept: list[Entry] = []
+        needed: StoreNeeds = reduce(or_, recent, needed_by_definitions(definitions, store))
+        removed: list[StoreEntry] = []
+        kept: list[StoreEntry] = []
         for entry in entries(store):
             stays = entry.kind != PARTIAL and (entry.kind, entry.name) in needed
             (kept if stays else removed).append(entry)

@@ -37,7 +37,7 @@ class FileForm(Form, frozen=True):
     filename: FileName
 
 
-class RecordForm(Form, frozen=True):
+class WheelRecordForm(Form, frozen=True):
     """The record of a compiled wheel."""
 
     key: Sha256
@@ -57,11 +57,11 @@ class IndexForm(Form, frozen=True):
     format: int
     locks: list[CarriedForm]
     files: list[FileForm]
-    native: list[RecordForm]
+    native: list[WheelRecordForm]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exported:
+class StoreExport:
     """What was written: how many files of how many bytes, and which wheels must be compiled."""
 
     files: int
@@ -70,7 +70,7 @@ class Exported:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Imported:
+class StoreImport:
     """What was imported; ``known`` is how many files the store already had."""
 
     files: int
@@ -81,7 +81,7 @@ class Imported:
 
 def export(
     locks: Iterable[Lock], variants: tuple[str, ...], host: Host, directory: Path
-) -> Exported:
+) -> StoreExport:
     """Write everything the locks need into a new directory; missing files are fetched.
 
     Wheels that are compiled here go along if the store has them. Raises ``UsageError`` when the
@@ -112,7 +112,7 @@ def export(
             directory.rmdir()
         partial.rename(directory)
     size = sum((directory / "blobs" / "sha256" / sha256).stat().st_size for sha256 in files)
-    return Exported(files=len(files), size=size, uncompiled=tuple(dict.fromkeys(uncompiled)))
+    return StoreExport(files=len(files), size=size, uncompiled=tuple(dict.fromkeys(uncompiled)))
 
 
 def _refuse_used(directory: Path) -> None:
@@ -168,7 +168,7 @@ def _write(
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
 
-def take_in(directory: Path, store: Store) -> Imported:
+def take_in(directory: Path, store: Store) -> StoreImport:
     """Take everything of an export into the store.
 
     Raises ``UsageError`` for a directory that is no export, and ``HashMismatch`` at the first file
@@ -198,7 +198,7 @@ def take_in(directory: Path, store: Store) -> Imported:
             store.write_record(_NATIVE, record.key, text.read_text(encoding="utf-8"))
             text.unlink()
     locks = tuple(carried.runtime for carried in index.locks)
-    return Imported(files=len(index.files), known=known, size=size, locks=locks)
+    return StoreImport(files=len(index.files), known=known, size=size, locks=locks)
 
 
 def _adopt(path: Path, sha256: str, name: str, store: Store) -> int:

@@ -26,13 +26,13 @@ _LAYERS: Final = "layers"
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class StoreNeeds:
     """What is needed of a store, as pairs of a kind and a name."""
 
     names: frozenset[tuple[str, str]]
 
-    def __or__(self, other: "Needed") -> "Needed":
-        return Needed(self.names | other.names)
+    def __or__(self, other: "StoreNeeds") -> "StoreNeeds":
+        return StoreNeeds(self.names | other.names)
 
     def __contains__(self, entry: tuple[str, str]) -> bool:
         return entry in self.names
@@ -59,7 +59,7 @@ def native_of(lock: Lock, variants: Iterable[str] = ()) -> tuple[NativeWheel, ..
     return tuple(wheels.values())
 
 
-def needed_by(store: Store, lock: Lock, plans: Iterable[Plan] = ()) -> Needed:
+def needed_by(store: Store, lock: Lock, plans: Iterable[Plan] = ()) -> StoreNeeds:
     """Return what a lock needs: its artifacts, its compiled wheels, and the layers of its plans."""
     wheels = [a.sha256 for a in artifacts_of(lock)]
     files = {(a.sha256, a.filename) for a in artifacts_of(lock)}
@@ -78,7 +78,7 @@ def needed_by(store: Store, lock: Lock, plans: Iterable[Plan] = ()) -> Needed:
         names |= {(_LAYERS, layer.key) for layer in plan.layers}
         names.add((conflicts.KIND, conflicts.site_key(plan)))
         names |= {(BLOB, digest) for digest in _layer_blobs(store, plan)}
-    return Needed(frozenset(names))
+    return StoreNeeds(frozenset(names))
 
 
 def _layer_blobs(store: Store, plan: Plan) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _layer_blob(text: str) -> str:
 
 def remember(store: Store, plan: Plan, lock: Lock, image: Image) -> None:
     """Note what an image was made of: pruning keeps it for a while, for any definitions."""
-    needed = needed_by(store, lock, (plan,)) | Needed(
+    needed = needed_by(store, lock, (plan,)) | StoreNeeds(
         frozenset({(MANIFESTS, image.config.digest.partition(":")[2])})
     )
     note: dict[str, Any] = {
@@ -110,7 +110,7 @@ def remember(store: Store, plan: Plan, lock: Lock, image: Image) -> None:
     store.write_record(USES, name, json.dumps(note))
 
 
-def remembered(store: Store, since: float) -> Iterator[Needed]:
+def remembered(store: Store, since: float) -> Iterator[StoreNeeds]:
     """Yield what builds needed that ended after ``since``, in seconds since 1970."""
     for path in sorted((store.root / USES).glob("*")):
         try:
@@ -120,15 +120,15 @@ def remembered(store: Store, since: float) -> Iterator[Needed]:
             names = {(str(kind), str(name)) for kind, name in pairs}
         except (OSError, ValueError, TypeError, KeyError):
             continue
-        yield Needed(frozenset({(USES, path.name), *names}))
+        yield StoreNeeds(frozenset({(USES, path.name), *names}))
 
 
-def needed_by_definitions(definitions: Definitions, store: Store) -> Needed:
+def needed_by_definitions(definitions: Definitions, store: Store) -> StoreNeeds:
     """Return what the locks of a folder of definitions need.
 
     A lock that cannot be read raises ``InvalidLock``: nothing may be removed on a guess.
     """
-    needed = Needed(frozenset())
+    needed = StoreNeeds(frozenset())
     for runtime in definitions.runtimes():
         if not definitions.lock_path(runtime).is_file():
             continue

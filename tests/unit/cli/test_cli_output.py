@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlruntime.cli import logs, main
 from mlruntime.cli.output import say, warn
-from mlruntime.cli.progress import Lines, downloads
+from mlruntime.cli.progress import ProgressLines, downloads
 
 ROOT = Path(__file__).parents[3]
 RESOLVE = ("--root", str(ROOT), "resolve", "6.0-ml")
@@ -62,7 +62,7 @@ def test_quiet_keeps_errors_and_warnings(
     assert "there is no runtime '6.0-lm'" in capsys.readouterr().err
     say("the other half")
     with downloads(say) as progress:
-        assert isinstance(progress, Lines)
+        assert isinstance(progress, ProgressLines)
     logging.getLogger("mlruntime.x").warning("odd")
     assert capsys.readouterr().err == ""
     warn("not supported any more")

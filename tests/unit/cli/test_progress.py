@@ -3,14 +3,14 @@
 import io
 
 import pytest
-from mlruntime.cli.progress import EVERY, Bars, Lines, downloads
+from mlruntime.cli.progress import EVERY, Bars, ProgressLines, downloads
 from rich.console import Console
 from rich.progress import Progress
 
 
 def test_lines_come_now_and_then_and_count_everything() -> None:
     now, said = [0.0], list[str]()
-    lines = Lines(said.append, lambda: now[0])
+    lines = ProgressLines(said.append, lambda: now[0])
     lines.started("a", 5_000_000)
     lines.advanced("a", 3_000_000)
     assert said == []
@@ -36,7 +36,7 @@ def test_bars_come_and_go() -> None:
         assert shown.tasks == []
 
 
-@pytest.mark.parametrize(("terminal", "kind"), [(True, Bars), (False, Lines)])
+@pytest.mark.parametrize(("terminal", "kind"), [(True, Bars), (False, ProgressLines)])
 def test_bars_only_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, kind: type
 ) -> None:

@@ -12,7 +12,7 @@ from mlruntime.cluster.kubernetes.jobs import CONTAINER, beside
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.nodes import ask_pods
 from mlruntime.cluster.kubernetes.scaling import scale
-from mlruntime.cluster.kubernetes.standalone import Cluster
+from mlruntime.cluster.kubernetes.standalone import KubernetesCluster
 from mlruntime.cluster.nodes import compare
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.definitions.files import Definitions
@@ -85,8 +85,8 @@ def pod(name: str, *, job: str = "", told: str = IMAGE, **state: Any) -> Mapping
     }
 
 
-def cluster(workers: int = 2) -> Cluster:
-    return Cluster(name="c", spec=ClusterSpec(image=IMAGE, workers=workers), ready={})
+def cluster(workers: int = 2) -> KubernetesCluster:
+    return KubernetesCluster(name="c", spec=ClusterSpec(image=IMAGE, workers=workers), ready={})
 
 
 def asked(tmp_path: Path, verb: str) -> list[str]:

@@ -20,7 +20,7 @@ from mlruntime.engine.docker.container import DockerContainer
 from mlruntime.engine.docker.endpoint import Endpoint
 from mlruntime.engine.docker.sdk import translated
 from mlruntime.engine.running import Archive
-from mlruntime.engine.values import Lines
+from mlruntime.engine.values import LineDecoder
 from mlruntime.errors import CommandFailed, StorageError, Unavailable
 
 from tests.unit.stub_engine import StubEngine, classic
@@ -32,18 +32,18 @@ def test_lines_do_not_depend_on_how_the_bytes_are_cut(
 ) -> None:
     text = "".join(parts)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=4)))
-    lines = Lines()
+    lines = LineDecoder()
     got: list[str] = []
     for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
         got += lines.feed(text[start:end].encode())
     got += lines.end()
-    whole = Lines()
+    whole = LineDecoder()
     assert got == [*whole.feed(text.encode()), *whole.end()]
     assert "".join(got) == text.replace("\r", "").replace("\n", "")
 
 
 def test_a_multibyte_character_cut_in_two_survives() -> None:
-    lines = Lines()
+    lines = LineDecoder()
     first = list(lines.feed("é\n".encode()[:1]))
     assert [*first, *lines.feed("é\n".encode()[1:])] == ["é"]
 

@@ -16,7 +16,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from mlruntime.definitions.files import Definitions
 from mlruntime.environment.contents import contents
 from mlruntime.environment.dockerfile import usual_base
-from mlruntime.environment.exporting import Exported, exported, pylock, requirements
+from mlruntime.environment.exporting import ExportedPackages, exported, pylock, requirements
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.image.plan import left_out
 from mlruntime.lock.packages import Artifact
@@ -119,7 +119,7 @@ def test_any_name_survives_toml() -> None:
         sha256="a" * 64,
         origin="pypi",
     )
-    what = Exported(runtime="9.0-ml", variant="cpu", python="3.11", wheels=(wheel,))
+    what = ExportedPackages(runtime="9.0-ml", variant="cpu", python="3.11", wheels=(wheel,))
     found = tomllib.loads(pylock(what, "a 'b'/ü"))["packages"][0]["wheels"][0]
     assert found["name"] == wheel.filename
     assert found["path"] == f"a 'b'/ü/{wheel.filename}"

@@ -14,8 +14,8 @@ from mlruntime.cli import main
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import read_json
 from mlruntime.environment.inventory import (
-    Comparison,
     Inventory,
+    InventoryComparison,
     compared,
     distributions,
     of_environment,
@@ -39,12 +39,14 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "world")
 
 
-def changed(found: Comparison, group: str) -> dict[str, tuple[str, str | None, str | None]]:
+def changed(
+    found: InventoryComparison, group: str
+) -> dict[str, tuple[str, str | None, str | None]]:
     of = {"host": found.host, "components": found.components, **found.packages}[group]
     return {c.name: (c.kind, c.a, c.b) for c in of.changed}
 
 
-def nothing(found: Comparison) -> bool:
+def nothing(found: InventoryComparison) -> bool:
     groups = (found.host, found.components, *found.packages.values())
     return not any(group.changed for group in groups)
 

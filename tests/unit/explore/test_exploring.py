@@ -33,12 +33,12 @@ from mlruntime.explore.evidence import (
     with_findings,
 )
 from mlruntime.explore.publishing import write_evidence
-from mlruntime.explore.record import LEVELS, STAGES, Record, parse_record
+from mlruntime.explore.record import LEVELS, STAGES, CombinationRecord, parse_record
 from mlruntime.explore.state import StateFolder
-from mlruntime.explore.sweep import Outcome
+from mlruntime.explore.sweep import SweepResult
 from mlruntime.matrix.parsing import Matrix, parse_matrix
 from mlruntime.resolve.resolution import NoSolution, resolve
-from mlruntime.validation.report import CheckResult, Host, Report, Status
+from mlruntime.validation.report import CheckResult, Report, ReportedHost, Status
 from packaging.version import Version
 
 MATRIX = """\
@@ -213,11 +213,11 @@ def test_newest_of_each_minor_prefers_what_is_stable() -> None:
 # the state machine
 
 
-FRESH = Record(name="n", runtime="6.0-ml", axes=(("tensorflow", "2.16.2"),), key="k")
+FRESH = CombinationRecord(name="n", runtime="6.0-ml", axes=(("tensorflow", "2.16.2"),), key="k")
 FAILURE = Failure(stage="build", kind="does not compile", what="x", lines=("a", ""), log="/a/b.log")
 
 
-def at(level: str | None, **changes: object) -> Record:
+def at(level: str | None, **changes: object) -> CombinationRecord:
     record = replace(FRESH, **changes)  # type: ignore[arg-type]
     for stage, attained in zip(STAGES, LEVELS, strict=True):
         if record.level == level:
@@ -272,7 +272,7 @@ def check(name: str, status: Status) -> CheckResult:
 
 
 def report(*checks: CheckResult) -> Report:
-    host = Host(kernel="6", cpus=2, memory=1, engine="x")
+    host = ReportedHost(kernel="6", cpus=2, memory=1, engine="x")
     return Report(
         runtime="6.0-ml", variant="cpu", image="sha256:1", manifest="sha256:2", lock="sha256:3",
         workers=2, host=host, started="2026-11-25T00:00:00Z", seconds=1.0, checks=checks,
@@ -397,7 +397,7 @@ def test_what_the_rules_say_no_to(matrix: Matrix) -> None:
 
 def tried(
     tensorflow: str, horovod: str, level: str | None, date: str = "2026-11-25", **changes: object
-) -> Record:
+) -> CombinationRecord:
     axes = (("tensorflow", tensorflow), ("horovod", horovod))
     base = at(min(level or "", "built", key=(*LEVELS, "").index) if level else None)
     record = replace(base, name=f"tf-{tensorflow}", axes=axes, versions=axes, date=date)
@@ -414,7 +414,7 @@ def tried(
     )
 
 
-def rules_after(matrix: Matrix, *records: Record) -> dict[str, tuple[str, str, str]]:
+def rules_after(matrix: Matrix, *records: CombinationRecord) -> dict[str, tuple[str, str, str]]:
     text = with_findings(MATRIX, findings(matrix, records))
     rules = parse_matrix(text, file="matrix.yaml").rules
     return {rule.id: (rule.evidence, rule.date, rule.source) for rule in rules}
@@ -508,7 +508,7 @@ def test_a_page_whose_markers_are_not_clear_is_left_alone(tmp_path: Path, page: 
     (tmp_path / "matrix.yaml").write_text(MATRIX, encoding="utf-8")
     path = tmp_path / "docs" / "evidence.md"
     path.write_text(page, encoding="utf-8")
-    nothing = Outcome(records=(), left=(), why=None)
+    nothing = SweepResult(records=(), left=(), why=None)
     state = StateFolder(tmp_path / "state")
     with pytest.raises(InvalidDefinition, match="are not there once each, in this order"):
         write_evidence(Definitions(tmp_path), state, nothing)

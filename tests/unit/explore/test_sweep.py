@@ -21,10 +21,10 @@ from mlruntime.errors import (
     UsageError,
 )
 from mlruntime.explore.combinations import Combination, parse_settings
-from mlruntime.explore.record import Record
+from mlruntime.explore.record import CombinationRecord
 from mlruntime.explore.stages import HostStages
 from mlruntime.explore.state import StateFolder
-from mlruntime.explore.sweep import Built, Limits, Outcome, Resolved, Say, Sweep
+from mlruntime.explore.sweep import EngineImage, Limits, Resolved, Say, Sweep, SweepResult
 from mlruntime.lock.model import Lock
 from mlruntime.matrix.parsing import parse_matrix
 from mlruntime.resolve.resolution import resolve
@@ -68,13 +68,13 @@ class Fake:
         chosen = ((name, str(version)) for name, version in combination.versions)
         return replace(tiny(), components=(*chosen, ("spark", "3.5.9")))
 
-    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> Built:
+    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> EngineImage:
         log("cc1plus: warning: nothing")
         log("x.cc:3: fatal error: no such header")
         self._do("build", combination.name)
-        return Built(image="sha256:0", digest=self.image)
+        return EngineImage(image="sha256:0", digest=self.image)
 
-    def validate(self, lock: Lock, built: Built, say: Say) -> Report:
+    def validate(self, lock: Lock, built: EngineImage, say: Say) -> Report:
         name = self.calls[-1][1]
         self._do("validate", name)
         return report(*self.checks.get(name, (check("keras.fit", "passed"),)))
@@ -97,7 +97,7 @@ class Bench:
     fake: Fake = field(default_factory=Fake)
     said: list[str] = field(default_factory=list)
 
-    def sweep(self, *settings: str, **limits: object) -> Outcome:
+    def sweep(self, *settings: str, **limits: object) -> SweepResult:
         return Sweep(
             parse_settings(settings or SPACE, (), FACTS).combinations,
             self.state,
@@ -118,7 +118,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(state=StateFolder(tmp_path / "state"))
 
 
-def levels(outcome: Outcome) -> dict[str, str | None]:
+def levels(outcome: SweepResult) -> dict[str, str | None]:
     return {record.name: record.level for record in outcome.records}
 
 
@@ -451,5 +451,5 @@ def test_bad_words_are_told_with_a_way_out(
 
 
 def test_records_name_their_combination() -> None:
-    record = Record(name="n", runtime="r", axes=(("a", "1"), ("b", "2")), key="k")
+    record = CombinationRecord(name="n", runtime="r", axes=(("a", "1"), ("b", "2")), key="k")
     assert record.text == "a 1, b 2"

@@ -17,7 +17,7 @@ from mlruntime.importing.reading import read_foreign
 from mlruntime.importing.specs import read_spec
 from mlruntime.lock.conda_lock import LockedPackage, write_conda_lock
 from mlruntime.lock.packages import Artifact
-from mlruntime.workflows.importing import Imported, import_file
+from mlruntime.workflows.importing import ImportedRuntime, import_file
 from mlruntime.workflows.inputs import read_matrix, read_runtime
 from packaging.specifiers import SpecifierSet
 
@@ -63,17 +63,17 @@ prefix: /home/me
 """
 
 
-def imported(folder: Path, called: str, text: str, **options: str) -> Imported:
+def imported(folder: Path, called: str, text: str, **options: str) -> ImportedRuntime:
     file = folder / called
     file.write_text(text, encoding="utf-8")
     return import_file(SOURCE, file, **options)
 
 
-def request(made: Imported) -> dict[str, str]:
+def request(made: ImportedRuntime) -> dict[str, str]:
     return {name: str(spec) for name, spec in made.composed.definition.request}
 
 
-def left(made: Imported) -> str:
+def left(made: ImportedRuntime) -> str:
     return "\n".join(one.text for one in made.composed.not_taken)
 
 

@@ -32,7 +32,7 @@ from mlruntime.locking.added_jars import refuse_other_jars
 from mlruntime.locking.additions import addition_name, refuse_other_versions, with_additions
 from mlruntime.store.store import Store
 from mlruntime.workflows import additions
-from mlruntime.workflows.additions import Files
+from mlruntime.workflows.additions import AdditionFiles
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import with_additions as additions_to
 from mlruntime.workflows.subjects import lock_of_image
@@ -188,20 +188,20 @@ def test_what_was_locked_is_read_until_it_does_not_fit(
     definitions = Definitions(tmp_path)
     file.write_text("polars\n")
     with pytest.raises(InvalidLock, match=r"is not locked for 6\.0-ml") as caught:
-        additions.with_files(definitions, base, Files(requirements=file), None)
+        additions.with_files(definitions, base, AdditionFiles(requirements=file), None)
     assert caught.value.why == "it has never been made"
-    first = additions.with_files(definitions, base, Files(requirements=file), here)
+    first = additions.with_files(definitions, base, AdditionFiles(requirements=file), here)
     assert (tmp_path / "ours.6.0-ml.lock.json").read_text() == first.to_json()
     assert registries.opened == 1
     file.write_text("# a comment is no change\npolars\n")
-    assert additions.with_files(definitions, base, Files(requirements=file), None) == first
+    assert additions.with_files(definitions, base, AdditionFiles(requirements=file), None) == first
     # Other lines, or another lock below: locked anew.
     file.write_text("polars\npillow\n")
-    assert additions.with_files(definitions, base, Files(requirements=file), here) != first
-    additions.with_files(definitions, base.cut("core"), Files(requirements=file), here)
+    assert additions.with_files(definitions, base, AdditionFiles(requirements=file), here) != first
+    additions.with_files(definitions, base.cut("core"), AdditionFiles(requirements=file), here)
     assert registries.opened == 3
     with pytest.raises(InvalidLock, match="is not locked") as caught:
-        additions.with_files(definitions, base, Files(requirements=file), None)
+        additions.with_files(definitions, base, AdditionFiles(requirements=file), None)
     assert caught.value.why == "it is for another lock or other lines"
 
 
@@ -211,7 +211,9 @@ def test_a_file_that_cannot_name_an_image(
 ) -> None:
     (tmp_path / name).write_text("polars\n")
     with pytest.raises(UsageError, match="cannot name an image"):
-        additions.with_files(Definitions(tmp_path), base, Files(requirements=tmp_path / name), None)
+        additions.with_files(
+            Definitions(tmp_path), base, AdditionFiles(requirements=tmp_path / name), None
+        )
 
 
 def test_what_is_added_later_keeps_the_hashes_of_a_file(
@@ -221,12 +223,12 @@ def test_what_is_added_later_keeps_the_hashes_of_a_file(
     definitions, here = Definitions(tmp_path), host(registries, tmp_path, [])
     file = tmp_path / "ours.txt"
     file.write_text("polars\n")
-    made = additions.with_files(definitions, base, Files(requirements=file), here)
+    made = additions.with_files(definitions, base, AdditionFiles(requirements=file), here)
     sha256 = made.flavours[-1].python[0].sha256
     line = f"polars --hash=sha256:{sha256}"
     file.write_text(f"{line}\n")
-    own = additions.with_files(definitions, base, Files(requirements=file), here)
-    assert additions.with_files(definitions, base, Files(requirements=file), None) == own
+    own = additions.with_files(definitions, base, AdditionFiles(requirements=file), here)
+    assert additions.with_files(definitions, base, AdditionFiles(requirements=file), None) == own
     assert own.flavours[-1].requirements == (line,)
     assert parse_lock(own.to_json(), file="x") == own
     more = additions.with_more(definitions, base, own, ["pillow"], here)
@@ -367,18 +369,20 @@ def test_both_files_have_one_lock(
     text.write_text("polars\n")
     jars.write_text("g:delta:4\n")
     lake.write_text("g:delta:4\n")
-    both = Files(requirements=text, jars=jars)
+    both = AdditionFiles(requirements=text, jars=jars)
     lock = additions.with_files(definitions, base, both, here)
     assert lock.flavour == "ml-ours"
     assert additions.with_files(definitions, base, both, None) == lock
     assert (tmp_path / "ours.6.0-ml.lock.json").read_text() == lock.to_json()
-    other = additions.with_files(definitions, base, Files(requirements=text, jars=lake), here)
+    other = additions.with_files(
+        definitions, base, AdditionFiles(requirements=text, jars=lake), here
+    )
     assert other.flavour == "ml-ours-lake"
-    alone = additions.with_files(definitions, base, Files(jars=lake), here)
+    alone = additions.with_files(definitions, base, AdditionFiles(jars=lake), here)
     assert (alone.flavour, alone.flavours[-1].requirements) == ("ml-lake", ())
     more = additions.with_more(definitions, base, alone, ["pillow"], here)
     assert more.flavours[-1].jar_requirements == ("g:delta:4",)
     lake.write_text("g:delta:4\ng:more:1\n")
     with pytest.raises(InvalidLock, match="is not locked") as caught:
-        additions.with_files(definitions, base, Files(jars=lake), None)
+        additions.with_files(definitions, base, AdditionFiles(jars=lake), None)
     assert f"--with-jars {lake}" in str(caught.value.hint)

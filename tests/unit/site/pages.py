@@ -9,7 +9,7 @@ from mlruntime.explore.evidence import evidence_tables
 from mlruntime.explore.state import evidence_records
 from mlruntime.matrix.questions import Asker
 from mlruntime.site.building import site
-from mlruntime.site.model import Contents
+from mlruntime.site.model import SiteContents
 from mlruntime.workflows.site import site_contents
 
 from tests.documents import CHECKOUT, DEFINITIONS
@@ -19,7 +19,7 @@ VOID = {"meta", "link", "input", "br", "hr", "img"}
 
 
 @cache
-def contents() -> Contents:
+def contents() -> SiteContents:
     tables = evidence_tables(evidence_records(CHECKOUT))
     return site_contents(DEFINITIONS, evidence=tables, documentation=CHECKOUT)
 

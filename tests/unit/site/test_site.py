@@ -11,7 +11,7 @@ from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.matrix.wording import rule_text
 from mlruntime.site.building import site
 from mlruntime.site.comparing import comparisons
-from mlruntime.site.model import Contents
+from mlruntime.site.model import SiteContents
 from mlruntime.site.rendering import source
 
 from tests.unit.site.pages import Page, asker, contents, files, pages, target
@@ -19,7 +19,7 @@ from tests.unit.site.pages import Page, asker, contents, files, pages, target
 EXTERNAL = re.compile(r"https?://")
 
 
-def few() -> Contents:
+def few() -> SiteContents:
     """All that the site says, with two images of one runtime: pages of any two take the longest."""
     runtime = next(runtime for runtime in contents().runtimes if runtime.images)
     return replace(contents(), runtimes=(replace(runtime, images=runtime.images[:2]),))

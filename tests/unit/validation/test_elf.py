@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.validation.programs import check_static, fatbin
-from mlruntime.validation.programs.elf import Image, Library
+from mlruntime.validation.programs.elf import ElfFiles, Library
 from mlruntime.validation.programs.fatbin import architectures
 
 pytestmark = [pytest.mark.compiles, pytest.mark.starts]
@@ -63,7 +63,7 @@ def test_a_library_that_two_wheels_bring_along_is_no_conflict_while_it_is_the_sa
 
 
 def of(folder: Path) -> dict[str, Library]:
-    return {library.path.name: library for library in Image(folder).libraries}
+    return {library.path.name: library for library in ElfFiles(folder).libraries}
 
 
 def test_what_a_library_needs_is_looked_for_where_it_says(
@@ -77,7 +77,7 @@ def test_what_a_library_needs_is_looked_for_where_it_says(
     assert found["libinner.so.1"].soname == "libinner.so.1"
     assert found["libouter.so"].soname is None
     assert "libinner.so.1" in found["libouter.so"].needed
-    image = Image(tmp_path)
+    image = ElfFiles(tmp_path)
     assert (
         image.find(found["libouter.so"], "libinner.so.1") == outer.parent / "../lib/libinner.so.1"
     )
@@ -97,7 +97,7 @@ def test_links_texts_and_cut_off_files_are_no_libraries(compiled: Compile, tmp_p
 def test_two_copies_of_a_name_are_seen(compiled: Compile, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         compiled(f"{folder}/libcudart.so.12", "-Wl,-soname,libcudart.so.12")
-    paths = Image(tmp_path).by_soname["libcudart.so.12"]
+    paths = ElfFiles(tmp_path).by_soname["libcudart.so.12"]
     assert len(check_static.places_of(paths)) == 2
 
 
@@ -107,7 +107,7 @@ def test_what_comes_in_one_folder_of_a_wheel_is_loaded_together(
     inner = compiled("h5py.libs/libsz.so", "-Wl,-soname,libsz.so")
     compiled("h5py.libs/libhdf5.so", "-Wl,--no-as-needed", str(inner))
     compiled("other/libhdf6.so", "-Wl,--no-as-needed", str(inner))
-    image = Image(tmp_path)
+    image = ElfFiles(tmp_path)
     found = of(tmp_path)
     assert check_static.resolves(image, found["libhdf5.so"], "libsz.so")
     assert not check_static.resolves(image, found["libhdf6.so"], "libsz.so")

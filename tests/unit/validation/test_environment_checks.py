@@ -12,7 +12,7 @@ from mlruntime.engine import ImageInfo
 from mlruntime.errors import CommandFailed
 from mlruntime.host.command import Child
 from mlruntime.validation import resources
-from mlruntime.validation.programs.elf import Image, Library
+from mlruntime.validation.programs.elf import ElfFiles, Library
 from mlruntime.workflows.checking import is_path
 
 IMAGE = ImageInfo(id="wanted", tags=(), labels={}, size=0, user="", environment=(), diff_ids=())
@@ -131,6 +131,8 @@ def test_a_library_is_looked_for_where_the_linker_is_told_to(
 ) -> None:
     (tmp_path / "libx-of-a-test.so.1").touch()
     library = Library(path=tmp_path / "y", soname=None, needed=(), search=())
-    assert Image(tmp_path).find(library, "libx-of-a-test.so.1") is None
+    assert ElfFiles(tmp_path).find(library, "libx-of-a-test.so.1") is None
     monkeypatch.setenv("LD_LIBRARY_PATH", f":{tmp_path}")
-    assert Image(tmp_path).find(library, "libx-of-a-test.so.1") == tmp_path / "libx-of-a-test.so.1"
+    assert (
+        ElfFiles(tmp_path).find(library, "libx-of-a-test.so.1") == tmp_path / "libx-of-a-test.so.1"
+    )

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlruntime.validation.report import CheckResult, Host, Report, Status, numbers
+from mlruntime.validation.report import CheckResult, Report, ReportedHost, Status, numbers
 
 PASSED = CheckResult(
     name="mllib.pca", status="passed", seconds=1.25, detail={"error": 1.5e-9}, error=None
@@ -28,7 +28,7 @@ def report(*checks: CheckResult) -> Report:
         manifest=None,
         lock="sha256:" + "2" * 64,
         workers=2,
-        host=Host(kernel="6.1", cpus=2, memory=8 << 30, engine="Docker Engine 20.10"),
+        host=ReportedHost(kernel="6.1", cpus=2, memory=8 << 30, engine="Docker Engine 20.10"),
         started="2026-11-22T00:00:00Z",
         seconds=12.34567,
         checks=checks,

@@ -18,7 +18,15 @@ from mlruntime.ecosystems.debian import upstream
 from mlruntime.errors import InvalidDefinition, MlruntimeError, Unavailable
 from mlruntime.matrix.editing import with_releases, with_rule, with_rule_added
 from mlruntime.matrix.model import Component
-from mlruntime.matrix.news import Answer, Offer, Release, alternatives, news_of, pythons_of, since
+from mlruntime.matrix.news import (
+    ComponentOffers,
+    Offer,
+    Release,
+    alternatives,
+    news_of,
+    pythons_of,
+    since,
+)
 from mlruntime.matrix.parsing import parse_matrix
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -476,10 +484,10 @@ def test_an_artifact_of_some_releases_is_asked_about_no_others() -> None:
 
     old = offer("maven:old", "<4.1", "3.3.3", "3.3.4", "4.1.0", "4.2.0")
     new = offer("maven:new", ">=4.1", "4.1.0")
-    news = news_of(component, Answer(component="delta", offers=(old, new)))
+    news = news_of(component, ComponentOffers(component="delta", offers=(old, new)))
     assert news.added == (Version("3.3.4"), Version("4.1.0"))
     both = offer("pypi:both", "", "3.3.4", "4.2.0")
-    news = news_of(component, Answer(component="delta", offers=(old, new, both)))
+    news = news_of(component, ComponentOffers(component="delta", offers=(old, new, both)))
     assert news.added == (Version("3.3.4"),)
     assert dict(news.left_out)[Version("4.1.0")] == "not there: pypi:both"
     assert dict(news.left_out)[Version("4.2.0")] == "not there: maven:new"

@@ -15,7 +15,7 @@ from mlruntime.cluster.kubernetes.jobs import CONTAINER, start_idle
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.memory import mebibytes
 from mlruntime.cluster.readiness import ContainerProcess
-from mlruntime.cluster.rendering import Wanted
+from mlruntime.cluster.rendering import RenderRequest
 from mlruntime.cluster.running import RunningCluster
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.engine import EngineInfo, ImageInfo
@@ -183,7 +183,7 @@ class KubernetesClusters:
         clock: Callable[[], float],
     ) -> Iterator[RunningPods]:
         limit = (mebibytes(spec.memory) + _BESIDE_MIB) << 20
-        wanted = Wanted(
+        wanted = RenderRequest(
             name=f"check-{secrets.token_hex(3)}",
             spec=replace(spec, limit=limit, driver=False),
             secret=secrets.token_hex(32),

@@ -6,21 +6,21 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
-from mlruntime.cluster.jobs import Job
+from mlruntime.cluster.jobs import FinishedJob, Job
 from mlruntime.cluster.kubernetes import pods as pods_
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.standalone import (
     OURS,
     READY_SECONDS,
-    Cluster,
+    KubernetesCluster,
     raise_if_stuck,
     remove,
     removed_on_failure,
 )
-from mlruntime.cluster.rendering import JobFiles, Wanted, render
+from mlruntime.cluster.rendering import JobFiles, RenderRequest, render
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.starting import HOME
@@ -34,18 +34,13 @@ CONTAINER: Final = "job"
 OnLine = Callable[[str], None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """How a job ended; ``out_of_memory``: it used up what its pod may have."""
-
-    job: str
-    exit_code: int
-    out_of_memory: bool
-
-
 def submit(
-    kube: Kubectl, cluster: Cluster, job: Job, templates: Mapping[str, str], on_line: OnLine
-) -> Ended:
+    kube: Kubectl,
+    cluster: KubernetesCluster,
+    job: Job,
+    templates: Mapping[str, str],
+    on_line: OnLine,
+) -> FinishedJob:
     """Run a program to its end, passing on what it writes; then nothing of it is left.
 
     Ctrl-C ends it. When this process is killed, the program goes on; ``down`` removes it.
@@ -59,10 +54,12 @@ def submit(
         finally:
             with unimpressed():
                 remove(kube, _selector(full))
-    return Ended(job=ident, exit_code=code, out_of_memory=out_of_memory)
+    return FinishedJob(job=ident, exit_code=code, out_of_memory=out_of_memory)
 
 
-def detach(kube: Kubectl, cluster: Cluster, job: Job, templates: Mapping[str, str]) -> str:
+def detach(
+    kube: Kubectl, cluster: KubernetesCluster, job: Job, templates: Mapping[str, str]
+) -> str:
     """Start a program and leave it running; return the job's name for ``logs`` and ``status``."""
     ident = _ident()
     full, documents = _documents(cluster, ident, job, templates)
@@ -73,7 +70,7 @@ def detach(kube: Kubectl, cluster: Cluster, job: Job, templates: Mapping[str, st
 
 
 def start_idle(
-    kube: Kubectl, cluster: Wanted, templates: Mapping[str, str], ident: str = "driver"
+    kube: Kubectl, cluster: RenderRequest, templates: Mapping[str, str], ident: str = "driver"
 ) -> Any:
     """Start a pod beside a cluster that does nothing; return it once it runs.
 
@@ -91,10 +88,12 @@ def start_idle(
 
 
 @contextmanager
-def beside(kube: Kubectl, cluster: Cluster, templates: Mapping[str, str]) -> Iterator[str]:
+def beside(
+    kube: Kubectl, cluster: KubernetesCluster, templates: Mapping[str, str]
+) -> Iterator[str]:
     """Yield the name of a pod in which applications of the cluster can be started by hand."""
     ident = _ident()
-    wanted = Wanted(name=cluster.name, spec=cluster.spec, secret="", spark="")
+    wanted = RenderRequest(name=cluster.name, spec=cluster.spec, secret="", spark="")
     with ended_as_by_ctrl_c():
         try:
             yield pods_.name_of(start_idle(kube, wanted, templates, ident))
@@ -112,7 +111,7 @@ def _selector(full: str) -> str:
 
 
 def _documents(
-    cluster: Cluster, ident: str, job: Job, templates: Mapping[str, str]
+    cluster: KubernetesCluster, ident: str, job: Job, templates: Mapping[str, str]
 ) -> tuple[str, list[str]]:
     """Return a job's full name, its files as a ConfigMap, and the Job."""
     full = f"{cluster.name}-{ident}"
@@ -136,7 +135,7 @@ def _documents(
         files=keys,
         environment={key: _literally(value) for key, value in job.environment().items()},
     )
-    wanted = Wanted(name=cluster.name, spec=cluster.spec, secret="", spark="", job=files)
+    wanted = RenderRequest(name=cluster.name, spec=cluster.spec, secret="", spark="", job=files)
     text = _config(cluster.name, full, content)
     return full, [text, render("kubernetes", wanted, templates)["job.yaml"].text]
 

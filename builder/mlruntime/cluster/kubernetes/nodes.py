@@ -6,8 +6,8 @@ from typing import Any
 
 from mlruntime.cluster.kubernetes import pods
 from mlruntime.cluster.kubernetes.kubectl import Kubectl, NotThere
-from mlruntime.cluster.kubernetes.standalone import Cluster, nodes_of
-from mlruntime.cluster.nodes import Answers, Silent, ask
+from mlruntime.cluster.kubernetes.standalone import KubernetesCluster, nodes_of
+from mlruntime.cluster.nodes import Answers, NodeSilent, ask
 from mlruntime.errors import CommandFailed
 
 _SECONDS = 120.0
@@ -30,16 +30,16 @@ class _InPod:
 
     def tell(self, argv: Sequence[str]) -> str:
         if self.pod is None:
-            raise Silent
+            raise NodeSilent
         container = self.pod["spec"]["containers"][0]["name"]
         words = ("exec", pods.name_of(self.pod), f"--container={container}", "--", *argv)
         try:
             return self.kube.run(*words, seconds=_SECONDS)
         except (CommandFailed, NotThere) as error:
-            raise Silent from error
+            raise NodeSilent from error
 
 
-def ask_pods(kube: Kubectl, cluster: Cluster) -> Answers:
+def ask_pods(kube: Kubectl, cluster: KubernetesCluster) -> Answers:
     """Ask master and workers of a cluster, also those that should be there and are not."""
     found = nodes_of(kube, cluster.name)
     names = ("master-0", *(f"worker-{number}" for number in range(cluster.spec.workers)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.standalone import (
     READY_SECONDS,
-    Cluster,
+    KubernetesCluster,
     Say,
     Waiting,
     await_pods,
@@ -18,7 +18,7 @@ from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 
 def scale(
     kube: Kubectl,
-    cluster: Cluster,
+    cluster: KubernetesCluster,
     workers: int,
     *,
     say: Say = lambda _: None,

@@ -14,7 +14,7 @@ import msgspec
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.kubernetes import pods as pods_
 from mlruntime.cluster.kubernetes.kubectl import Kubectl, exceeded
-from mlruntime.cluster.rendering import Wanted, render
+from mlruntime.cluster.rendering import RenderRequest, render
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.status import ASK, NodeStatus, Status, read_master
@@ -38,7 +38,7 @@ def label(name: str, component: str | None = None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cluster:
+class KubernetesCluster:
     """A cluster as Kubernetes has it."""
 
     name: str
@@ -53,7 +53,7 @@ class Cluster:
 
 def up(
     kube: Kubectl,
-    wanted: Wanted,
+    wanted: RenderRequest,
     templates: Mapping[str, str],
     *,
     say: Say = lambda _: None,
@@ -223,7 +223,7 @@ def master(kube: Kubectl, name: str) -> Mapping[str, int] | None:
     return None
 
 
-def standing(kube: Kubectl) -> dict[str, Cluster]:
+def standing(kube: Kubectl) -> dict[str, KubernetesCluster]:
     """Return all clusters of the namespace by name."""
     found: dict[str, dict[str, Any]] = {}
     for item in kube.items("statefulsets,configmaps", OURS):
@@ -240,10 +240,10 @@ def standing(kube: Kubectl) -> dict[str, Cluster]:
     }
 
 
-def _cluster(name: str, parts: Mapping[str, Any]) -> Cluster:
+def _cluster(name: str, parts: Mapping[str, Any]) -> KubernetesCluster:
     described = parts["settings"]["metadata"]["annotations"][DESCRIBED]
     started = msgspec.json.decode(described, type=ClusterSpec)
-    return Cluster(
+    return KubernetesCluster(
         name=name,
         spec=replace(started, workers=parts["worker"]["spec"]["replicas"]),  # scaled since, maybe
         ready={
@@ -253,7 +253,7 @@ def _cluster(name: str, parts: Mapping[str, Any]) -> Cluster:
     )
 
 
-def find(kube: Kubectl, name: str) -> Cluster:
+def find(kube: Kubectl, name: str) -> KubernetesCluster:
     """Return a cluster; ``UsageError``, with those that there are, when it is not there."""
     known = standing(kube)
     if name not in known:

@@ -19,13 +19,13 @@ from mlruntime.errors import (
     NoCompatibleVersions,
     Unavailable,
 )
-from mlruntime.fetch.indexes import Listing
+from mlruntime.fetch.indexes import ProjectListing
 from mlruntime.host.settings import without_secrets
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
 
-Look = Callable[[str], tuple[Listing, ...]]
+Look = Callable[[str], tuple[ProjectListing, ...]]
 
 _UNKNOWN: Final = re.compile(r"[Bb]ecause (\S+) was not found in the package registry")
 _NO_VERSION: Final = re.compile(
@@ -82,7 +82,7 @@ def _absent(
     said: str,
     wanted: frozenset[str],
     snapshot: str,
-    listings: tuple[Listing, ...],
+    listings: tuple[ProjectListing, ...],
 ) -> MlruntimeError:
     if not listings:
         kind = ArtifactNotFound if name in wanted else Unavailable
@@ -124,7 +124,7 @@ def _no_times(name: str, index: str, snapshot: str, said: str) -> Unavailable:
     )
 
 
-def _undated(listings: tuple[Listing, ...], version: str = "") -> str | None:
+def _undated(listings: tuple[ProjectListing, ...], version: str = "") -> str | None:
     """Return the index that lists files (of a release) without saying when they came."""
     for listing in listings:
         files = [file for file in listing.files if _is(file, version)]

@@ -26,7 +26,7 @@ from mlruntime.ecosystems.pypi.explanation import explained, warnings
 from mlruntime.ecosystems.pypi.markers import marker_environment
 from mlruntime.ecosystems.pypi.reach import uv_environ, uv_words
 from mlruntime.errors import CommandFailed, InvalidDefinition, Unavailable
-from mlruntime.fetch.indexes import Listing, project_listings
+from mlruntime.fetch.indexes import ProjectListing, project_listings
 from mlruntime.host.command import run
 from mlruntime.host.settings import Sources
 from mlruntime.lock.packages import Artifact
@@ -187,7 +187,7 @@ class Resolver:
             self.tell(warning)
         return answer
 
-    def _listings(self, name: str) -> tuple[Listing, ...]:
+    def _listings(self, name: str) -> tuple[ProjectListing, ...]:
         return tuple(project_listings(self.sources, self.web, name))
 
 

@@ -13,7 +13,7 @@ from mlruntime.engine.docker import terminal
 from mlruntime.engine.docker.sdk import Missing, translated
 from mlruntime.engine.processes import KILL, TOKEN
 from mlruntime.engine.running import TAIL_LINES
-from mlruntime.engine.values import Lines, RunResult, State, Stream
+from mlruntime.engine.values import LineDecoder, RunResult, State, Stream
 from mlruntime.errors import Unavailable
 
 
@@ -58,7 +58,7 @@ class DockerContainer:
         """Yield its output, one stream or both together, line by line until it ends."""
         only = {} if stream is None else {s: s == stream for s in ("stdout", "stderr")}
         with translated(f"reading the output of {self.name}"):
-            lines = Lines()
+            lines = LineDecoder()
             for chunk in self._api.logs(self.name, stream=True, follow=True, **only):
                 yield from lines.feed(chunk)
             yield from lines.end()
@@ -161,7 +161,7 @@ class DockerExec:
         self._user = user
 
     def __iter__(self) -> Iterator[tuple[Stream, str]]:
-        out, err = Lines(), Lines()
+        out, err = LineDecoder(), LineDecoder()
         with translated(f"running a process in {self._container.name}"):
             for number, chunk in _frames(self._api, self._id):
                 if number == STDERR:

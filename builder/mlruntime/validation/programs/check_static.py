@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from .cluster import Cluster
-from .elf import Image, Library
+from .elf import ElfFiles, Library
 from .fatbin import architectures as architectures_of
 from .harness import Mismatch, Proof
 from .jars import differing, repeated
@@ -44,9 +44,9 @@ _LATER = ("6.0", "6.1", "7.0", "7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "10.3"
 
 
 @cache
-def _image(root: str) -> Image:
+def _image(root: str) -> ElfFiles:
     """Return the files of this container or environment; nothing changes them meanwhile."""
-    return Image(Path(root or "/"))
+    return ElfFiles(Path(root or "/"))
 
 
 def libraries(cluster: Cluster, proof: Proof) -> None:
@@ -73,7 +73,7 @@ def libraries(cluster: Cluster, proof: Proof) -> None:
         proof.equal("opened by TensorFlow and not found", opened, [])
 
 
-def resolves(image: Image, library: Library, name: str) -> bool:
+def resolves(image: ElfFiles, library: Library, name: str) -> bool:
     """Tell whether the dynamic linker finds what a library needs, or the driver brings it."""
     if image.find(library, name) is not None:
         return True
@@ -127,7 +127,7 @@ def _opened(prefix: str) -> Iterator[str]:
         yield f"lib{name.lower()}.so.{versions[name].split('.')[0]}"
 
 
-def _found_by_tensorflow(image: Image, name: str) -> bool:
+def _found_by_tensorflow(image: ElfFiles, name: str) -> bool:
     own = [x for x in image.libraries if x.path.name == "libtensorflow_framework.so.2"]
     return len(own) == 1 and image.find(own[0], name) is not None
 
@@ -172,26 +172,26 @@ def _called(library: str, function: str) -> int:
     return found.value
 
 
-def _soname(image: Image, pattern: str) -> str:
+def _soname(image: ElfFiles, pattern: str) -> str:
     found = [name for name in image.by_soname if re.fullmatch(pattern, name)]
     if len(found) != 1:
         raise Mismatch(f"{len(found)} libraries are called {pattern}: {found}")
     return found[0]
 
 
-def _cuda_runtime(image: Image) -> list[int]:
+def _cuda_runtime(image: ElfFiles) -> list[int]:
     number = _called(_soname(image, r"libcudart\.so\.\d+"), "cudaRuntimeGetVersion")
     return [number // 1000, number % 1000 // 10]
 
 
-def _cudnn(image: Image) -> list[int]:
+def _cudnn(image: ElfFiles) -> list[int]:
     number = _called(_soname(image, r"libcudnn\.so\.\d+"), "cudnnGetVersion")
     # 8.9.4 is 8904; from cuDNN 9 on, 9.28.0 is 92800.
     major = number // 10000 if number >= 90000 else number // 1000
     return [major, number % 10000 // 100 if number >= 90000 else number % 1000 // 100]
 
 
-def _nccl(image: Image) -> list[int]:
+def _nccl(image: ElfFiles) -> list[int]:
     number = _called(_soname(image, r"libnccl\.so\.\d+"), "ncclGetVersion")
     return [number // 10000, number % 10000 // 100, number % 100]
 

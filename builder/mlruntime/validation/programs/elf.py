@@ -27,7 +27,7 @@ class Library:
     search: tuple[Path, ...]
 
 
-class Image:
+class ElfFiles:
     """The ELF files below ``root``."""
 
     def __init__(self, root: Path = Path("/")) -> None:

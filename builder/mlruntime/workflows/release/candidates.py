@@ -17,7 +17,7 @@ from mlruntime.release.statements import Built
 from mlruntime.release.vex import excepted
 from mlruntime.release.vulnerabilities import Known, must_be_safe, to_json, vulnerabilities
 from mlruntime.validation.catalog import CHECKS
-from mlruntime.validation.reading import Outcome
+from mlruntime.validation.reading import ReportSummary
 from mlruntime.validation.session import planned
 from mlruntime.workflows.build import build_locked, reference
 from mlruntime.workflows.host import Host
@@ -128,7 +128,7 @@ def _candidate(
     )
 
 
-def _lock_of(every: Lock, outcome: Outcome) -> Lock:
+def _lock_of(every: Lock, outcome: ReportSummary) -> Lock:
     """Return the lock of the flavour that a report is of; ``core``'s, when it is of none."""
     cut = (every.cut(flavour) for flavour in every.flavour_names)
     return next((lock for lock in cut if lock.digest == outcome.lock), every.cut(CORE))

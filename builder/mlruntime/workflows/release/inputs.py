@@ -11,14 +11,14 @@ from mlruntime.definitions.files import Definitions, read_bytes, read_text
 from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.release.policy import POLICY_FILE, Policy, parse_policy
 from mlruntime.release.vulnerabilities import Known, parse_advisories
-from mlruntime.validation.reading import Outcome, parse_report
+from mlruntime.validation.reading import ReportSummary, parse_report
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reported:
     """A report: what it says, its text, and the file."""
 
-    outcome: Outcome
+    outcome: ReportSummary
     text: str
     file: str
 

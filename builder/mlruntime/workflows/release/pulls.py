@@ -6,10 +6,12 @@ from mlruntime.documents.oci import Document
 from mlruntime.registry.client import Repository
 from mlruntime.release.channels import Record
 from mlruntime.release.documents import Candidate
-from mlruntime.release.pulls import Pull, pull_of
+from mlruntime.release.pulls import PullSizes, pull_of
 
 
-def pulls(repository: Repository, record: Record, made: Iterable[Candidate]) -> tuple[Pull, ...]:
+def pulls(
+    repository: Repository, record: Record, made: Iterable[Candidate]
+) -> tuple[PullSizes, ...]:
     """Return what is pulled of images; each is compared with the last one by its name."""
     return tuple(pull_of(c.tag, c.image, _before(repository, record, c)) for c in made)
 
