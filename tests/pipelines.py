@@ -21,7 +21,7 @@ def wanted(service: str, **others: object) -> PipelineRequest:
         "version": "1.2.3",
         "registry": REGISTRIES[service],
         "gpu_runner": "gpu",
-        "spaces": (("7.0-ml", "spaces/7.0-ml.yaml"),),
+        "sweeps": (("7.0-ml", "sweeps/7.0-ml.yaml"),),
         "image": IMAGE if service == "gitlab" else None,
     }
     return PipelineRequest(**{**known, **others})  # type: ignore[arg-type]

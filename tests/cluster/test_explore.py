@@ -26,7 +26,7 @@ def test_evidence_of_a_combination_that_works(
     page.write_text("<!-- evidence -->\n<!-- /evidence -->\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "mlruntime", "--root", str(runtime.root), "matrix", "explore",
-         runtime.name, "--space", "tensorflow=2.15.1", "--space", "horovod=0.28.1+mlr.3",
+         runtime.name, "--axis", "tensorflow=2.15.1", "--axis", "horovod=0.28.1+mlr.3",
          "--omit-unavailable", "graphframes", "--only", "horovod.built",
          "--state", str(tmp_path / "state"), "--write", "--json"],
         stdout=subprocess.PIPE, text=True, env=os.environ,

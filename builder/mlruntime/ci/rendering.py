@@ -48,7 +48,7 @@ class PipelineRequest:
 
     ``version`` is that of mlruntime, for PyPI; ``requirements`` a file of the repository with
     hashes to install from instead. Without ``registry`` (HOST/REPO) there is no release.
-    ``runner`` and ``gpu_runner`` are labels of machines. ``spaces`` are the files of spaces to
+    ``runner`` and ``gpu_runner`` are labels of machines. ``sweeps`` are files of axes to
     explore, by runtime. ``image`` (NAME@DIGEST) is what GitLab's jobs run in.
     """
 
@@ -58,18 +58,18 @@ class PipelineRequest:
     registry: str | None = None
     runner: str | None = None
     gpu_runner: str | None = None
-    spaces: tuple[tuple[str, str], ...] = ()
+    sweeps: tuple[tuple[str, str], ...] = ()
     image: str | None = None
 
     def must_be_plain(self, service: str) -> None:
         """Raise ``UsageError`` for what a workflow file could take for something else."""
-        spaces = [("--space", path) for _, path in self.spaces]
+        sweeps = [("--sweep", path) for _, path in self.sweeps]
         for option, text in (
             ("--branch", self.branch),
             ("--requirements", self.requirements),
             ("--runner", self.runner),
             ("--gpu-runner", self.gpu_runner),
-            *spaces,
+            *sweeps,
         ):
             if text is not None and not (_PLAIN.fullmatch(text) and ".." not in text):
                 raise UsageError(
@@ -156,7 +156,7 @@ def variables(
         "host": host,
         "ghcr": host == "ghcr.io",
         "runtimes": sorted({image.runtime for image in built}),
-        "spaces": list(wanted.spaces),
+        "sweeps": list(wanted.sweeps),
         "runner": runner,
         "runners": {"cpu": runner, "gpu": wanted.gpu_runner or runner},
         "image": wanted.image,

@@ -50,10 +50,11 @@ def render(
     gpu_runner: Annotated[
         str | None, typer.Option(metavar="LABEL", help="a runner with GPUs, for gpu images")
     ] = None,
-    space: Annotated[
+    sweep: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="RUNTIME=FILE", help="explore this space weekly, for evidence; repeatable"
+            metavar="RUNTIME=FILE",
+            help="explore the axes in this file weekly, for evidence; repeatable",
         ),
     ] = None,
     image: Annotated[
@@ -78,7 +79,7 @@ def render(
         registry=registry,
         runner=runner,
         gpu_runner=gpu_runner,
-        spaces=_spaces(space or ()),
+        sweeps=_sweeps(sweep or ()),
         image=image,
     )
     files = write_ci(Definitions(context.root), service, wanted, output)
@@ -86,11 +87,11 @@ def render(
     emit(value, "\n".join(str(output / one) for one in files), as_json)
 
 
-def _spaces(given: Iterable[str]) -> tuple[tuple[str, str], ...]:
+def _sweeps(given: Iterable[str]) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     for text in given:
         runtime, equals, path = text.partition("=")
         if not (runtime and equals and path) or runtime in found:
-            raise UsageError(f"{text!r} is not a space", where="--space", hint="RUNTIME=FILE, once")
+            raise UsageError(f"{text!r} is not a sweep", where="--sweep", hint="RUNTIME=FILE, once")
         found[runtime] = path
     return tuple(found.items())

@@ -16,10 +16,12 @@ def explore(
     runtime: Annotated[
         str, typer.Argument(metavar="RUNTIME", help="the runtime to vary, such as 6.0-ml")
     ],
-    space: Annotated[
+    axes: Annotated[
         list[str],
         typer.Option(
-            metavar="COMPONENT=A..B|FILE", help="an axis, or a YAML file of axes; repeatable"
+            "--axis",
+            metavar="COMPONENT=A..B|FILE",
+            help="an axis, or a YAML file of axes; repeatable",
         ),
     ],
     settings: Annotated[
@@ -78,7 +80,7 @@ def explore(
 
     wishes = Wishes(
         runtime=runtime,
-        space=tuple(space),
+        axes=tuple(axes),
         settings=tuple(settings or ()),
         ignored=tuple(ignore_rule or ()),
         trial=Trial(

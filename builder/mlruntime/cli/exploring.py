@@ -41,7 +41,7 @@ class Wishes:
     """What was asked for on the command line."""
 
     runtime: str
-    space: tuple[str, ...]
+    axes: tuple[str, ...]
     settings: tuple[str, ...]
     ignored: tuple[str, ...]
     trial: Trial
@@ -62,14 +62,14 @@ def run(context: Context, wishes: Wishes) -> None:
     selected((IMAGE_CHECK, *(check.name for check in CHECKS)), wishes.trial.only)
     definitions = Definitions(context.root)
     matrix = read_matrix(definitions)
-    space = read_combinations(wishes, matrix)
+    tried = read_combinations(wishes, matrix)
     state = StateFolder(wishes.state or store_root() / "explore" / wishes.runtime)
     with (
         this_host(context) as host,
-        host_stages(context, matrix, space, host, wishes) as stages,
+        host_stages(context, matrix, tried, host, wishes) as stages,
     ):
         sweep = Sweep(
-            space.combinations,
+            tried.combinations,
             state,
             stages,
             runtime=wishes.runtime,
@@ -90,12 +90,12 @@ def run(context: Context, wishes: Wishes) -> None:
 
 
 def read_combinations(wishes: Wishes, matrix: Matrix) -> Combinations:
-    """Return the space that ``--space`` names: axes, or one file of them."""
-    files = [Path(word) for word in wishes.space if "=" not in word]
+    """Return the combinations of the axes that ``--axis`` names, or of one file of them."""
+    files = [Path(word) for word in wishes.axes if "=" not in word]
     if not files:
-        return parse_settings(wishes.space, wishes.settings, matrix)
-    if len(wishes.space) > 1:
-        raise UsageError("--space takes one file, or axes", hint="write the axes into the file")
+        return parse_settings(wishes.axes, wishes.settings, matrix)
+    if len(wishes.axes) > 1:
+        raise UsageError("--axis takes one file, or axes", hint="write the axes into the file")
     found = parse_combinations(
         read_text(files[0], str(files[0]), UsageError), file=str(files[0]), matrix=matrix
     )
@@ -104,11 +104,11 @@ def read_combinations(wishes: Wishes, matrix: Matrix) -> Combinations:
 
 @contextmanager
 def host_stages(
-    context: Context, matrix: Matrix, space: Combinations, host: Host, wishes: Wishes
+    context: Context, matrix: Matrix, tried: Combinations, host: Host, wishes: Wishes
 ) -> Iterator[HostStages]:
     """Yield the stages on this host; the engine and the registries are reached when needed."""
     definitions = Definitions(context.root)
-    base = read_runtime(definitions, wishes.runtime, matrix).with_settings(space.settings)
+    base = read_runtime(definitions, wishes.runtime, matrix).with_settings(tried.settings)
     with host.registries() as registries:
         stages = HostStages(
             definitions=definitions,

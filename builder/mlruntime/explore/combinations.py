@@ -1,4 +1,4 @@
-"""A space of combinations, in order. Core: no I/O."""
+"""Combinations of releases, in order. Core: no I/O."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from mlruntime.matrix.model import ANY, Component, Matrix, release_order
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
-    """One component of a space and the releases to try, in order of preference."""
+    """A component that varies, and the releases to try, in order of preference."""
 
     component: str
     releases: tuple[Version, ...]
@@ -73,7 +73,7 @@ def parse_settings(axes: Iterable[str], settings: Iterable[str], matrix: Matrix)
     """
     found: dict[str, Axis] = {}
     for axis in axes:
-        spot = Location(axis, file="--space", error=UsageError)
+        spot = Location(axis, file="--axis", error=UsageError)
         name, equals, text = (part.strip() for part in axis.partition("="))
         if not equals or text.startswith("="):
             raise spot.fail(f"{axis!r} is not an axis", hint="COMPONENT=A..B, or a file")
@@ -81,7 +81,7 @@ def parse_settings(axes: Iterable[str], settings: Iterable[str], matrix: Matrix)
             raise spot.fail(f"{name} is listed twice")
         found[name] = _axis(spot, name, text.split(","), matrix.components)
     if not found:
-        raise UsageError("a space has at least one axis", hint="--space tensorflow=2.15..2.21")
+        raise UsageError("there is no axis", hint="--axis tensorflow=2.15..2.21")
     return Combinations(axes=tuple(found.values()), settings=tuple(settings))
 
 
@@ -94,7 +94,7 @@ def parse_combinations(text: str, *, file: str, matrix: Matrix) -> Combinations:
         parts = item.texts() if isinstance(item.value, list) else item.text().split(",")
         axes.append(_axis(item, name, parts, matrix.components))
     if not axes:
-        raise top.get("axes").fail("a space has at least one axis")
+        raise top.get("axes").fail("there is no axis", hint="COMPONENT: A..B")
     settings = top.maybe("set")
     return Combinations(axes=tuple(axes), settings=settings.texts() if settings else ())
 

@@ -38,9 +38,9 @@ def write_evidence(
             write_whole(root / file, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
             files.append(file)
     records = evidence_records(root)
-    facts = read_text(root / "matrix.yaml", "matrix.yaml")
-    changed = with_findings(facts, findings(parse_matrix(facts, file="matrix.yaml"), records))
-    files += _replaced(root, "matrix.yaml", facts, changed)
+    matrix = read_text(root / "matrix.yaml", "matrix.yaml")
+    changed = with_findings(matrix, findings(parse_matrix(matrix, file="matrix.yaml"), records))
+    files += _replaced(root, "matrix.yaml", matrix, changed)
     if page is not None:
         new = f"{before}{BEGIN}\n{evidence_page(records)}\n{END}{after}"
         files += _replaced(root, PAGE, page, new)

@@ -30,7 +30,7 @@ from mlruntime.explore.record import GOAL, LEVELS, CombinationRecord
 from mlruntime.explore.state import StateFolder
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 from mlruntime.validation.report import Report
 
 # Seconds that a combination is expected to take, as long as none has finished.
@@ -98,7 +98,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepResult:
-    """The records of a space as they are now, and the combinations that are left, with why."""
+    """The records of a sweep as they are now, and the combinations that are left, with why."""
 
     records: tuple[CombinationRecord, ...]
     left: tuple[Combination, ...]
@@ -106,7 +106,7 @@ class SweepResult:
 
 
 class Sweep:
-    """One run over a space, from the state that earlier runs have left."""
+    """One run over combinations, from the state that earlier runs have left."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Sweep:
         return self.outcome(why)
 
     def outcome(self, why: str | None = None) -> SweepResult:
-        """Return where the space stands, from the state folder alone."""
+        """Return where the sweep stands, from the state folder alone."""
         known = {c: self._state.record(c.name) for c in self._combinations}
         return SweepResult(
             records=tuple(record for record in known.values() if record),
@@ -190,8 +190,8 @@ class Sweep:
         if known is not None and known.key == found.key:
             again = self._limits.retry and known.failure is not None
             return self._kept(known.again()) if again else known
-        facts = {"key": found.key, "versions": found.versions}
-        return self._kept(fresh.attained("resolve", **self._spent(begin), **facts))
+        resolved = {"key": found.key, "versions": found.versions}
+        return self._kept(fresh.attained("resolve", **self._spent(begin), **resolved))
 
     def _try(self, combination: Combination) -> None:
         """Take one combination as far as it goes; it has been resolved."""
@@ -242,12 +242,12 @@ class Sweep:
         begin = self._clock()
         made = self._stages.lock(combination, log)
         self._state.write(combination.name, "lock", made.to_json())
-        facts = {
+        locked = {
             "lock": made.digest,
             "versions": made.components,
             "omitted": tuple(omission.component for omission in made.omitted),
         }
-        return self._kept(record.attained("lock", **self._spent(begin), **facts))
+        return self._kept(record.attained("lock", **self._spent(begin), **locked))
 
     def _lock_of(self, combination: Combination) -> Lock:
         text = self._state.text(combination.name, "lock")
@@ -279,7 +279,7 @@ class _Log:
     @contextmanager
     def opened(cls, path: Path, say: Say, now: datetime) -> Iterator["_Log"]:
         """Open the file at its end: a combination that is tried again has one log."""
-        with full_disk(path.parent, instead="name another folder with --state"):
+        with storage_errors(path.parent, instead="name another folder with --state"):
             sink = path.open("a", encoding="utf-8")
         with sink:
             sink.write(f"== {now:%Y-%m-%dT%H:%M:%SZ}\n")

@@ -237,7 +237,7 @@ def test_requirements_are_installed_by_hash() -> None:
         ("github", {"runner": "${{ secrets.X }}"}, "--runner"),
         ("github", {"gpu_runner": "[a]"}, "--gpu-runner"),
         ("github", {"requirements": "../x"}, "--requirements"),
-        ("github", {"spaces": (("7.0-ml", "a b"),)}, "--space"),
+        ("github", {"sweeps": (("7.0-ml", "a b"),)}, "--sweep"),
         ("github", {"image": IMAGE}, "--image"),
         ("gitlab", {"image": None}, "--image"),
         ("gitlab", {"image": "python:3.13"}, "--image"),
@@ -275,8 +275,8 @@ def test_the_verb_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ]  # fmt: skip
     for more, told_ in (
         (["--for", "gitlap"], "gitlab"),
-        (["--for", "github", "--space", "7.0-ml"], "RUNTIME=FILE"),
-        (["--for", "github", "--space", "9.0-ml=a"], "9.0-ml"),
+        (["--for", "github", "--sweep", "7.0-ml"], "RUNTIME=FILE"),
+        (["--for", "github", "--sweep", "9.0-ml=a"], "9.0-ml"),
         (["--for", "gitlab"], "digest"),
     ):
         assert main([*words, *more]) == 2

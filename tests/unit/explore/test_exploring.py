@@ -1,4 +1,4 @@
-"""Exploring: spaces, the state machine of a record, causes of failures, evidence; no engine."""
+"""Exploring: axes, the state machine of a record, causes of failures, evidence; no engine."""
 
 import json
 import os
@@ -84,11 +84,11 @@ def matrix() -> Matrix:
     return PARSED
 
 
-# spaces
+# axes
 
 
-def versions(space: Combinations, component: str) -> str:
-    (axis,) = (a for a in space.axes if a.component == component)
+def versions(tried: Combinations, component: str) -> str:
+    (axis,) = (a for a in tried.axes if a.component == component)
     return " ".join(map(str, axis.releases))
 
 
@@ -109,14 +109,14 @@ def versions(space: Combinations, component: str) -> str:
     ],
 )
 def test_what_an_axis_means(matrix: Matrix, text: str, releases: str) -> None:
-    space = parse_settings([text], (), matrix)
-    assert versions(space, space.axes[0].component) == releases
+    tried = parse_settings([text], (), matrix)
+    assert versions(tried, tried.axes[0].component) == releases
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ([], "at least one axis"),
+        ([], "there is no axis"),
         (["tensorflow"], "is not an axis"),
         (["tensorflow==2.15.1"], "is not an axis"),
         (["tensorlow=2.15"], "did you mean 'tensorflow'?"),
@@ -136,22 +136,22 @@ def test_what_is_no_space(matrix: Matrix, settings: list[str], message: str) -> 
 
 def test_a_space_in_a_file(matrix: Matrix) -> None:
     text = 'axes:\n  tensorflow: 2.15..2.16\n  horovod: ["0.28.0", "0.28.1"]\nset: [spark==3.5.*]\n'
-    space = parse_combinations(text, file="space.yaml", matrix=matrix)
-    assert space.settings == ("spark==3.5.*",)
-    assert [c.name for c in space.combinations] == [
+    tried = parse_combinations(text, file="axes.yaml", matrix=matrix)
+    assert tried.settings == ("spark==3.5.*",)
+    assert [c.name for c in tried.combinations] == [
         "tensorflow-2.16.2_horovod-0.28.1",
         "tensorflow-2.16.2_horovod-0.28.0",
         "tensorflow-2.15.1_horovod-0.28.1",
         "tensorflow-2.15.1_horovod-0.28.0",
     ]
     for bad, message in (
-        ("axis: {}", "space.yaml: axis: unknown key 'axis'"),
-        ("axes: {}", "at least one axis"),
-        ("axes: {spark: 5}", "space.yaml: axes.spark: expected text"),
-        ('axes: {spark: "5"}', "space.yaml: axes.spark: '5' matches no release"),
+        ("axis: {}", "axes.yaml: axis: unknown key 'axis'"),
+        ("axes: {}", "there is no axis"),
+        ("axes: {spark: 5}", "axes.yaml: axes.spark: expected text"),
+        ('axes: {spark: "5"}', "axes.yaml: axes.spark: '5' matches no release"),
     ):
         with pytest.raises(InvalidDefinition) as caught:
-            parse_combinations(bad, file="space.yaml", matrix=matrix)
+            parse_combinations(bad, file="axes.yaml", matrix=matrix)
         assert message in str(caught.value)
 
 

@@ -347,7 +347,7 @@ def explore(
     return code, captured.out, captured.err
 
 
-AXES = ("--space", "tensorflow=2.15..2.16", "--space", "horovod=0.28.1+mlr.1")
+AXES = ("--axis", "tensorflow=2.15..2.16", "--axis", "horovod=0.28.1+mlr.1")
 
 
 def test_evidence_is_written_when_asked_for(
@@ -408,7 +408,7 @@ def test_ctrl_c_says_how_to_go_on(
 def test_an_ignored_rule_lets_the_forbidden_be_tried(
     own: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--space", "tensorflow=2.16.2", "--space", "horovod=0.28.0", "--json")
+    words = ("--axis", "tensorflow=2.16.2", "--axis", "horovod=0.28.0", "--json")
     code, out, _ = explore(own, capsys, *words)
     assert json.loads(out)["combinations"][0]["failure"]["kind"] == "ruled out"
     words += ("--ignore-rule", "horovod-tensorflow", "--ignore-rule", "horovod-tensorflow-2.16")
@@ -418,11 +418,11 @@ def test_an_ignored_rule_lets_the_forbidden_be_tried(
 
 BAD = {
     "an unknown runtime": ("6.0-lm", AXES),
-    "no space": ("6.0-ml", ()),
-    "an unknown component": ("6.0-ml", ("--space", "tensorlow=2.15")),
-    "no such release": ("6.0-ml", ("--space", "tensorflow=2.20..2.21")),
-    "no file": ("6.0-ml", ("--space", "nowhere.yaml")),
-    "a file and an axis": ("6.0-ml", (*AXES, "--space", "nowhere.yaml")),
+    "no axis": ("6.0-ml", ()),
+    "an unknown component": ("6.0-ml", ("--axis", "tensorlow=2.15")),
+    "no such release": ("6.0-ml", ("--axis", "tensorflow=2.20..2.21")),
+    "no file": ("6.0-ml", ("--axis", "nowhere.yaml")),
+    "a file and an axis": ("6.0-ml", (*AXES, "--axis", "nowhere.yaml")),
     "an unknown check": ("6.0-ml", (*AXES, "--only", "kerass")),
     "an unknown level": ("6.0-ml", (*AXES, "--until", "proven")),
     "an unknown rule": ("6.0-ml", (*AXES, "--ignore-rule", "horovod-tensorflo")),
