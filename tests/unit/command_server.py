@@ -14,7 +14,7 @@ from mlruntime.cli import main
 KEPT = "STUB_NVML_"
 
 
-def asked(words: list[str], variables: dict[str, str]) -> dict[str, object]:
+def answer(words: list[str], variables: dict[str, str]) -> dict[str, object]:
     for name in [name for name in os.environ if name.startswith(KEPT)]:
         del os.environ[name]
     os.environ.update(variables)
@@ -26,4 +26,4 @@ def asked(words: list[str], variables: dict[str, str]) -> dict[str, object]:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(json.dumps(asked(**json.loads(line))), flush=True)
+        print(json.dumps(answer(**json.loads(line))), flush=True)

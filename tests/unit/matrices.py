@@ -24,7 +24,7 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class GeneratedMatrix:
     releases: Mapping[str, tuple[str, ...]]
     on_request: frozenset[str]
     rules: tuple[Rule, ...]
@@ -60,7 +60,7 @@ class Facts:
             ],
         }
 
-    def asked(self) -> tuple[tuple[str, SpecifierSet], ...]:
+    def specifiers(self) -> tuple[tuple[str, SpecifierSet], ...]:
         """Requests cannot be alternatives: ask by excluding the others."""
         return tuple(
             (
@@ -92,7 +92,7 @@ class Facts:
 
     def best(self) -> dict[str, Version] | None:
         def cost(chosen: dict[str, str | None]) -> list[int]:
-            asked = [
+            requested = [
                 self.releases[n].index(str(chosen[n])) for n in self.releases if n in self.request
             ]
             others = [
@@ -100,7 +100,7 @@ class Facts:
                 for n in self.releases
                 if n not in self.request
             ]
-            return asked + others
+            return requested + others
 
         found = min(self.solutions(self.request, self.rules), key=cost, default=None)
         return found and {n: Version(v) for n, v in found.items() if v is not None}
@@ -114,7 +114,7 @@ def _specifiers(terms: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
 
 
 @st.composite
-def facts(draw: st.DrawFn) -> Facts:
+def generated_matrices(draw: st.DrawFn) -> GeneratedMatrix:
     """Sets are drawn as bit masks, which is many times faster than drawing sets."""
 
     def some(items: tuple[str, ...], most: int = 99) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def facts(draw: st.DrawFn) -> Facts:
             conflicts=terms(then) if kind != 1 else {},
         )
 
-    return Facts(
+    return GeneratedMatrix(
         releases=releases,
         on_request=frozenset(some(names, 1)) if draw(st.booleans()) else frozenset(),
         rules=tuple(rule() for _ in range(draw(st.integers(0, 7)))),

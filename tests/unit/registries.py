@@ -81,7 +81,7 @@ class Registry:
     manifests: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
     trouble: list[tuple[str, str, object]] = field(default_factory=list)
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     received: int = 0
     given: list[str] = field(default_factory=list)
     guard: threading.Lock = field(default_factory=threading.Lock)
@@ -96,7 +96,7 @@ class Registry:
         return None
 
     def count(self, method: str, part: str = "") -> int:
-        return sum(m == method and part in path for m, path in self.asked)
+        return sum(m == method and part in path for m, path in self.requests)
 
     def repository(self, name: str) -> dict[str, bytes]:
         return self.blobs.setdefault(name, {})
@@ -154,13 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != basic:
             self._answer(401)
             return
-        token = f"token-{len(registry.asked)}"
+        token = f"token-{len(registry.requests)}"
         registry.given.append(token)
         self._answer(200, json.dumps({"token": token}).encode())
 
     def _serve(self) -> None:
         registry, path = self.registry, self.path
-        registry.asked.append((self.command, path))
+        registry.requests.append((self.command, path))
         if path.startswith("/token"):
             self._token()
             return

@@ -43,7 +43,7 @@ class Server:
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     password: tuple[str, str] | None = None
     statuses: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
     @property
@@ -52,7 +52,7 @@ class Server:
 
     @property
     def paths(self) -> list[str]:
-        return [path for path, _ in self.asked]
+        return [path for path, _ in self.requests]
 
     def put(self, path: str, content: bytes | str, kind: str = "application/octet-stream") -> None:
         self.files[path] = (kind, content.encode() if isinstance(content, str) else content)
@@ -88,7 +88,7 @@ class Server:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         given = handler.headers.get("Authorization")
         self.headers.append(dict(handler.headers))
-        self.asked.append((handler.path, given))
+        self.requests.append((handler.path, given))
         if self.statuses:
             status, headers = self.statuses.pop(0)
             self._send(handler, status, b"", headers)

@@ -70,8 +70,8 @@ class StubEngine:
     """Answers from a socket for as long as the block lasts; notes what was asked."""
 
     def __init__(self, socket: Path, answers: dict[str, Any]) -> None:
-        self.asked: list[tuple[str, str, bytes]] = []
-        asked = self.asked
+        self.requests: list[tuple[str, str, bytes]] = []
+        requests = self.requests
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -80,7 +80,7 @@ class StubEngine:
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 path = re.sub(r"^/v[0-9.]+|\?.*", "", self.path)
-                asked.append((self.command, path, self.rfile.read(length)))
+                requests.append((self.command, path, self.rfile.read(length)))
                 found = self.known.get(path, self.known.get(f"{self.command} {path}"))
                 content = json.dumps(found if found is not None else {"message": "no such"})
                 self.send_response(200 if found is not None else 404)

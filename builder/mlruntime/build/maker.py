@@ -12,7 +12,7 @@ from mlruntime.image.image import ImageLayer
 from mlruntime.image.sources.model import PlannedLayer, Supplies
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.store.store import Store, full_disk
+from mlruntime.store.store import Store, storage_errors
 
 _KIND: Final = "layers"
 
@@ -73,7 +73,11 @@ class LayerMaker:
 
     def _make(self, layer: PlannedLayer) -> ImageLayer:
         store, started = self._context.store, self._context.clock()
-        with store.lock(f"layer-{layer.key}"), store.scratch() as scratch, full_disk(store.root):
+        with (
+            store.lock(f"layer-{layer.key}"),
+            store.scratch() as scratch,
+            storage_errors(store.root),
+        ):
             # Another build may have made it while we waited for the lock.
             cached = (blob := cached_layer(store, layer)) is not None
             if blob is None:

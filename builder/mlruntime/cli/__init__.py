@@ -48,8 +48,8 @@ def module_of(verb: str) -> str:
     return f"{verb}_" if iskeyword(verb) else verb
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"mlruntime {__version__}")
         raise typer.Exit
 

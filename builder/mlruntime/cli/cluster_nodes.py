@@ -94,7 +94,7 @@ def doctor(
         with connect() as engine:
             told, silent = ask_containers(engine, find(engine, name))
     found = (*silent, *compare(told))
-    nodes = [{"node": one.node, **one.facts} for one in told]
+    nodes = [{"node": one.node, **one.properties} for one in told]
     lines = [f"{f.what}\n  try: {f.hint}" for f in found]
     text = "\n".join(lines) or f"cluster {name}: its {len(nodes)} nodes agree"
     emit({"nodes": nodes, "findings": [f.to_dict() for f in found]}, text, as_json)

@@ -14,7 +14,7 @@ from mlruntime.host.nvml import read_gpus
 from mlruntime.host.system import System
 from mlruntime.image.difference_tables import changes_json, changes_table, packages_json
 from mlruntime.store.store import Store
-from mlruntime.workflows.comparing import host_facts, inventory
+from mlruntime.workflows.comparing import host_properties, inventory
 from mlruntime.workflows.stores import store_root
 
 
@@ -33,8 +33,8 @@ def diff(
 ) -> None:
     """Compare two environments, or an environment and an image."""
     definitions, store = Definitions(ctx.obj.root), Store(store_root())
-    facts = host_facts(System.here(), read_gpus())
-    before, after = (inventory(definitions, store, named, facts) for named in (a, b))
+    host = host_properties(System.here(), read_gpus())
+    before, after = (inventory(definitions, store, named, host) for named in (a, b))
     found = compared(before, after)
     groups = {"host": found.host, "components": found.components, **found.packages}
     tables = [changes_table(name, changes, (a, b)) for name, changes in groups.items()]

@@ -21,7 +21,7 @@ from mlruntime.host.system import System
 from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.lock.model import CORE, tag
 from mlruntime.store.store import Store, write_whole
-from mlruntime.workflows.comparing import host_facts, inventory
+from mlruntime.workflows.comparing import host_properties, inventory
 from mlruntime.workflows.environments import Requested
 from mlruntime.workflows.exports import Export, export, export_dockerfile, lock_to_export
 from mlruntime.workflows.stores import store_root
@@ -111,8 +111,8 @@ def _inventory(
         raise UsageError(
             "an environment or a file has one variant and flavour", hint="leave the options out"
         )
-    facts = host_facts(System.here(), read_gpus())
-    found = inventory(definitions, Store(store_root()), source, facts)
+    host = host_properties(System.here(), read_gpus())
+    found = inventory(definitions, Store(store_root()), source, host)
     if output_ is not None:
         write_whole(output_, found.to_json())
     value = {"runtime": found.runtime, "variant": found.variant, "output": output_ and str(output_)}

@@ -11,7 +11,7 @@ from mlruntime.cli.output import emit, say
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import UsageError
 from mlruntime.importing.composing import lines_of
-from mlruntime.store.store import full_disk, write_whole
+from mlruntime.store.store import storage_errors, write_whole
 from mlruntime.workflows.importing import ImportedRuntime, import_file
 
 _FOLDER: Final = "runtimes"
@@ -65,7 +65,7 @@ def import_(
     for one in made.composed.not_taken:
         say(f"not taken over: {one.text}")
     if target is not None:
-        with full_disk(target.parent, instead="name another file"):
+        with storage_errors(target.parent, instead="name another file"):
             target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, made.text)
     if not made.fits:

@@ -39,10 +39,10 @@ def resolve(
     """Choose the versions of a runtime, or explain the conflict."""
     definitions = Definitions(ctx.obj.root)
     whole = read_matrix(definitions)
-    asked = read_runtime(definitions, runtime, whole).with_settings(settings or ())
-    matrix = matrix_of(whole, asked)
+    definition = read_runtime(definitions, runtime, whole).with_settings(settings or ())
+    matrix = matrix_of(whole, definition)
     try:
-        resolution = resolve_request(matrix, asked.request)
+        resolution = resolve_request(matrix, definition.request)
     except NoSolution as failure:
         if as_json:
             emit({"runtime": runtime, "conflict": conflict_json(failure.conflict)}, "", as_json)
@@ -51,4 +51,5 @@ def resolve(
         emit({"runtime": runtime, **resolution_json(resolution)}, "", as_json)
         return
     rows = tuple(resolution_rows(resolution))
-    show_tables([Table(title=asked.summary, columns=("component", "version", "why"), rows=rows)])
+    columns = ("component", "version", "why")
+    show_tables([Table(title=definition.summary, columns=columns, rows=rows)])

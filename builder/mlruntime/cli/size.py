@@ -10,7 +10,7 @@ from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.image.sizes import sizes_json, sizes_picture, sizes_text
 from mlruntime.lock.model import CORE
-from mlruntime.store.store import Store, full_disk
+from mlruntime.store.store import Store, storage_errors
 from mlruntime.workflows.locked import find_lock
 from mlruntime.workflows.sizes import weigh
 from mlruntime.workflows.stores import store_root
@@ -47,6 +47,6 @@ def size(
     lock.variant(variant)
     found = weigh(definitions, Store(store_root()), lock, variant)
     if svg is not None:
-        with full_disk(svg):
+        with storage_errors(svg):
             svg.write_text(sizes_picture(found), encoding="utf-8")
     emit(sizes_json(found), sizes_text(found), as_json)

@@ -22,7 +22,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.engine import connect
 from mlruntime.errors import UsageError
 from mlruntime.image.difference import DEFAULT_VARIANT
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
 from mlruntime.validation.report import CheckResult, Report, numbers
@@ -225,7 +225,7 @@ def _writable(path: Path | None) -> None:
 
 def _write(path: Path | None, text: str) -> None:
     if path is not None:
-        with full_disk(path):
+        with storage_errors(path):
             path.write_text(text, encoding="utf-8")
 
 

@@ -91,21 +91,21 @@ def _source(
     if Path(directory).is_dir():
         raise UsageError(f"{directory} is not an OCI layout", why="it has no file oci-layout")
     with (
-        opened(reference, context.ca_bundle) as (repository, asked),
+        opened(reference, context.ca_bundle) as (repository, target),
         Store(store_root()).scratch() as scratch,
     ):
-        wanted = asked.digest or asked.tag
+        wanted = target.digest or target.tag
         if wanted is None:
             raise UsageError(f"{reference} names no image", hint="add :TAG or @DIGEST")
         if output is None:
             source = RegistrySource(repository, scratch if whole else None)
-            yield source, wanted, asked.tag
+            yield source, wanted, target.tag
             return
         manifest = repository.manifest(wanted)
         if manifest is None:
             raise UsageError(f"there is no {reference}")
-        pull(repository, manifest, asked.tag or manifest.digest, output)
-        yield LayoutSource(output), manifest.digest, asked.tag
+        pull(repository, manifest, target.tag or manifest.digest, output)
+        yield LayoutSource(output), manifest.digest, target.tag
 
 
 def _only(directory: Path) -> str:

@@ -112,7 +112,7 @@ def cluster(
             await_workers(
                 running.description,
                 running.nodes,
-                asked=running.driver,
+                via=running.driver,
                 say=say,
                 ready=ready,
                 clock=clock,

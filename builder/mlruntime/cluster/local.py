@@ -18,7 +18,7 @@ from mlruntime.cluster.running import RunningCluster
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.engine import EngineInfo, ImageInfo
 from mlruntime.host.command import Child
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 
 # A worker has one core, and the memory of an executor as Spark has it if nothing is said, in MiB.
 _WORKER: Final = "1,1024"
@@ -133,7 +133,7 @@ class LocalClusters:
         # Where Spark's own workers of local-cluster put their files, whatever is set.
         work = Path(self.environ["SPARK_HOME"], "work")
         was_there = work.exists()
-        with full_disk(Path(tempfile.gettempdir())), ended_as_by_ctrl_c():
+        with storage_errors(Path(tempfile.gettempdir())), ended_as_by_ctrl_c():
             folder = Path(tempfile.mkdtemp(prefix="mlruntime-checks-"))
             running = LocalRunning(
                 folder=folder,

@@ -83,12 +83,12 @@ class NodeFinding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
+class NodeReport:
     """What a node says of itself, between two times of the asking host's clock."""
 
     node: str
-    facts: Mapping[str, Any]
-    asked: float
+    properties: Mapping[str, Any]
+    sent: float
     answered: float
 
 
@@ -104,7 +104,7 @@ class NodeAccess(Protocol):
         ...
 
     def tell(self, argv: Sequence[str]) -> str:
-        """Run a program in it; return what that wrote on stdout. ``NodeSilent`` if it cannot run."""
+        """Run a program in it; return what that wrote on stdout. ``NodeSilent`` if it cannot."""
         ...
 
 
@@ -112,7 +112,7 @@ class NodeSilent(Exception):
     """A node does not answer."""
 
 
-Answers = tuple[tuple[Told, ...], tuple[NodeFinding, ...]]
+Answers = tuple[tuple[NodeReport, ...], tuple[NodeFinding, ...]]
 
 
 def ask(
@@ -127,18 +127,18 @@ def ask(
     with pool_of(len(nodes) or 1) as pool:
         asking = [submitted(pool, _ask, name, node, program, now) for name, node in nodes.items()]
         answers = [future.result() for future in asking]
-    told = tuple(one for one in answers if isinstance(one, Told))
+    told = tuple(one for one in answers if isinstance(one, NodeReport))
     return told, tuple(one for one in answers if isinstance(one, NodeFinding))
 
 
 def _ask(
     name: str, node: NodeAccess, program: Sequence[str], now: Callable[[], float]
-) -> Told | NodeFinding:
+) -> NodeReport | NodeFinding:
     try:
-        asked = now()
+        sent = now()
         lines = node.tell(program).splitlines()
-        facts = {"image": node.image(), **json.loads(lines[-1] if lines else "")}
-        return Told(node=name, facts=facts, asked=asked, answered=now())
+        properties = {"image": node.image(), **json.loads(lines[-1] if lines else "")}
+        return NodeReport(node=name, properties=properties, sent=sent, answered=now())
     except (NodeSilent, ValueError):
         what = f"{name} does not answer: it {node.state()}"
         return NodeFinding(node=name, what=what, hint=f"`mlruntime cluster logs … {name}`")
@@ -169,11 +169,11 @@ def ask_containers(engine: Engine, cluster: Standing) -> Answers:
     return ask(nodes, master.name if master else None)
 
 
-def compare(told: Sequence[Told]) -> tuple[NodeFinding, ...]:
+def compare(told: Sequence[NodeReport]) -> tuple[NodeFinding, ...]:
     """Return what the nodes do not agree on; the majority is right."""
     found: list[NodeFinding] = []
     for key, hint in _SAME.items():
-        values = {one.node: _shown(one.facts[key]) for one in told}
+        values = {one.node: _shown(one.properties[key]) for one in told}
         usual = Counter(values.values()).most_common(1)
         found += [
             NodeFinding(
@@ -190,7 +190,7 @@ def compare(told: Sequence[Told]) -> tuple[NodeFinding, ...]:
                 what=f"{one.node} cannot connect to {host}: {why}",
                 hint="a firewall, or a name that does not resolve",
             )
-            for host, why in one.facts["reach"].items()
+            for host, why in one.properties["reach"].items()
             if why
         ]
         found += [
@@ -199,14 +199,14 @@ def compare(told: Sequence[Told]) -> tuple[NodeFinding, ...]:
                 what=f"{one.node}: {jvm} did not take its class data, and so started slowly",
                 hint="`mlruntime store verify`, then down and up again",
             )
-            for jvm in one.facts["slow"]
+            for jvm in one.properties["slow"]
         ]
     return tuple(found)
 
 
-def _of_clock(one: Told) -> list[NodeFinding]:
-    clock = float(one.facts["clock"])
-    off = max(one.asked - clock, clock - one.answered, 0.0)
+def _of_clock(one: NodeReport) -> list[NodeFinding]:
+    clock = float(one.properties["clock"])
+    off = max(one.sent - clock, clock - one.answered, 0.0)
     if off <= _CLOCK_SECONDS:
         return []
     what = f"the clock of {one.node} is off by {off:.0f} s"

@@ -82,21 +82,19 @@ def await_workers(
     description: ClusterDescription,
     nodes: Mapping[str, Container],
     *,
-    asked: Container,
+    via: Container,
     say: Callable[[str], None],
     ready: float,
     clock: Callable[[], float],
 ) -> None:
-    """Wait until all workers have registered; the master is asked from within the node ``asked``.
+    """Wait until all workers have registered; the master is asked from within the node ``via``.
 
     Raises ``ClusterFailed``, with the last lines of a container, when one of ``nodes`` ends before
     that or when it takes longer than ``ready`` seconds.
     """
     wanted, gpus = description.ready, description.gpus
     deadline = clock() + ready
-    process = ContainerProcess(
-        asked.exec(["python3", "-c", _AWAIT, wanted.url, str(wanted.workers)])
-    )
+    process = ContainerProcess(via.exec(["python3", "-c", _AWAIT, wanted.url, str(wanted.workers)]))
     while True:
         try:
             item = process.items.get(timeout=_WATCH_SECONDS)
@@ -116,7 +114,7 @@ def await_workers(
             count = item[1] if item[1] != "None" else "no"
             say(f"{count} of {wanted.workers} workers registered")
         if clock() > deadline:
-            log = "\n       ".join(nodes.get("master", asked).logs()[-10:])
+            log = "\n       ".join(nodes.get("master", via).logs()[-10:])
             raise ClusterFailed(f"the workers did not register within {ready:g} s", why=log)
 
 

@@ -82,7 +82,7 @@ def up(
                 say(f"starting {len(described.nodes)} containers from {spec.image}")
                 nodes = _start(engine, described, spec, name, run, class_data, phases)
                 await_workers(
-                    described, nodes, asked=nodes["master"], say=say, ready=ready, clock=clock
+                    described, nodes, via=nodes["master"], say=say, ready=ready, clock=clock
                 )
                 phases.done("ready")
                 addresses = dict(published(described, nodes))
@@ -285,7 +285,7 @@ def scale(
             described = describe(
                 replace(spec, workers=workers), cluster.name, class_data=cluster.class_data
             )
-            await_workers(described, made, asked=master, say=say, ready=ready, clock=clock)
+            await_workers(described, made, via=master, say=say, ready=ready, clock=clock)
         except BaseException:
             with unimpressed():
                 for container in made.values():

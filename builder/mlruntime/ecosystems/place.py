@@ -18,7 +18,7 @@ BESIDE: Final = b"""#!/bin/sh
 ' '''
 """
 # The interpreter that scripts are made with before they get these lines.
-STAND_IN: Final = "/mlr/python"
+PLACEHOLDER_INTERPRETER: Final = "/mlr/python"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ from mlruntime.environment.settings import Variables
 from mlruntime.errors import StorageError, UsageError
 from mlruntime.image.sources.literal import File
 from mlruntime.layers.sink import MTIME
-from mlruntime.store.store import full_disk, held, taken
+from mlruntime.store.store import held, storage_errors, taken
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def create(order: Order, target: Path, linker: Linker) -> Description:
 
     Raises ``UsageError`` if somebody else was faster, ``StorageError`` if it cannot be written.
     """
-    with full_disk(target.parent, instead=_ELSEWHERE):
+    with storage_errors(target.parent, instead=_ELSEWHERE):
         target.parent.mkdir(parents=True, exist_ok=True)
         with beside(target) as folder:
             description = _fill(order, folder, target, linker)

@@ -12,7 +12,7 @@ from mlruntime.environment.settings import Variables
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 
 FORMAT: Final = 1
 _DESCRIPTION: Final = f"{NOTES}/environment.json"
@@ -96,7 +96,7 @@ def read_lock_of(path: Path) -> Lock:
 def write_description(path: Path, description: Description) -> None:
     """Write or replace an environment's description in one step."""
     target = path / _DESCRIPTION
-    with full_disk(path):
+    with storage_errors(path):
         new = target.with_suffix(".new")
         new.write_bytes(msgspec.json.format(msgspec.json.encode(description), indent=1) + b"\n")
         new.replace(target)

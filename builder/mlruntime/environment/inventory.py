@@ -36,7 +36,7 @@ class InventoryPackageForm(Form, frozen=True):
 class Inventory(Form, frozen=True):
     """What one environment, or one image, has.
 
-    ``host`` are facts of what it runs on, by name; an image has fewer. ``packages`` are, by
+    ``host`` are properties of what it runs on, by name; an image has fewer. ``packages`` are, by
     ecosystem and name, a version and what identifies the bytes; ``system`` says that Debian's are
     those of a whole operating system. ``damaged`` counts files that are not as locked.
     """
@@ -123,7 +123,7 @@ def _debian(lock: Lock, name: str) -> str:
 def of_environment(root: Path, host: Mapping[str, str]) -> Inventory:
     """Return what an environment has now: packages that somebody added or removed, too.
 
-    ``host`` are facts of this host. A file counts as it was if it has its size and date.
+    ``host`` are properties of this host. A file counts as it was if it has its size and date.
     """
     found = read_description(root)
     made = read_files(root)
@@ -173,18 +173,18 @@ def compared(a: Inventory, b: Inventory) -> InventoryComparison:
     """Compare two inventories.
 
     Of Debian's packages only those that environments have are compared, unless both sides have an
-    operating system; facts only where both sides tell them.
+    operating system; properties only where both sides tell them.
     """
     whole = a.system and b.system
     shared = a.host.keys() & b.host.keys()
     return InventoryComparison(
-        host=changes(_facts(a, shared), _facts(b, shared)),
+        host=changes(_host_values(a, shared), _host_values(b, shared)),
         components=changes(_same(a.components), _same(b.components)),
         packages=package_changes(_packages(a, whole=whole), _packages(b, whole=whole)),
     )
 
 
-def _facts(one: Inventory, shared: Collection[str]) -> dict[str, tuple[str, str]]:
+def _host_values(one: Inventory, shared: Collection[str]) -> dict[str, tuple[str, str]]:
     found = {name: one.host[name] for name in shared}
     return _same(found | {"files not as locked": str(one.damaged)})
 

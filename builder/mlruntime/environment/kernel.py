@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlruntime.errors import UsageError
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 
 _FILE: Final = "kernel.json"
 # Jupyter's own rule (jupyter_client.kernelspec).
@@ -62,7 +62,7 @@ def install_kernel(root: Path, title: str, name: str, folder: Path) -> Path:
         raise UsageError(
             f"there is another kernel called {name}", where=str(target), hint="choose a --name"
         )
-    with full_disk(folder, instead="set JUPYTER_DATA_DIR"):
+    with storage_errors(folder, instead="set JUPYTER_DATA_DIR"):
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_suffix(".new")
         new.write_text(text, encoding="utf-8")

@@ -25,7 +25,7 @@ from mlruntime.environment.personal import fish_script, pip_conf, posix_script, 
 from mlruntime.errors import InvalidLock, UsageError
 from mlruntime.layers.sink import MTIME
 from mlruntime.lock.model import CONDA_PREFIX
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 
 _ROOT: Final = "@ROOT@"
 _KEPT_NOTES: Final = (f"{NOTES}/environment.json", f"{NOTES}/files.json", LOCK)
@@ -65,7 +65,7 @@ def pack(root: Path, archive: Path) -> int:
     description = read_description(root)
     _refuse_conda(root)
     top = PurePosixPath(archive.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar"))
-    with full_disk(archive.parent, instead="name another file"), beside(archive) as folder:
+    with storage_errors(archive.parent, instead="name another file"), beside(archive) as folder:
         new = folder / "archive"
         with (
             new.open("xb") as target,

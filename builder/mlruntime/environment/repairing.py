@@ -17,7 +17,7 @@ from mlruntime.environment.entries import encoded
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.verification import differences
 from mlruntime.errors import UsageError
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 
 # Where packages put their files. What lies elsewhere is somebody's own.
 _PACKAGES: Final = ("bin/", "etc/", "include/", "lib/", "lib64/", "opt/", "share/", "usr/")
@@ -31,7 +31,7 @@ def repair(root: Path, order: Order, damaged: Iterable[str], linker: Linker) -> 
     """
     wanted = frozenset(damaged)
     found = tuple(pieces(order))
-    with full_disk(root, instead="make it anew elsewhere"), beside(root) as folder:
+    with storage_errors(root, instead="make it anew elsewhere"), beside(root) as folder:
         for number, piece in enumerate(found):
             if piece.entry.path in wanted:
                 new = folder / str(number)
@@ -55,7 +55,7 @@ def change(root: Path, order: Order, linker: Linker) -> tuple[str, ...]:
     listed = [piece.entry for piece in pieces(order)]
     repair(root, order, differences(root, listed, quick=True).damaged, linker)
     gone = tuple(sorted(before - {entry.path for entry in listed}))
-    with full_disk(root, instead="make it anew elsewhere"):
+    with storage_errors(root, instead="make it anew elsewhere"):
         for path in gone:
             (root / path).unlink(missing_ok=True)
             _remove_empty((root / path).parent, root)
@@ -83,5 +83,5 @@ def remove(root: Path, added: Iterable[str], *, force: bool = False) -> None:
             where=str(root),
             hint="move them, or remove it all with --force",
         )
-    with full_disk(root.parent, instead="remove it as who made it"), beside(root) as folder:
+    with storage_errors(root.parent, instead="remove it as who made it"), beside(root) as folder:
         root.rename(folder / "removed")

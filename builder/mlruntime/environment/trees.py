@@ -23,7 +23,7 @@ from mlruntime.environment.entries import InstalledEntry, is_untouched, listed
 from mlruntime.environment.glibc import needed_glibc
 from mlruntime.errors import Damaged
 from mlruntime.lock.packages import Artifact
-from mlruntime.store.store import Store, full_disk
+from mlruntime.store.store import Store, storage_errors
 
 KIND: Final = "trees"
 # How packages are unpacked: raised when the files of a tree change for the same package.
@@ -92,7 +92,7 @@ def unpacked(store: Store, artifact: Artifact, path: Path, place: Place) -> Tree
             )
         target = store.record_path(KIND, name)
         _thrown_away(target)
-        with store.scratch() as scratch, full_disk(store.root):
+        with store.scratch() as scratch, storage_errors(store.root):
             folder = scratch / "tree"
             (folder / _FILES).mkdir(parents=True)
             with DirectorySink(folder / _FILES) as sink:

@@ -43,8 +43,8 @@ class Routes(httpx.BaseTransport):
         found = network.credentials.of(url, part)
         if found is None or found.password is not None or found.headers:
             return found
-        asked = (network.keyring(service, found.user) for service in found.services)
-        return replace(found, password=next(filter(None, asked), ""))
+        passwords = (network.keyring(service, found.user) for service in found.services)
+        return replace(found, password=next(filter(None, passwords), ""))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; see ``httpx.BaseTransport``."""

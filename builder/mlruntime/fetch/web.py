@@ -18,7 +18,7 @@ import httpx
 from mlruntime.errors import Unavailable
 from mlruntime.fetch.routes import Routes
 from mlruntime.host.settings import Sources, redacted, without_secrets
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 
 # How long a server may be silent, unless the host's settings say something else.
 _SILENCE: Final = 60.0
@@ -115,7 +115,7 @@ class Web:
             if not path.is_file():
                 return False
             grown(-held(target))
-            with full_disk(target.parent):
+            with storage_errors(target.parent):
                 shutil.copyfile(path, target)
             grown(held(target))
             return True
@@ -156,8 +156,10 @@ class Web:
     @contextmanager
     def streamed(self, url: str, *, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """Yield the answer to a GET before its body is read; raises as ``once`` does."""
-        asked = self._client.stream("GET", url, headers={"Accept-Encoding": "identity", **headers})
-        with self._stumbling(url, None), asked as answer:
+        exchange = self._client.stream(
+            "GET", url, headers={"Accept-Encoding": "identity", **headers}
+        )
+        with self._stumbling(url, None), exchange as answer:
             if answer.status_code >= 500 or answer.status_code in (408, 429):
                 raise StumbleError(f"HTTP status {answer.status_code}", _later(answer, url))
             yield answer
@@ -179,8 +181,8 @@ class Web:
     ) -> bool:
         have = held(target)
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        asked = self._client.stream("GET", url, headers=headers, extensions={"part": part})
-        with self._stumbling(url, part), asked as answer:
+        exchange = self._client.stream("GET", url, headers=headers, extensions={"part": part})
+        with self._stumbling(url, part), exchange as answer:
             useless = have and not _continues(answer, have)
             if answer.status_code == 416 or (answer.status_code == 206 and useless):
                 target.unlink(missing_ok=True)
@@ -190,7 +192,7 @@ class Web:
                 return False
             if useless:
                 grown(-have)
-            with full_disk(target.parent), target.open("wb" if useless else "ab") as sink:
+            with storage_errors(target.parent), target.open("wb" if useless else "ab") as sink:
                 # Unbuffered, so that everything received before a cut is on disk for the next try.
                 for chunk in answer.iter_raw():
                     if self.stop.is_set():

@@ -35,8 +35,8 @@ def different_files(a: Image, in_a: Blobs, b: Image, in_b: Blobs) -> tuple[str, 
         if name not in ours or name not in theirs:
             found.append(f"layer {name}: only in one of them")
         elif ours[name] != theirs[name]:
-            before = _facts(blob_file(in_a, ours[name]))
-            after = _facts(blob_file(in_b, theirs[name]))
+            before = _members(blob_file(in_a, ours[name]))
+            after = _members(blob_file(in_b, theirs[name]))
             lines = list(_compared(before, after))
             found += [f"{name}: {line}" for line in lines or ["the same files, packed otherwise"]]
     if not found and a.config != b.config:
@@ -44,7 +44,7 @@ def different_files(a: Image, in_a: Blobs, b: Image, in_b: Blobs) -> tuple[str, 
     return tuple(found)
 
 
-def _facts(path: Path) -> dict[str, tuple[object, ...]]:
+def _members(path: Path) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     with path.open("rb") as packed:
         try:

@@ -17,7 +17,7 @@ from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.image import oci
 from mlruntime.image.image import Blobs, Image, blob_file
 from mlruntime.image.layout import entries
-from mlruntime.store.store import full_disk, held, link_or_copy
+from mlruntime.store.store import held, link_or_copy, storage_errors
 
 _LAYOUT: Final = "oci-layout"
 _INDEX: Final = "index.json"
@@ -45,7 +45,7 @@ def write_layout(image: Image, blobs: Blobs, directory: Path) -> None:
     """
     directory = directory.absolute()
     refuse_output(directory)
-    with full_disk(directory, instead="write it elsewhere"):
+    with storage_errors(directory, instead="write it elsewhere"):
         (directory / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         with held(directory):
             _put(image, blobs, directory)

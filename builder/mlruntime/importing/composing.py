@@ -106,10 +106,10 @@ class _Composing:
 
     def _settle_python(self) -> None:
         """Decide the Python: the file's, and if that leaves a choice, the other runtime's."""
-        asked = [one for one in self._foreign.wanted if one.name == PYTHON]
-        texts = [self._foreign.python, *(one.specifier or "" for one in asked)]
-        where = asked[0].where if asked else ""
-        for one in asked:
+        pythons = [one for one in self._foreign.wanted if one.name == PYTHON]
+        texts = [self._foreign.python, *(one.specifier or "" for one in pythons)]
+        where = pythons[0].where if pythons else ""
+        for one in pythons:
             self._refuse_vague(one)
         own = self._shortened(PYTHON, ",".join(text for text in texts if text), where)
         theirs = dict(self._like.request).get(PYTHON, SpecifierSet())

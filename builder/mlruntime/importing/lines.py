@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-from mlruntime.ecosystems.pypi.requirements import Line
+from mlruntime.ecosystems.pypi.requirements import RequirementLine
 from mlruntime.errors import InvalidDefinition
 from mlruntime.importing.model import PIP, NotTaken, RequestedPackage
 
 
-def of_lines(lines: Iterator[Line | InvalidDefinition]) -> Iterator[RequestedPackage | NotTaken]:
+def of_lines(
+    lines: Iterator[RequirementLine | InvalidDefinition],
+) -> Iterator[RequestedPackage | NotTaken]:
     """Yield what each line of a requirements file is."""
     hashes, last = False, ""
     for line in lines:

@@ -11,7 +11,7 @@ from itertools import product
 from mlruntime.ecosystems.maven.conflict import JarConflict
 from mlruntime.ecosystems.maven.lines import JarLine
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
-from mlruntime.ecosystems.pypi.requirements import Line
+from mlruntime.ecosystems.pypi.requirements import RequirementLine
 from mlruntime.errors import (
     ArtifactNotFound,
     HashMismatch,
@@ -45,7 +45,7 @@ def addition_name(lock: Lock, stem: str, taken: Iterable[str]) -> str:
     return name
 
 
-def refuse_other_versions(lock: Lock, lines: Iterable[Line]) -> None:
+def refuse_other_versions(lock: Lock, lines: Iterable[RequirementLine]) -> None:
     """Raise ``InvalidDefinition`` for a line that excludes the version that the runtime has."""
     held = [lock.whole(variant.name).distributions for variant in lock.variants]
     for line, has in product(lines, held):
@@ -63,7 +63,7 @@ def with_additions(
     lock: Lock,
     request: LockRequest,
     name: str,
-    lines: tuple[Line, ...],
+    lines: tuple[RequirementLine, ...],
     jars: tuple[JarLine, ...] = (),
     *,
     recipes: Mapping[str, LoadedRecipe],
@@ -75,13 +75,13 @@ def with_additions(
     ``request`` is what the runtime's own lock was made of. Raises ``NoCompatibleVersions`` if it
     cannot go with what is locked, ``HashMismatch`` for a file that is not one of a line's.
     """
-    asked = tuple(str(line.requirement) for line in lines)
+    python = tuple(str(line.requirement) for line in lines)
     new = new_jars(jars, shipped_with(lock, registries.shipped), lock.runtime) if jars else ()
     own = FlavourRequest(
         name=name,
         versions=(),
         wanted=(),
-        python=asked,
+        python=python,
         requirements=tuple(line.text for line in lines),
         jars=tuple(line.text for line in new),
         jar_requirements=tuple(line.text for line in jars),
@@ -114,7 +114,7 @@ def _line_of(error: MlruntimeError, jars: Iterable[JarLine]) -> str | None:
     return next((line.where for line in jars if str(line.jar.project) in error.what), None)
 
 
-def refuse_other_files(lock: Lock, lines: Iterable[Line]) -> None:
+def refuse_other_files(lock: Lock, lines: Iterable[RequirementLine]) -> None:
     """Raise ``HashMismatch`` unless each package with hashes is a file of one of them."""
     files: dict[str, Artifact] = {
         artifact.name: artifact

@@ -58,14 +58,14 @@ def with_flavours(
     refuse_unknown(request, omit)
     if not request.flavours:
         return base
-    asked = request.without(o.component for o in base.omitted)
+    available = request.without(o.component for o in base.omitted)
     conda = CondaSide.of(base)
     target = target_of(base.os, conda)
     compiler, repository = registries.compiler(target, base.snapshot), registries.repository()
     shipped = cache(partial(shipped_with, base, registries.shipped))
     side = PythonSide(
-        request=asked,
-        recipes={w.name: recipes[w.name] for w in asked.of(PYPI) if w.name in recipes},
+        request=available,
+        recipes={w.name: recipes[w.name] for w in available.of(PYPI) if w.name in recipes},
         compiler=compiler,
         build_environment=build_environment_of(base.os, base.build_depends, conda, target),
         unpacked={},
@@ -86,7 +86,7 @@ def with_flavours(
         own = flavour.without(o.component for o in omitted)
         listed = jars_of_its_own(replace(base, flavours=tuple(found)), own, shipped)
         jars = find_jars(
-            asked, own.wanted, repository, shipped, below.jars, listed, own.without_jars
+            available, own.wanted, repository, shipped, below.jars, listed, own.without_jars
         )
         for conflict in jars.conflicts:
             say(f"Maven, {flavour.name}: {conflict}")

@@ -68,16 +68,17 @@ def stale(lock: Lock, request: LockRequest, recipes: Mapping[str, LoadedRecipe])
 def stale_flavours(lock: Lock, flavours: tuple[FlavourRequest, ...]) -> tuple[str, ...]:
     """Return a sentence for each flavour that is not what is asked for now, in that order."""
     locked = {flavour.name: flavour.request for flavour in lock.flavours}
-    asked = {flavour.name: flavour_digest(flavour) for flavour in flavours}
+    requested = {flavour.name: flavour_digest(flavour) for flavour in flavours}
     said = [
-        f"flavour {name} is locked, but not asked for any more" for name in locked.keys() - asked
+        f"flavour {name} is locked, but not asked for any more"
+        for name in locked.keys() - requested
     ]
-    for name, digest in asked.items():
+    for name, digest in requested.items():
         if name not in locked:
             said.append(f"flavour {name} is asked for, but not locked")
         elif locked[name] != digest:
             said.append(f"what flavour {name} asks for has changed since")
-    if not said and list(locked) != list(asked):
+    if not said and list(locked) != list(requested):
         said.append("the flavours are in another order now")
     return tuple(sorted(said))
 

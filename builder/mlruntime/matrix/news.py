@@ -265,12 +265,12 @@ def _release(answer: ComponentOffers, version: Version) -> Release | None:
 
 def pythons_of(release: Release, known: Iterable[Version]) -> tuple[Version, ...]:
     """Return those of ``known`` that a release is for, oldest first."""
-    asked = SpecifierSet(release.requires_python or "")
+    pythons = SpecifierSet(release.requires_python or "")
     return tuple(
         python
         for python in sorted(known)
         # Metadata name patch releases (>=3.9.2); a late patch release stands for the minor.
-        if asked.contains(f"{python}.99", prereleases=True)
+        if pythons.contains(f"{python}.99", prereleases=True)
         and (release.pythons is None or str(python) in release.pythons)
     )
 

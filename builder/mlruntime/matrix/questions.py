@@ -41,7 +41,7 @@ class Asker:
         first = self._solution(question)
         if first is None:
             return None
-        asked = next(iter(question), "")
+        component = next(iter(question), "")
         found = dict.fromkeys(components, 0)
         self._note(first, question, found)
         for name, sets in self._alike.items():
@@ -52,7 +52,7 @@ class Asker:
                 turned = self._turned.get((name, releases))
                 if len(question) == 1 and turned is not None:
                     # Whether these go with those is known from when it was asked of these.
-                    found[name] |= open_ if turned.get(asked, 0) & question[asked] else 0
+                    found[name] |= open_ if turned.get(component, 0) & question[component] else 0
                     continue
                 solution = self._solution({**question, name: open_ & -open_})
                 if solution is not None:

@@ -12,7 +12,7 @@ from mlruntime.fetch.web import Answer, StumbleError, Web, with_query, without_m
 from mlruntime.host.settings.credentials import Login
 from mlruntime.registry.auth import Keys
 from mlruntime.registry.names import Name
-from mlruntime.store.store import file_sha256, full_disk
+from mlruntime.store.store import file_sha256, storage_errors
 
 PULL: Final = "pull"
 PUSH: Final = "pull,push"
@@ -111,13 +111,13 @@ class Repository:
     def _resume(self, state: "_Upload") -> None:
         """Ask how far an upload has come."""
         assert state.location is not None
-        asked = self._exchange("GET", state.location, scope=PUSH)
-        if asked.status_code in _LOST:
+        status = self._exchange("GET", state.location, scope=PUSH)
+        if status.status_code in _LOST:
             state.location = None
             raise StumbleError("the registry has forgotten the upload", 0.0)
-        self._must(asked, (204, 202, 200), "the upload cannot go on")
-        end = asked.headers.get("Range", "").rpartition("-")[2]
-        state.begin(urljoin(state.location, asked.headers.get("Location", state.location)))
+        self._must(status, (204, 202, 200), "the upload cannot go on")
+        end = status.headers.get("Range", "").rpartition("-")[2]
+        state.begin(urljoin(state.location, status.headers.get("Location", state.location)))
         # "0-0" may be one byte or none: registries do not agree, and one byte is sent soon.
         state.have = int(end) + 1 if end.isdecimal() and int(end) > 0 else 0
         if state.have == 0:
@@ -160,7 +160,7 @@ class Repository:
 
         Raises ``HashMismatch`` when the registry sends other bytes.
         """
-        with full_disk(target.parent):
+        with storage_errors(target.parent):
             target.touch()
 
         def attempt() -> None:
@@ -193,7 +193,7 @@ class Repository:
                     answer.read()
                 self._must(answer, (200, 206), f"the registry does not give {digest}")
                 with (
-                    full_disk(target.parent),
+                    storage_errors(target.parent),
                     target.open("ab" if answer.status_code == 206 else "wb") as sink,
                 ):
                     for chunk in answer.iter_raw():

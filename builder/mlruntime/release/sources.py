@@ -13,7 +13,7 @@ from mlruntime.image.layout import entries, name_of
 from mlruntime.registry.client import Repository
 from mlruntime.registry.referrers import fallback_tag, referrers
 from mlruntime.release.signing import signature_tag
-from mlruntime.store.store import file_sha256, full_disk
+from mlruntime.store.store import file_sha256, storage_errors
 
 _DOCUMENT_BYTES: Final = 64 << 20
 
@@ -118,7 +118,7 @@ def pull(repository: Repository, manifest: Document, name: str, directory: Path)
     An index is written with all of its images. What is there already is not pulled again.
     """
     blobs = directory / "blobs/sha256"
-    with full_disk(directory):
+    with storage_errors(directory):
         blobs.mkdir(parents=True, exist_ok=True)
     named = [(manifest, name)]
     images = [manifest]
@@ -142,7 +142,7 @@ def pull(repository: Repository, manifest: Document, name: str, directory: Path)
         listed.append(
             one.descriptor() | ({"annotations": {oci.REFERENCE: called}} if called else {})
         )
-    with full_disk(directory):
+    with storage_errors(directory):
         (directory / "index.json").write_bytes(oci.index(listed).content)
         (directory / "oci-layout").write_bytes(b'{"imageLayoutVersion":"1.0.0"}')
 
@@ -155,5 +155,5 @@ def _there(repository: Repository, digest: str) -> Document:
 
 
 def _write(blobs: Path, digest: str, content: bytes) -> None:
-    with full_disk(blobs):
+    with storage_errors(blobs):
         (blobs / digest.partition(":")[2]).write_bytes(content)

@@ -12,7 +12,7 @@ Entry = tuple[str, str, str, str]
 
 def search_entries(contents: SiteContents, docs: Documentation) -> list[Entry]:
     """Return everything that has a name, in the order in which equally good results are shown."""
-    return [*_runtimes(contents), *_facts(contents), *_documents(docs), *_packages(contents)]
+    return [*_runtimes(contents), *_matrix(contents), *_documents(docs), *_packages(contents)]
 
 
 def _runtimes(contents: SiteContents) -> Iterator[Entry]:
@@ -26,7 +26,7 @@ def _runtimes(contents: SiteContents) -> Iterator[Entry]:
             yield "image", image.name, packages, f"images/{image.slug}.html"
 
 
-def _facts(contents: SiteContents) -> Iterator[Entry]:
+def _matrix(contents: SiteContents) -> Iterator[Entry]:
     for name, component in contents.matrix.components.items():
         yield "component", component.title, component.summary, f"matrix/{name}.html"
     for rule in contents.matrix.rules:

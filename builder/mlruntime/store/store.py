@@ -85,7 +85,7 @@ class Store:
         """Move a file into the store whose sha256 was computed while it was written."""
         target = self._blob_path(sha256)
         _made(target.parent)
-        with full_disk(target.parent):
+        with storage_errors(target.parent):
             path.replace(target)
         return target
 
@@ -93,13 +93,13 @@ class Store:
         """Move a finished file into place as a record, replacing an older one."""
         target = self.record_path(kind, key)
         _made(target.parent)
-        with full_disk(target.parent):
+        with storage_errors(target.parent):
             path.replace(target)
         return target
 
     def write_record(self, kind: str, key: str, text: str) -> Path:
         """Write a small text record in one step."""
-        with self.scratch() as directory, full_disk(self.root):
+        with self.scratch() as directory, storage_errors(self.root):
             path = directory / "record"
             path.write_text(text, encoding="utf-8")
             return self.adopt_record(path, kind, key)
@@ -112,7 +112,7 @@ class Store:
         none is made or swept while another process does either.
         """
         parent = _made(self.root / "tmp")
-        with full_disk(parent), held(parent):
+        with storage_errors(parent), held(parent):
             _sweep(parent)
             directory = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
             descriptor = taken(directory)
@@ -127,7 +127,7 @@ class Store:
     def lock(self, name: str) -> Iterator[None]:
         """Hold ``name`` against every other process (and thread) that uses this store."""
         path = _made(self.root / "locks") / re.sub(r"[^A-Za-z0-9._-]", "_", name)
-        with full_disk(path.parent):
+        with storage_errors(path.parent):
             path.touch()
         with held(path):
             yield
@@ -154,13 +154,13 @@ class Store:
 
     def _everything(self) -> Path:
         path = _made(self.root / "locks") / "store"
-        with full_disk(path.parent):
+        with storage_errors(path.parent):
             path.touch()
         return path
 
 
 def _made(directory: Path) -> Path:
-    with full_disk(directory):
+    with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     return directory
 
@@ -217,7 +217,7 @@ _REFUSED: Final = (
 
 
 @contextmanager
-def full_disk(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[None]:
+def storage_errors(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[None]:
     """Turn "no space left" and "not permitted" into an error with a place and a hint.
 
     ``instead`` says how to choose another place.
@@ -242,7 +242,7 @@ def write_whole(path: Path, content: str | bytes, *, instead: str = "name anothe
     What a killed process left beside it is overwritten, and so goes with the next write.
     """
     partial = path.with_name(f".{path.name}.partial")
-    with full_disk(path.parent, instead=instead):
+    with storage_errors(path.parent, instead=instead):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _claimed(partial)
         try:

@@ -9,7 +9,7 @@ from typing import Final
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.ecosystems.maven.lines import JarLine, parse_jars
 from mlruntime.ecosystems.native.inputs import load_recipes
-from mlruntime.ecosystems.pypi.requirements import Line, parse_requirements
+from mlruntime.ecosystems.pypi.requirements import RequirementLine, parse_requirements
 from mlruntime.errors import InvalidDefinition, InvalidLock, UsageError
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Flavour, Lock
@@ -93,7 +93,7 @@ def with_files(
     return made
 
 
-def _lines(file: Path | None) -> tuple[Line, ...]:
+def _lines(file: Path | None) -> tuple[RequirementLine, ...]:
     if file is None:
         return ()
     return parse_requirements(read_text(file, str(file), InvalidDefinition), file=str(file))
@@ -123,7 +123,7 @@ def with_more(
     return _lock(definitions, lock, name, lines, jars, host)
 
 
-def _as_lines(added: Flavour) -> tuple[tuple[Line, ...], tuple[JarLine, ...]]:
+def _as_lines(added: Flavour) -> tuple[tuple[RequirementLine, ...], tuple[JarLine, ...]]:
     """Return what a locked flavour was made of."""
     lines, jars = "\n".join(added.requirements), "\n".join(added.jar_requirements)
     return (
@@ -149,7 +149,7 @@ def _kept(beside: Path) -> Lock | None:
 
 
 def _fits(
-    kept: Lock, lock: Lock, name: str, lines: tuple[Line, ...], jars: tuple[JarLine, ...]
+    kept: Lock, lock: Lock, name: str, lines: tuple[RequirementLine, ...], jars: tuple[JarLine, ...]
 ) -> bool:
     """Tell whether a kept lock is this runtime's with just these lines on top."""
     if kept.flavour != name or kept.of_runtime.digest != lock.digest:
@@ -164,7 +164,7 @@ def _lock(
     definitions: Definitions,
     lock: Lock,
     name: str,
-    lines: tuple[Line, ...],
+    lines: tuple[RequirementLine, ...],
     jars: tuple[JarLine, ...],
     host: Host,
 ) -> Lock:

@@ -25,11 +25,11 @@ def addresses(
     Raises ``ArtifactNotFound`` for one that no registry lists, ``HashMismatch`` if each registry
     has another file by its name.
     """
-    asked = tuple(artifacts)
-    origins = {artifact.origin.partition(":")[0] for artifact in asked}
+    wanted = tuple(artifacts)
+    origins = {artifact.origin.partition(":")[0] for artifact in wanted}
     locators = {origin: ECOSYSTEMS[origin].locator(sources, web) for origin in sorted(origins)}
     with last_seen(lock), TaskGroup(_AT_ONCE, web.stop.set, name="addresses") as tasks:
-        jobs = [(a, tasks.submit(_one, a, locators[a.origin.partition(":")[0]])) for a in asked]
+        jobs = [(a, tasks.submit(_one, a, locators[a.origin.partition(":")[0]])) for a in wanted]
         return {artifact.sha256: job.result() for artifact, job in jobs}
 
 

@@ -16,7 +16,7 @@ from mlruntime.errors import UsageError
 from mlruntime.host.gpus import HostGpus
 from mlruntime.host.nvml import read_gpus
 from mlruntime.image.config import LABEL
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 from mlruntime.workflows.build import reference
 from mlruntime.workflows.locked import read_lock
 
@@ -184,7 +184,7 @@ def render_cluster(
     """Write the files that start a cluster elsewhere; a secret that is there already stays."""
     wanted, notes = wanted_elsewhere(definitions, form, place, name, image=image)
     files = render(place, wanted, cluster_templates(definitions))
-    with full_disk(output):
+    with storage_errors(output):
         output.mkdir(parents=True, exist_ok=True)
         for file, rendered in files.items():
             _write(output / file, rendered)

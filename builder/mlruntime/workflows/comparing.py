@@ -19,8 +19,8 @@ from mlruntime.workflows.difference import side
 from mlruntime.workflows.locked import read_lock
 
 
-def host_facts(system: System, gpus: HostGpus | NoGpus) -> Mapping[str, str]:
-    """Return the facts of a host that an environment depends on; what is not known is left out."""
+def host_properties(system: System, gpus: HostGpus | NoGpus) -> Mapping[str, str]:
+    """Return what an environment depends on of a host; what is not known is left out."""
     found = {
         "processor": system.level,
         "glibc": system.glibc,
@@ -31,15 +31,15 @@ def host_facts(system: System, gpus: HostGpus | NoGpus) -> Mapping[str, str]:
 
 
 def inventory(
-    definitions: Definitions, store: Store, named: str, facts: Mapping[str, str]
+    definitions: Definitions, store: Store, named: str, host: Mapping[str, str]
 ) -> Inventory:
     """Return what an environment has, an OCI layout, an inventory's file, or a locked image.
 
-    ``facts`` are those of this host. Raises ``UsageError`` for what is none of these.
+    ``host`` are the properties of this host. Raises ``UsageError`` for what is none of these.
     """
     path = Path(named)
     if is_environment(path):
-        return of_environment(path, facts)
+        return of_environment(path, host)
     if path.is_dir():
         return _of_layout(definitions, path)
     if path.is_file():

@@ -41,7 +41,7 @@ from mlruntime.host.system import System
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import CONDA_PREFIX, Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
-from mlruntime.store.store import Store, full_disk
+from mlruntime.store.store import Store, storage_errors
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import planned_image
 
@@ -132,7 +132,7 @@ def unpack_environment(
     Raises ``HashMismatch`` if a file is not the one that was packed.
     """
     refuse_target(target, is_environment=is_environment(target))
-    with full_disk(target.parent, instead="name another path"):
+    with storage_errors(target.parent, instead="name another path"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with beside(target) as folder:
             root = extract(archive, folder)
@@ -241,9 +241,9 @@ def _trees(
 
     ``files`` are those that no registry has.
     """
-    asked = tuple(artifacts)
-    trees = {a: tree for a in asked if (tree := kept_tree(host.store, a, where))}
-    missing = [a for a in asked if a not in trees]
+    wanted = tuple(artifacts)
+    trees = {a: tree for a in wanted if (tree := kept_tree(host.store, a, where))}
+    missing = [a for a in wanted if a not in trees]
     fetched: Mapping[str, Path] = {}
     if unknown := [a for a in missing if a.sha256 not in files]:
         with last_seen(lock):

@@ -32,7 +32,7 @@ from mlruntime.lock.model import CORE, Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.lock.pixi import write_pixi_lock
 from mlruntime.release.sbom import cyclonedx_of_environment, packages
-from mlruntime.store.store import full_disk, link_or_copy
+from mlruntime.store.store import link_or_copy, storage_errors
 from mlruntime.workflows.addresses import addresses
 from mlruntime.workflows.environments import Requested, compiled_wheel, create_environment
 from mlruntime.workflows.host import Host
@@ -151,7 +151,7 @@ def _wheels(lock: Lock, variant: str, host: Host, wanted: Export) -> ExportedPac
         with last_seen(lock):
             files = dict(host.fetch(a for a in what.wheels if a.sha256 not in built))
         files |= {artifact.sha256: path for artifact, path in compiled}
-        with full_disk(wanted.wheels, instead="name another directory"):
+        with storage_errors(wanted.wheels, instead="name another directory"):
             wanted.wheels.mkdir(parents=True, exist_ok=True)
             for wheel in what.wheels:
                 target = wanted.wheels / wheel.filename
@@ -170,13 +170,13 @@ def _for_conda(lock: Lock, variant: str, host: Host, wanted: Export) -> Written:
             " gets its Python from a channel",
         )
     what = _wheels(lock, variant, host, wanted)
-    asked = [package.artifact for package in conda]
+    artifacts = [package.artifact for package in conda]
     with host.registries() as registries:
         if wanted.wheels is None:
-            urls = addresses((*asked, *what.wheels), registries.sources, registries.web, lock)
+            urls = addresses((*artifacts, *what.wheels), registries.sources, registries.web, lock)
         else:
             folder = wanted.wheels.absolute()
-            urls = addresses(asked, registries.sources, registries.web, lock)
+            urls = addresses(artifacts, registries.sources, registries.web, lock)
             urls |= {wheel.sha256: (folder / wheel.filename).as_uri() for wheel in what.wheels}
         names = dict.fromkeys(package.channel for package in conda)
         channels = [without_secrets(channel_url(name, registries.sources)) for name in names]
@@ -190,7 +190,7 @@ def _for_conda(lock: Lock, variant: str, host: Host, wanted: Export) -> Written:
         wheels = (of_wheel(wheel, urls[wheel.sha256]) for wheel in what.wheels)
         packages = (*conda_packages(conda, lambda a: urls[a.sha256]), *wheels)
         text = write_conda_lock(packages, channels, sources=[f"{lock.runtime}: lock.json"])
-    named = (*((a.name, a.version) for a in asked), *((w.name, w.version) for w in what.wheels))
+    named = (*((a.name, a.version) for a in artifacts), *((w.name, w.version) for w in what.wheels))
     return replace(Written.of(text, replace(what, conda=())), packages=tuple(sorted(named)))
 
 
@@ -241,7 +241,7 @@ def export_dockerfile(
             why="a Dockerfile adds an environment that was made elsewhere",
             hint=f"`mlruntime build {lock.runtime}` makes an image of it",
         )
-    with full_disk(folder, instead="name another directory"):
+    with storage_errors(folder, instead="name another directory"):
         folder.mkdir(parents=True, exist_ok=True)
         with beside(wanted.output.absolute()) as scratch:
             root = Path(named)

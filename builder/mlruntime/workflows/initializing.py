@@ -10,7 +10,7 @@ from typing import Final
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.definitions.runtime import parse_runtime
 from mlruntime.errors import UsageError
-from mlruntime.store.store import full_disk
+from mlruntime.store.store import storage_errors
 from mlruntime.workflows.inputs import read_matrix
 
 # What definitions are, beside the runtimes; the last two may be missing.
@@ -44,7 +44,7 @@ def start_definitions(
         raise UsageError("--name needs a runtime", hint="name the one to begin with: `6.0-ml`")
     chosen = source.runtimes() if runtime is None else (source.folder(runtime).name,)
     renamed = _renamed(source, chosen[0], name) if name is not None and chosen[0] != name else None
-    with full_disk(target.parent, instead=_ANOTHER):
+    with storage_errors(target.parent, instead=_ANOTHER):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             root = Path(folder) / "definitions"

@@ -7,7 +7,7 @@ from mlruntime.ecosystems.native.inputs import load_recipes
 from mlruntime.lock.model import CORE, Lock
 from mlruntime.locking.request import LockRequest
 from mlruntime.locking.staleness import input_digests, refuse_stale, stale, stale_artifacts
-from mlruntime.store.store import full_disk, write_whole
+from mlruntime.store.store import storage_errors, write_whole
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.locked import read_lock
 
@@ -69,7 +69,7 @@ def reasons_to_lock(
 
 def write_if_changed(path: Path, text: str) -> bool:
     """Replace a file in one step, unless it already holds ``text``; return whether it changed."""
-    with full_disk(path.parent, instead=_INSTEAD):
+    with storage_errors(path.parent, instead=_INSTEAD):
         if path.is_file() and path.read_bytes() == text.encode():
             return False
     write_whole(path, text, instead=_INSTEAD)

@@ -14,7 +14,7 @@ from mlruntime.image.image import Image
 from mlruntime.image.layout import LayoutBlobs, read_layout
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
-from mlruntime.store.store import Store, full_disk, link_or_copy
+from mlruntime.store.store import Store, link_or_copy, storage_errors
 from mlruntime.workflows.host import Say
 
 _SHOWN: Final = 20
@@ -33,7 +33,7 @@ def rebuilt(
     ``taskset`` is there. The error lists every file that differs.
     """
     with store.scratch() as scratch:
-        with full_disk(scratch):
+        with storage_errors(scratch):
             root = _copied(definitions, lock.runtime, scratch / "elsewhere")
             _supplied(store, Store(scratch / "second"), plan, lock)
         layout = scratch / "layout"

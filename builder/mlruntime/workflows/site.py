@@ -17,7 +17,7 @@ from mlruntime.resolve.model import Resolution
 from mlruntime.resolve.resolution import NoSolution, resolve
 from mlruntime.site import building
 from mlruntime.site.model import SiteContents, SiteImage, SiteRuntime, SiteVersion
-from mlruntime.store.store import full_disk, write_whole
+from mlruntime.store.store import storage_errors, write_whole
 from mlruntime.workflows.inputs import matrix_of, read_matrix, read_runtime
 from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.planning import planned_image
@@ -60,13 +60,13 @@ def write_site(
         registry=registry,
         versions=versions,
     )
-    with full_disk(output, instead=_INSTEAD):  # before the work, not after it
+    with storage_errors(output, instead=_INSTEAD):  # before the work, not after it
         output.mkdir(parents=True, exist_ok=True)
     files = building.site(contents)
     _note(output, before | files.keys())
     for name, content in files.items():
         write_whole(output / name, content, instead=_INSTEAD)
-    with full_disk(output, instead=_INSTEAD):
+    with storage_errors(output, instead=_INSTEAD):
         gone = [n for n in sorted(before - files.keys()) if (output / n).is_file()]
         for name in gone:
             (output / name).unlink()
@@ -83,7 +83,7 @@ def _note(output: Path, names: Iterable[str]) -> None:
 
 def _ours(output: Path) -> set[str]:
     """Return the files of the site that is in a folder; raise if something else is."""
-    with full_disk(output, instead=_INSTEAD):
+    with storage_errors(output, instead=_INSTEAD):
         if output.exists() and not output.is_dir():
             raise UsageError("--output is not a directory", where=str(output), hint=_INSTEAD)
         there = sorted(path.name for path in output.iterdir()) if output.is_dir() else []

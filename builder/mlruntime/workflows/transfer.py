@@ -21,7 +21,7 @@ from mlruntime.errors import HashMismatch, UsageError
 from mlruntime.fetch.locating import last_seen
 from mlruntime.lock.document import FileName
 from mlruntime.lock.model import Lock
-from mlruntime.store.store import Store, file_sha256, full_disk, held, link_or_copy
+from mlruntime.store.store import Store, file_sha256, held, link_or_copy, storage_errors
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.uses import artifacts_of, native_of
 
@@ -91,7 +91,7 @@ def export(
     _refuse_used(directory)
     locks, store = tuple(locks), host.store
     partial = directory.parent / f".{directory.name}.partial"
-    with store.shared(), full_disk(directory, instead="write it elsewhere"), _emptied(partial):
+    with store.shared(), storage_errors(directory, instead="write it elsewhere"), _emptied(partial):
         _refuse_used(directory)  # another export may have written it while we waited
         files: dict[str, tuple[Path, str]] = {}
         records, uncompiled = {}, []
@@ -214,7 +214,7 @@ def _checked(path: Path, sha256: str, name: str, store: Store) -> Path:
         raise UsageError(f"{name} is missing from the export", where=str(path),
                          hint="export again, or copy the whole directory")  # fmt: skip
     copy = store.partial(f"{sha256}.{os.getpid()}")
-    with full_disk(store.root):
+    with storage_errors(store.root):
         shutil.copyfile(path, copy)
     found = file_sha256(copy)
     if found != sha256:

@@ -3,17 +3,17 @@
 from typing import Any
 
 import pytest
-from mlruntime.cluster.nodes import Told, compare
+from mlruntime.cluster.nodes import NodeReport, compare
 
-FACTS: dict[str, Any] = {
+PROPERTIES: dict[str, Any] = {
     "image": "sha256:1", "python": "3.11.2", "java": "17.0.12", "user": 1000, "settings": "abc",
     "mtu": [1500], "driver": "", "clock": 100.0, "reach": {"m": ""},
     "slow": [],
 }  # fmt: skip
 
 
-def told(node: str, **facts: Any) -> Told:
-    return Told(node=node, facts={**FACTS, **facts}, asked=99.9, answered=100.2)
+def told(node: str, **properties: Any) -> NodeReport:
+    return NodeReport(node=node, properties={**PROPERTIES, **properties}, sent=99.9, answered=100.2)
 
 
 def test_nodes_that_agree() -> None:
@@ -22,7 +22,7 @@ def test_nodes_that_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "what"),
+    ("properties", "what"),
     [
         ({"image": "sha256:2"}, "worker-1 has image sha256:2, others sha256:1"),
         ({"python": "3.13.1"}, "worker-1 has python 3.13.1, others 3.11.2"),
@@ -37,7 +37,7 @@ def test_nodes_that_agree() -> None:
         ),
     ],
 )
-def test_a_node_that_differs_is_named(facts: dict[str, Any], what: str) -> None:
-    (found,) = compare([told("master"), told("worker-1", **facts), told("worker-2")])
+def test_a_node_that_differs_is_named(properties: dict[str, Any], what: str) -> None:
+    (found,) = compare([told("master"), told("worker-1", **properties), told("worker-2")])
     assert (found.node, found.what) == ("worker-1", what)
     assert found.hint

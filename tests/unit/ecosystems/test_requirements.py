@@ -3,13 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlruntime.ecosystems.pypi.requirements import Line, parse_requirements
+from mlruntime.ecosystems.pypi.requirements import RequirementLine, parse_requirements
 from mlruntime.errors import InvalidDefinition
 
 SHA = "0" * 64
 
 
-def read(text: str) -> tuple[Line, ...]:
+def read(text: str) -> tuple[RequirementLine, ...]:
     return parse_requirements(text, file="r.txt")
 
 

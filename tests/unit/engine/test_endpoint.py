@@ -173,7 +173,7 @@ def test_volumes_are_filled_before_files_are_put_there(
         place = Endpoint(host=f"unix://{tmp_path}/engine.sock", source="here")
         with first_of([place]) as engine:
             engine.start("image", ["true"], name="mine", mounts=[settings], files=files)
-        done = [(method, path) for method, path, _ in stub.asked if method != "GET"]
+        done = [(method, path) for method, path, _ in stub.requests if method != "GET"]
     expected = [
         ("POST", "/containers/create"),
         *([("POST", "/libpod/containers/mine/init")] if asked else []),

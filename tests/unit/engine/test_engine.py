@@ -181,7 +181,7 @@ def test_containers_get_no_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         assert engine._api._proxy_configs.http == "http://proxy:1"  # the SDK has read it
         engine.start("image", ["sh"], name="mlr-x", environment={"A": "b", "no_proxy": "mine"})
-    (body,) = (body for _, path, body in stub.asked if path == "/containers/create")
+    (body,) = (body for _, path, body in stub.requests if path == "/containers/create")
     found = dict(entry.split("=", 1) for entry in json.loads(body)["Env"])
     assert found.pop("A") == "b"
     assert found.pop("no_proxy") == "mine"

@@ -499,7 +499,7 @@ def test_trees_are_in_the_store_once(world: World, tmp_path: Path) -> None:
     assert len(before) == 7
 
 
-def fake_python(folder: Path, **facts: object) -> Path:
+def fake_python(folder: Path, **answers: object) -> Path:
     """Write a program that answers like a Python."""
     answer: dict[str, object] = {
         "executable": str(folder / "python9.9"),
@@ -514,7 +514,7 @@ def fake_python(folder: Path, **facts: object) -> Path:
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "python9.9"
-    path.write_text(f"#!/bin/sh\ncat <<'E'\n{json.dumps(answer | facts)}\nE\n")
+    path.write_text(f"#!/bin/sh\ncat <<'E'\n{json.dumps(answer | answers)}\nE\n")
     path.chmod(0o755)
     return path
 
@@ -532,7 +532,7 @@ def test_a_python_is_found_where_people_keep_theirs(tmp_path: Path, folder: str)
 
 @pytest.mark.starts
 @pytest.mark.parametrize(
-    ("facts", "why"),
+    ("answers", "why"),
     [
         ({"minor": "9.8", "version": "9.8.2"}, "it is cpython 9.8.2, 64 bits"),
         ({"kind": "pypy"}, "it is pypy 9.9.1"),
@@ -542,9 +542,9 @@ def test_a_python_is_found_where_people_keep_theirs(tmp_path: Path, folder: str)
     ],
 )
 def test_a_python_that_will_not_do_is_told(
-    tmp_path: Path, facts: dict[str, object], why: str
+    tmp_path: Path, answers: dict[str, object], why: str
 ) -> None:
-    path = fake_python(tmp_path / "bin", **facts)
+    path = fake_python(tmp_path / "bin", **answers)
     with pytest.raises(Unavailable, match=r"there is no Python 9\.9 on this host") as caught:
         find_interpreter("9.9", {"PATH": str(tmp_path / "bin")}, home=tmp_path)
     assert why in str(caught.value.why)

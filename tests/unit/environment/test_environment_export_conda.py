@@ -149,7 +149,7 @@ def test_rattler_installs_what_a_pixi_lock_has(served: Served, tmp_path: Path) -
 def test_wheels_may_be_files_of_a_directory(served: Served, tmp_path: Path, format_: str) -> None:
     folder = tmp_path / "the wheels"
     text = served.exported(format_, folder)
-    assert not served.server.asked  # an index is not needed
+    assert not served.server.requests  # an index is not needed
     key = "pypi" if format_ == "pixi" else "url"
     listed = yaml.safe_load(text)["packages" if format_ == "pixi" else "package"]
     for wheel in served.world.wheels:

@@ -25,7 +25,7 @@ from mlruntime.environment.inventory import (
 from mlruntime.errors import InvalidDefinition, InvalidLock, UsageError
 from mlruntime.host.gpus import HostGpus, NoGpus
 from mlruntime.host.system import System
-from mlruntime.workflows.comparing import host_facts, inventory
+from mlruntime.workflows.comparing import host_properties, inventory
 from mlruntime.workflows.locked import read_lock
 
 from tests.conftest import CHECKOUT
@@ -149,11 +149,11 @@ def test_metadata_is_found_by_its_path() -> None:
     }
 
 
-def test_facts_of_a_host() -> None:
+def test_properties_of_a_host() -> None:
     system = System(machine="x86_64", glibc="", kernel="6.1")
-    assert host_facts(system, NoGpus(what="none")) == {"processor": "x86_64", "linux": "6.1"}
+    assert host_properties(system, NoGpus(what="none")) == {"processor": "x86_64", "linux": "6.1"}
     gpus = HostGpus(driver="550.54.15", cuda="12.4", devices=())
-    assert host_facts(system, gpus)["driver"] == "550.54.15"
+    assert host_properties(system, gpus)["driver"] == "550.54.15"
 
 
 def layout(folder: Path, labels: dict[str, str]) -> Path:

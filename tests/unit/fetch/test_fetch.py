@@ -35,12 +35,12 @@ class Registry:
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def ranges(self) -> list[str | None]:
-        return [wanted for path, wanted in self.asked if path.endswith(".deb")]
+        return [wanted for path, wanted in self.requests if path.endswith(".deb")]
 
 
 def _answer(handler: BaseHTTPRequestHandler, registry: Registry) -> None:
     wanted = handler.headers.get("Range")
-    registry.asked.append((handler.path, wanted))
+    registry.requests.append((handler.path, wanted))
     if handler.path in registry.pages:
         kind, text = registry.pages[handler.path]
         _send(handler, 200, text.encode(), kind)
@@ -188,7 +188,7 @@ def test_a_complete_partial_file_needs_no_registry(
 ) -> None:
     store.partial(deb().sha256).write_bytes(BODY)
     assert fetcher.fetch(deb()).read_bytes() == BODY
-    assert registry.asked == []
+    assert registry.requests == []
 
 
 @pytest.mark.parametrize("left", [b"x" * 1000, b"x" * len(BODY), b"x" * (len(BODY) + 1)])
@@ -232,14 +232,14 @@ def test_another_archive_of_the_host_may_have_it(store: Store, registry: Registr
     registry.script = ["404", "whole"]
     both = sources(f"{registry.url}/a", f"{registry.url}/b")
     assert host_fetcher(store, both).fetch(deb()).read_bytes() == BODY
-    assert [path for path, _ in registry.asked] == [f"/a/{POOL}", f"/b/{POOL}"]
+    assert [path for path, _ in registry.requests] == [f"/a/{POOL}", f"/b/{POOL}"]
 
 
 def test_a_refusal_is_not_tried_again(fetcher: Fetcher, registry: Registry) -> None:
     registry.script = ["403"]
     with pytest.raises(Unavailable, match="was refused"):
         fetcher.fetch(deb())
-    assert len(registry.asked) == 1
+    assert len(registry.requests) == 1
 
 
 def test_credentials_never_reach_a_message(store: Store, registry: Registry) -> None:
@@ -348,7 +348,7 @@ def test_the_next_index_that_has_the_locked_bytes_is_used(
     second = listed(registry, right, hashes[1], "second")
     both = Sources(indexes=(first, second), maven="", debian=())
     assert host_fetcher(store, both).fetch(package).read_bytes() == right
-    taken = [path for path, _ in registry.asked if path.endswith(".whl")]
+    taken = [path for path, _ in registry.requests if path.endswith(".whl")]
     assert ("/first/files/p-1-py3-none-any.whl" in taken) != told
     alone = replace(both, indexes=(first,))
     with pytest.raises(HashMismatch, match="is not the file that was locked"):

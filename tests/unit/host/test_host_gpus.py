@@ -33,7 +33,7 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def host(stub: Path) -> Iterator["Host"]:
-    command = [sys.executable, "-m", "tests.unit.asked"]
+    command = [sys.executable, "-m", "tests.unit.command_server"]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=environment(stub), stdin=PIPE, stdout=PIPE, text=True
     ) as process:

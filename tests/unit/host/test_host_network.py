@@ -205,7 +205,7 @@ def test_a_login_does_not_follow_a_redirect_to_another_host(
         )
         index.put("/simple/thing/", moved, page[0])
         assert machine.fetch(THE_WHEEL, **variables(machine, index)) == THING
-        assert other.asked == [("/simple/files/thing-1-py3-none-any.whl", None)]
+        assert other.requests == [("/simple/files/thing-1-py3-none-any.whl", None)]
 
 
 def test_a_keyring_is_asked(
@@ -304,7 +304,7 @@ def test_offline_means_that_no_index_is_asked(machine: Machine, index: Server) -
     for attempt in (lambda: machine.lock(**environ), lambda: machine.fetch(THE_WHEEL, **environ)):
         with pytest.raises(Unavailable, match="UV_OFFLINE forbids"):
             attempt()
-    assert index.asked == []
+    assert index.requests == []
     assert machine.both(**environ | {"UV_OFFLINE": "0"}) == THING
 
 

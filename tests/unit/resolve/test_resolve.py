@@ -15,21 +15,23 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.properties import inputs
-from tests.unit.matrices import Facts, facts
+from tests.unit.matrices import GeneratedMatrix, generated_matrices
 
 ROOT = Path(__file__).parents[3]
 
 
-def outcome(given: Facts) -> dict[str, Version] | NoSolution:
+def outcome(given: GeneratedMatrix) -> dict[str, Version] | NoSolution:
     try:
-        return dict(resolve(given.matrix(), given.asked()).versions)
+        return dict(resolve(given.matrix(), given.specifiers()).versions)
     except NoSolution as failure:
         return failure
 
 
 @inputs(2.5)
-@given(facts())
-def test_the_verdict_and_the_optimum_are_those_of_an_exhaustive_search(given: Facts) -> None:
+@given(generated_matrices())
+def test_the_verdict_and_the_optimum_are_those_of_an_exhaustive_search(
+    given: GeneratedMatrix,
+) -> None:
     found = outcome(given)
     best = given.best()
     if best is None:
@@ -39,8 +41,8 @@ def test_the_verdict_and_the_optimum_are_those_of_an_exhaustive_search(given: Fa
 
 
 @inputs(2.5)
-@given(facts())
-def test_an_explanation_is_unsatisfiable_and_minimal(given: Facts) -> None:
+@given(generated_matrices())
+def test_an_explanation_is_unsatisfiable_and_minimal(given: GeneratedMatrix) -> None:
     found = outcome(given)
     if not isinstance(found, NoSolution):
         return
@@ -54,8 +56,8 @@ def test_an_explanation_is_unsatisfiable_and_minimal(given: Facts) -> None:
 
 
 @inputs(2.5)
-@given(facts())
-def test_the_changes_work_and_no_smaller_one_does(given: Facts) -> None:
+@given(generated_matrices())
+def test_the_changes_work_and_no_smaller_one_does(given: GeneratedMatrix) -> None:
     found = outcome(given)
     if not isinstance(found, NoSolution):
         return
@@ -73,12 +75,12 @@ def test_the_changes_work_and_no_smaller_one_does(given: Facts) -> None:
 
 
 @inputs(1.5)
-@given(facts())
+@given(generated_matrices())
 def test_every_release_preferred_to_the_chosen_one_is_excluded_by_a_named_edge(
-    given: Facts,
+    given: GeneratedMatrix,
 ) -> None:
     try:
-        resolution = resolve(given.matrix(), given.asked())
+        resolution = resolve(given.matrix(), given.specifiers())
     except NoSolution:
         return
     chosen = dict.fromkeys(given.releases) | {n: str(v) for n, v in resolution.versions}

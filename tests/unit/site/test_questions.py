@@ -7,10 +7,12 @@ from mlruntime.site.questions import choices, question_data
 from mlruntime.workflows.inputs import read_matrix
 
 from tests.documents import DEFINITIONS
-from tests.unit.matrices import Facts, facts
+from tests.unit.matrices import GeneratedMatrix, generated_matrices
 
 
-def fitting(found: Facts, request: dict[str, tuple[str, ...]]) -> dict[str, set[str]] | None:
+def fitting(
+    found: GeneratedMatrix, request: dict[str, tuple[str, ...]]
+) -> dict[str, set[str]] | None:
     solutions = list(found.solutions(request, found.rules))
     if not solutions:
         return None
@@ -24,8 +26,8 @@ def spelled(asker: Asker, answer: dict[str, int] | None) -> dict[str, set[str]] 
     }
 
 
-@given(facts())
-def test_an_answer_has_what_some_combination_has_and_nothing_else(found: Facts) -> None:
+@given(generated_matrices())
+def test_an_answer_has_what_some_combination_has_and_nothing_else(found: GeneratedMatrix) -> None:
     asker = Asker(found.matrix())
     components = asker.matrix.components
     question = {
@@ -35,8 +37,10 @@ def test_an_answer_has_what_some_combination_has_and_nothing_else(found: Facts) 
     assert spelled(asker, asker.together(question)) == fitting(found, dict(found.request))
 
 
-@given(facts(), st.booleans())
-def test_answers_about_each_release_are_those_of_asking_for_it(found: Facts, twice: bool) -> None:
+@given(generated_matrices(), st.booleans())
+def test_answers_about_each_release_are_those_of_asking_for_it(
+    found: GeneratedMatrix, twice: bool
+) -> None:
     asker = Asker(found.matrix())
     for name in [*found.releases, *(found.releases if twice else ())]:
         component = asker.matrix.components[name]

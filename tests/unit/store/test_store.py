@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlruntime.errors import HashMismatch, StorageError
-from mlruntime.store.store import Store, full_disk
+from mlruntime.store.store import Store, storage_errors
 
 SPAWN = multiprocessing.get_context("spawn")
 SHA = hashlib.sha256(b"content").hexdigest()
@@ -206,11 +206,11 @@ def test_a_store_that_cannot_be_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_full_or_forbidden_disk_is_one_of_our_errors(number: int, what: str) -> None:
-    with pytest.raises(StorageError, match=what) as caught, full_disk(Path("/some/where")):
+    with pytest.raises(StorageError, match=what) as caught, storage_errors(Path("/some/where")):
         raise OSError(number, os.strerror(number))
     assert caught.value.where == "/some/where"
 
 
 def test_other_failures_stay_what_they_are() -> None:
-    with pytest.raises(FileNotFoundError), full_disk(Path("/some/where")):
+    with pytest.raises(FileNotFoundError), storage_errors(Path("/some/where")):
         raise FileNotFoundError(errno.ENOENT, "no such file")

@@ -15,15 +15,15 @@ _SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class _InPod:
-    """A pod, ``None`` if Kubernetes has none; ``asked`` is the image that the cluster was given."""
+    """A pod, ``None`` if Kubernetes has none; ``image_given`` is the image of its cluster."""
 
     kube: Kubectl
     pod: Mapping[str, Any] | None
-    asked: str
+    image_given: str
 
     def image(self) -> str:
         assert self.pod is not None  # it has told something
-        return pods.runs(self.pod, self.asked)
+        return pods.runs(self.pod, self.image_given)
 
     def state(self) -> str:
         return pods.status_of(self.pod, "").state if self.pod is not None else "has no pod"

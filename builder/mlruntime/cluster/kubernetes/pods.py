@@ -80,11 +80,11 @@ def runs(pod: Mapping[str, Any], image: str) -> str:
     A node that has pulled an image says by which digest. One to which it was brought otherwise may
     only know its own id of it; then a name with a digest, which it accepted, says as much.
     """
-    asked = str(pod["spec"]["containers"][0]["image"])
+    requested = str(pod["spec"]["containers"][0]["image"])
     told = str(pod["status"]["containerStatuses"][0].get("imageID", ""))
     if "@" in told and told.rpartition("@")[2] != image.rpartition("@")[2]:
         return told
-    return asked
+    return requested
 
 
 def started(pod: Mapping[str, Any]) -> bool:

@@ -177,14 +177,14 @@ class _Conflicts:
         self._found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
 
     def note(self, jar: Jar, used: str, by: str, whose: str) -> None:
-        asked = jar.project.version
-        newer = not is_range(asked) and maven_order(asked) > maven_order(used)
-        if newer or not allows(asked, used):
-            self._found.setdefault((jar.name, used, whose), []).append((asked, by))
+        requested = jar.project.version
+        newer = not is_range(requested) and maven_order(requested) > maven_order(used)
+        if newer or not allows(requested, used):
+            self._found.setdefault((jar.name, used, whose), []).append((requested, by))
 
     def sentences(self) -> Iterator[str]:
         for (name, used, whose), askers in sorted(self._found.items()):
-            asked, by = max(askers, key=lambda pair: maven_order(pair[0]))
+            requested, by = max(askers, key=lambda pair: maven_order(pair[0]))
             others = len({asker for _, asker in askers}) - 1
             more = f" and {others} more" if others else ""
-            yield f"{name}: {used} is used ({whose}), {asked} was asked for by {by}{more}"
+            yield f"{name}: {used} is used ({whose}), {requested} was asked for by {by}{more}"

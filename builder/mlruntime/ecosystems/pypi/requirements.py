@@ -25,7 +25,7 @@ _PUBLISH: Final = "publish it in an index of yours, and ask for it by name and v
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class RequirementLine:
     """One requirement: ``where`` it stands (FILE:NUMBER), and the sha256 its file must have one of.
 
     Without ``hashes`` any file will do.
@@ -52,7 +52,7 @@ def without_hashes(text: str) -> str:
     return _HASH.sub("", text).strip()
 
 
-def parse_requirements(text: str, *, file: str) -> tuple[Line, ...]:
+def parse_requirements(text: str, *, file: str) -> tuple[RequirementLine, ...]:
     """Read a requirements file; raises ``InvalidDefinition`` with the line of what cannot be kept.
 
     A package may be named once only.
@@ -73,7 +73,7 @@ def parse_requirements(text: str, *, file: str) -> tuple[Line, ...]:
     return lines
 
 
-def each_line(text: str, *, file: str) -> Iterator[Line | InvalidDefinition]:
+def each_line(text: str, *, file: str) -> Iterator[RequirementLine | InvalidDefinition]:
     """Yield each line of a requirements file, or the error that says why it cannot be kept."""
     for number, words in _logical(text):
         try:
@@ -99,7 +99,7 @@ def _logical(text: str) -> Iterator[tuple[int, str]]:
         yield begun, words
 
 
-def _line(words: str, where: str) -> Line:
+def _line(words: str, where: str) -> RequirementLine:
     if words.startswith("-"):
         raise _option(words, where)
     hashes = _HASH.findall(words)
@@ -130,7 +130,7 @@ def _line(words: str, where: str) -> Line:
     if requirement.url:
         raise _elsewhere(f"{requirement.name} comes from a URL", where)
     found = frozenset(text.removeprefix("sha256:") for text in hashes)
-    return Line(requirement=requirement, where=where, hashes=found)
+    return RequirementLine(requirement=requirement, where=where, hashes=found)
 
 
 def _elsewhere(what: str, where: str) -> InvalidDefinition:

@@ -26,7 +26,7 @@ from installer.scripts import Script
 from installer.sources import WheelFile
 from installer.utils import Scheme, construct_record_file, fix_shebang, parse_entrypoints
 
-from mlruntime.ecosystems.place import BESIDE, STAND_IN
+from mlruntime.ecosystems.place import BESIDE, PLACEHOLDER_INTERPRETER
 from mlruntime.ecosystems.pypi.content import Content
 from mlruntime.ecosystems.pypi.site import Again, Site
 from mlruntime.ecosystems.pypi.zipped import Member
@@ -168,7 +168,7 @@ class _Destination(WheelDestination):
         self._bytecode = bytecode
         self._compiled = frozenset(bytecode.namelist()) if bytecode else frozenset()
         place = site.place
-        self._interpreter = place.interpreter or STAND_IN
+        self._interpreter = place.interpreter or PLACEHOLDER_INTERPRETER
         self._roots = {
             "purelib": place.site_packages,
             "platlib": place.site_packages,
@@ -199,7 +199,7 @@ class _Destination(WheelDestination):
 
     def _started(self, script: bytes) -> bytes:
         """Return a script that starts with the place's interpreter, or with the one beside it."""
-        line = f"#!{STAND_IN}\n".encode()
+        line = f"#!{PLACEHOLDER_INTERPRETER}\n".encode()
         return BESIDE + script.removeprefix(line) if script.startswith(line) else script
 
     def _add(self, target: str, path: str, data: bytes, *, executable: bool) -> RecordEntry:

@@ -145,18 +145,18 @@ class DockerEngine:
     def info(self) -> EngineInfo:
         """Return what the engine is, and its host's size."""
         with translated("asking the engine about itself"):
-            facts, version = self._api.info(), self._api.version()
-        options = " ".join(facts.get("SecurityOptions") or ())
+            info, version = self._api.info(), self._api.version()
+        options = " ".join(info.get("SecurityOptions") or ())
         return EngineInfo(
             product=_product(version),
             version=version["Version"],
             api=version["ApiVersion"],
-            kernel=facts["KernelVersion"],
-            cpus=facts["NCPU"],
-            memory=facts["MemTotal"],
+            kernel=info["KernelVersion"],
+            cpus=info["NCPU"],
+            memory=info["MemTotal"],
             store=self.store,
             rootless="rootless" in options,
-            root=facts.get("DockerRootDir") or "",
+            root=info.get("DockerRootDir") or "",
             endpoint=str(self._endpoint or ""),
             remote=self._endpoint is not None and self._endpoint.remote,
         )

@@ -39,9 +39,9 @@ def host_config(
     service: Service | None,
 ) -> Any:
     """Return what Docker calls the configuration of a container for its host."""
-    asked = [docker.types.DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
+    requests = [docker.types.DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
     return api.create_host_config(
-        device_requests=asked if gpus else None,
+        device_requests=requests if gpus else None,
         network_mode=network,
         cpu_shares=cpu_shares,
         tmpfs=dict.fromkeys(tmpfs, ""),

@@ -135,8 +135,8 @@ class Proxies:
         return (*self._own(part).exceptions, *self.environment.exceptions)
 
     def _own(self, part: str | None) -> ProxyRules:
-        asked = dict(self.later).get(part or "")
-        return asked() if asked else dict(self.parts).get(part or "", ProxyRules())
+        read = dict(self.later).get(part or "")
+        return read() if read else dict(self.parts).get(part or "", ProxyRules())
 
 
 def matches(entry: str, host: str, port: int) -> bool:
