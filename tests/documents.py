@@ -190,14 +190,23 @@ def room_names() -> list[str]:
 
 
 def rooms() -> Table:
-    """Return what each room is for, in its own words."""
+    """Return what each room is for and what it may import, in its own words."""
     rows = []
     for room in room_names():
-        folder = PACKAGE / room
-        source = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
-        told = ast.get_docstring(ast.parse(text_of(source))) or ""
-        rows.append((f"`{room}`", " ".join(told.split("\n\n")[0].replace("``", "`").split())))
-    return Table(title="", columns=("room", "what it is for"), rows=tuple(rows))
+        purpose, _, rest = room_docstring(room).partition("\n\n")
+        allowed = re.match(r"May import (.+?)\.", rest, re.DOTALL)
+        assert allowed, f"{room} does not say what it may import"
+        told = (" ".join(text.replace("``", "`").split()) for text in (purpose, allowed[1]))
+        rows.append((f"`{room}`", *told))
+    columns = ("room", "what it is for", "may import")
+    return Table(title="", columns=columns, rows=tuple(rows))
+
+
+def room_docstring(room: str) -> str:
+    """Return what a room says of itself."""
+    folder = PACKAGE / room
+    source = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    return ast.get_docstring(ast.parse(text_of(source))) or ""
 
 
 def imports() -> str:
@@ -206,7 +215,7 @@ def imports() -> str:
     Left out is what follows from the rest: an arrow that a longer way already tells of, and
     ``errors``, which everybody imports.
     """
-    graph = {room: _imported_rooms(room) - {"errors"} for room in room_names() if room != "errors"}
+    graph = {room: imported_rooms(room) - {"errors"} for room in room_names() if room != "errors"}
     arrows = [
         f"    {room} --> {other}"
         for room, others in graph.items()
@@ -216,7 +225,8 @@ def imports() -> str:
     return "\n".join(["```mermaid", "flowchart TD", *arrows, "```"])
 
 
-def _imported_rooms(room: str) -> set[str]:
+def imported_rooms(room: str) -> set[str]:
+    """Return the other rooms that the modules of a room import."""
     found = set()
     for path in (PACKAGE / room).rglob("*.py"):
         for node in ast.walk(ast.parse(text_of(path))):

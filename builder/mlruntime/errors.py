@@ -1,5 +1,7 @@
 """All errors that are not bugs of mlruntime, with their exit codes.
 
+May import nothing of mlruntime.
+
 Each class fixes the exit code the command line contract promises. Only ``mlruntime.cli``
 prints one of these or exits; everything else raises or lets pass.
 """

@@ -1,4 +1,4 @@
-"""CI workflows: files for GitHub and GitLab, rendered from the definitions.
+"""CI workflows: files for GitHub and GitLab, rendered from the definitions. Core: no I/O.
 
-May import templates and definitions. Core: no I/O.
+May import definitions and lock.
 """

@@ -1,4 +1,7 @@
-"""The command line: the only place that prints, and the only one that exits."""
+"""The command line: the only place that prints, and the only one that exits.
+
+May import every room below it.
+"""
 
 import logging
 import os

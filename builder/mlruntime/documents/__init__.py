@@ -1,1 +1,4 @@
-"""Documents as text: strict reading of YAML and JSON, and tables. May import errors only."""
+"""Documents as text: strict reading of YAML and JSON, and tables.
+
+May import errors only.
+"""

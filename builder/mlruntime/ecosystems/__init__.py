@@ -1,4 +1,5 @@
 """Where packages come from, and how they are unpacked: one folder for each ecosystem.
 
-May import lock, layers, engine, fetch, store and host; no ecosystem imports a stage.
+May import definitions, fetch, engine, lock, host, layers, matrix, store and documents. No
+ecosystem imports another one.
 """

@@ -1,5 +1,7 @@
 """The container engine: what the product needs of one, and Docker's API as one way to it.
 
+May import layers.
+
 ``interface`` says what is needed; ``docker`` is the only package that imports the Docker SDK.
 Whatever is created carries the labels of ``owner``, so that ``sweep`` can remove what a killed
 process left, and nothing else.

@@ -1,1 +1,4 @@
-"""This machine: the settings of its package managers, its commands, its GPUs."""
+"""This machine: the settings of its package managers, its commands, its GPUs.
+
+May import errors only.
+"""

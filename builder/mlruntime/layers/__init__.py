@@ -1,1 +1,4 @@
-"""A layer as bytes: deterministic tar headers, gzip members, one writer. Imports errors only."""
+"""A layer as bytes: deterministic tar headers, gzip members, one writer.
+
+May import errors only.
+"""

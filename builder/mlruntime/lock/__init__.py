@@ -1,4 +1,6 @@
 """The lock: every artifact of a runtime by sha256, and what an image requires of its host.
 
-Plain values, no effects. May import documents.
+May import documents.
+
+Plain values, no effects.
 """

@@ -1,4 +1,4 @@
 """From a resolution to a lock, and whether a lock is stale.
 
-May import the ecosystems, definitions, resolve and lock.
+May import ecosystems, definitions, fetch, lock, resolve, host, matrix, store and documents.
 """

@@ -1,4 +1,6 @@
 """The compatibility facts: components, releases, rules; read, checked, shown, changed.
 
-Plain values, no effects. May import the solver and documents.
+May import documents and solver.
+
+Plain values, no effects.
 """

@@ -1,1 +1,4 @@
-"""Container registries: pushing and pulling images by the OCI distribution specification."""
+"""Container registries: pushing and pulling images by the OCI distribution specification.
+
+May import fetch, host, store and documents.
+"""

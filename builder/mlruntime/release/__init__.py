@@ -1,1 +1,4 @@
-"""Releases: publishing a validated image with signed documents, and verifying one."""
+"""Releases: publishing a validated image with signed documents, and verifying one.
+
+May import validation, image, ecosystems, registry, definitions, lock, host, store and documents.
+"""

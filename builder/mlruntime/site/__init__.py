@@ -1,1 +1,4 @@
-"""The static site: runtimes, images, rules and documentation as pages. Values in, files out."""
+"""The static site: runtimes, images, rules and documentation as pages. Values in, files out.
+
+May import image, definitions, lock, resolve, matrix and documents.
+"""

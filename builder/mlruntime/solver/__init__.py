@@ -1,1 +1,4 @@
-"""A solver for small finite domains. It knows no components, and imports no other room."""
+"""A solver for small finite domains. It knows no components.
+
+May import errors only.
+"""

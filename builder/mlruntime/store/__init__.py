@@ -1,1 +1,4 @@
-"""The content-addressed store on local disk."""
+"""The content-addressed store on local disk.
+
+May import errors only.
+"""

@@ -1,1 +1,4 @@
-"""What a verb does, from files to a result. May import every stage, never the command line."""
+"""What a verb does, from files to a result.
+
+May import every room below it.
+"""

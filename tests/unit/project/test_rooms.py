@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import imported_rooms, room_docstring, room_names
+
 PACKAGE = Path(__file__).parents[3] / "builder" / "mlruntime"
 # Values in, values out: no process, network, file, clock or environment.
 PURE_ROOMS = frozenset({"documents", "layers", "lock", "matrix", "resolve", "solver"})
@@ -232,11 +234,31 @@ def test_data_runs_one_way() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_room_says_what_it_is_for() -> None:
-    rooms = [p for p in sorted(PACKAGE.iterdir()) if p.is_dir() and (p / "__init__.py").is_file()]
-    assert len(rooms) > 15
-    for room in rooms:
-        assert ast.get_docstring(MODULES[room.name]), room.name
+ROOMS = room_names()
+EVERYTHING = ("cli", "explore", "workflows")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_may_import(room: str) -> None:
+    """In the second paragraph of its docstring; that is what it does import, of those below it."""
+    purpose, _, rest = room_docstring(room).partition("\n\n")
+    said = " ".join(rest.partition(".")[0].split())
+    assert purpose
+    if room in EVERYTHING:
+        assert said == "May import every room below it"
+        return
+    if room == "errors":
+        assert said == "May import nothing of mlruntime"
+        return
+    listed = said.removeprefix("May import ").replace(" and ", ", ").split(", ")
+    used = imported_rooms(room) - {"errors"}
+    in_order = [name for name in ROOMS if name in used] or ["errors only"]
+    assert listed == in_order, f"write what {room} imports into {room}/__init__.py"
+
+
+def test_the_rooms_are_the_folders() -> None:
+    rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").is_file()}
+    assert rooms == set(ROOMS) - {"errors"}
     beside = {p.name for p in PACKAGE.glob("*.py")}
     assert beside == {"__init__.py", "__main__.py", "errors.py"}
 
