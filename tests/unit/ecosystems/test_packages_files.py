@@ -58,13 +58,14 @@ def test_what_apt_is_told_of_all_archives_counts(
     config = tmp_path / "apt.conf"
     config.write_text(
         'Acquire::Check-Valid-Until "false";\nAcquire::Max-ValidTime "0";\n'
-        'Acquire::ForceIPv4 "true";\nAcquire::http::Timeout "7";\n'
+        'Acquire::Min-ValidTime "9";\nAcquire::ForceIPv4 "true";\n'
+        'Acquire::ForceIPv6 "false";\nAcquire::http::Timeout "7";\n'
         'Acquire::Languages "de";\nAPT::Get::AllowUnauthenticated "true";\n'
     )
     monkeypatch.setenv("APT_CONFIG", str(config))
     found = {line.split()[0] for line in _reach()}
     assert {
-        "Acquire::Check-Valid-Until", "Acquire::Max-ValidTime", "Acquire::ForceIPv4",
-        "Acquire::http::Timeout",
+        "Acquire::Check-Valid-Until", "Acquire::Max-ValidTime", "Acquire::Min-ValidTime",
+        "Acquire::ForceIPv4", "Acquire::ForceIPv6", "Acquire::http::Timeout",
     } <= found  # fmt: skip
     assert not {"Acquire::Languages", "APT::Get::AllowUnauthenticated"} & found

@@ -21,7 +21,8 @@ from mlruntime.registry.names import parse_name
 from mlruntime.registry.referrers import Attachment, attach, fallback_tag, referrers
 from mlruntime.store.store import file_sha256
 
-from tests.unit.host.test_host_network import Authority, authority  # noqa: F401
+from tests.unit.host.conftest import authority  # noqa: F401
+from tests.unit.host.machines import Authority
 from tests.unit.registries import Registry, debian_registry, running
 
 DATA = bytes(range(256)) * 4096

@@ -43,7 +43,8 @@ def explained(said: str, wanted: frozenset[str], snapshot: str, look: Look) -> M
     """
     if "network was disabled" in said:
         return Unavailable(
-            "UV_OFFLINE forbids access to the package index, and uv's cache lacks some packages",
+            "UV_OFFLINE (or `offline` in uv.toml) forbids access to the package index,"
+            " and uv's cache lacks some packages",
             why=said,
             hint="unset it, or point UV_DEFAULT_INDEX at an index on this disk (file:///…)",
         )

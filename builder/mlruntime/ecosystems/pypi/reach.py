@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from mlruntime.host.settings import Sources
 
 # uv's and pip's own settings that reach uv as they are.
-_KEPT: Final = ("UV_CACHE_DIR", "UV_OFFLINE", "UV_HTTP_RETRIES")
+_KEPT: Final = ("UV_CACHE_DIR", "UV_HTTP_RETRIES")
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _DECIDED: Final = frozenset(
     {*_PROXIES, *map(str.upper, _PROXIES), "SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"}
@@ -90,6 +90,8 @@ def _trust(sources: Sources) -> dict[str, str]:
         found["SSL_CLIENT_CERT"] = str(network.client_certificate)
     if network.insecure:
         found["UV_INSECURE_HOST"] = " ".join(network.insecure)
+    if network.offline:
+        found["UV_OFFLINE"] = "1"
     if network.timeout:
         found["UV_HTTP_TIMEOUT"] = str(max(1, round(network.timeout)))
     return found

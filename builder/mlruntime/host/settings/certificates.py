@@ -32,12 +32,13 @@ def authorities(
     """
     named = [("--ca-bundle", str(given))] if given else []
     named += [(name, environ[name]) for name in CA_VARIABLES if environ.get(name)]
-    named += list(more)
+    files = list(more)
+    named += files
     folders = [Path(word) for word in environ.get("SSL_CERT_DIR", "").split(":") if word]
     directories = () if given else tuple(path for path in folders if path.is_dir())
     for name, value in named:
         path = Path(value)
-        if path.is_dir() and (name in _OR_DIRECTORY or name.endswith("pip.conf")):
+        if path.is_dir() and (name in _OR_DIRECTORY or (name, value) in files):
             return Authorities(setting=name, directories=(path, *directories))
         if not path.is_file():
             raise UsageError(f"{name} names a file that is not there: {path}")

@@ -1,6 +1,7 @@
 """The table of docs/host-settings.md: which of this host's settings are honoured, and by whom.
 
-A test holds it to the code: every row is set on a host of its own, and has to be found there.
+Tests hold it to the code: each name in a row is set on a host of its own, must be found there, and
+must count for the parts of the row and for no other.
 """
 
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ ROWS: Final = (
     Row(
         setting="`uv auth login`",
         client="uv",
-        does="the logins that it has stored (`credentials.toml`)",
+        does="the logins that it has stored (`credentials.toml`, also in `UV_CREDENTIALS_DIR`)",
         test="test_a_login_is_used_by_the_lock_and_by_downloads",
         parts=("PyPI",),
     ),
@@ -107,7 +108,8 @@ ROWS: Final = (
         test="test_authorities_are_trusted_by_the_lock_and_by_downloads",
     ),
     Row(
-        setting="`UV_HTTP_TIMEOUT`, `PIP_DEFAULT_TIMEOUT`",
+        setting="`UV_HTTP_TIMEOUT`, `UV_REQUEST_TIMEOUT`, `HTTP_TIMEOUT`, `PIP_TIMEOUT`,"
+        " `PIP_DEFAULT_TIMEOUT`",
         client="uv, pip",
         does="how long a server may be silent, in seconds",
         test="test_time_limits",
@@ -115,10 +117,17 @@ ROWS: Final = (
     Row(
         setting="`uv.toml`",
         client="uv",
-        does="`index`, `index-url`, `extra-index-url`, `keyring-provider`, `allow-insecure-host`,"
-        " `http-proxy`, `https-proxy`, `no-proxy`; the user's, then the system's",
+        does="`index`, `index-url`, `extra-index-url`, `keyring-provider`, `offline`,"
+        " `http-proxy`, `https-proxy`, `no-proxy`; the user's, then the system's, or"
+        " `UV_CONFIG_FILE` alone",
         test="test_indexes_from_files_uv_before_pip",
         parts=("PyPI",),
+    ),
+    Row(
+        setting="`allow-insecure-host` of `uv.toml`",
+        client="uv",
+        does="hosts whose certificates are not checked",
+        test="test_each_name_of_a_row_counts_for_its_parts",
     ),
     Row(
         setting="`PIP_INDEX_URL`, `PIP_EXTRA_INDEX_URL`",
@@ -128,32 +137,39 @@ ROWS: Final = (
         parts=("PyPI",),
     ),
     Row(
-        setting="`PIP_PROXY`",
-        client="pip",
-        does="the proxy for indexes",
+        setting="`PIP_PROXY`, `UV_HTTP_PROXY`, `UV_HTTPS_PROXY`, `UV_NO_PROXY`",
+        client="pip, uv",
+        does="the proxy for indexes, and hosts reached directly",
         test="test_a_part_s_own_proxy_is_its_own",
         parts=("PyPI",),
     ),
     Row(
         setting="`pip.conf`",
         client="pip",
-        does="`index-url`, `extra-index-url`, `proxy`, `cert`, `client-cert`, `trusted-host`,"
-        " `timeout`, `keyring-provider`",
+        does="`index-url`, `extra-index-url`, `proxy`, `keyring-provider`; the system's, the user's"
+        " and `PIP_CONFIG_FILE`, the last one counts",
         test="test_indexes_from_files_uv_before_pip",
         parts=("PyPI",),
     ),
     Row(
+        setting="`cert`, `client-cert`, `trusted-host`, `timeout` of `pip.conf`",
+        client="pip",
+        does="as the variables for these, which go first",
+        test="test_each_name_of_a_row_counts_for_its_parts",
+    ),
+    Row(
         setting="`~/.m2/settings.xml`, `/etc/maven/settings.xml`",
         client="Maven",
-        does="mirrors, the repository `central` of an active profile, servers (password or HTTP"
-        " headers, `${env.NAME}`), proxies with `nonProxyHosts`",
+        does="a `mirror` of central, the repository `central` of an active profile, each `server`"
+        " (`password` or `httpHeaders`, `${env.NAME}`), each `proxy` with `nonProxyHosts`",
         test="test_maven_s_settings",
         parts=("Maven",),
     ),
     Row(
         setting="`MAVEN_OPTS`, `JAVA_TOOL_OPTIONS`",
         client="Maven, Java",
-        does="`-Dhttps.proxyHost`, `-Dhttps.proxyPort`, the same of `http`, `-Dhttp.nonProxyHosts`",
+        does="`-Dhttps.proxyHost` and `-Dhttps.proxyPort`, `-Dhttp.proxyHost` and"
+        " `-Dhttp.proxyPort`, `-Dhttp.nonProxyHosts`",
         test="test_java_s_own_proxies",
         parts=("Maven",),
     ),
