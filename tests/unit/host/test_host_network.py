@@ -204,7 +204,7 @@ def test_a_part_s_own_proxy_is_its_own(machine: Machine, index: Server) -> None:
 def test_offline_means_that_no_index_is_asked(machine: Machine, index: Server) -> None:
     environ = {"UV_DEFAULT_INDEX": f"{index.url}/simple", "UV_OFFLINE": "1"}
     for attempt in (lambda: machine.lock(**environ), lambda: machine.fetch(THE_WHEEL, **environ)):
-        with pytest.raises(Unavailable, match="UV_OFFLINE.* forbids"):
+        with pytest.raises(Unavailable, match=r"UV_OFFLINE.* forbids"):
             attempt()
     assert index.requests == []
     assert machine.both(**environ | {"UV_OFFLINE": "0"}) == THING
