@@ -9,7 +9,7 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
+from socketserver import TCPServer, ThreadingMixIn, UnixStreamServer
 from typing import Any, ClassVar
 
 # Of the answers: what is sent with each.
@@ -21,6 +21,8 @@ _CLASSIC_VERSION = {
     "Components": [{"Name": "Engine"}, {"Name": "containerd"}, {"Name": "runc"}],
 }
 _INFO = {
+    "MemoryLimit": True,
+    "CpuCfsQuota": True,
     "KernelVersion": "6.1.0",
     "NCPU": 2,
     "MemTotal": 16 << 30,
@@ -49,6 +51,23 @@ def containerd() -> dict[str, Any]:
     }
 
 
+def rootless() -> dict[str, Any]:
+    """Docker 20.10, rootless on a host with cgroup v1 and a kernel without overlays for users."""
+    return classic() | {
+        "/info": _INFO
+        | {
+            "CgroupDriver": "none",
+            "CgroupVersion": "1",
+            "MemoryLimit": False,
+            "CpuCfsQuota": False,
+            "Driver": "vfs",
+            "DriverStatus": None,
+            "DockerRootDir": "/home/me/.local/share/docker",
+            "SecurityOptions": ["name=seccomp,profile=default", "name=rootless"],
+        },
+    }
+
+
 def podman() -> dict[str, Any]:
     """Podman 4.3's service."""
     return classic() | {
@@ -66,10 +85,17 @@ class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
 
 
-class StubEngine:
-    """Answers from a socket for as long as the block lasts; notes what was asked."""
+class _TcpServer(ThreadingMixIn, TCPServer):
+    daemon_threads = True
 
-    def __init__(self, socket: Path, answers: dict[str, Any]) -> None:
+
+class StubEngine:
+    """Answers from a socket for as long as the block lasts; notes what was asked.
+
+    Without a socket it listens on a free port of 127.0.0.1, and ``host`` says which.
+    """
+
+    def __init__(self, socket: Path | None, answers: dict[str, Any]) -> None:
         self.requests: list[tuple[str, str, bytes]] = []
         requests = self.requests
 
@@ -98,7 +124,13 @@ class StubEngine:
             def address_string(self) -> str:
                 return "stub"
 
-        self._server = _Server(str(socket), Handler)
+        self._server: _Server | _TcpServer
+        if socket is None:
+            self._server = _TcpServer(("127.0.0.1", 0), Handler)
+            self.host = f"tcp://127.0.0.1:{self._server.server_address[1]}"
+        else:
+            self._server = _Server(str(socket), Handler)
+            self.host = f"unix://{socket}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def __enter__(self) -> "StubEngine":

@@ -3,7 +3,7 @@
 import os
 import shutil
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,40 @@ def engine(connect: Callable[[], Engine]) -> tuple[Finding, ...]:
             hint=None if enough else f"validation needs {MEMORY_BYTES >> 30} GiB",
         ),
         engine_disk(info),
+        *_engine_limits(info),
     )
+
+
+def _engine_limits(info: EngineInfo) -> Iterator[Finding]:
+    """Tell what it does otherwise than an engine of root's on this host: all can build."""
+    if info.unlimited:
+        yield _lacking(
+            "engine limits",
+            f"containers get no limit of {' and '.join(info.unlimited)}",
+            "delegate cgroups v2 to the engine's user (docs/engines.md#rootless-engines):"
+            " until then a job that takes too much takes it from all others",
+        )
+    if info.driver == "vfs":
+        yield _lacking(
+            "engine storage",
+            "the storage driver vfs: each layer is a whole copy of all layers below it",
+            "install fuse-overlayfs, or use overlay2: an image of 3 GB takes ten times as much now",
+        )
+    if info.remote:
+        yield _ports(
+            "pages of a cluster are at 127.0.0.1 of the engine's machine;"
+            " `ssh -NL 8080:127.0.0.1:8080 MACHINE` brings one here"
+        )
+    elif info.rootless:
+        yield _ports("those from 1024 on can be published (rootless)")
+
+
+def _ports(found: str) -> Finding:
+    return Finding(name="engine ports", status="ok", found=found, needed=False)
+
+
+def _lacking(name: str, found: str, hint: str) -> Finding:
+    return Finding(name=name, status="missing", found=found, needed=False, hint=hint)
 
 
 def _engine(info: EngineInfo) -> str:

@@ -58,7 +58,8 @@ class EngineInfo:
     """The engine and the host it runs on; ``memory`` in bytes.
 
     ``endpoint`` says where it was found and which setting named it; ``root`` is the directory
-    where it keeps images, on its own host.
+    where it keeps images, on its own host, and ``driver`` what it keeps layers with. ``unlimited``
+    are the resources of which it cannot limit a container: a rootless engine may lack cgroups.
     """
 
     version: str
@@ -71,6 +72,8 @@ class EngineInfo:
     rootless: bool = False
     remote: bool = False
     root: str = ""
+    driver: str = ""
+    unlimited: tuple[str, ...] = ()
     endpoint: str = ""
 
 

@@ -32,6 +32,7 @@ from mlruntime.workflows.build import build_locked
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.locked import libraries
 from mlruntime.workflows.planning import planned_image
+from mlruntime.workflows.subjects import refuse_other_plan
 
 _REFERENCE: Final = "mlruntime/explore"
 _TAG: Final = 128  # the longest tag an image can have (OCI distribution specification)
@@ -170,9 +171,23 @@ class HostStages:
             plan=planned_image(self.definitions, lock, trial.variant).digest,
             libraries=libraries(self.definitions),
         )
+        engine = self.host.engine()
+        loaded = engine.image(built.image)
+        if loaded is None:
+            raise Unavailable(
+                "the image has gone from the engine since it was loaded",
+                where=built.image,
+                hint="let nothing remove images while a sweep runs, and run it again",
+            )
+        refuse_other_plan(
+            loaded,
+            subject,
+            shown=f"the image of {lock.runtime}",
+            hint="change nothing below --root while a sweep runs; run it again",
+        )
         total = len(planned(CHECKS, trial.only, lock, trial.variant).names)
         return validate(
-            ContainerClusters(self.host.engine()),
+            ContainerClusters(engine),
             subject,
             CHECKS,
             only=trial.only,

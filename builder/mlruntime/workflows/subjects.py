@@ -105,13 +105,21 @@ def _of_runtime(
             f"{reference} was built from another lock", hint=f"build it again: `{built}`"
         )
     found = _subject(definitions, image.id, lock, variant, workers)
-    if image.labels.get(PLAN_LABEL) != found.plan:
-        raise InvalidLock(
-            f"{reference} is not what the definitions describe now",
-            why="images/ or mlruntime itself has changed since it was built",
-            hint=f"build it again: `{built}`",
-        )
+    refuse_other_plan(image, found, shown=reference, hint=f"build it again: `{built}`")
     return found
+
+
+def refuse_other_plan(image: ImageInfo, subject: Subject, *, shown: str, hint: str) -> None:
+    """Raise ``InvalidLock`` for an image that another plan made than the subject says.
+
+    That holds whichever checks are chosen: none of them would be about the definitions.
+    """
+    if image.labels.get(PLAN_LABEL) != subject.plan:
+        raise InvalidLock(
+            f"{shown} is not what the definitions describe now",
+            why="images/ or mlruntime itself has changed since it was built",
+            hint=hint,
+        )
 
 
 def _layout(subject: str) -> tuple[Path, str | None] | None:

@@ -47,6 +47,8 @@ _LOG: Final = logging.getLogger(__name__)
 
 _SECONDS: Final = 120
 _LOAD_SECONDS: Final = 1800
+# By what an engine says of itself: of which resources it can limit a container.
+_LIMITS: Final = (("MemoryLimit", "memory"), ("CpuCfsQuota", "CPU time"))
 # What Docker and Podman put before a name that has no registry; users and we leave it out.
 _IMPLIED: Final = re.compile(r"^(docker\.io|localhost)/")
 
@@ -157,6 +159,8 @@ class DockerEngine:
             store=self.store,
             rootless="rootless" in options,
             root=info.get("DockerRootDir") or "",
+            driver=info.get("Driver") or "",
+            unlimited=tuple(name for key, name in _LIMITS if info.get(key) is False),
             endpoint=str(self._endpoint or ""),
             remote=self._endpoint is not None and self._endpoint.remote,
         )
