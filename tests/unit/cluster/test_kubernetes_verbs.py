@@ -178,7 +178,7 @@ def test_pods_that_agree(kube: Kubectl, tmp_path: Path) -> None:
     tell(tmp_path, ["c-master-0", "c-worker-0", "c-worker-1"])
     told, silent = ask_pods(kube, cluster())
     assert [one.node for one in told] == ["master-0", "worker-0", "worker-1"]
-    assert {one.facts["image"] for one in told} == {IMAGE}
+    assert {one.properties["image"] for one in told} == {IMAGE}
     assert not silent
     # The recorded clock is that of long ago; nothing else differs.
     assert all("the clock of" in finding.what for finding in compare(told))

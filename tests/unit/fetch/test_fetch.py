@@ -31,7 +31,7 @@ class Registry:
     url: str = ""
     script: list[str] = field(default_factory=list)
     body: bytes = BODY
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def ranges(self) -> list[str | None]:
