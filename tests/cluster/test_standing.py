@@ -71,7 +71,7 @@ def test_a_cluster_from_up_to_down(
         for node in ("master", "worker-1"):
             seen = subprocess.run(["ps", "axeww"], capture_output=True, text=True).stdout
             container = engine.container(f"mlr-{name}-{node}")
-            seen += repr(container._inspect())  # type: ignore[attr-defined]
+            seen += repr(container.inspect())  # type: ignore[attr-defined]
             assert secret not in seen and "hush" not in seen
             status = container.call(["cat", "/proc/self/status"]).tail
             assert "CapBnd:\t0000000000000000" in status and "NoNewPrivs:\t1" in status

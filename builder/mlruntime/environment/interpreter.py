@@ -1,4 +1,4 @@
-"""A Python on this host for an environment: found on PATH, and where pyenv and uv keep theirs."""
+"""A Python for an environment: its own, or one on PATH, or where pyenv and uv keep theirs."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mlruntime.errors import CommandFailed, Unavailable
+from mlruntime.errors import CommandFailed, Unavailable, UsageError
 from mlruntime.host.command import run
+from mlruntime.lock.model import CONDA_PREFIX, Lock
 
 # Says what an interpreter is. The modules are those that a Python may be compiled without.
 _QUESTION: Final = """\
@@ -44,6 +45,25 @@ class Interpreter:
     def minor(self) -> str:
         """Return its minor version ("3.11")."""
         return ".".join(self.version.split(".")[:2])
+
+
+def conda_interpreter(
+    lock: Lock, variant: str, target: Path, *, given: Path | None = None
+) -> Interpreter | None:
+    """Return the Python that an environment in ``target`` brings itself, if conda has one for it.
+
+    Raises ``UsageError`` if another is ``given``.
+    """
+    found = [p for p in lock.whole(variant).conda if p.name == "python"]
+    if not found:
+        return None
+    version = found[0].artifact.version
+    if given is not None:
+        raise UsageError(
+            f"{lock.runtime} has a Python of its own, {version}", hint="without --python"
+        )
+    minor = ".".join(version.split(".")[:2])
+    return Interpreter(executable=target / CONDA_PREFIX / "bin" / f"python{minor}", version=version)
 
 
 def find_interpreter(

@@ -56,7 +56,7 @@ def kind_of(content: Content) -> Kind:
 
 
 @dataclass(slots=True)
-class _Seen:
+class SeenFiles:
     """What the layers hold: files by layer kind, and who says that they are theirs."""
 
     files: list[tuple[Kind, str]] = field(default_factory=list)
@@ -101,7 +101,7 @@ class Attribution:
 def attribute(image: Image, plan: Plan, blobs: Blobs) -> Attribution:
     """Read every layer and say whose its files are; directories are nobody's business."""
     kinds = {layer.name: kind_of(layer.content) for layer in plan.layers}
-    seen = _Seen()
+    seen = SeenFiles()
     for layer in image.layers:
         path = blob_file(blobs, layer.blob.digest)
         try:
@@ -110,7 +110,7 @@ def attribute(image: Image, plan: Plan, blobs: Blobs) -> Attribution:
                 igzip.open(path, "rb") as plain,  # type: ignore[no-untyped-call]
                 tarfile.open(fileobj=plain, mode="r|") as archive,
             ):
-                _read(archive, kinds[layer.name], seen)
+                read_layer(archive, kinds[layer.name], seen)
         except (tarfile.TarError, EOFError, OSError) as problem:
             raise Damaged(f"layer {layer.name!r} cannot be read", why=str(problem)) from None
     counted: Counter[str] = Counter()
@@ -128,7 +128,8 @@ def attribute(image: Image, plan: Plan, blobs: Blobs) -> Attribution:
     )
 
 
-def _read(archive: tarfile.TarFile, kind: Kind, seen: _Seen) -> None:
+def read_layer(archive: tarfile.TarFile, kind: Kind, seen: SeenFiles) -> None:
+    """Note what one layer holds."""
     for member in archive:
         if member.isdir():
             continue
@@ -152,7 +153,7 @@ def _read(archive: tarfile.TarFile, kind: Kind, seen: _Seen) -> None:
             _python(_text(archive, member), found, seen)
 
 
-def _python(text: str, found: re.Match[str], seen: _Seen) -> None:
+def _python(text: str, found: re.Match[str], seen: SeenFiles) -> None:
     owner = f"pypi:{found['name'].lower().replace('_', '-').replace('.', '-')}"
     seen.owners[found[0]] = owner
     if found[0].endswith("METADATA"):
@@ -164,7 +165,7 @@ def _python(text: str, found: re.Match[str], seen: _Seen) -> None:
             seen.owners[_joined(found["site"], row[0])] = owner
 
 
-def _conda(text: str, found: re.Match[str], seen: _Seen) -> None:
+def _conda(text: str, found: re.Match[str], seen: SeenFiles) -> None:
     note = json.loads(text)
     owner = f"conda:{note['name']}"
     seen.owners[found[0]] = owner
@@ -195,7 +196,7 @@ def _merged(path: str) -> str:
     return f"usr/{path}" if top in ("bin", "lib", "lib32", "lib64", "libx32", "sbin") else path
 
 
-def _owner(kind: Kind, name: str, seen: _Seen) -> str | None:
+def _owner(kind: Kind, name: str, seen: SeenFiles) -> str | None:
     if kind == "ours":
         return OURS
     if kind == "configured":

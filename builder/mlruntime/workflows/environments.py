@@ -26,7 +26,7 @@ from mlruntime.environment.description import (
 )
 from mlruntime.environment.glibc import newest
 from mlruntime.environment.host import refuse_host, refuse_target
-from mlruntime.environment.interpreter import Interpreter, find_interpreter
+from mlruntime.environment.interpreter import Interpreter, conda_interpreter, find_interpreter
 from mlruntime.environment.layout import place
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.materials import Materials, materials
@@ -35,11 +35,11 @@ from mlruntime.environment.repairing import repair
 from mlruntime.environment.settings import Variables, variables
 from mlruntime.environment.trees import Tree, kept_tree, unpacked
 from mlruntime.environment.verification import differences
-from mlruntime.errors import HashMismatch, InvalidLock, Unavailable, UsageError
+from mlruntime.errors import HashMismatch, InvalidLock, Unavailable
 from mlruntime.fetch.locating import last_seen
 from mlruntime.host.system import System
 from mlruntime.image.plan import Plan
-from mlruntime.lock.model import CONDA_PREFIX, Lock
+from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store, storage_errors
 from mlruntime.workflows.host import Host
@@ -83,9 +83,9 @@ def create_environment(
     system = System.here()
     refuse_host(system, "0")
     plan = planned_image(definitions, requested.lock, requested.variant)
-    interpreter = _conda_python(requested, target) or find_interpreter(
-        plan.python, environ, home=Path.home(), given=requested.python
-    )
+    interpreter = conda_interpreter(
+        requested.lock, requested.variant, target, given=requested.python
+    ) or find_interpreter(plan.python, environ, home=Path.home(), given=requested.python)
     host.say(f"Python {interpreter.version}: {interpreter.executable}")
     with host.store.shared():
         prepared = prepare(plan, requested.lock, host, target, accept=partial(refuse_host, system))
@@ -186,20 +186,6 @@ def known_environments(store: Store) -> tuple[Path, ...]:
         else:
             note.unlink(missing_ok=True)
     return tuple(sorted(found))
-
-
-def _conda_python(requested: Requested, target: Path) -> Interpreter | None:
-    """Return the interpreter that an environment brings itself; ``None`` if none is conda's."""
-    found = [p for p in requested.lock.whole(requested.variant).conda if p.name == "python"]
-    if not found:
-        return None
-    version = found[0].artifact.version
-    if requested.python is not None:
-        raise UsageError(
-            f"{requested.lock.runtime} has a Python of its own, {version}", hint="without --python"
-        )
-    minor = ".".join(version.split(".")[:2])
-    return Interpreter(executable=target / CONDA_PREFIX / "bin" / f"python{minor}", version=version)
 
 
 def prepare(

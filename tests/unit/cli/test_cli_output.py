@@ -17,9 +17,11 @@ RESOLVE = ("--root", str(ROOT), "resolve", "6.0-ml")
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before = list(root.handlers)
     yield
     logs.show()
-    logging.getLogger().removeHandler(logs._HANDLER)
+    root.handlers[:] = before
 
 
 @pytest.mark.starts

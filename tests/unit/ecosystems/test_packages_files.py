@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlruntime.ecosystems.debian.archive import _reach, paragraphs
+from mlruntime.ecosystems.debian.archive import paragraphs, reach_settings
 from mlruntime.errors import Unavailable
 
 from tests.unit.damaged import damaged
@@ -63,7 +63,7 @@ def test_what_apt_is_told_of_all_archives_counts(
         'Acquire::Languages "de";\nAPT::Get::AllowUnauthenticated "true";\n'
     )
     monkeypatch.setenv("APT_CONFIG", str(config))
-    found = {line.split()[0] for line in _reach()}
+    found = {line.split()[0] for line in reach_settings()}
     assert {
         "Acquire::Check-Valid-Until", "Acquire::Max-ValidTime", "Acquire::Min-ValidTime",
         "Acquire::ForceIPv4", "Acquire::ForceIPv6", "Acquire::http::Timeout",

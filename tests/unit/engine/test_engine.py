@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import pytest
 from docker.errors import APIError, NotFound
+from docker.utils.config import load_general_config
 from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.engine import Connecting, Owned, Running, chain_ids, connect, owner
@@ -179,7 +180,7 @@ def test_containers_get_no_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         StubEngine(tmp_path / "s.sock", classic() | made) as stub,
         first_of([Endpoint(host=f"unix://{tmp_path}/s.sock", source="test")]) as engine,
     ):
-        assert engine._api._proxy_configs.http == "http://proxy:1"  # the SDK has read it
+        assert load_general_config()["proxies"] == proxies  # what the SDK reads
         engine.start("image", ["sh"], name="mlr-x", environment={"A": "b", "no_proxy": "mine"})
     (body,) = (body for _, path, body in stub.requests if path == "/containers/create")
     found = dict(entry.split("=", 1) for entry in json.loads(body)["Env"])

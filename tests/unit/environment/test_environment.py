@@ -113,10 +113,10 @@ class World:
         )
         spark = made_wheel(source, "pyspark", {"pyspark/__init__.py": "", "pyspark/bin/x": "x"})
         cudnn = made_wheel(source, "nvidia_cudnn", {"nvidia/cudnn/lib/libcudnn.so.9": "cudnn"})
-        self.wheels = tuple(self._artifact("wheel", "pypi", path) for path in (toy, spark, cudnn))
+        self.wheels = tuple(self.artifact_of("wheel", "pypi", path) for path in (toy, spark, cudnn))
         jar = source / "graph-1.jar"
         jar.write_bytes(b"a jar")
-        self.jar = self._artifact("jar", "maven", jar)
+        self.jar = self.artifact_of("jar", "maven", jar)
         java = deb(
             source,
             "openjdk-17-jre-headless",
@@ -149,7 +149,7 @@ class World:
         self.registry |= {a.sha256: p for a, p in zip(self.system, paths, strict=True)}
 
     @staticmethod
-    def _artifact(kind: str, origin: str, path: Path) -> Artifact:
+    def artifact_of(kind: str, origin: str, path: Path) -> Artifact:
         content = path.read_bytes()
         return Artifact(
             kind=kind,
@@ -384,7 +384,7 @@ def test_two_packages_with_one_file_are_refused(world: World, tmp_path: Path) ->
     folder = tmp_path / "other"
     folder.mkdir()
     other = made_wheel(folder, "other", {"toy.py": "answer = 7\n"})
-    artifact = World._artifact("wheel", "pypi", other)
+    artifact = World.artifact_of("wheel", "pypi", other)
     world.wheels = (*world.wheels, artifact)
     world.registry[artifact.sha256] = other
     with pytest.raises(InvalidLock, match="cannot be installed") as caught:

@@ -11,6 +11,7 @@ import pytest
 from mlruntime.ecosystems.place import image_place
 from mlruntime.environment.creation import Order, create
 from mlruntime.environment.description import read_files
+from mlruntime.environment.interpreter import conda_interpreter
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.packing import pack
 from mlruntime.environment.repairing import repair
@@ -23,7 +24,7 @@ from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import CondaPackage
-from mlruntime.workflows.environments import Prepared, Requested, _conda_python, prepare
+from mlruntime.workflows.environments import Prepared, prepare
 
 from tests.unit.channels import PLACEHOLDER, Member, Package
 from tests.unit.environment.test_environment import FILES, PYTHON, STACK, World
@@ -72,7 +73,7 @@ class CondaWorld(World):
             path = folder / "registry" / package.filename
             path.write_bytes(package.bytes())
             artifact = replace(
-                self._artifact("conda", f"conda:{package.subdir}:toys", path),
+                self.artifact_of("conda", f"conda:{package.subdir}:toys", path),
                 name=package.name,
                 version=package.version,
             )
@@ -96,7 +97,7 @@ class CondaWorld(World):
 
     def order(self, target: Path, found: Prepared | None = None) -> Order:
         order = super().order(target, found or prepare(self.plan, self.lock, self.host, target))
-        python = _conda_python(Requested(lock=self.lock, variant="cpu"), target)
+        python = conda_interpreter(self.lock, "cpu", target)
         assert python is not None
         return replace(order, interpreter=python)
 
@@ -139,9 +140,7 @@ def test_an_environment_has_conda_s_python_and_files_that_know_where_they_are(
 
 def test_a_runtime_with_its_own_python_takes_no_other(world: CondaWorld, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has a Python of its own"):
-        _conda_python(
-            Requested(lock=world.lock, variant="cpu", python=Path("/usr/bin/python3")), tmp_path
-        )
+        conda_interpreter(world.lock, "cpu", tmp_path, given=Path("/usr/bin/python3"))
 
 
 def test_an_image_has_a_layer_of_them(world: CondaWorld) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from mlruntime.release.attribution import _read, _Seen
+from mlruntime.release.attribution import SeenFiles, read_layer
 from mlruntime.release.documents import LICENCES, Candidate, plain_documents
 from mlruntime.release.licences import expression, of_copyright, of_wheel, table, told
 from mlruntime.release.sbom import cyclonedx, packages, spdx
@@ -96,9 +96,9 @@ def test_a_package_without_a_copyright_file_has_that_of_its_source() -> None:
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
     made.seek(0)
-    seen = _Seen()
+    seen = SeenFiles()
     with tarfile.open(fileobj=made) as archive:
-        _read(archive, "debian", seen)
+        read_layer(archive, "debian", seen)
     assert seen.licences == {"deb:libtinfo6": ("MIT",)}
     assert seen.licences_of_siblings() == {"deb:libncursesw6": ("MIT",)}
 

@@ -1,6 +1,5 @@
 """Whole runs on this host, in real processes: everything but the frameworks and Spark."""
 
-import dataclasses
 import os
 import pickle
 import re
@@ -11,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ def what_the_rendezvous_keeps() -> Callable[[], Any]:
             **os.environ
         )
         if os.environ["HOROVOD_RANK"] == "1":
-            asked = urllib.request.Request(f"{place}/global/1", b"from 1", method="PUT")
-            urllib.request.urlopen(asked).close()
+            request = urllib.request.Request(f"{place}/global/1", b"from 1", method="PUT")
+            urllib.request.urlopen(request).close()
         while True:
             try:
                 with urllib.request.urlopen(f"{place}/global/1") as answer:
@@ -96,10 +96,8 @@ def test_rank_0s_value_comes_back(run: Callable[..., Any]) -> None:
 def test_a_result_that_spark_would_not_take_comes_all_the_same(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = load("_runner")
-    terms = runner._terms
-    limited = lambda *words: dataclasses.replace(terms(*words), result_limit=1000)  # noqa: E731
-    monkeypatch.setattr(runner, "_terms", limited)
+    attend = load("_attend")
+    monkeypatch.setattr(attend, "Terms", partial(attend.Terms, result_limit=1000))
 
     def returning(size: int) -> Callable[[], bytes]:
         return lambda: os.environ["HOROVOD_RANK"].encode() * size
@@ -413,7 +411,11 @@ def test_what_a_rank_leaves_running_ends_with_it(run: Callable[..., Any], tmp_pa
 
 
 def alive(pid: int) -> bool:
-    return load("_keeper")._started(pid) != 0
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] not in "ZX"
 
 
 def test_runs_side_by_side_do_not_mix(run: Callable[..., Any]) -> None:
@@ -523,10 +525,10 @@ def test_an_interrupt_while_ranks_still_run_leaves_no_result(
 ) -> None:
     attempt = load("_attempt")
 
-    def interrupt(self: Any, member: Any) -> None:
+    def interrupt(hosts: list[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(attempt.Attempt, "_joined", interrupt)
+    monkeypatch.setattr(attempt, "place", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run(where_am_i())
     assert not (only(tmp_path) / "result.pickle").exists()

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.cli import main
-from mlruntime.ecosystems.debian import upstream
+from mlruntime.ecosystems.debian import ecosystem
+from mlruntime.ecosystems.debian.upstream import DebianUpstream
 from mlruntime.errors import InvalidDefinition, MlruntimeError, Unavailable
 from mlruntime.matrix.editing import with_releases, with_rule, with_rule_added
 from mlruntime.matrix.model import Component
@@ -146,7 +148,7 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]:
     monkeypatch.setenv("MLRUNTIME_MAVEN_REPOSITORY", f"{state.url}/maven")
     monkeypatch.setenv("MLRUNTIME_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(upstream.DebianUpstream.__init__, "__defaults__", (Debian,))
+    monkeypatch.setattr(ecosystem, "DebianUpstream", partial(DebianUpstream, archive=Debian))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -225,10 +225,10 @@ def _lay_out(
     lines = [f'{key} "{value}";' for key, value in settings.items()]
     lines += apt_lines(sources, root)
     (root / "auth.conf").write_text(apt_logins(sources), encoding="utf-8")
-    config.write_text("\n".join((*_reach(), *lines)) + "\n", encoding="utf-8")
+    config.write_text("\n".join((*reach_settings(), *lines)) + "\n", encoding="utf-8")
 
 
-def _reach() -> list[str]:
+def reach_settings() -> list[str]:
     """Return the host's settings for reaching the archives: proxies, certificates, time limits."""
     lines = run(["apt-config", "dump"]).splitlines()
     wanted = re.compile(rf'(?:Acquire::https?::\S+|{OF_ANY_SCHEME}) "[^"]+";')

@@ -27,7 +27,7 @@ class DockerContainer:
     def state(self) -> State:
         """Return whether it runs and how it ended; a removed one counts as killed."""
         try:
-            found = self._inspect()
+            found = self.inspect()
         except Missing:
             return State(running=False, exit_code=137, oom_killed=False, error="it was removed")
         state = found["State"]
@@ -41,16 +41,17 @@ class DockerContainer:
 
     def image_id(self) -> str:
         """Return the id of the image it was made from."""
-        return str(self._inspect()["Image"])
+        return str(self.inspect()["Image"])
 
-    def _inspect(self) -> dict[str, Any]:
+    def inspect(self) -> dict[str, Any]:
+        """Return all that Docker knows of it."""
         with translated(f"looking at container {self.name}"):
             found: dict[str, Any] = self._api.inspect_container(self.name)
             return found
 
     def address(self, port: int) -> str | None:
         """Return ``HOST:PORT`` where the engine's host publishes a port of it, if it does."""
-        ports = self._inspect()["NetworkSettings"].get("Ports") or {}
+        ports = self.inspect()["NetworkSettings"].get("Ports") or {}
         found = ports.get(f"{port}/tcp")
         return f"{found[0]['HostIp']}:{found[0]['HostPort']}" if found else None
 
