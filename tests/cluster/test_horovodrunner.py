@@ -49,8 +49,11 @@ SURVIVING = {"max_restarts": 1, "rank_timeout": 6, "slot_timeout": 90}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "running" in metafunc.fixturenames:
-        everywhere = metafunc.definition.get_closest_marker("every_line") is not None
-        names = RUNTIMES if everywhere else (RUNTIME,)
+        everywhere = metafunc.definition.get_closest_marker("every_line")
+        names: list[Any] = [RUNTIME]
+        if everywhere is not None:
+            marks = everywhere.kwargs.get("others", ())
+            names += [pytest.param(n, marks=marks) for n in RUNTIMES if n != RUNTIME]
         metafunc.parametrize("running", names, indirect=True, scope="module")
 
 
@@ -175,6 +178,7 @@ def test_a_cut_network(spark: Driver, undisturbed: Any) -> None:
     assert_equal(spark, job, undisturbed)
 
 
+@pytest.mark.every_line(others=pytest.mark.extra)
 def test_a_host_that_freezes_while_a_checkpoint_is_on_its_way(spark: Driver) -> None:
     checkpoint = "/home/ml/large-checkpoint"
     spark.result(spark.run("keep", path=checkpoint, size=64 << 20))
@@ -262,6 +266,36 @@ def test_a_rank_that_returns_before_another_is_told_as_such(spark: Driver) -> No
     spark.await_no_ranks()
 
 
+@pytest.mark.every_line
+def test_ranks_that_never_join_each_other_are_told_of(spark: Driver) -> None:
+    before = len(spark.lines)
+    spark.result(spark.run("rank", 2))
+    said = "\n".join(spark.lines[before:])
+    assert "WARNING: main has not called hvd.init() on any rank. The 2 ranks do not train" in said
+
+
+@pytest.mark.every_line
+def test_ranks_that_train_apart_are_found_after_fit(spark: Driver) -> None:
+    outcome = spark.outcome(spark.run("apart", 2, options={"check_weights": True}))
+    assert outcome["error"] == "RankFailed"
+    assert "ranks ended with different weights: at check number 1, rank 1" in outcome["text"]
+    assert "differs from rank 0 in 2 of 2 trained weights" in outcome["text"]
+    spark.await_no_ranks()
+
+
+@pytest.mark.extra
+@pytest.mark.every_line
+def test_a_helper_with_keras_of_tensorflow_is_sent(spark: Driver) -> None:
+    """``from tensorflow import keras`` at the top of a file is a lazy module where Keras is 2."""
+    found = spark.result(spark.run("from_tensorflow"))
+    assert found == {
+        "size": 2,
+        "kind": "Sequential",
+        "version": found["here"],
+        "here": found["here"],
+    }
+
+
 def test_a_hundred_megabytes_of_output(spark: Driver) -> None:
     job = spark.run("misbehave", 2, how="print", verbosity="all", options={"log_limit": 200 << 20})
     assert spark.result(job) == "print"
@@ -269,6 +303,7 @@ def test_a_hundred_megabytes_of_output(spark: Driver) -> None:
     assert sizes["rank-0.log"] == sizes["rank-1.log"] == 100 << 20
 
 
+@pytest.mark.every_line
 def test_a_result_over_sparks_limit_arrives(spark: Driver) -> None:
     assert spark.result(spark.run("large_result", size=20 << 20))
 

@@ -7,6 +7,7 @@ import pytest
 from mlruntime.cluster.containers import ContainerCluster
 from mlruntime.engine import Engine
 
+from tests.cluster import test_training_data as of_one_line
 from tests.cluster.training import answer, training_cluster
 from tests.conftest import Runtime
 
@@ -71,6 +72,15 @@ def test_callbacks_act_alike_on_all_ranks(running: ContainerCluster) -> None:
         "again": {"weights": 1, "ranks": [[2, 20]] * 2},
         "files": ["backup0", "best0.keras"],
     }
+
+
+@pytest.mark.extra
+def test_data_are_refused_and_kept_alike_on_every_line(running: ContainerCluster) -> None:
+    """What ``test_training_data`` finds on one runtime, with each one's Spark and pandas."""
+    rows = answer(running, "rows.py", "refusals", "narrowing", "advice")
+    of_one_line.test_unsuitable_data_are_told(rows)
+    of_one_line.test_numbers_that_float32_cannot_tell_apart_are_told(rows)
+    of_one_line.test_what_the_error_advises_gives_the_right_numbers(rows)
 
 
 def two_classes_are_told_apart(found: dict[str, Any]) -> None:

@@ -100,6 +100,24 @@ def uneven(metric: bool) -> Any:
     return hvd.rank()
 
 
+def rank() -> str:
+    """Return this rank's number without ever joining the others."""
+    return os.environ["HOROVOD_RANK"]
+
+
+def apart() -> None:
+    """Train with an optimizer that knows nothing of the other ranks."""
+    import horovod.tensorflow.keras as hvd
+    import keras
+    import numpy as np
+
+    hvd.init()
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    model.fit(np.ones((8, 2)), np.full(8, float(hvd.rank())), verbose=0)
+
+
 def wait(name: str) -> None:
     """Say that this rank is there, and wait for its end."""
     folder = Path("/shared") / name
@@ -139,6 +157,30 @@ def misbehave(how: str) -> Any:
 
 
 # On the driver.
+
+
+# As a user's file has it: what is in `__main__` goes along to the ranks.
+FROM_TENSORFLOW = """
+from tensorflow import keras
+
+def build():
+    return keras.Sequential([keras.layers.Dense(1)])
+
+def main():
+    import horovod.tensorflow.keras as hvd
+
+    hvd.init()
+    return {"size": hvd.size(), "kind": type(build()).__name__, "version": keras.__version__}
+"""
+
+
+def from_tensorflow() -> Any:
+    """Run a main whose helper uses Keras by way of TensorFlow."""
+    from sparkdl import HorovodRunner
+
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(FROM_TENSORFLOW, names)
+    return HorovodRunner(np=2).run(names["main"]) | {"here": names["keras"].__version__}
 
 
 def large(size: int) -> Any:

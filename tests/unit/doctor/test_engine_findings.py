@@ -1,8 +1,9 @@
 """What ``doctor`` says of engines that are not root's own on this host: rootless, elsewhere."""
 
-import gc
+import json
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,8 +79,7 @@ def test_an_engine_at_the_end_of_tcp(named: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.starts
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_engine_at_the_end_of_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_at_the_end_of_ssh(tmp_path: Path) -> None:
     """``ssh`` is a stand-in that reaches the socket; who logs in where is in what it was told."""
     pytest.importorskip("paramiko", reason="the SDK speaks SSH with it: pip install docker[ssh]")
     dial, heard = tmp_path / "dial.py", tmp_path / "heard"
@@ -89,9 +89,13 @@ def test_an_engine_at_the_end_of_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ssh.parent.mkdir()
     ssh.write_text(f'#!/bin/sh\necho "$@" >>{shlex.quote(str(heard))}\nexec {words}\n')
     ssh.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    environ = {"PATH": f"{ssh.parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    # A process of its own: the SDK leaves its connections, each an ssh, to the end of it.
+    verb = [sys.executable, "-m", "mlruntime", "doctor", "--json"]
     with StubEngine(tmp_path / "docker.sock", classic()):
-        found = said({"DOCKER_HOST": "ssh://me@far"}, tmp_path)
-        gc.collect()  # the SDK leaves its connections, each an ssh, to the collector
-    elsewhere(found)
+        done = subprocess.run(
+            verb, env=environ | {"DOCKER_HOST": "ssh://me@far"}, capture_output=True, check=False
+        )
+    listed = json.loads(done.stdout)["findings"]
+    elsewhere({found["name"]: Finding(**found) for found in listed})
     assert "-l me -p 22 -- far docker system dial-stdio" in heard.read_text()
