@@ -2,12 +2,12 @@
 
 import json
 import threading
-from concurrent.futures import Future
 from dataclasses import asdict
 from typing import BinaryIO, Final, cast
 
 from mlruntime.build.context import BuildContext
 from mlruntime.errors import CommandFailed
+from mlruntime.host.tasks import Once
 from mlruntime.image.image import ImageLayer
 from mlruntime.image.sources.model import PlannedLayer, Supplies
 from mlruntime.layers.gzipped import LayerBlob
@@ -53,23 +53,12 @@ class LayerMaker:
     def __init__(self, context: BuildContext, supplies: Supplies) -> None:
         self._context = context
         self._supplies = supplies
-        # Layers that this run has made or is making, by name and key.
-        self._making: dict[tuple[str, str], Future[ImageLayer]] = {}
-        self._starting = threading.Lock()
+        # By name and key.
+        self._made: Once[tuple[str, str], ImageLayer] = Once()
 
     def layer(self, layer: PlannedLayer) -> ImageLayer:
         """Return a layer: make it, or wait for the thread that does."""
-        with self._starting:
-            ident = (layer.name, layer.key)
-            mine = ident not in self._making
-            future = self._making.setdefault(ident, Future())
-        if mine:
-            try:
-                future.set_result(self._make(layer))
-            except BaseException as error:
-                future.set_exception(error)
-                raise
-        return future.result()
+        return self._made.of((layer.name, layer.key), lambda: self._make(layer))
 
     def _make(self, layer: PlannedLayer) -> ImageLayer:
         store, started = self._context.store, self._context.clock()

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 # Seconds that running jobs get to clean up (a container, a process) after they were told to stop.
 GRACE_SECONDS: Final = 10.0
 P = ParamSpec("P")
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -68,3 +69,26 @@ class TaskGroup:
         self._abort()
         # `wait` does not count a job as done that was cancelled before it began.
         wait([job for job in self._jobs if not job.cancelled()], timeout=self._grace)
+
+
+class Once(Generic[K, T]):
+    """Values that are made once each, whichever threads ask: an error is kept as a value is.
+
+    The first one to ask makes a value, without a lock: only who asks for that very value waits.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[K, Future[T]] = {}
+        self._guard = threading.Lock()
+
+    def of(self, key: K, make: Callable[[], T]) -> T:
+        """Return a value; ``make`` is called unless somebody has made it, or is making it."""
+        with self._guard:
+            mine = key not in self._values
+            value = self._values.setdefault(key, Future())
+        if mine:
+            try:
+                value.set_result(make())
+            except BaseException as error:
+                value.set_exception(error)
+        return value.result()

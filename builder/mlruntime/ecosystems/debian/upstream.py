@@ -1,17 +1,21 @@
 """What Debian's releases have of a component, by the names of their packages."""
 
 import re
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from packaging.version import Version
 
 from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.errors import MlruntimeError, Unavailable
 from mlruntime.host.settings import Sources
+from mlruntime.host.tasks import Once, TaskGroup
 from mlruntime.matrix.model import PLACEHOLDER, ArtifactTemplate, Component, Matrix
 from mlruntime.matrix.news import Release
+
+_AT_ONCE: Final = 4
 
 
 class DebianUpstream:
@@ -29,8 +33,7 @@ class DebianUpstream:
         self._sources = sources
         self._scratch = scratch
         self._archive = archive
-        self._names: dict[str, frozenset[str] | str] = {}
-        self._guard = threading.Lock()
+        self._names: Once[str, frozenset[str] | str] = Once()
 
     def releases(
         self, matrix: Matrix, component: Component, artifact: ArtifactTemplate
@@ -40,8 +43,7 @@ class DebianUpstream:
         pattern = re.compile(_named(template, component.name))
         found: set[Version] = set()
         failures = []
-        for release in matrix.components["debian"].releases:
-            names = self._packages(str(release))
+        for names in self._all(map(str, matrix.components["debian"].releases)):
             if isinstance(names, str):
                 failures.append(names)
                 continue
@@ -51,17 +53,21 @@ class DebianUpstream:
             raise Unavailable("; ".join(failures) or f"no Debian release has {template}")
         return tuple(Release(version=version) for version in found)
 
+    def _all(self, releases: Iterable[str]) -> Iterator[frozenset[str] | str]:
+        """Yield what is known of each release; apt reads each once, whoever asks, some at once."""
+        with TaskGroup(_AT_ONCE, lambda: None, name="debian") as tasks:
+            jobs = [tasks.submit(self._names.of, r, partial(self._packages, r)) for r in releases]
+            for job in jobs:
+                yield job.result()
+
     def _packages(self, release: str) -> frozenset[str] | str:
         """Return the names of all packages of a Debian release, or why it cannot be read."""
-        with self._guard:  # apt reads a release once, whoever asks
-            if release not in self._names:
-                root = self._scratch / f"debian-{release}"
-                root.mkdir(parents=True)
-                try:
-                    self._names[release] = self._archive(self._sources, release, root).names
-                except MlruntimeError as error:
-                    self._names[release] = error.what
-            return self._names[release]
+        root = self._scratch / f"debian-{release}"
+        root.mkdir(parents=True)
+        try:
+            return self._archive(self._sources, release, root).names
+        except MlruntimeError as error:
+            return error.what
 
 
 def _named(template: str, component: str) -> str:

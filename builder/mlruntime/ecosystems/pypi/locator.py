@@ -1,12 +1,11 @@
 """Where a Python package's files are: in the package indexes of this host."""
 
-import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 
 from mlruntime.errors import HashMismatch
 from mlruntime.fetch.indexes import project_files
 from mlruntime.host.settings import Sources, without_secrets
+from mlruntime.host.tasks import Once
 from mlruntime.lock.packages import Artifact
 
 if TYPE_CHECKING:
@@ -26,24 +25,15 @@ class PypiLocator:
     def __init__(self, sources: Sources, web: "Web") -> None:
         self._sources = sources
         self._web = web
-        self._pages: dict[str, Future[dict[str, list[DistributionPackage]]]] = {}
-        self._guard = threading.Lock()
+        self._pages: Once[str, dict[str, list[DistributionPackage]]] = Once()
 
     def urls(self, artifact: Artifact) -> tuple[str, ...]:
         """Return the file's addresses, those that promise the locked hash first."""
         return _by_hash(artifact, self._page(artifact.name).get(artifact.filename, []))
 
     def _page(self, project: str) -> "dict[str, list[DistributionPackage]]":
-        """Return a project's files; whoever asks first looks them up, and nobody else waits."""
-        with self._guard:
-            first = project not in self._pages
-            page = self._pages.setdefault(project, Future())
-        if first:
-            try:
-                page.set_result(project_files(self._sources, self._web, project))
-            except BaseException as error:
-                page.set_exception(error)
-        return page.result()
+        """Return a project's files; look-ups of several projects run at once."""
+        return self._pages.of(project, lambda: project_files(self._sources, self._web, project))
 
 
 def _by_hash(artifact: Artifact, files: "list[DistributionPackage]") -> tuple[str, ...]:
