@@ -17,7 +17,7 @@ from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.stores import fetcher, host_sources, store_root
+from mlruntime.workflows.stores import fetch_all, host_sources, store_root
 
 if TYPE_CHECKING:
     from mlruntime.locking.registries import HostRegistries
@@ -30,7 +30,7 @@ def this_host(context: Context) -> Iterator[Host]:
 
     def fetch(artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
         with downloads(say) as progress:
-            return fetcher(store, context.ca_bundle).fetch_all(artifacts, progress)
+            return fetch_all(store, artifacts, progress, context.ca_bundle)
 
     @contextmanager
     def registries() -> Iterator["HostRegistries"]:

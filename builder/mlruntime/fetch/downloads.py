@@ -52,6 +52,21 @@ class Silent:
         """Do nothing."""
 
 
+def kept(store: Store, artifacts: Iterable[Artifact]) -> dict[str, Path]:
+    """Return the blobs that a store has of these artifacts, by sha256."""
+    return {a.sha256: path for a in artifacts if (path := _whole(store, a)) is not None}
+
+
+def _whole(store: Store, artifact: Artifact) -> Path | None:
+    """Return an artifact's blob, unless a crash of the whole machine cut it short."""
+    path = store.blob(artifact.sha256)
+    if path is None or held(path) == artifact.size:
+        return path
+    _LOG.warning("%s was cut short in the store: fetching it again", artifact.filename)
+    store.discard(artifact.sha256)
+    return None
+
+
 class Fetcher:
     """Brings locked artifacts into a store."""
 
@@ -84,7 +99,7 @@ class Fetcher:
         """
         progress = progress or Silent()
         wanted = {artifact.sha256: artifact for artifact in artifacts}
-        found = {sha: path for sha, a in wanted.items() if (path := self._stored(a))}
+        found = kept(self._store, wanted.values())
         missing = sorted((a for s, a in wanted.items() if s not in found), key=lambda a: -a.size)
         if not missing:
             return found
@@ -115,18 +130,9 @@ class Fetcher:
                 found[scheme] = self._locators[scheme](self._sources, web)
         return found
 
-    def _stored(self, artifact: Artifact) -> Path | None:
-        """Return the blob, unless a crash of the whole machine cut it short."""
-        path = self._store.blob(artifact.sha256)
-        if path is None or held(path) == artifact.size:
-            return path
-        _LOG.warning("%s was cut short in the store: fetching it again", artifact.filename)
-        self._store.discard(artifact.sha256)
-        return None
-
     def _one(self, artifact: Artifact, web: Web, locator: Locator, progress: Progress) -> Path:
         with self._store.lock(f"fetch-{artifact.sha256[:2]}"):
-            if (path := self._stored(artifact)) is None:
+            if (path := _whole(self._store, artifact)) is None:
                 path = self._download(artifact, web, locator, progress)
         progress.finished(artifact.filename)
         return path

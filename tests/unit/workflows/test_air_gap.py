@@ -127,6 +127,7 @@ def test_a_lock_is_built_without_a_network(
         assert (exported["files"], exported["size"], exported["uncompiled"]) == (3, size, [])
         settings(server.url.replace("127.0.0.1", "packages.example"))
     monkeypatch.setenv("MLRUNTIME_STORE", str(root.parent / "elsewhere"))
+    monkeypatch.setenv("SSL_CERT_FILE", "/of/another/machine.pem")
     asked = unplug()
     assert verb("store", "import", str(carried))["locks"] == ["0.1-ml"]
     assert verb("lock", "0.1-ml", "--check")["stale"] == []
