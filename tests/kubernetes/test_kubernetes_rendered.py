@@ -12,10 +12,10 @@ import yaml
 
 from tests.conftest import RUNTIMES, mlruntime
 from tests.kubernetes.conftest import Loaded
+from tests.training_program import PROGRAM, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.kubernetes, pytest.mark.extra]
 
-PROGRAMS: Final = Path(__file__).parent / "programs"
 NAME: Final = "team-a"
 EVERY_LINE: Final = pytest.mark.parametrize("loaded", RUNTIMES, indirect=True)
 Kubectl = Callable[..., str]
@@ -38,8 +38,7 @@ def rendered(loaded: Loaded, kubectl: Kubectl, tmp_path: Path) -> Path:
         loaded.root, "cluster", "render", loaded.runtime, "--for", "kubernetes", "--name", NAME,
         "--image", loaded.image, "--output", str(tmp_path), "--memory", "3g",
     )  # fmt: skip
-    program = PROGRAMS / "train.py"
-    kubectl("create", "configmap", f"{NAME}-program", f"--from-file=main.py={program}")
+    kubectl("create", "configmap", f"{NAME}-program", f"--from-file=main.py={PROGRAM}")
     return tmp_path
 
 
@@ -56,12 +55,6 @@ def finished(kubectl: Kubectl, job: str, seconds: float = 240) -> str:
             said = kubectl("logs", "--tail=60", "--selector", f"job-name={job}")
             pytest.fail(f"{job}: {status}\n{pods}\n{events}\n{said}")
         time.sleep(0.5)
-
-
-def told(output: str) -> Any:
-    """Return what the program has printed as its result."""
-    (line,) = (line for line in output.splitlines() if line.startswith("RESULT "))
-    return json.loads(line.removeprefix("RESULT "))
 
 
 def trained_right(found: Any, hosts: str, begun: float) -> None:

@@ -25,6 +25,13 @@ _DAEMON_MIB: Final = 1024
 _MASTER: Final = {"kubernetes": "spark://{name}-master:7077", "slurm": "spark://@MASTER@:7077",
                   "hosts": "spark://@MASTER@:7077"}  # fmt: skip
 
+# Of hosts, which can be drained: a worker that is told to end hands over first what it has. Without
+# this, the signal that tells it would just end its JVM.
+_DRAINED: Final = {
+    "spark.decommission.enabled": "true",
+    "spark.storage.decommission.enabled": "true",
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rendered:
@@ -104,7 +111,8 @@ def _left_out(name: str, spec: ClusterSpec) -> bool:
 def settings(place: str, wanted: RenderRequest) -> dict[str, str]:
     """Return Spark's settings in a place, without the secret."""
     url = _MASTER.get(place, describe(wanted.spec, wanted.name).master_url)
-    return cluster_settings(wanted.spec, url.format(name=wanted.name))
+    drained = _DRAINED if place == "hosts" else {}
+    return {**drained, **cluster_settings(wanted.spec, url.format(name=wanted.name))}
 
 
 def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -> dict[str, Any]:

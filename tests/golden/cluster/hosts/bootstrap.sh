@@ -156,6 +156,9 @@ rollback() {
         mv "$ETC/$role.env.before" "$ETC/$role.env"
         mv "$ETC/$role.env.now" "$ETC/$role.env.before"
         rm -f "$ETC/$role.sum"
+        # Its settings begin with the defaults of the image.
+        IMAGE=$(sed -n 's/^IMAGE=//p' "$ETC/$role.env")
+        configure "$(sed -n 's,^MASTER=spark://\(.*\):7077$,\1,p' "$ETC/$role.env")"
         systemctl restart "mlruntime-$NAME-$role.service"
         await "$role"
     done
