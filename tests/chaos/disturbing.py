@@ -1,15 +1,17 @@
 """How each fault is done to a cluster of containers."""
 
-import json
 import os
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
-from mlruntime.engine import Container, Engine
+from mlruntime.cluster.standing import find
+from mlruntime.engine import Engine
 from mlruntime.errors import MlruntimeError
 
 from tests.chaos.plan import WEIGHTS, Fault
@@ -29,7 +31,7 @@ def possible(engine: Engine) -> tuple[tuple[str, ...], Mapping[str, str]]:
         why = "the engine is on another host"
     elif os.geteuid():
         why = "only root can cut off a container's network"
-    elif missing := [tool for tool in ("docker", "iptables", "nsenter") if not shutil.which(tool)]:
+    elif missing := [tool for tool in ("iptables", "nsenter") if not shutil.which(tool)]:
         why = f"this host has no {', '.join(missing)}"
     kinds = tuple(kind for kind in WEIGHTS if kind != "network" or not why)
     # What a container writes has no limit of its own: a full disk would be that of the whole host.
@@ -39,8 +41,9 @@ def possible(engine: Engine) -> tuple[tuple[str, ...], Mapping[str, str]]:
 def disturb(engine: Engine, cluster: str, fault: Fault) -> None:
     """Do it, and undo what does not end by itself; a node that is away just now is left alone."""
     node = "master" if fault.kind == "master" else f"worker-{fault.worker}"
-    container = engine.container(f"mlr-{cluster}-{node}")
     try:
+        thing = find(engine, cluster).nodes[node]
+        container = engine.container(thing.id)
         if fault.kind in _PATTERNS:
             container.call([*_KILL, _PATTERNS[fault.kind]])
         elif fault.kind == "hang":
@@ -48,25 +51,40 @@ def disturb(engine: Engine, cluster: str, fault: Fault) -> None:
             time.sleep(fault.lasts)
             container.call(["pkill", "-CONT", "java"])
         else:
-            _cut_off(container, fault.lasts)
+            _cut_off(thing.id, fault.lasts)
     except MlruntimeError as error:
         print(f"{fault.kind} of {node} was not possible: {error.what}", flush=True)
 
 
-def _cut_off(container: Container, seconds: float) -> None:
-    """Drop all packets from and to a container for a while."""
-    words = ["docker", "inspect", "--format", "{{json .State.Pid}}", container.name]
-    found = subprocess.run(words, capture_output=True, text=True)
-    pid = json.loads(found.stdout or "0")
-    if not pid:
+def _cut_off(container: str, seconds: float) -> None:
+    """Drop all packets from and to the container with this id for a while."""
+    pid = _process_of(container)
+    if pid is None:
+        print(f"no process of container {container[:12]} was found", flush=True)
         return
-    table = ["nsenter", "--target", str(pid), "--net", "iptables", "--wait"]
-    rules = (["INPUT", "!", "--in-interface", "lo"], ["OUTPUT", "!", "--out-interface", "lo"])
-    for action in ("--insert", "--delete"):
-        for rule in rules:
-            subprocess.run([*table, action, *rule, "--jump", "DROP"], capture_output=True)
-        if action == "--insert":
-            time.sleep(seconds)
+    # The namespace is kept open: its processes may end meanwhile.
+    with Path(f"/proc/{pid}/ns/net").open() as namespace:
+        table = ["nsenter", f"--net=/proc/self/fd/{namespace.fileno()}", "iptables", "--wait"]
+        rules = (["INPUT", "!", "--in-interface", "lo"], ["OUTPUT", "!", "--out-interface", "lo"])
+        for action in ("--insert", "--delete"):
+            for rule in rules:
+                subprocess.run([*table, action, *rule, "--jump", "DROP"], check=True,
+                               pass_fds=[namespace.fileno()])  # fmt: skip
+            if action == "--insert":
+                time.sleep(seconds)
+
+
+def _process_of(container: str) -> int | None:
+    """Return a process of a container, never one in this host's own network.
+
+    It is found by its control group: an engine may count processes otherwise than this host.
+    """
+    own = Path("/proc/self/ns/net").readlink()
+    for group in Path("/proc").glob("[0-9]*/cgroup"):
+        with suppress(OSError):
+            if container in group.read_text() and (group.parent / "ns/net").readlink() != own:
+                return int(group.parent.name)
+    return None
 
 
 def in_the_background(

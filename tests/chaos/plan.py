@@ -67,7 +67,7 @@ def judged(ended: Ended, right: Callable[[Any], bool]) -> tuple[Verdict, str]:
 def summary(verdicts: Sequence[Verdict], seconds: Sequence[float]) -> Mapping[str, Any]:
     """Return how many jobs ended how, and how long they took."""
     ordered = sorted(seconds)
-    counts = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
+    counts: dict[str, int] = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
 
     def at(share: float) -> float:
         return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)], 1)

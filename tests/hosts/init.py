@@ -67,8 +67,12 @@ def inside(state: Path, name: str) -> None:
     _mount("--bind", f"{state}/docker", f"{root}/var/lib/docker")
     _settings(state, root, name)
     (state / "up").touch()
-    os.chroot(root)
+    # Not just chroot: `docker exec`, which enters a container's namespace, would be at the root of
+    # this machine there.
+    os.chdir(root)
+    subprocess.run(["pivot_root", ".", "mnt"], check=True)
     os.chdir("/")
+    subprocess.run(["umount", "--lazy", "/mnt"], check=True)
     environment = {"container": "other", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     words = ["systemd", "--log-target=journal", "--unit=multi-user.target"]
     os.execve("/lib/systemd/systemd", words, environment)

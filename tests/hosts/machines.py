@@ -70,7 +70,7 @@ class Host:
 
     def run(self, *words: str, check: bool = True) -> str:
         """Run a command on it, as root; return what that wrote, both streams together."""
-        enter = ["nsenter", "--target", str(self.pid), "--all", "--root", "--wd"]
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--wd=/"]
         done = subprocess.run(
             [*enter, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
