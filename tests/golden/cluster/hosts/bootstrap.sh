@@ -173,6 +173,7 @@ remove() {
     done
     systemctl daemon-reload
     rm -rf "$ETC" "$VAR"
+    rmdir "${ETC%/*}" "${VAR%/*}" 2>/dev/null || true # other clusters of this host may be there
 }
 
 case ${1-} in
