@@ -169,7 +169,7 @@ def test_an_authority_that_nobody_named_is_told(machine: Machine, authority: Aut
         with pytest.raises(Unavailable, match="could not be read") as caught:
             packages(machine, **environ)
         assert caught.value.hint == "name your proxy's CA with --ca-bundle or SSL_CERT_FILE"
-        assert server.asked == []
+        assert server.requests == []
 
 
 def test_apt_shows_the_client_certificate(machine: Machine, authority: Authority) -> None:
