@@ -96,7 +96,9 @@ def candidate(store: Path, lock: Lock | None = None, **changed: bytes) -> Candid
         "cpu",
         flow.parse_stack(flow.STACK, file="layers.yaml"),
         flow.FILES | {flow.FILE_OF[layer]: content for layer, content in changed.items()},
-        tools=flow.Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n"),
+        tools=flow.Tools(
+            unpacking="u", configuring="b", configuring_more="m", bytecode="c", native=lambda _: "n"
+        ),
         version="1",
     )
     shop = flow.context(store)

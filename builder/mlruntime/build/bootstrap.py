@@ -33,7 +33,7 @@ _SEEN: Final = r"""find . -xdev \( -path ./mlr -o -path ./proc -o -path ./sys -o
 # Preinst scripts run once their packages are there, not before, as with debootstrap's essential
 # packages. dpkg asks what to do about a conffile unless the new one lies beside it, and equals it.
 # force-unsafe-io: nothing is kept after a crash here, so files need not be synced.
-_SCRIPT: Final = f"""\
+_BEFORE: Final = f"""\
 set -eu
 cd /
 export LC_ALL=C
@@ -46,6 +46,9 @@ twice=$(cat {INFO}/*.list | sed "$merged" | sort | uniq -d | while IFS= read -r 
     if [ -L "$path" ] || {{ [ -e "$path" ] && ! [ -d "$path" ]; }}; then echo "$path"; fi
 done)
 [ -z "$twice" ] || {{ echo "two packages bring the same file:" $twice; exit 1; }}
+"""
+# Into an empty system: dpkg's database is ours, and so are the first users.
+_AS_NEW: Final = f"""\
 mkdir -p etc/dpkg/dpkg.cfg.d usr/share/man/man1 var/lib/dpkg/parts var/lib/dpkg/updates
 cat > etc/dpkg/dpkg.cfg.d/mlruntime <<'END'
 force-unsafe-io
@@ -55,6 +58,8 @@ END
 cp -r --no-preserve=mode {_MOUNT}/notes/dpkg/. var/lib/dpkg/
 cp usr/share/base-passwd/passwd.master etc/passwd
 cp usr/share/base-passwd/group.master etc/group
+"""
+_CONFIGURING: Final = f"""\
 export LC_ALL=C.UTF-8
 while IFS= read -r path; do
     if [ -f "$path" ]; then cp -p "$path" "$path.dpkg-new"; fi
@@ -68,11 +73,15 @@ done < {_MOUNT}/notes/preinst
 dpkg --configure --pending
 problems=$(dpkg --audit)
 [ -z "$problems" ] || {{ echo "$problems"; exit 1; }}
+"""
+_USERS: Final = f"""\
 # A link would have `--volume /etc/localtime:/etc/localtime` mount over the zone UTC itself.
 [ ! -L etc/localtime ] || cp --remove-destination "$(readlink -f etc/localtime)" etc/localtime
 echo 'ml:x:{USER_ID}:{USER_ID}:ML runtime:/home/ml:/bin/bash' >> etc/passwd
 echo 'ml:x:{USER_ID}:' >> etc/group
 echo 'ml:*:{MTIME // 86400}:0:99999:7:::' >> etc/shadow
+"""
+_AFTER: Final = f"""\
 rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- var/lib/dpkg/*-old
 export LC_ALL=C
 seen > {_MOUNT}/out/after
@@ -93,6 +102,25 @@ done | sort -u > changed
 tar --create --file changes.tar --directory / --no-recursion --numeric-owner \\
     --verbatim-files-from --files-from {_MOUNT}/out/changed
 """
+_SCRIPT: Final = _BEFORE + _AS_NEW + _CONFIGURING + _USERS + _AFTER
+# Onto a system that is configured: its database gets what dpkg would add. Unpacking with dpkg
+# triggers those who are interested in paths; we unpacked without it.
+_ADDED: Final = f"""\
+{{ echo; cat {_MOUNT}/notes/dpkg/status; }} >> var/lib/dpkg/status
+for file in {_MOUNT}/notes/dpkg/triggers/*; do
+    cat "$file" >> "var/lib/dpkg/triggers/${{file##*/}}"
+done
+while IFS= read -r package; do
+    sed "$merged" "{INFO}/$package.list"
+done < {_MOUNT}/notes/unpacked > {_MOUNT}/out/paths
+sed "$merged" var/lib/dpkg/triggers/File > {_MOUNT}/out/interests
+while read -r path who; do
+    if awk -v path="$path/" 'index($0 "/", path) == 1 {{ found = 1 }} END {{ exit !found }}' \\
+        {_MOUNT}/out/paths
+    then dpkg-trigger --no-await --by-package=dpkg "$path"; fi
+done < {_MOUNT}/out/interests
+"""
+_SCRIPT_ON_TOP: Final = _BEFORE + _ADDED + _CONFIGURING + _AFTER
 _ENVIRONMENT: Final = {
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
@@ -101,6 +129,9 @@ _ENVIRONMENT: Final = {
 # Part of the layer's key: it changes when the way the layer is made changes.
 RECIPE: Final = hashlib.sha256(
     canonical_json([debian.RECIPE, _SCRIPT, _ENVIRONMENT]).encode()
+).hexdigest()
+RECIPE_ON_TOP: Final = hashlib.sha256(
+    canonical_json([debian.RECIPE, _SCRIPT_ON_TOP, _ENVIRONMENT]).encode()
 ).hexdigest()
 # A container needs an image, and an image needs a layer: this one is empty but for mount points.
 BLANK: Final = LiteralFiles(files=(), directories=(_MOUNT[1:],)).layer("blank")
@@ -120,9 +151,13 @@ def configure(
     packages: Iterable[dpkg.Package],
     scratch: Path,
     on_line: Callable[[str], None],
+    *,
+    on_top: bool = False,
 ) -> Changes:
     """Configure the packages that are unpacked in ``root``; raises ``CommandFailed`` with
     dpkg's last words, and ``InvalidDefinition`` if a package makes a secret.
+
+    ``on_top``: the rest of ``root`` is a system that is configured.
     """
     packages = tuple(packages)
     notes = {f"{_MOUNT[1:]}/notes/{path}": text.encode() for path, text in _notes(packages).items()}
@@ -134,7 +169,7 @@ def configure(
 
     result = engine.run(
         root.image,
-        ["/bin/sh", "-c", _SCRIPT],
+        ["/bin/sh", "-c", _SCRIPT_ON_TOP if on_top else _SCRIPT],
         contents=(*root.contents, lambda: packed(notes, folders=[f"{_MOUNT[1:]}/out"])),
         hostname="bootstrap",
         # dpkg syncs its notes there four times for each package, whatever options it gets.
@@ -159,4 +194,5 @@ def _notes(packages: tuple[dpkg.Package, ...]) -> dict[str, str]:
         **{f"dpkg/{path}": text for path, text in dpkg.database(packages).items()},
         "preinst": "".join(preinst),
         "conffiles": "".join(conffiles),
+        "unpacked": "".join(f"{p.files_name}\n" for p in packages),
     }

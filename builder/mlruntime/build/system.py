@@ -1,6 +1,6 @@
 """What runs in the system's own layers: the interpreter, and the configuring of packages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from mlruntime.build import bootstrap
@@ -14,8 +14,9 @@ from mlruntime.errors import InvalidDefinition
 from mlruntime.image.image import blob_file, verify
 from mlruntime.image.plan import Plan
 from mlruntime.image.sources.conda import CondaPackages
-from mlruntime.image.sources.debian import DebianPackages
+from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
 from mlruntime.image.sources.model import PlannedLayer
+from mlruntime.lock.model import CORE
 from mlruntime.lock.packages import Artifact
 
 
@@ -35,7 +36,7 @@ class System:
         return [
             (layer, layer.content)
             for layer in self._plan.layers
-            if isinstance(layer.content, DebianPackages)
+            if isinstance(layer.content, DebianPackages) and layer.flavour == CORE
         ]
 
     def interpreter(self) -> Root:
@@ -58,8 +59,9 @@ class System:
 
     @contextmanager
     def configured(self, packages: tuple[Artifact, ...]) -> Iterator[Changes]:
-        """Yield what configuring the system's packages changes."""
-        root = self._root([layer for layer, _ in self._layers])
+        """Yield what configuring the packages of one flavour changes in the system below."""
+        below, own = self._system(packages)
+        root = self._root(own, below)
         with self._context.store.scratch() as scratch:
             yield bootstrap.configure(
                 self._context.running,
@@ -67,13 +69,33 @@ class System:
                 [debian.read_package(a, self._supplies.file(a)) for a in packages],
                 scratch,
                 self._context.now_and_then("configuring Debian's packages: "),
+                on_top=bool(below),
             )
 
-    def _root(self, planned: list[PlannedLayer]) -> Root:
-        """Return layers as what a container can start with; those that are missing are made."""
-        blank = self._context.stage((self._maker.layer(bootstrap.BLANK),), bootstrap.CONFIG)
+    def _system(
+        self, packages: tuple[Artifact, ...]
+    ) -> tuple[list[PlannedLayer], list[PlannedLayer]]:
+        """Return the system's layers below those of a flavour, and the latter, unpacked only."""
+        kinds = DebianPackages | ConfiguredPackages
+        system = [layer for layer in self._plan.layers if isinstance(layer.content, kinds)]
+        contents = [layer.content for layer in system]
+        end = contents.index(ConfiguredPackages(packages=packages))
+        flavour = system[end].flavour
+        return (
+            [layer for layer in system[:end] if layer.flavour != flavour],
+            [layer for layer in system[:end] if layer.flavour == flavour],
+        )
+
+    def _root(self, planned: list[PlannedLayer], below: Iterable[PlannedLayer] = ()) -> Root:
+        """Return layers as what a container can start with; those that are missing are made.
+
+        The engine gets those ``below`` as an image: they may say of files that these are gone,
+        which only an image's layers can.
+        """
+        bottom = tuple(self._maker.layer(layer) for layer in (bootstrap.BLANK, *below))
+        image = self._context.stage(bottom, bootstrap.CONFIG)
         made = [self._maker.layer(layer) for layer in planned]
         for layer in made:
             verify(layer, self._context.store)
         files = tuple(blob_file(self._context.store, layer.blob.digest) for layer in made)
-        return Root(image=blank, layers=files)
+        return Root(image=image, layers=files)

@@ -113,6 +113,7 @@ def summary(lock: Lock) -> dict[str, Any]:
             ),
             "jars": _tally(lock.jars),
             **({"conda packages": _tally(conda)} if conda else {}),
+            **{f"debian of {f.name}": _tally(f.os) for f in lock.flavours if f.os},
             **{f"wheels of {name}": _tally(found) for name, found in added.items()},
             **{f"jars of {f.name}": _tally(f.jars) for f in lock.flavours if f.jars},
         },

@@ -43,6 +43,7 @@ class FlavourDefinitionForm(Form, frozen=True):
     summary: Text
     request: dict[str, Text] | None = None
     python: list[Text] | None = None
+    debian: list[DebianName] | None = None
     jars: list[Text] | None = None
     without_jars: list[Exclusion] | None = None
 
@@ -85,7 +86,7 @@ class RuntimeForm(Form, frozen=True):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlavourDefinition:
-    """What a flavour has beyond those before it: components, other Python packages and jars.
+    """What a flavour has beyond those before it: components, and other packages and jars.
 
     ``jars`` are ``GROUP:ARTIFACT:VERSION``, and a classifier may follow; ``without_jars`` are those
     that none of its jars bring (``GROUP:ARTIFACT``, either of which may be ``*``).
@@ -97,6 +98,7 @@ class FlavourDefinition:
     python: tuple[Requirement, ...]
     jars: tuple[str, ...] = ()
     without_jars: tuple[str, ...] = ()
+    debian: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,9 +237,9 @@ def _flavour(name: str, form: FlavourDefinitionForm, place: Location) -> Flavour
         raise place.fail(
             f"{CORE} is what every image has", hint="declare its packages outside of `flavours:`"
         )
-    if not form.request and not form.python and not form.jars:
+    if not (form.request or form.python or form.debian or form.jars):
         raise place.fail(
-            "this flavour adds nothing", hint="give it `request:`, `python:` or `jars:`"
+            "this flavour adds nothing", hint="give it `request:`, `python:`, `debian:` or `jars:`"
         )
     return FlavourDefinition(
         name=name,
@@ -246,6 +248,7 @@ def _flavour(name: str, form: FlavourDefinitionForm, place: Location) -> Flavour
         python=_requirements(place.get("python")) if form.python else (),
         jars=_different(form.jars or (), place, "jars"),
         without_jars=_different(form.without_jars or (), place, "without-jars"),
+        debian=_different(form.debian or (), place, "debian"),
     )
 
 

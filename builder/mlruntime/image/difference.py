@@ -209,7 +209,7 @@ def _native(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
 # Most runtimes have none: then nothing is said of it.
 _RARE: Final = "conda"
 _PACKAGES: Final[Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]] = {
-    "debian": lambda lock, _: _artifacts(lock.os),
+    "debian": lambda lock, variant: _artifacts(lock.whole(variant).os),
     "python": _python,
     "native": _native,
     "jars": lambda lock, variant: _artifacts(lock.whole(variant).jars),

@@ -16,7 +16,7 @@ def dockerfile(plan: Plan, lock: Lock, template: str, native_wheels: Sequence[st
     python = [p for layer in plan.layers if isinstance(p := layer.content, PythonPackages)]
     wheels = sorted(wheel.filename for packages in python for wheel in packages.wheels)
     known = variables(lock, plan.variant) | {
-        "packages": sorted(f"{a.name}={a.version}" for a in lock.os),
+        "packages": sorted(f"{a.name}={a.version}" for a in lock.whole_os),
         "wheels": sorted((*wheels, *native_wheels)),
         "pip": next(name for name in wheels if name.startswith("pip-")),
         "linked": sorted({packages.linked for packages in python if packages.linked}),

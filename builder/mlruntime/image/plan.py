@@ -170,7 +170,8 @@ def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...])
                 f"flavour {flavour!r}: {homeless[0]} is in no layer",
                 where=STACK_FILE,
                 hint=f"add a layer `{{name: {flavour}, flavour: {flavour}, source: python,"
-                ' packages: ["*"]}`; jars need one with `source: jars`',
+                ' packages: ["*"]}`; jars need one with `source: jars`, Debian packages one with'
+                " `source: debian` and one with `source: configured` above it",
             )
 
 

@@ -123,7 +123,7 @@ def locked_sizes(lock: Lock, variant: str) -> Sizes:
     Packages are grouped by their kind instead. Of a wheel that is compiled here, it is the source.
     """
     whole = lock.whole(variant)
-    found = [(a.name, a.version, a.kind, a.size) for a in (*lock.os, *whole.artifacts)]
+    found = [(a.name, a.version, a.kind, a.size) for a in whole.artifacts]
     found += [(n.name, n.version, "native wheel", n.sdist.size) for n in whole.native]
     packages = [
         PackageSize(name=name, version=version, kind=kind, layer=kind, packed=size, unpacked=None)

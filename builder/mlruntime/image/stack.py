@@ -59,18 +59,12 @@ def parse_stack(text: str, *, file: str) -> Stack:
         of_kind = [layer for layer in layers if (type(layer), layer.of) == kind]
         _share_out(top.get("layers"), of_kind)
     _refuse_flavoured(top.get("layers"), layers)
-    system = [layer for layer in layers if isinstance(layer, DebianSource | ConfiguredSource)]
-    configured = [isinstance(layer, ConfiguredSource) for layer in system]
-    if system and (sum(configured), configured[-1]) != (1, True):
-        raise top.get("layers").fail(
-            "Debian packages must be configured once, when all have been unpacked",
-            hint="give one layer `source: configured`, above all with `source: debian`",
-        )
+    _refuse_unconfigured(top.get("layers"), layers)
     return Stack(layers=layers, config=_config(form.config))
 
 
 def _refuse_flavoured(place: Location, layers: tuple[LayerSource, ...]) -> None:
-    """Refuse a flavour's layers where they cannot be: below those of core, and Debian's."""
+    """Refuse a flavour's layers where they cannot be: below those of core."""
     names = [layer.of for layer in layers]
     for index, layer in enumerate(layers):
         if layer.of == CORE and any(name != CORE for name in names[:index]):
@@ -79,11 +73,19 @@ def _refuse_flavoured(place: Location, layers: tuple[LayerSource, ...]) -> None:
                 why="every flavour shares the layers below it with core",
                 hint="put the layers of flavours last",
             )
-        if layer.of != CORE and isinstance(layer, DebianSource | ConfiguredSource):
-            raise (
-                place.at(index)
-                .get("flavour")
-                .fail("all flavours have the same Debian packages", hint="leave `flavour` out")
+
+
+def _refuse_unconfigured(place: Location, layers: tuple[LayerSource, ...]) -> None:
+    """Refuse Debian packages of core, or of a flavour, that are not configured at the end."""
+    system = [layer for layer in layers if isinstance(layer, DebianSource | ConfiguredSource)]
+    for flavour in dict.fromkeys(layer.of for layer in system):
+        configured = [isinstance(x, ConfiguredSource) for x in system if x.of == flavour]
+        if (sum(configured), configured[-1]) != (1, True):
+            own = "" if flavour == CORE else f" of flavour {flavour}"
+            named = "" if flavour == CORE else f" and `flavour: {flavour}`"
+            raise place.fail(
+                f"Debian packages{own} must be configured once, when all have been unpacked",
+                hint=f"give one layer `source: configured`{named}, above all with `source: debian`",
             )
 
 

@@ -10,6 +10,7 @@ from mlruntime.lock.model import (
     CORE,
     FORMAT,
     FORMAT_WITH_CONDA,
+    FORMAT_WITH_FLAVOURED_OS,
     FORMAT_WITHOUT_FLAVOURS,
     Flavour,
     FlavourVariant,
@@ -118,6 +119,7 @@ class FlavourForm(Form, frozen=True):
     variants: dict[str, FlavourVariantForm]
     requirements: list[Text] | None = None
     jar_requirements: list[Text] | None = None
+    os: list[ArtifactForm] | None = None
 
 
 class LockForm(Form, frozen=True):
@@ -142,7 +144,7 @@ def parse_lock(text: str, *, file: str) -> Lock:
     """Read a lock; anything but exactly the documented form raises ``InvalidLock``."""
     top = read_json(text, file=file, error=InvalidLock)
     version = top.get("format").integer()
-    known = (FORMAT_WITHOUT_FLAVOURS, FORMAT, FORMAT_WITH_CONDA)
+    known = (FORMAT_WITHOUT_FLAVOURS, FORMAT, FORMAT_WITH_CONDA, FORMAT_WITH_FLAVOURED_OS)
     if version not in known:
         older = "that of an older mlruntime" if version < FORMAT else "not known"
         raise top.get("format").fail(
@@ -204,6 +206,7 @@ def _flavour(name: str, form: FlavourForm, place: Location) -> Flavour:
         ),
         requirements=tuple(form.requirements or ()),
         jar_requirements=tuple(form.jar_requirements or ()),
+        os=_artifacts(form.os),
     )
 
 

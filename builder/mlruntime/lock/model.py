@@ -28,6 +28,8 @@ FORMAT: Final = 3
 FORMAT_WITHOUT_FLAVOURS: Final = 2
 # What is written of a runtime with conda packages, whether it has flavours or not.
 FORMAT_WITH_CONDA: Final = 4
+# What is written if a flavour has Debian packages of its own.
+FORMAT_WITH_FLAVOURED_OS: Final = 5
 # Where an image has its conda packages, below its root.
 CONDA_PREFIX: Final = "opt/conda"
 # The flavour that every runtime has: what the lock says outside of ``flavours``.
@@ -64,9 +66,9 @@ class Flavour:
     """What a flavour adds to those below it, the lowest of which is ``core``.
 
     ``request`` is the digest of what was asked for; ``python`` are the wheels that every variant
-    of it has. ``requirements`` are the lines of a requirements file, and ``jar_requirements`` those
-    of a list of jars, for what somebody adds to a runtime; a flavour of the runtime itself has
-    neither.
+    of it has, ``os`` the Debian packages. ``requirements`` are the lines of a requirements file,
+    and ``jar_requirements`` those of a list of jars, for what somebody adds to a runtime; a flavour
+    of the runtime itself has neither.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Flavour:
     variants: tuple[FlavourVariant, ...]
     requirements: tuple[str, ...] = ()
     jar_requirements: tuple[str, ...] = ()
+    os: tuple[Artifact, ...] = ()
 
     @property
     def is_added(self) -> bool:
@@ -98,12 +101,14 @@ class Part:
     native: tuple[NativeWheel, ...]
     dummy_packages: tuple[DummyPackage, ...]
     jars: tuple[Artifact, ...]
+    os: tuple[Artifact, ...] = ()
     conda: tuple[CondaPackage, ...] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """Return the registry files that are installed as they are: conda's, wheels and jars."""
-        return (*(package.artifact for package in self.conda), *self.python, *self.jars)
+        """Return the registry files that are installed as they are, all but sdists."""
+        conda = (package.artifact for package in self.conda)
+        return (*self.os, *conda, *self.python, *self.jars)
 
     @property
     def distributions(self) -> dict[str, str]:
@@ -191,6 +196,7 @@ class Lock:
                 native=own.native,
                 dummy_packages=own.dummy_packages,
                 jars=self.jars,
+                os=self.os,
                 conda=(*self.conda, *own.conda),
             )
         added = next(one for one in self.flavours if one.name == flavour)
@@ -200,6 +206,7 @@ class Lock:
             native=(),
             dummy_packages=mine.dummy_packages,
             jars=added.jars,
+            os=added.os,
         )
 
     def whole(self, variant: str) -> Part:
@@ -210,8 +217,14 @@ class Lock:
             native=tuple(wheel for part in parts for wheel in part.native),
             dummy_packages=tuple(one for part in parts for one in part.dummy_packages),
             jars=tuple(jar for part in parts for jar in part.jars),
+            os=self.whole_os,
             conda=tuple(package for part in parts for package in part.conda),
         )
+
+    @property
+    def whole_os(self) -> tuple[Artifact, ...]:
+        """Return the Debian packages of every flavour in this lock; variants do not differ."""
+        return (*self.os, *(package for flavour in self.flavours for package in flavour.os))
 
     @property
     def all_omitted(self) -> tuple[Omission, ...]:
@@ -296,6 +309,8 @@ def _lock_dict(lock: Lock) -> dict[str, Any]:
 
 
 def _format(lock: Lock) -> int:
+    if lock.whole_os != lock.os:
+        return FORMAT_WITH_FLAVOURED_OS
     if lock.has_conda:
         return FORMAT_WITH_CONDA
     return FORMAT if lock.flavours else FORMAT_WITHOUT_FLAVOURS
@@ -316,6 +331,7 @@ def _flavour_dict(flavour: Flavour) -> dict[str, Any]:
         ),
         "components": dict(flavour.components),
         "omitted": _omitted(flavour.omitted),
+        **({"os": _listed(flavour.os)} if flavour.os else {}),
         "python": _listed(flavour.python),
         "jars": _listed(flavour.jars),
         "variants": {

@@ -87,7 +87,7 @@ def assemble(
         partial(shipped_jars, request, recipes, compiler, lambda sdist: registries.shipped(sdist))
     )
     lookups: dict[str, Callable[[Wanted], object]] = {
-        DEBIAN: partial(_look_up, archive),
+        DEBIAN: partial(look_up, archive),
         MAVEN: looked_up(repository, shipped),
         PYPI: lambda wanted: compiler.compile((wanted.requirement(published(wanted, recipes)),)),
     }
@@ -173,14 +173,14 @@ def target_of(system: Iterable[Artifact], conda: CondaSide = NO_CONDA) -> Target
 def _system(request: LockRequest, archive: Archive) -> tuple[Artifact, ...]:
     for wanted in request.of(DEBIAN):
         try:
-            _look_up(archive, wanted)
+            look_up(archive, wanted)
         except ArtifactNotFound as error:
             raise offer(error, request.runtime, wanted.component) from None
     names = (w.name for w in request.of(DEBIAN))
     return archive.closure((*archive.base, *names, *request.debian))
 
 
-def _look_up(archive: Archive, wanted: Wanted) -> None:
+def look_up(archive: Archive, wanted: Wanted) -> None:
     """Raise ``ArtifactNotFound`` unless there is such a Debian package."""
     if not archive.has(wanted.name):
         raise ArtifactNotFound(
@@ -194,15 +194,25 @@ def _build_depends(
 ) -> tuple[Artifact, ...]:
     """Return what the recipes' compilers bring on top of the system, which stays as it is."""
     names = {name for loaded in recipes for name in loaded.recipe.build_depends}
-    if not names:
-        return ()
+    return on_top(system, names, archive, "the recipes' build-depends") if names else ()
+
+
+def on_top(
+    system: tuple[Artifact, ...], names: Iterable[str], archive: Archive, whose: str
+) -> tuple[Artifact, ...]:
+    """Return what ``names`` bring on top of a system, which stays as it is.
+
+    ``whose`` says in an error whose packages they are.
+    """
     there = {artifact.sha256 for artifact in system}
     both = archive.closure((*(a.name for a in system), *names))
     lost = there - {artifact.sha256 for artifact in both}
     if lost:
         gone = ", ".join(a.name for a in system if a.sha256 in lost)
         raise InvalidDefinition(
-            f"the recipes' build-depends would replace packages of the image: {gone}"
+            f"{whose} would replace packages of the image: {gone}",
+            why="they exclude each other, or the archive has newer ones than those that are locked",
+            hint="`mlruntime lock` without --keep-core takes the archive's; or ask for others",
         )
     return tuple(a for a in both if a.sha256 not in there)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
+from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
@@ -12,7 +13,14 @@ from mlruntime.lock.model import Flavour, FlavourVariant, Lock, Variant
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
 from mlruntime.locking.added_jars import jars_of_its_own
-from mlruntime.locking.assembly import Registries, build_environment_of, target_of
+from mlruntime.locking.assembly import (
+    Archive,
+    Registries,
+    build_environment_of,
+    look_up,
+    on_top,
+    target_of,
+)
 from mlruntime.locking.channels import CondaSide
 from mlruntime.locking.jars import find_jars, looked_up, shipped_with
 from mlruntime.locking.request import FlavourRequest, LockRequest
@@ -24,15 +32,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Below:
-    """What is locked below a flavour: each variant's wheels and dummy packages, and all jars."""
+    """What is locked below a flavour: each variant's wheels and dummy packages, and what all have,
+    Debian packages and jars.
+    """
 
+    os: tuple[Artifact, ...]
     python: Mapping[str, tuple[Artifact, ...]]
     dummies: Mapping[str, frozenset[str]]
     jars: tuple[Artifact, ...]
 
-    def and_too(self, variants: list[Variant], jars: tuple[Artifact, ...]) -> "Below":
+    def and_too(
+        self, os: tuple[Artifact, ...], variants: list[Variant], jars: tuple[Artifact, ...]
+    ) -> "Below":
         """Return this and what a flavour adds."""
         return Below(
+            os=(*self.os, *os),
             python={v.name: (*self.python[v.name], *v.python) for v in variants},
             dummies={
                 v.name: self.dummies[v.name] | {d.name for d in v.dummy_packages} for v in variants
@@ -63,6 +77,7 @@ def with_flavours(
     target = target_of(base.os, conda)
     compiler, repository = registries.compiler(target, base.snapshot), registries.repository()
     shipped = cache(partial(shipped_with, base, registries.shipped))
+    archive = cache(lambda: registries.archive(base.component("debian")))
     side = PythonSide(
         request=available,
         recipes={w.name: recipes[w.name] for w in available.of(PYPI) if w.name in recipes},
@@ -79,11 +94,13 @@ def with_flavours(
             side = _asking_too(side, flavour.without(left_out))
             continue
         lookups: Lookups = {
+            DEBIAN: lambda wanted: look_up(archive(), wanted),
             MAVEN: looked_up(repository, shipped, flavour.without_jars),
             PYPI: lambda wanted: compiler.compile((wanted.requirement(wanted.version),)),
         }
         omitted = omissions(flavour, omit, lookups)
         own = flavour.without(o.component for o in omitted)
+        system = _system(own, below.os, archive, say)
         listed = jars_of_its_own(replace(base, flavours=tuple(found)), own, shipped)
         jars = find_jars(
             available, own.wanted, repository, shipped, below.jars, listed, own.without_jars
@@ -111,9 +128,10 @@ def with_flavours(
                 ),
                 requirements=flavour.requirements,
                 jar_requirements=flavour.jar_requirements,
+                os=system,
             )
         )
-        below = below.and_too(variants, jars.artifacts)
+        below = below.and_too(system, variants, jars.artifacts)
     return replace(base, flavours=tuple(found))
 
 
@@ -130,10 +148,23 @@ def _asking_too(side: PythonSide, flavour: FlavourRequest) -> PythonSide:
 def _bottom(base: Lock) -> Below:
     parts = {v.name: base.whole(v.name) for v in base.variants}
     return Below(
+        os=base.whole_os,
         python={name: part.python for name, part in parts.items()},
         dummies={name: frozenset(d.name for d in p.dummy_packages) for name, p in parts.items()},
         jars=(*base.jars, *(jar for flavour in base.flavours for jar in flavour.jars)),
     )
+
+
+def _system(
+    flavour: FlavourRequest, below: tuple[Artifact, ...], archive: Callable[[], Archive], say: Say
+) -> tuple[Artifact, ...]:
+    """Return the Debian packages that a flavour adds; those below it stay as they are."""
+    names = (*(w.name for w in flavour.wanted if w.origin == DEBIAN), *flavour.debian)
+    if not names:
+        return ()
+    added = on_top(below, names, archive(), f"the Debian packages of flavour {flavour.name}")
+    say(f"Debian, {flavour.name}: {len(added)} packages more")
+    return added
 
 
 def _nothing(core: tuple[Variant, ...]) -> list[Variant]:

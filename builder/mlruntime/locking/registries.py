@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -40,12 +40,15 @@ class HostRegistries:
     scratch: Path
     environ: Mapping[str, str]
     tell: Callable[[str], None] = lambda _: None
+    _archives: dict[Path, Archive] = field(default_factory=dict, init=False, repr=False)
 
     def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
-        """Return a Debian release, or some areas of it, read from the host's archives now."""
+        """Return a Debian release, or some areas of it, read from the host's archives once."""
         root = self.scratch / "-".join(("debian", release, *areas))
-        root.mkdir()
-        return Archive(self.sources, release, root, areas)
+        if root not in self._archives:
+            root.mkdir()
+            self._archives[root] = Archive(self.sources, release, root, areas)
+        return self._archives[root]
 
     def channels(self, names: tuple[str, ...], snapshot: str) -> Channels:
         """Return conda's channels, read now."""

@@ -56,10 +56,11 @@ class Wanted:
 class FlavourRequest:
     """What the ecosystems are asked for by one flavour, beyond those before it.
 
-    ``jars`` are jars beside those of components, as ``GROUP:ARTIFACT:VERSION`` and perhaps a
-    classifier; ``without_jars`` is what none of the flavour's jars bring though their metadata
-    name it (``GROUP:ARTIFACT``). ``requirements`` are the lines of a requirements
-    file, where that is what asks; ``jar_requirements`` those of a list of jars.
+    ``debian`` are Debian packages; ``jars`` are jars beside those of components, as
+    ``GROUP:ARTIFACT:VERSION`` and perhaps a classifier; ``without_jars`` is what none of the
+    flavour's jars bring though their metadata name it (``GROUP:ARTIFACT``). ``requirements`` are
+    the lines of a requirements file, where that is what asks; ``jar_requirements`` those of a list
+    of jars.
     """
 
     name: str
@@ -70,6 +71,7 @@ class FlavourRequest:
     jars: tuple[str, ...] = ()
     jar_requirements: tuple[str, ...] = ()
     without_jars: tuple[str, ...] = ()
+    debian: tuple[str, ...] = ()
 
     @property
     def has_python(self) -> bool:
@@ -204,6 +206,7 @@ def _flavours(
                 python=tuple(str(requirement) for requirement in flavour.python),
                 jars=tuple(line.text for line in jar_lines(definition, flavour)),
                 without_jars=flavour.without_jars,
+                debian=flavour.debian,
             )
         )
     return tuple(found)
@@ -261,6 +264,11 @@ def _refuse_components(matrix: Matrix, definition: RuntimeDefinition) -> None:
         for line in jar_lines(definition, flavour)
     ]
     lines += [(DEBIAN, "debian", line, line) for line in definition.debian]
+    lines += [
+        (DEBIAN, f"flavours.{flavour.name}.debian", line, line)
+        for flavour in definition.flavours
+        for line in flavour.debian
+    ]
     lines += [
         (CONDA, "conda.packages", line, re.split(r"[\s=<>!~\[]", line.strip(), maxsplit=1)[0])
         for line in definition.conda.packages

@@ -149,6 +149,6 @@ def _files(lock: Lock) -> dict[tuple[str, str], Artifact]:
             )
             groups[f"{variant.name}/{wheel.name}"] = build
     for flavour in lock.flavours:
-        groups[flavour.name] = (*flavour.python, *flavour.jars)
+        groups[flavour.name] = (*flavour.os, *flavour.python, *flavour.jars)
         groups |= {f"{flavour.name}/{v.name}": v.python for v in flavour.variants}
     return {(where, a.name): a for where, group in groups.items() for a in group}

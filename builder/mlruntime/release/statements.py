@@ -58,9 +58,9 @@ def purl(artifact: Artifact, debian: str = "") -> str:
 
 def in_image(lock: Lock, variant: str) -> tuple[Artifact, ...]:
     """Return the locked artifacts whose files are in a variant's image, sorted."""
-    whole = lock.whole(variant)
-    found = (*lock.os, *whole.artifacts)
-    return tuple(sorted(set(found), key=lambda a: (a.kind, a.name, a.version)))
+    return tuple(
+        sorted(set(lock.whole(variant).artifacts), key=lambda a: (a.kind, a.name, a.version))
+    )
 
 
 def materials(lock: Lock, variant: str) -> tuple[Artifact, ...]:

@@ -136,6 +136,7 @@ _ALL: tuple[CheckSpec, ...] = (
     _ml("tuning", "Optuna finds the lowest point of a grid"),
     _ml("plots", "a plot is a picture with the colour that was drawn"),
     _ml("kernel", "the kernel of notebooks runs this Python"),
+    _ml("tools", "git's tree has the name that its content gives it; curl and git fetch it"),
     CheckSpec(
         name="mlspark.xgboost",
         summary="XGBoost's estimator trains on all workers",

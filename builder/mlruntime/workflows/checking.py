@@ -19,8 +19,9 @@ from mlruntime.workflows.planning import planned_image
 # Seen with Horovod 0.28.1: its ranks end with SIGABRT when Spark's workers share a host. Those that
 # HorovodRunner starts there, and those of `horovod.allreduce` and its kin, do not.
 _CANNOT: Final = {
+    "ml.tools": "an environment has no git and no curl of its own: they are this host's",
     "horovod.spark_run": "the ranks of Horovod's own launcher ended with SIGABRT here, and we do "
-    "not know why; a cluster of containers tests it"
+    "not know why; a cluster of containers tests it",
 }
 
 

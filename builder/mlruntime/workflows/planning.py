@@ -23,6 +23,7 @@ from mlruntime.workflows.locked import read_stack
 TOOLS: Final = Tools(
     unpacking=debian.RECIPE,
     configuring=bootstrap.RECIPE,
+    configuring_more=bootstrap.RECIPE_ON_TOP,
     bytecode=bytecode.RECIPE,
     native=native.recipe,
 )

@@ -41,7 +41,7 @@ class StoreNeeds:
 def artifacts_of(lock: Lock, variants: Iterable[str] = ()) -> tuple[Artifact, ...]:
     """Return each registry file that these variants (all, if none is named) need, once."""
     chosen = tuple(variants) or tuple(v.name for v in lock.variants)
-    groups: list[tuple[Artifact, ...]] = [lock.os, lock.build_depends]
+    groups: list[tuple[Artifact, ...]] = [lock.build_depends]
     for variant in (lock.variant(name) for name in chosen):
         whole = lock.whole(variant.name)
         groups.append(whole.artifacts)

@@ -99,7 +99,9 @@ def toy(**changed: bytes) -> Plan:
         "cpu",
         stack,
         files,
-        tools=Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n"),
+        tools=Tools(
+            unpacking="u", configuring="b", configuring_more="m", bytecode="c", native=lambda _: "n"
+        ),
         version="1",
     )
 
@@ -717,7 +719,9 @@ def test_a_native_wheel_is_built_without_the_entry_point_of_a_later_layer(
     lock = replace(LOCK, jars=(), variants=(Variant(name="cpu", python=(), native=(wheel,)),))
     layers = 'layers:\n  - {name: wheels, source: python, packages: ["*"]}\n'
     stack = parse_stack(STACK.replace("layers:\n", layers, 1), file="layers.yaml")
-    tools = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
+    tools = Tools(
+        unpacking="u", configuring="b", configuring_more="m", bytecode="c", native=lambda _: "n"
+    )
     planned = plan(lock, "cpu", stack, FILES, tools=tools, version="1")
     assert planned.config.entrypoint == ("tini",)
     staged: list[ImageConfig] = []

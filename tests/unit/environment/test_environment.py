@@ -179,7 +179,9 @@ class World:
     @property
     def plan(self) -> Plan:
         stack = parse_stack(STACK, file="images/layers.yaml")
-        tools = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
+        tools = Tools(
+            unpacking="u", configuring="b", configuring_more="m", bytecode="c", native=lambda _: "n"
+        )
         return plan(self.lock, "cpu", stack, FILES, tools=tools, version="1")
 
     def fetch(self, artifacts: Iterable[Artifact]) -> Mapping[str, Path]:

@@ -91,7 +91,9 @@ class CondaWorld(World):
         return self.planned(WITH_CONDA)
 
     def planned(self, stack: str) -> Plan:
-        tools = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
+        tools = Tools(
+            unpacking="u", configuring="b", configuring_more="m", bytecode="c", native=lambda _: "n"
+        )
         found = parse_stack(stack, file="images/layers.yaml")
         return plan(self.lock, "cpu", found, FILES, tools=tools, version="1")
 

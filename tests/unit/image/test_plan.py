@@ -21,7 +21,7 @@ from mlruntime.image.sources.python_files import ApartFiles, ApartSource
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.contract import PATH, HostContract
-from mlruntime.lock.model import Lock, Variant
+from mlruntime.lock.model import Flavour, Lock, Variant
 from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, Omission
 from mlruntime.workflows.locked import read_lock, read_stack
 from mlruntime.workflows.planning import planned_image
@@ -29,7 +29,9 @@ from mlruntime.workflows.planning import planned_image
 from tests.conftest import CHECKOUT
 from tests.unit.wheels import made_wheel
 
-TOOLS = Tools(unpacking="u", configuring="b", bytecode="c", native=lambda _: "n")
+TOOLS = Tools(
+    unpacking="u", configuring="b", configuring_more="m", bytecode="c", native=lambda _: "n"
+)
 STACK = """\
 layers:
   - {name: os, source: debian, packages: ["*"]}
@@ -208,6 +210,50 @@ def test_what_a_layer_leaves_out_is_there_to_compile_against_and_told() -> None:
     assert [layer.name for layer in below][-2:] == ["rest", "rest, left out"]
     assert [a.name for a in below[-1].content.artifacts] == sorted(names)
     assert below[-1] not in found.layers
+
+
+FLAVOURED_OS = """\
+  - {name: ml-os, flavour: ml, source: debian, packages: ["*"]}
+  - {name: ml-configured, flavour: ml, source: configured}
+"""
+
+
+def with_git(version: str = "1") -> Lock:
+    """Return the lock with a flavour that has a Debian package and nothing else."""
+    ml = Flavour(
+        name="ml", request="sha256:1", components=(), omitted=(), python=(), jars=(), variants=(),
+        os=(artifact("deb", "git", version),),
+    )  # fmt: skip
+    return replace(lock(), flavours=(ml,))
+
+
+def test_debian_packages_of_a_flavour_are_configured_on_top_of_core_s() -> None:
+    files = FILES | {"layers.yaml": STACK.replace("config:\n", FLAVOURED_OS + "config:\n").encode()}
+    found, core = planned(with_git(), files), planned(lock(), files)
+    assert keys(core) == keys(planned(lock()))
+    assert core.digest == planned(lock()).digest
+    assert [layer.name for layer in found.layers] == [
+        *(layer.name for layer in core.layers), "ml-os", "ml-configured",
+    ]  # fmt: skip
+    assert [a.name for a in found.layers[-1].content.artifacts] == ["git"]
+    assert changed(found, planned(with_git("2"), files)) == {"ml-os", "ml-configured"}
+    other = replace(with_git(), os=(artifact("deb", "python3.11"), artifact("deb", "libc6", "2")))
+    assert "ml-configured" in changed(found, planned(other, files))
+    assert "ml-os" not in changed(found, planned(other, files))
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (FLAVOURED_OS.splitlines()[0] + "\n", "Debian packages of flavour ml must be configured"),
+        ("", "flavour 'ml': git is in no layer"),
+    ],
+)
+def test_debian_packages_of_a_flavour_need_their_layers(layers: str, said: str) -> None:
+    files = FILES | {"layers.yaml": STACK.replace("config:\n", layers + "config:\n").encode()}
+    with pytest.raises(InvalidDefinition) as caught:
+        planned(with_git(), files)
+    assert said in str(caught.value)
 
 
 def with_apart(package: str) -> str:

@@ -140,6 +140,36 @@ def test_labels_and_tags_say_the_flavour_and_nothing_for_core(lock: Lock) -> Non
     assert parse_named("6.0-ml").flavour == CORE
 
 
+def test_a_flavour_s_debian_packages_are_on_top_of_core_s(shop: World) -> None:
+    core = locked(shop, FLAVOURED)
+    shop.debian.packages |= {
+        "git": ("2.39", ("libc6", "perl")), "perl": ("5.36", ("libc6",)),
+        "less": ("590", ("libc6", "perl")),
+    }  # fmt: skip
+    asked = replace(
+        FLAVOURED,
+        flavours=(replace(ML, debian=("git",)), replace(NOTEBOOK, debian=("less", "git"))),
+    )
+    lock = flavoured(shop, core, asked)
+    assert [names(flavour.os) for flavour in lock.flavours] == [["git", "perl"], ["less"]]
+    assert lock.cut(CORE) == core
+    assert parse_lock(lock.to_json(), file="x") == lock
+    assert '"format": 5' in lock.to_json()
+    assert '"format": 2' in lock.cut(CORE).to_json()
+    found = lock.cut("ml").whole("gpu")
+    assert names(found.os) == [*names(core.os), "git", "perl"]
+    assert set(found.os) <= set(found.artifacts)
+    # The archive has moved: what core has stays, so git must go with that or be refused.
+    shop.debian.packages["libc6"] = ("2.36-10", ())
+    with pytest.raises(InvalidDefinition) as caught:
+        flavoured(shop, core, asked)
+    assert str(caught.value).startswith(
+        "the Debian packages of flavour ml would replace packages of the image: libc6\n"
+    )
+    with pytest.raises(ArtifactNotFound, match="no gti"):
+        flavoured(shop, core, replace(FLAVOURED, flavours=(replace(ML, debian=("gti",)),)))
+
+
 @pytest.mark.parametrize(
     ("flavours", "said"),
     [

@@ -16,7 +16,7 @@ from mlruntime.image.sources.model import (
     layer_key,
 )
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.model import Lock
+from mlruntime.lock.model import CORE, Lock
 from mlruntime.lock.packages import set_digest
 
 
@@ -45,24 +45,26 @@ class DebianSource(SharedOut, frozen=True, kw_only=True, tag="debian"):
     def planned(self, planning: Planning) -> PlannedLayer:
         """Return the layer; unpacking is in its key."""
         here = planning.chosen(self)
-        packages = tuple(a for a in planning.lock.os if here(a.name))
+        packages = tuple(a for a in planning.part.os if here(a.name))
         key = layer_key("debian", [planning.tools.unpacking, set_digest(packages)])
         return PlannedLayer(name=self.name, key=key, content=DebianPackages(packages=packages))
 
 
 class ConfiguredSource(LayerSource, frozen=True, kw_only=True, tag="configured"):
-    """What configuring the Debian packages below changes."""
+    """What configuring the Debian packages of its flavour changes, all below being configured."""
 
     def planned(self, planning: Planning) -> PlannedLayer:
         """Return the layer; how packages are unpacked and configured is in its key."""
-        packages = planning.lock.os
-        key = layer_key("configured", [planning.tools.configuring, set_digest(packages)])
+        packages, tools = planning.part.os, planning.tools
+        parts = [tools.configuring, set_digest(packages)]
+        if self.of != CORE:
+            parts = [tools.configuring_more, set_digest(planning.lock.whole_os), parts[1]]
         content = ConfiguredPackages(packages=packages)
-        return PlannedLayer(name=self.name, key=key, content=content)
+        return PlannedLayer(name=self.name, key=layer_key("configured", parts), content=content)
 
 
 def refuse_idle(patterns: list[tuple[str, str]], lock: Lock) -> None:
-    """Refuse a pattern that matches no Debian package.
+    """Refuse a pattern that matches no Debian package of ``core``.
 
     All variants have the same system: unlike a wheel's, a package's absence is a mistake. Not so
     where conda has some in its place.

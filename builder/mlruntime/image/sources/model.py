@@ -160,11 +160,13 @@ class SharedOut(LayerSource, frozen=True, kw_only=True):
 class Tools:
     """Digests of our own recipes: an edit of one must change the keys of what it makes.
 
-    ``native`` returns the one that a wheel is built by.
+    ``configuring_more`` is of packages on top of a system that is configured; ``native`` returns
+    the one that a wheel is built by.
     """
 
     unpacking: str
     configuring: str
+    configuring_more: str
     bytecode: str
     native: Callable[[NativeWheel], str]
 

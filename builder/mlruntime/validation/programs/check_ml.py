@@ -1,6 +1,12 @@
 """What the flavour ``ml`` adds: each package computes something that is known beforehand."""
 
+import hashlib
+import os
+import subprocess
 import tempfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +147,46 @@ def plots(cluster: Cluster, proof: Proof) -> None:
         with Image.open(path) as picture:
             proof.equal("size", list(picture.size), [200, 100])
             proof.equal("corner", list(picture.convert("RGB").getpixel((0, 0))), [0x33, 0x66, 0x99])
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves a directory and says nothing of it."""
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
+def tools(cluster: Cluster, proof: Proof) -> None:
+    """A tree of git has the name that its content gives it; curl and git fetch it over HTTP."""
+    text = b"one\n"
+    blob = hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).digest()
+    entry = b"100644 note.txt\0" + blob
+    tree = hashlib.sha1(b"tree %d\0" % len(entry) + entry, usedforsecurity=False).hexdigest()
+    who = {"NAME": "proof", "EMAIL": "proof@localhost", "DATE": "2026-01-15T12:00:00+0000"}
+    environ = {f"GIT_{role}_{key}": v for role in ("AUTHOR", "COMMITTER") for key, v in who.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        environ |= {"HOME": folder, "GIT_CONFIG_NOSYSTEM": "1", "no_proxy": "127.0.0.1"}
+
+        def run(*words: str) -> str:
+            done = subprocess.run(
+                words, cwd=folder, env=os.environ | environ, capture_output=True, text=True,
+                timeout=60, check=False,
+            )  # fmt: skip
+            proof.equal(" ".join(words[:2]), (done.returncode, done.stderr), (0, ""))
+            return done.stdout.strip()
+
+        Path(folder, "note.txt").write_bytes(text)
+        run("git", "init", "--quiet", "--initial-branch=main")
+        run("git", "add", "note.txt")
+        run("git", "commit", "--quiet", "--message=a note")
+        proof.equal("tree", run("git", "rev-parse", "HEAD^{tree}"), tree)
+        run("git", "update-server-info")
+        with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"http://127.0.0.1:{server.server_address[1]}"
+            run("git", "clone", "--quiet", f"{address}/.git", "copy")
+            proof.equal("curl", run("curl", "-sS", "--fail", f"{address}/note.txt"), "one")
+            server.shutdown()
+        proof.equal("clone", run("git", "-C", "copy", "rev-parse", "HEAD^{tree}"), tree)
 
 
 def kernel(cluster: Cluster, proof: Proof) -> None:
