@@ -21,8 +21,13 @@ from mlruntime.image.sources.model import (
     SharedOut,
     Tools,
 )
-from mlruntime.image.sources.python import PythonPackages
-from mlruntime.image.sources.python_files import ApartFiles, ApartSource, LeftOutFiles
+from mlruntime.image.sources.python import PythonPackages, PythonSource
+from mlruntime.image.sources.python_files import (
+    ApartFiles,
+    ApartSource,
+    LeftOutFiles,
+    refuse_absent,
+)
 from mlruntime.image.stack import Stack
 from mlruntime.image.templates import render, variables
 from mlruntime.lock.model import CORE, Lock
@@ -127,6 +132,9 @@ def plan(
         )
     refuse_idle(plannings[CORE].patterns.get(DebianSource, []), lock)
     there = [layer for layer in stack.layers if layer.of in plannings]
+    for source in (layer for layer in there if isinstance(layer, ApartSource)):
+        patterns = plannings[source.of].patterns.get(PythonSource, [])
+        refuse_absent(source, lock, {PythonSource.canonical(name) for _, name in patterns})
     layers = (replace(one.planned(plannings[one.of]), flavour=one.of) for one in there)
     kept = tuple(layer for layer in layers if not layer.content.empty)
     _refuse_homeless(lock, variant, kept)

@@ -17,7 +17,7 @@ from mlruntime.image.plan import Plan, built_on, left_out, plan
 from mlruntime.image.sources.literal import LiteralFiles
 from mlruntime.image.sources.model import Apart, PlannedLayer, Tools
 from mlruntime.image.sources.python import PythonPackages
-from mlruntime.image.sources.python_files import ApartFiles, ApartSource
+from mlruntime.image.sources.python_files import ApartFiles, ApartSource, LeftOut
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.contract import PATH, HostContract
@@ -315,24 +315,66 @@ def test_files_apart_are_those_of_their_package_alone(tmp_path: Path) -> None:
     assert not list((tmp_path / "root").rglob("one/x.so"))
 
 
-def test_files_apart_of_a_package_that_is_not_there_change_nothing() -> None:
-    before = lock()
-    stack = parse_stack(with_apart("absent"), file="s")
-    found = plan(before, "cpu", stack, FILES, tools=TOOLS, version="1.0")
-    assert keys(found) == keys(planned(before))
+def test_files_apart_of_a_package_of_other_runtimes_change_nothing() -> None:
+    before, text = lock(), with_apart("absent").replace("[horovod]", "[horovod, Absent]")
+    found = plan(before, "cpu", parse_stack(text, file="s"), FILES, tools=TOOLS, version="1.0")
+    assert keys(found) == keys(planned(before, FILES | {"layers.yaml": text.encode()}))
+    assert [layer.name for layer in found.layers] == [
+        layer.name for layer in planned(before).layers
+    ]
 
 
-def test_files_apart_stay_with_a_package_of_another_flavour() -> None:
-    """A layer of core can have none of them, so nothing may be missing from the flavour's."""
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        ("nunpy", "did you mean 'numpy'?"),
+        ("absent", "known: horovod, numpy, six, tensorflow-cpu"),
+    ],
+)
+def test_files_apart_of_a_package_that_nobody_has_are_refused(package: str, said: str) -> None:
+    stack = parse_stack(with_apart(package), file="s")
+    with pytest.raises(InvalidDefinition) as caught:
+        plan(lock(), "cpu", stack, FILES, tools=TOOLS, version="1.0")
+    assert said in str(caught.value)
+
+
+def test_the_package_of_files_apart_may_be_spelt_as_its_authors_do() -> None:
+    one, other = (parse_stack(with_apart(name), file="s") for name in ("NumPy", "numpy"))
+    found = [plan(lock(), "cpu", x, FILES, tools=TOOLS, version="1.0") for x in (one, other)]
+    assert keys(found[0]) == keys(found[1])
+    assert "data" in keys(found[0])
+
+
+def test_files_apart_of_a_package_of_another_flavour_are_refused() -> None:
+    """A layer of core can have none of them."""
     definitions = Definitions(CHECKOUT)
     whole = read_lock(definitions, "7.0-ml").cut("ml")
     stack = read_stack(definitions)
     data = ApartSource(name="data", package="statsmodels", files=("statsmodels/datasets/*",))
-    files = definitions.image_files()
-    below = plan(
-        whole, "cpu", replace(stack, layers=(data, *stack.layers)), files, tools=TOOLS, version="1"
+    wrong = replace(stack, layers=(data, *stack.layers))
+    with pytest.raises(InvalidDefinition, match="core has no Python package") as caught:
+        plan(whole, "cpu", wrong, definitions.image_files(), tools=TOOLS, version="1")
+    assert caught.value.hint == "write `flavour: ml`"
+
+
+def test_files_that_are_left_out_and_apart_are_refused(tmp_path: Path) -> None:
+    wheel = made_wheel(tmp_path, "one", {"one/x.so": "so", "one/y.so": "so"})
+    stored = Artifact(kind="wheel", name="one", version="1", filename=wheel.name, size=1,
+                      sha256=sha256(wheel.read_bytes()).hexdigest(), origin="pypi")  # fmt: skip
+    supplies = SimpleNamespace(
+        place=image_place("3.11"), file=lambda _: wheel, bytecode=lambda _: None
     )
-    assert keys(below) == keys(plan(whole, "cpu", stack, files, tools=TOOLS, version="1"))
+    content = PythonPackages(
+        wheels=(stored,),
+        left_out=(LeftOut(files="one/y.*", why="not needed"),),
+        apart=(Apart(package="one", files=("*.so",)),),
+    )
+    (tmp_path / "root").mkdir()
+    with (
+        DirectorySink(tmp_path / "root") as sink,
+        pytest.raises(InvalidDefinition, match=r"one/y\.so is left out, and in a layer of its own"),
+    ):
+        content.write(sink, supplies)  # type: ignore[arg-type]
 
 
 def test_an_empty_layer_is_no_layer() -> None:

@@ -1,5 +1,6 @@
 """Layers of Python packages: wheels with their bytecode, and metadata for dummy packages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,6 +60,18 @@ class PythonPackages:
         """Return whether a file of a wheel, by its path below site-packages, is installed."""
         return not any_has(self.left_out, path)
 
+    def _has(self, elsewhere: Callable[[str], bool], path: str) -> bool:
+        """Return the same; refuse what is to be in another layer and in none."""
+        has = self.has(path)
+        if not has and elsewhere(path):
+            raise InvalidDefinition(
+                f"{path} is left out, and in a layer of its own",
+                where=STACK_FILE,
+                why="a pattern of `left-out` and one of a layer with `source: apart` match it",
+                hint="name it under `but` of one of them",
+            )
+        return has
+
     def all_wheels(self, supplies: Supplies) -> list[StoredWheel]:
         """Return all wheels as they are in the store, sorted by file name."""
         return stored_wheels(self.wheels, self.native, supplies)
@@ -74,7 +87,8 @@ class PythonPackages:
             # Of another package's files that a pattern matches, no other layer has them.
             package = canonicalize_name(wheel.filename.partition("-")[0])
             elsewhere = partial(any_has, [one for one in self.apart if one.package == package])
-            install_wheel(layer, wheel.path, wheel.filename, site, bytecode, self.has, elsewhere)
+            has = partial(self._has, elsewhere)
+            install_wheel(layer, wheel.path, wheel.filename, site, bytecode, has, elsewhere)
         for name, path in site.libraries(self.linked):
             layer.symlink(f"{LIBRARIES}/{name}", f"/{path}")
         for name, pattern in self.called:

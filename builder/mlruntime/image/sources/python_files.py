@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from packaging.utils import canonicalize_name
+
+from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.schema import Form, Text
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.stored import StoredWheel
@@ -20,6 +23,7 @@ from mlruntime.image.sources.model import (
     layer_key,
 )
 from mlruntime.layers.writer import LayerWriter
+from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 
 
@@ -125,13 +129,15 @@ class ApartSource(LayerSource, frozen=True, kw_only=True, tag="apart"):
     @property
     def apart(self) -> Apart:
         """Return which files they are."""
-        return Apart(package=self.package, files=self.files, but=self.but)
+        name = canonicalize_name(self.package)
+        return Apart(package=name, files=self.files, but=self.but)
 
     def planned(self, planning: Planning) -> PlannedLayer:
         """Return the layer; it is empty when the image does not have the package."""
-        wheels = tuple(a for a in planning.part.python if a.name == self.package)
-        native = tuple(n for n in planning.part.native if n.name == self.package)
-        ours = tuple(one for one in planning.apart if one.package == self.package)
+        name = self.apart.package
+        wheels = tuple(a for a in planning.part.python if a.name == name)
+        native = tuple(n for n in planning.part.native if n.name == name)
+        ours = tuple(one for one in planning.apart if one.package == name)
         above = ours[ours.index(self.apart) + 1 :]
         key = [
             [[a.filename, a.sha256] for a in wheels],
@@ -140,6 +146,31 @@ class ApartSource(LayerSource, frozen=True, kw_only=True, tag="apart"):
         ]
         content = ApartFiles(apart=self.apart, wheels=wheels, native=native, above=above)
         return PlannedLayer(name=self.name, key=layer_key("apart", key), content=content)
+
+
+def refuse_absent(source: ApartSource, lock: Lock, named: Iterable[str]) -> None:
+    """Refuse files of a package that no image of the source's flavour has: its name is wrong.
+
+    ``named`` are the packages that layers of its flavour name: one of these may be locked for
+    other runtimes. So may any, where conda has some in PyPI's place.
+    """
+    package, flavour = source.apart.package, source.of
+    parts = [(f, lock.part(f, v.name)) for f in lock.flavour_names for v in lock.variants]
+    homes = {a.name: f for f, part in parts for a in part.python}
+    homes |= {wheel.name: f for f, part in parts for wheel in part.native}
+    if lock.has_conda or homes.get(package) == flavour or package in named:
+        return
+    if package in homes:
+        why, hint = f"flavour {homes[package]} brings it", f"write `flavour: {homes[package]}`"
+    else:
+        why = f"{lock.runtime} is locked without it"
+        hint = did_you_mean(package, [name for name, home in homes.items() if home == flavour])
+    raise InvalidDefinition(
+        f"layer {source.name!r}: {flavour} has no Python package {source.package!r}",
+        where=STACK_FILE,
+        why=why,
+        hint=hint,
+    )
 
 
 def stored_wheels(
