@@ -14,6 +14,7 @@ from tests.benchmarks import (
     horovodrunner,
     mllib,
     resolving,
+    roles,
     start,
 )
 from tests.benchmarks.figures import Figures
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[], Figures]] = {
     "horovodrunner": horovodrunner.measure,
     "environment": environment.measure,
     "entrypoint": entrypoint.measure,
+    "roles": roles.measure,
     **mllib.benchmarks(),
 }
 
