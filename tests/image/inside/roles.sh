@@ -26,6 +26,11 @@ if [ "$1" = 6.0-ml ]; then
 else
     $role connect --master 'local[1]' --conf spark.ui.enabled=false >connect.log 2>&1 &
     awaits connect
+    python - <<'END'
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.remote("sc://127.0.0.1:15002").getOrCreate()
+print("connect:", spark.range(5).selectExpr("sum(id)").first()[0], "for another process")
+END
 fi
 for _ in $(seq 600); do
     python - <<'END' && break
