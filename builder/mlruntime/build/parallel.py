@@ -12,7 +12,6 @@ from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.image.image import ImageLayer
 from mlruntime.image.sources.model import PlannedLayer
-from mlruntime.image.sources.python import PythonPackages
 
 _STILL_SECONDS: Final = 5.0
 _NICE: Final = 10
@@ -39,12 +38,12 @@ class ParallelLayers:
         self._context = context
         self._maker = maker
         self._supplies = supplies
-        self._others = [x for x in order if not isinstance(x.content, PythonPackages)]
+        self._others = [x for x in order if not x.content.in_site_packages]
         # Layers of wheels that wait for bytecode, and what each still lacks.
         self._wheels = {
             layer.name: layer.content.all_wheels(supplies)
             for layer in order
-            if isinstance(layer.content, PythonPackages)
+            if layer.content.in_site_packages
         }
         self._waiting = [layer for layer in order if layer.name in self._wheels]
         self._ended: SimpleQueue[Future[Any]] = SimpleQueue()

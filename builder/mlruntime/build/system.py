@@ -13,15 +13,13 @@ from mlruntime.engine.archives import Root
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.image import blob_file, verify
 from mlruntime.image.plan import Plan
-from mlruntime.image.sources.conda import CondaPackages
-from mlruntime.image.sources.debian import ConfiguredPackages, DebianPackages
 from mlruntime.image.sources.model import PlannedLayer
 from mlruntime.lock.model import CORE
 from mlruntime.lock.packages import Artifact
 
 
 class System:
-    """The layers with Debian packages, as something that containers start with."""
+    """The layers of the operating system, as something that containers start with."""
 
     def __init__(
         self, plan: Plan, context: BuildContext, maker: LayerMaker, supplies: BuildSupplies
@@ -32,27 +30,34 @@ class System:
         self._supplies = supplies
 
     @property
-    def _layers(self) -> list[tuple[PlannedLayer, DebianPackages]]:
+    def _layers(self) -> list[PlannedLayer]:
+        """Return the system of ``core``, unpacked only."""
         return [
-            (layer, layer.content)
+            layer
             for layer in self._plan.layers
-            if isinstance(layer.content, DebianPackages) and layer.flavour == CORE
+            if layer.content.is_system and not layer.content.configures and layer.flavour == CORE
         ]
 
     def interpreter(self) -> Root:
-        """Return the system's layers from the bottom up to the one with Python, to start with."""
+        """Return the layers that the image's own Python needs, to start it with.
+
+        They are the system's from the bottom up to the one with Python. A Python that is not the
+        system's may need all of that, and all layers that its own packages are in.
+        """
         # Start these first: configuring them takes longest, and bytecode is compiled meanwhile.
-        for layer, _ in self._layers:
+        for layer in self._layers:
             self._maker.layer(layer)
-        conda = [x for x in self._plan.layers if isinstance(x.content, CondaPackages)]
-        if any(a.name == "python" for x in conda for a in x.content.artifacts):
-            return self._root([*(layer for layer, _ in self._layers), *conda])
-        name = f"python{self._plan.python}"
-        for number, (_, content) in enumerate(self._layers, start=1):
-            if any(a.name == name for a in content.packages):
-                return self._root([layer for layer, _ in self._layers[:number]])
+        python = self._plan.python
+        others = [layer for layer in self._plan.layers if not layer.content.is_system]
+        for layer in others:
+            if layer.content.has_interpreter(python):
+                same = [x for x in others if type(x.content) is type(layer.content)]
+                return self._root([*self._layers, *same])
+        for number, layer in enumerate(self._layers, start=1):
+            if layer.content.has_interpreter(python):
+                return self._root(self._layers[:number])
         raise InvalidDefinition(
-            f"no layer has the Debian package {name}",
+            f"no layer has the Debian package python{python}",
             where=f"runtimes/{self._plan.runtime}/runtime.yaml",
             why="the image's own Python compiles bytecode",
         )
@@ -76,11 +81,17 @@ class System:
         self, packages: tuple[Artifact, ...]
     ) -> tuple[list[PlannedLayer], list[PlannedLayer]]:
         """Return the system's layers below those of a flavour, and the latter, unpacked only."""
-        kinds = DebianPackages | ConfiguredPackages
-        system = [layer for layer in self._plan.layers if isinstance(layer.content, kinds)]
-        contents = [layer.content for layer in system]
-        end = contents.index(ConfiguredPackages(packages=packages))
-        flavour = system[end].flavour
+        system = [layer for layer in self._plan.layers if layer.content.is_system]
+        flavour = next(
+            layer.flavour
+            for layer in system
+            if layer.content.configures and layer.content.artifacts == packages
+        )
+        end = next(
+            number
+            for number, layer in enumerate(system)
+            if layer.content.configures and layer.flavour == flavour
+        )
         return (
             [layer for layer in system[:end] if layer.flavour != flavour],
             [layer for layer in system[:end] if layer.flavour == flavour],

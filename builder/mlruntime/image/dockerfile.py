@@ -1,9 +1,9 @@
 """The same image as a Dockerfile, rendered from the plan. Core: values in, text out."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from mlruntime.image.plan import Plan
-from mlruntime.image.sources.python import PythonPackages
 from mlruntime.image.templates import render, variables
 from mlruntime.lock.model import Lock
 
@@ -13,13 +13,15 @@ def dockerfile(plan: Plan, lock: Lock, template: str, native_wheels: Sequence[st
 
     ``native_wheels`` are the file names of the natively built wheels, which only the store knows.
     """
-    python = [p for layer in plan.layers if isinstance(p := layer.content, PythonPackages)]
-    wheels = sorted(wheel.filename for packages in python for wheel in packages.wheels)
+    # Those that the template has even if no layer has anything for them.
+    empty: dict[str, set[str]] = {name: set() for name in ("packages", "wheels", "linked")}
+    lists = defaultdict(set, empty | {"wheels": set(native_wheels)})
+    for layer in plan.layers:
+        for name, entry in layer.content.for_dockerfile():
+            lists[name].add(entry)
     known = variables(lock, plan.variant) | {
-        "packages": sorted(f"{a.name}={a.version}" for a in lock.whole_os),
-        "wheels": sorted((*wheels, *native_wheels)),
-        "pip": next(name for name in wheels if name.startswith("pip-")),
-        "linked": sorted({packages.linked for packages in python if packages.linked}),
+        **{name: sorted(entries) for name, entries in lists.items()},
+        "pip": next(name for name in sorted(lists["wheels"]) if name.startswith("pip-")),
         "config": plan.config,
     }
     return render(template, known, file="images/Dockerfile.j2")

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from mlruntime.documents.reading import canonical_json
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.config import PLAN_LABEL, ImageConfig, configured
-from mlruntime.image.sources.debian import DebianSource, refuse_idle
-from mlruntime.image.sources.jars import Jars
 from mlruntime.image.sources.model import (
     EVERYTHING_ELSE,
     STACK_FILE,
@@ -20,13 +18,6 @@ from mlruntime.image.sources.model import (
     Planning,
     SharedOut,
     Tools,
-)
-from mlruntime.image.sources.python import PythonPackages, PythonSource
-from mlruntime.image.sources.python_files import (
-    ApartFiles,
-    ApartSource,
-    LeftOutFiles,
-    refuse_absent,
 )
 from mlruntime.image.stack import Stack
 from mlruntime.image.templates import render, variables
@@ -79,23 +70,14 @@ def built_on(plan: Plan, lock: Lock, wheel: NativeWheel) -> tuple[PlannedLayer, 
     is built against, and the files that images leave out of these. Layers with native wheels are
     none of them: these are built side by side.
     """
-    common = {a.sha256 for a in lock.python}
-    against = {a.sha256 for a in wheel.link_against}
-    found = []
+    common = frozenset(a.sha256 for a in lock.python)
+    link_against = frozenset(a.sha256 for a in wheel.link_against)
+    found: list[PlannedLayer] = []
     for layer in plan.layers:
-        content = layer.content
-        if wheel in content.native:
+        if wheel in layer.content.native:
             break
-        if isinstance(content, Jars) or content.native:
-            continue
-        if isinstance(content, PythonPackages | ApartFiles):
-            wheels = {a.sha256 for a in content.wheels}
-            if not (wheels <= common or wheels & against):
-                continue
-        found.append(layer)
-        if isinstance(content, PythonPackages) and content.left_out:
-            put_back = LeftOutFiles(wheels=content.wheels, left_out=content.left_out)
-            found.append(put_back.layer(layer.name))
+        if not layer.content.native:
+            found += layer.content.built_on(layer, common, link_against)
     return tuple(found)
 
 
@@ -126,15 +108,11 @@ def plan(
             known=known,
             tools=tools,
             version=version,
-            apart=tuple(
-                x.apart for x in stack.layers if isinstance(x, ApartSource) and x.of == flavour
-            ),
+            apart=tuple(part for x in stack.layers if x.of == flavour for part in x.parts),
         )
-    refuse_idle(plannings[CORE].patterns.get(DebianSource, []), lock)
     there = [layer for layer in stack.layers if layer.of in plannings]
-    for source in (layer for layer in there if isinstance(layer, ApartSource)):
-        patterns = plannings[source.of].patterns.get(PythonSource, [])
-        refuse_absent(source, lock, {PythonSource.canonical(name) for _, name in patterns})
+    for layer in there:
+        layer.check(plannings[layer.of], lock)
     layers = (replace(one.planned(plannings[one.of]), flavour=one.of) for one in there)
     kept = tuple(layer for layer in layers if not layer.content.empty)
     _refuse_homeless(lock, variant, kept)
@@ -152,12 +130,7 @@ def plan(
 
 def left_out(layers: Iterable[PlannedLayer]) -> dict[str, str]:
     """Return of which packages files are left out, by name: which, and why."""
-    return {
-        wheel.name: "; ".join(f"{one.files}: {one.why}" for one in layer.content.left_out)
-        for layer in layers
-        if isinstance(layer.content, PythonPackages) and layer.content.left_out
-        for wheel in layer.content.wheels
-    }
+    return {name: why for layer in layers for name, why in layer.content.incomplete.items()}
 
 
 def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...]) -> None:
@@ -185,9 +158,9 @@ def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...])
 
 def _patterns(
     stack: Stack, flavour: str, known: dict[str, object]
-) -> dict[type, list[tuple[str, str]]]:
+) -> dict[type[SharedOut], list[tuple[str, str]]]:
     """Return, for each type of source, a flavour's patterns of packages: (layer, pattern)."""
-    found: dict[type, list[tuple[str, str]]] = {}
+    found: dict[type[SharedOut], list[tuple[str, str]]] = {}
     for layer in stack.layers:
         if not isinstance(layer, SharedOut) or layer.of != flavour:
             continue

@@ -6,8 +6,6 @@ from typing import Any, Final
 
 from mlruntime.documents.tables import Table, plain
 from mlruntime.image.plan import Plan
-from mlruntime.image.sources.python import PythonPackages
-from mlruntime.image.sources.python_files import ApartFiles
 from mlruntime.image.treemap import Group, treemap
 from mlruntime.layers.gzipped import LayerBlob
 from mlruntime.lock.model import Lock
@@ -84,13 +82,12 @@ def sizes(
     """
     found: list[PackageSize] = []
     # A package whose files are in two layers is shown where its metadata is.
-    for layer in (x for x in plan.layers if not isinstance(x.content, ApartFiles)):
-        has = layer.content.has if isinstance(layer.content, PythonPackages) else _all
+    for layer in (x for x in plan.layers if not x.content.is_apart):
         for one in layer.content.artifacts:
             found.append(
                 PackageSize(
                     name=one.name, version=one.version, kind=one.kind, layer=layer.name,
-                    packed=one.size, unpacked=unpacked(one, has),
+                    packed=one.size, unpacked=unpacked(one, layer.content.has),
                 )
             )  # fmt: skip
         for wheel in layer.content.native:
@@ -137,10 +134,6 @@ def locked_sizes(lock: Lock, variant: str) -> Sizes:
         packages=tuple(sorted(packages, key=lambda p: (-(p.packed or 0), p.name))),
         budget=None,
     )
-
-
-def _all(_path: str) -> bool:
-    return True
 
 
 def sizes_json(found: Sizes) -> dict[str, Any]:

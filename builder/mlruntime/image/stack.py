@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import Form, Text, checked
 from mlruntime.image.sources import AnySource
-from mlruntime.image.sources.debian import ConfiguredSource, DebianSource
 from mlruntime.image.sources.model import EVERYTHING_ELSE, LayerSource, SharedOut
 from mlruntime.lock.model import CORE
 
@@ -59,7 +58,8 @@ def parse_stack(text: str, *, file: str) -> Stack:
         of_kind = [layer for layer in layers if (type(layer), layer.of) == kind]
         _share_out(top.get("layers"), of_kind)
     _refuse_flavoured(top.get("layers"), layers)
-    _refuse_unconfigured(top.get("layers"), layers)
+    for source in dict.fromkeys(type(layer) for layer in layers):
+        source.check_stack(layers, top.get("layers"))
     return Stack(layers=layers, config=_config(form.config))
 
 
@@ -72,20 +72,6 @@ def _refuse_flavoured(place: Location, layers: tuple[LayerSource, ...]) -> None:
                 f"layer {layer.name!r} is above those of flavours",
                 why="every flavour shares the layers below it with core",
                 hint="put the layers of flavours last",
-            )
-
-
-def _refuse_unconfigured(place: Location, layers: tuple[LayerSource, ...]) -> None:
-    """Refuse Debian packages of core, or of a flavour, that are not configured at the end."""
-    system = [layer for layer in layers if isinstance(layer, DebianSource | ConfiguredSource)]
-    for flavour in dict.fromkeys(layer.of for layer in system):
-        configured = [isinstance(x, ConfiguredSource) for x in system if x.of == flavour]
-        if (sum(configured), configured[-1]) != (1, True):
-            own = "" if flavour == CORE else f" of flavour {flavour}"
-            named = "" if flavour == CORE else f" and `flavour: {flavour}`"
-            raise place.fail(
-                f"Debian packages{own} must be configured once, when all have been unpacked",
-                hint=f"give one layer `source: configured`{named}, above all with `source: debian`",
             )
 
 

@@ -20,6 +20,11 @@ _RECIPE = 1
 class CondaPackages(Packages):
     """Conda packages, unpacked into the prefix that every image has for them."""
 
+    def has_interpreter(self, python: str) -> bool:
+        """Return whether there is a Python among them: of conda, an image has only that of it."""
+        del python
+        return any(package.name == "python" for package in self.packages)
+
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Unpack them."""
         # Imported late: planning installs nothing.

@@ -1,22 +1,27 @@
 """A layer of jars, put into one directory."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mlruntime.documents.schema import Text
 from mlruntime.errors import InvalidLock
-from mlruntime.image.sources.model import LayerSource, PlannedLayer, Planning, Supplies, layer_key
+from mlruntime.image.sources.model import (
+    Content,
+    LayerSource,
+    PlannedLayer,
+    Planning,
+    Supplies,
+    layer_key,
+)
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.writer import LayerWriter
-from mlruntime.lock.packages import Artifact, NativeWheel
+from mlruntime.lock.packages import Artifact
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Jars:
+class Jars(Content):
     """Jars by their path in the image."""
 
     jars: tuple[tuple[str, Artifact], ...]
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -27,6 +32,13 @@ class Jars:
     def empty(self) -> bool:
         """Return whether there are none."""
         return not self.jars
+
+    def built_on(
+        self, layer: PlannedLayer, common: frozenset[str], link_against: frozenset[str]
+    ) -> tuple[PlannedLayer, ...]:
+        """Return nothing: no wheel is compiled with jars."""
+        del layer, common, link_against
+        return ()
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Copy them, each compared with its hash first."""

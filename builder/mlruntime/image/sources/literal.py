@@ -3,12 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import ClassVar
 
 from mlruntime.documents.schema import Text
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.sources.model import (
     STACK_FILE,
+    Content,
     LayerSource,
     PlannedLayer,
     Planning,
@@ -19,7 +19,6 @@ from mlruntime.image.templates import render
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.contract import PATH as CONTRACT_PATH
-from mlruntime.lock.packages import Artifact, NativeWheel
 
 Links = tuple[tuple[str, str], ...]
 
@@ -38,7 +37,7 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LiteralFiles:
+class LiteralFiles(Content):
     """Files, symbolic links (path, target) and empty directories, as they are.
 
     ``shared`` are directories that are open to the group root.
@@ -48,8 +47,6 @@ class LiteralFiles:
     links: Links = ()
     directories: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
-    artifacts: ClassVar[tuple[Artifact, ...]] = ()
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
 
     @property
     def empty(self) -> bool:

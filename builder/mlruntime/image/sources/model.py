@@ -1,14 +1,14 @@
 """What a source of layers is: what layers.yaml says of it, what it plans, how that is written."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
-from mlruntime.documents.reading import canonical_json
+from mlruntime.documents.reading import Location, canonical_json
 from mlruntime.documents.schema import Form, Text
 from mlruntime.ecosystems.debian.packages import Changes
 from mlruntime.ecosystems.place import Place
@@ -47,31 +47,94 @@ class Supplies(Protocol):
         """Yield what configuring these Debian packages changes in the layers below."""
 
 
-class Content(Protocol):
-    """What a layer is made of, and how it is written."""
+class Content:
+    """What a layer is made of, and how it is written.
+
+    Each source of layers has a class of its own, which says what differs from what is here.
+    """
+
+    __slots__ = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Return the locked files that it is made of; those of native builds are not among them."""
+        return ()
 
     @property
     def native(self) -> tuple[NativeWheel, ...]:
         """Return the wheels in it that are built here."""
+        return ()
 
     @property
     def empty(self) -> bool:
         """Return whether there would be nothing in the layer."""
+        raise NotImplementedError
 
     def write(self, layer: LayerWriter, supplies: Supplies) -> None:
         """Add everything to a layer."""
+        raise NotImplementedError
+
+    @property
+    def is_system(self) -> bool:
+        """Return whether it is a part of the operating system that everything else runs in."""
+        return False
+
+    @property
+    def configures(self) -> bool:
+        """Return whether it is what configuring the system's packages below changes."""
+        return False
+
+    def has_interpreter(self, python: str) -> bool:
+        """Return whether the image's own Python, of this minor version, is in the layer."""
+        del python
+        return False
+
+    @property
+    def in_site_packages(self) -> bool:
+        """Return whether it puts whole wheels, with bytecode, where other layers do, too."""
+        return False
+
+    def all_wheels(self, supplies: Supplies) -> list[StoredWheel]:
+        """Return the wheels whose bytecode it has, as they are in the store, by file name."""
+        del supplies
+        return []
+
+    @property
+    def is_apart(self) -> bool:
+        """Return whether its files are of packages that another layer of the image installs."""
+        return False
+
+    def has(self, path: str) -> bool:
+        """Return whether it has a file of its packages, by its path as the package is installed."""
+        del path
+        return True
+
+    @property
+    def incomplete(self) -> Mapping[str, str]:
+        """Return the packages, by name, that it lacks files of: which, and why."""
+        return {}
+
+    def built_on(
+        self, layer: "PlannedLayer", common: frozenset[str], link_against: frozenset[str]
+    ) -> tuple["PlannedLayer", ...]:
+        """Return what a native wheel is built on of ``layer``, whose content this is.
+
+        That is the layer, none, or also what puts back what it lacks. ``common`` are the sha256 of
+        the wheels that all variants have, ``link_against`` of those that the wheel is linked with.
+        """
+        del common, link_against
+        return (layer,)
+
+    def for_dockerfile(self) -> Iterator[tuple[str, str]]:
+        """Yield what ``Dockerfile.j2`` installs in its stead: (the template's list, an entry)."""
+        yield from ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Packages:
+class Packages(Content):
     """Content that is packages of a registry and nothing else; how it is written is its own."""
 
     packages: tuple[Artifact, ...]
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -108,6 +171,21 @@ class LayerSource(Form, frozen=True, kw_only=True, tag_field="source"):
     def of(self) -> str:
         """Return the flavour that it is a layer of, and those above."""
         return self.flavour or CORE
+
+    @property
+    def parts(self) -> tuple["Apart", ...]:
+        """Return the files that it takes from layers with whole Python packages."""
+        return ()
+
+    @classmethod
+    def check_stack(cls, layers: tuple["LayerSource", ...], place: Location) -> None:
+        """Raise for a stack, at ``place`` in ``layers.yaml``, that layers of this source break."""
+
+    def check(self, planning: "Planning", lock: Lock) -> None:
+        """Raise ``InvalidDefinition`` if what it names is not locked.
+
+        ``lock`` has all flavours of the image, also those above the layer's own.
+        """
 
     def planned(self, planning: "Planning") -> PlannedLayer:
         """Return the layer, which may be empty."""
@@ -184,7 +262,7 @@ class Planning:
     lock: Lock
     variant: Variant
     part: Part
-    patterns: Mapping[type, list[tuple[str, str]]]
+    patterns: Mapping[type[SharedOut], list[tuple[str, str]]]
     files: Mapping[str, bytes]
     known: dict[str, Any]
     tools: Tools

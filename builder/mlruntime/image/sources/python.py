@@ -1,6 +1,6 @@
 """Layers of Python packages: wheels with their bytecode, and metadata for dummy packages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,20 +16,27 @@ from mlruntime.image.sources.literal import File, dist_info, file_digests
 from mlruntime.image.sources.model import (
     STACK_FILE,
     Apart,
+    Content,
     PlannedLayer,
     Planning,
     SharedOut,
     Supplies,
     layer_key,
 )
-from mlruntime.image.sources.python_files import LeftOut, any_has, stored_wheels
+from mlruntime.image.sources.python_files import (
+    LeftOut,
+    LeftOutFiles,
+    any_has,
+    is_built_on,
+    stored_wheels,
+)
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel, set_digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PythonPackages:
+class PythonPackages(Content):
     """Wheels, those that are built here (``native``), and ``files`` beside them.
 
     Shared libraries in directories like ``linked`` (a pattern below site-packages) get symbolic
@@ -71,6 +78,35 @@ class PythonPackages:
                 hint="name it under `but` of one of them",
             )
         return has
+
+    @property
+    def incomplete(self) -> Mapping[str, str]:
+        """Return the wheels' names with what is left out of all of them."""
+        why = "; ".join(f"{one.files}: {one.why}" for one in self.left_out)
+        return {wheel.name: why for wheel in self.wheels} if why else {}
+
+    @property
+    def in_site_packages(self) -> bool:
+        """Return that it does."""
+        return True
+
+    def built_on(
+        self, layer: PlannedLayer, common: frozenset[str], link_against: frozenset[str]
+    ) -> tuple[PlannedLayer, ...]:
+        """Return the layer if native wheels are built on it, and what it leaves out with it."""
+        if not is_built_on(self.wheels, common, link_against):
+            return ()
+        if not self.left_out:
+            return (layer,)
+        put_back = LeftOutFiles(wheels=self.wheels, left_out=self.left_out)
+        return layer, put_back.layer(layer.name)
+
+    def for_dockerfile(self) -> Iterator[tuple[str, str]]:
+        """Yield the wheels that pip is given, and where the dynamic linker looks."""
+        for wheel in self.wheels:
+            yield "wheels", wheel.filename
+        if self.linked:
+            yield "linked", self.linked
 
     def all_wheels(self, supplies: Supplies) -> list[StoredWheel]:
         """Return all wheels as they are in the store, sorted by file name."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Final
 
 from packaging.utils import canonicalize_name
 
@@ -15,6 +15,7 @@ from mlruntime.errors import InvalidDefinition
 from mlruntime.image.sources.model import (
     STACK_FILE,
     Apart,
+    Content,
     LayerSource,
     PlannedLayer,
     Planning,
@@ -25,6 +26,9 @@ from mlruntime.image.sources.model import (
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
+
+# The source of layers with whole packages, in `layers.yaml`.
+_WHOLE: Final = "python"
 
 
 class LeftOut(Form, frozen=True, kw_only=True):
@@ -44,18 +48,21 @@ class LeftOut(Form, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LeftOutFiles:
+class LeftOutFiles(Content):
     """What a layer of wheels leaves out: put back where something is compiled against them."""
 
     wheels: tuple[Artifact, ...]
     left_out: tuple[LeftOut, ...]
-    native: ClassVar[tuple[NativeWheel, ...]] = ()
-    empty: ClassVar[bool] = False
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Return the wheels."""
         return self.wheels
+
+    @property
+    def empty(self) -> bool:
+        """Return that it is not: it is made where something is left out."""
+        return False
 
     def layer(self, name: str) -> PlannedLayer:
         """Return the layer with these files, above the layer ``name``."""
@@ -76,7 +83,7 @@ class LeftOutFiles:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ApartFiles:
+class ApartFiles(Content):
     """The files of one package that are apart from it: those of its wheel, fetched or compiled.
 
     ``above`` are other files of it that have layers above this one.
@@ -96,6 +103,17 @@ class ApartFiles:
     def empty(self) -> bool:
         """Return whether the image does not have the package."""
         return not (self.wheels or self.native)
+
+    @property
+    def is_apart(self) -> bool:
+        """Return that they are."""
+        return True
+
+    def built_on(
+        self, layer: PlannedLayer, common: frozenset[str], link_against: frozenset[str]
+    ) -> tuple[PlannedLayer, ...]:
+        """Return the layer, if native wheels are built on this package."""
+        return (layer,) if is_built_on(self.wheels, common, link_against) else ()
 
     def has(self, path: str) -> bool:
         """Return whether a file of the wheel, by its path below site-packages, is one of them."""
@@ -132,6 +150,41 @@ class ApartSource(LayerSource, frozen=True, kw_only=True, tag="apart"):
         name = canonicalize_name(self.package)
         return Apart(package=name, files=self.files, but=self.but)
 
+    @property
+    def parts(self) -> tuple[Apart, ...]:
+        """Return these files."""
+        return (self.apart,)
+
+    def check(self, planning: Planning, lock: Lock) -> None:
+        """Refuse files of a package that no image of the flavour has: its name is wrong.
+
+        A package that layers of the flavour name may be locked for other runtimes. So may any,
+        where conda has some in PyPI's place.
+        """
+        package, flavour = self.apart.package, self.of
+        named = {
+            source.canonical(name)
+            for source, patterns in planning.patterns.items()
+            if source.__struct_config__.tag == _WHOLE
+            for _, name in patterns
+        }
+        parts = [(f, lock.part(f, v.name)) for f in lock.flavour_names for v in lock.variants]
+        homes = {a.name: f for f, part in parts for a in part.python}
+        homes |= {wheel.name: f for f, part in parts for wheel in part.native}
+        if lock.has_conda or homes.get(package) == flavour or package in named:
+            return
+        if package in homes:
+            why, hint = f"flavour {homes[package]} brings it", f"write `flavour: {homes[package]}`"
+        else:
+            why = f"{lock.runtime} is locked without it"
+            hint = did_you_mean(package, [name for name, home in homes.items() if home == flavour])
+        raise InvalidDefinition(
+            f"layer {self.name!r}: {flavour} has no Python package {self.package!r}",
+            where=STACK_FILE,
+            why=why,
+            hint=hint,
+        )
+
     def planned(self, planning: Planning) -> PlannedLayer:
         """Return the layer; it is empty when the image does not have the package."""
         name = self.apart.package
@@ -148,31 +201,6 @@ class ApartSource(LayerSource, frozen=True, kw_only=True, tag="apart"):
         return PlannedLayer(name=self.name, key=layer_key("apart", key), content=content)
 
 
-def refuse_absent(source: ApartSource, lock: Lock, named: Iterable[str]) -> None:
-    """Refuse files of a package that no image of the source's flavour has: its name is wrong.
-
-    ``named`` are the packages that layers of its flavour name: one of these may be locked for
-    other runtimes. So may any, where conda has some in PyPI's place.
-    """
-    package, flavour = source.apart.package, source.of
-    parts = [(f, lock.part(f, v.name)) for f in lock.flavour_names for v in lock.variants]
-    homes = {a.name: f for f, part in parts for a in part.python}
-    homes |= {wheel.name: f for f, part in parts for wheel in part.native}
-    if lock.has_conda or homes.get(package) == flavour or package in named:
-        return
-    if package in homes:
-        why, hint = f"flavour {homes[package]} brings it", f"write `flavour: {homes[package]}`"
-    else:
-        why = f"{lock.runtime} is locked without it"
-        hint = did_you_mean(package, [name for name, home in homes.items() if home == flavour])
-    raise InvalidDefinition(
-        f"layer {source.name!r}: {flavour} has no Python package {source.package!r}",
-        where=STACK_FILE,
-        why=why,
-        hint=hint,
-    )
-
-
 def stored_wheels(
     wheels: Iterable[Artifact], native: Iterable[NativeWheel], supplies: Supplies
 ) -> list[StoredWheel]:
@@ -182,6 +210,17 @@ def stored_wheels(
     ]
     found += [supplies.wheel(one) for one in native]
     return sorted(found, key=lambda wheel: wheel.filename)
+
+
+def is_built_on(
+    wheels: Iterable[Artifact], common: frozenset[str], link_against: frozenset[str]
+) -> bool:
+    """Return whether native wheels are built on a layer of wheels.
+
+    They are if all variants have these, or if one of them is linked with.
+    """
+    found = {wheel.sha256 for wheel in wheels}
+    return found <= common or not found.isdisjoint(link_against)
 
 
 def any_has(patterns: Iterable[LeftOut | Apart], path: str) -> bool:
