@@ -26,8 +26,9 @@ _USED: Final = ("usr/lib/jvm/", "etc/java-*/", f"{LIBRARIES}/", "usr/share/doc/"
 class EnvironmentContents:
     """The packages, files and links of an environment.
 
-    ``native`` are compiled wheels, ``links`` symbolic links (path, target), ``linked`` patterns of
-    directories below site-packages whose libraries are found by their names.
+    ``native`` are compiled wheels, ``packages`` those of ecosystems that a lock has no other word
+    for, ``links`` symbolic links (path, target), ``linked`` patterns of directories below
+    site-packages whose libraries are found by their names.
     """
 
     python: str
@@ -36,6 +37,7 @@ class EnvironmentContents:
     native: tuple[NativeWheel, ...]
     jars: tuple[Artifact, ...]
     system: tuple[Artifact, ...]
+    packages: tuple[Artifact, ...]
     files: tuple[File, ...]
     links: tuple[tuple[str, str], ...]
     linked: tuple[str, ...]
@@ -43,7 +45,7 @@ class EnvironmentContents:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Return everything that is fetched."""
-        return (*self.conda, *self.wheels, *self.jars, *self.system)
+        return (*self.conda, *self.wheels, *self.jars, *self.packages, *self.system)
 
 
 def contents(plan: Plan, lock: Lock) -> EnvironmentContents:
@@ -63,6 +65,7 @@ def contents(plan: Plan, lock: Lock) -> EnvironmentContents:
         native=tuple(wheel for c in python for wheel in c.native),
         jars=tuple(jar for c in layers if isinstance(c, Jars) for jar in c.artifacts),
         system=tuple(a for a in lock.os if is_of_system(a.name)),
+        packages=lock.packages,
         files=tuple(
             File(path=located(f.path), content=started_beside(f.content), executable=f.executable)
             for f in own

@@ -18,7 +18,7 @@ from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.conda.archive import NEW, OLD
 from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.place import Place
-from mlruntime.ecosystems.registered import ECOSYSTEMS
+from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.environment.entries import InstalledEntry, is_untouched, listed
 from mlruntime.environment.glibc import needed_glibc
 from mlruntime.errors import Damaged
@@ -96,8 +96,7 @@ def unpacked(store: Store, artifact: Artifact, path: Path, place: Place) -> Tree
             folder = scratch / "tree"
             (folder / _FILES).mkdir(parents=True)
             with DirectorySink(folder / _FILES) as sink:
-                origin = artifact.origin.partition(":")[0]
-                ECOSYSTEMS[origin].install(sink, place, [(artifact, path)])
+                ecosystem_of(artifact).install(sink, place, [(artifact, path)])
             entries = listed(folder / _FILES)
             for entry in entries:
                 if not entry.target:

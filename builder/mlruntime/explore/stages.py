@@ -60,6 +60,7 @@ class SharedRegistries:
         self.compiler = registries.compiler
         self.repository = registries.repository
         self.shipped = registries.shipped
+        self.reach = registries.reach
 
     def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
         """Return a Debian release, or some areas of it."""

@@ -206,29 +206,36 @@ def _native(lock: Lock, variant: str) -> dict[str, tuple[str, str]]:
     return {n.name: (n.version, n.key) for n in lock.variant(variant).native}
 
 
-# Most runtimes have none: then nothing is said of it.
-_RARE: Final = "conda"
-_PACKAGES: Final[Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]] = {
+_Told = Mapping[str, Callable[[Lock, str], dict[str, tuple[str, str]]]]
+_PACKAGES: Final[_Told] = {
     "debian": lambda lock, variant: _artifacts(lock.whole(variant).os),
     "python": _python,
     "native": _native,
     "jars": lambda lock, variant: _artifacts(lock.whole(variant).jars),
+}
+# Most runtimes have none of these: nothing is said where nobody has any.
+_RARE: Final[_Told] = {
     "conda": lambda lock, variant: _artifacts(p.artifact for p in lock.whole(variant).conda),
 }
 
 
 def packages_of(lock: Lock, variant: str) -> dict[str, dict[str, tuple[str, str]]]:
     """Return the packages that the image of a variant has, by ecosystem."""
-    return {name: packages(lock, variant) for name, packages in _PACKAGES.items()}
+    told = {**_PACKAGES, **_RARE}
+    found = {name: packages(lock, variant) for name, packages in told.items()}
+    for one in lock.whole(variant).packages:
+        found.setdefault(one.origin.partition(":")[0], {}).update(_artifacts((one,)))
+    return found
 
 
 def package_changes(a: Mapping[str, Versions], b: Mapping[str, Versions]) -> dict[str, Changes]:
-    """Compare packages by ecosystem; of one that is rare nothing is said where nobody has it."""
-    every = {name: (a.get(name, {}), b.get(name, {})) for name in _PACKAGES}
+    """Compare packages by ecosystem."""
+    names = dict.fromkeys((*_PACKAGES, *_RARE, *a, *b))
+    every = {name: (a.get(name, {}), b.get(name, {})) for name in names}
     return {
         name: changes(before, after)
         for name, (before, after) in every.items()
-        if name != _RARE or before or after
+        if name in _PACKAGES or before or after
     }
 
 

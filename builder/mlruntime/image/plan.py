@@ -139,13 +139,16 @@ def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...])
     for flavour in lock.flavour_names:
         part = lock.part(flavour, variant)
         homeless = [a.name for a in part.artifacts if a.sha256 not in placed]
-        if part.conda and any(p.artifact.sha256 not in placed for p in part.conda):
-            raise InvalidDefinition(
-                f"no layer has the conda packages of {lock.runtime}",
-                where=STACK_FILE,
-                hint='add a layer `{name: conda, source: conda, packages: ["*"]}` above those of'
-                " Debian, and below those of Python",
-            )
+        # Not every stack has layers for packages of these ecosystems.
+        for one in (*(package.artifact for package in part.conda), *part.packages):
+            if one.sha256 not in placed:
+                origin = one.origin.partition(":")[0]
+                raise InvalidDefinition(
+                    f"no layer has the {origin} packages of {lock.runtime}",
+                    where=STACK_FILE,
+                    hint=f'add a layer `{{name: {origin}, source: {origin}, packages: ["*"]}}`'
+                    " above those of Debian, and below those of Python",
+                )
         if homeless and flavour != CORE:
             raise InvalidDefinition(
                 f"flavour {flavour!r}: {homeless[0]} is in no layer",

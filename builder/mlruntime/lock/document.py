@@ -11,6 +11,7 @@ from mlruntime.lock.model import (
     FORMAT,
     FORMAT_WITH_CONDA,
     FORMAT_WITH_FLAVOURED_OS,
+    FORMAT_WITH_PACKAGES,
     FORMAT_WITHOUT_FLAVOURS,
     Flavour,
     FlavourVariant,
@@ -29,6 +30,18 @@ class ArtifactForm(Form, frozen=True):
     """One file of a registry, known by its hash."""
 
     kind: Literal["conda", "deb", "jar", "sdist", "wheel"]
+    name: Text
+    version: Text
+    filename: FileName
+    size: Natural
+    sha256: Sha256
+    origin: Text
+
+
+class OtherArtifactForm(Form, frozen=True):
+    """One file of an ecosystem that locks have no other place for; its kind is its own word."""
+
+    kind: Text
     name: Text
     version: Text
     filename: FileName
@@ -137,6 +150,7 @@ class LockForm(Form, frozen=True):
     jars: list[ArtifactForm]
     variants: dict[str, VariantForm]
     conda: list[CondaForm] | None = None
+    packages: list[OtherArtifactForm] | None = None
     flavours: dict[str, FlavourForm] | None = None
 
 
@@ -144,7 +158,13 @@ def parse_lock(text: str, *, file: str) -> Lock:
     """Read a lock; anything but exactly the documented form raises ``InvalidLock``."""
     top = read_json(text, file=file, error=InvalidLock)
     version = top.get("format").integer()
-    known = (FORMAT_WITHOUT_FLAVOURS, FORMAT, FORMAT_WITH_CONDA, FORMAT_WITH_FLAVOURED_OS)
+    known = (
+        FORMAT_WITHOUT_FLAVOURS,
+        FORMAT,
+        FORMAT_WITH_CONDA,
+        FORMAT_WITH_FLAVOURED_OS,
+        FORMAT_WITH_PACKAGES,
+    )
     if version not in known:
         older = "that of an older mlruntime" if version < FORMAT else "not known"
         raise top.get("format").fail(
@@ -171,6 +191,7 @@ def parse_lock(text: str, *, file: str) -> Lock:
             for name, flavour in (form.flavours or {}).items()
         ),
         conda=_conda(form.conda),
+        packages=tuple(_artifact(package) for package in form.packages or ()),
     )
 
 
@@ -222,7 +243,7 @@ def _artifacts(forms: list[ArtifactForm] | None) -> tuple[Artifact, ...]:
     return tuple(_artifact(form) for form in forms or ())
 
 
-def _artifact(form: ArtifactForm) -> Artifact:
+def _artifact(form: ArtifactForm | OtherArtifactForm) -> Artifact:
     return Artifact(
         kind=form.kind,
         name=form.name,

@@ -14,14 +14,18 @@ from typing import Any, Final
 
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import InvalidLock, UsageError
-from mlruntime.lock.contract import HostContract
-from mlruntime.lock.packages import (
-    Artifact,
-    CondaPackage,
-    DummyPackage,
-    NativeWheel,
-    Omission,
+from mlruntime.lock.packages import Artifact, CondaPackage, Omission
+from mlruntime.lock.parts import (
+    Flavour,
+    FlavourVariant,
+    Part,
+    Variant,
+    conda_listed,
+    listed,
+    omissions_listed,
 )
+
+__all__ = ["Flavour", "FlavourVariant", "Lock", "Part", "Variant", "flavour_below", "tag"]
 
 # What is written: a lock without flavours is as it was before there were any.
 FORMAT: Final = 3
@@ -30,93 +34,12 @@ FORMAT_WITHOUT_FLAVOURS: Final = 2
 FORMAT_WITH_CONDA: Final = 4
 # What is written if a flavour has Debian packages of its own.
 FORMAT_WITH_FLAVOURED_OS: Final = 5
+# What is written of a runtime with packages of ecosystems that older locks have no place for.
+FORMAT_WITH_PACKAGES: Final = 6
 # Where an image has its conda packages, below its root.
 CONDA_PREFIX: Final = "opt/conda"
 # The flavour that every runtime has: what the lock says outside of ``flavours``.
 CORE: Final = "core"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Variant:
-    """What one variant has beyond the common part; ``components`` only it consists of.
-
-    ``contract`` is what it asks of a host's GPUs.
-    """
-
-    name: str
-    python: tuple[Artifact, ...]
-    native: tuple[NativeWheel, ...]
-    dummy_packages: tuple[DummyPackage, ...] = ()
-    components: tuple[tuple[str, str], ...] = ()
-    contract: HostContract | None = None
-    conda: tuple[CondaPackage, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FlavourVariant:
-    """What one variant of a flavour has beyond the flavour's common part."""
-
-    name: str
-    python: tuple[Artifact, ...]
-    dummy_packages: tuple[DummyPackage, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flavour:
-    """What a flavour adds to those below it, the lowest of which is ``core``.
-
-    ``request`` is the digest of what was asked for; ``python`` are the wheels that every variant
-    of it has, ``os`` the Debian packages. ``requirements`` are the lines of a requirements file,
-    and ``jar_requirements`` those of a list of jars, for what somebody adds to a runtime; a flavour
-    of the runtime itself has neither.
-    """
-
-    name: str
-    request: str
-    components: tuple[tuple[str, str], ...]
-    omitted: tuple[Omission, ...]
-    python: tuple[Artifact, ...]
-    jars: tuple[Artifact, ...]
-    variants: tuple[FlavourVariant, ...]
-    requirements: tuple[str, ...] = ()
-    jar_requirements: tuple[str, ...] = ()
-    os: tuple[Artifact, ...] = ()
-
-    @property
-    def is_added(self) -> bool:
-        """Return whether somebody added it to the runtime."""
-        return bool(self.requirements or self.jar_requirements)
-
-    def of(self, variant: str) -> FlavourVariant:
-        """Return what it has in one variant only; nothing, where the lock says nothing."""
-        nothing = FlavourVariant(name=variant, python=())
-        return next((v for v in self.variants if v.name == variant), nothing)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """What one flavour itself brings into the image of a variant."""
-
-    python: tuple[Artifact, ...]
-    native: tuple[NativeWheel, ...]
-    dummy_packages: tuple[DummyPackage, ...]
-    jars: tuple[Artifact, ...]
-    os: tuple[Artifact, ...] = ()
-    conda: tuple[CondaPackage, ...] = ()
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """Return the registry files that are installed as they are, all but sdists."""
-        conda = (package.artifact for package in self.conda)
-        return (*self.os, *conda, *self.python, *self.jars)
-
-    @property
-    def distributions(self) -> dict[str, str]:
-        """Return the version of everything that ``pip list`` shows, by PEP 503 name, sorted."""
-        found = {one.name: one.version for one in self.python}
-        found |= {one.name: one.version for one in self.native}
-        found |= {one.name: one.version for one in self.dummy_packages}
-        return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,9 +49,10 @@ class Lock:
     ``inputs`` are the digests of what made it (``matrix``, ``runtime``, ``images``);
     ``snapshot`` is the moment (RFC 3339, UTC) after which PyPI uploads are ignored; ``os`` the
     Debian packages of the image, ``build_depends`` those only a native build needs; ``python`` the
-    wheels every variant has, ``conda`` the conda packages. All of that is the flavour ``core``;
-    ``flavours`` are what each of the others adds, in their order. A lock that is cut after one of
-    them is the lock of that flavour's image.
+    wheels every variant has, ``conda`` the conda packages, ``packages`` those of ecosystems that a
+    lock has no other word for. All of that is the flavour ``core``; ``flavours`` are what each of
+    the others adds, in their order. A lock that is cut after one of them is the lock of that
+    flavour's image.
     """
 
     runtime: str
@@ -143,6 +67,7 @@ class Lock:
     variants: tuple[Variant, ...]
     flavours: tuple[Flavour, ...] = ()
     conda: tuple[CondaPackage, ...] = ()
+    packages: tuple[Artifact, ...] = ()
 
     @property
     def has_conda(self) -> bool:
@@ -198,6 +123,7 @@ class Lock:
                 jars=self.jars,
                 os=self.os,
                 conda=(*self.conda, *own.conda),
+                packages=self.packages,
             )
         added = next(one for one in self.flavours if one.name == flavour)
         mine = added.of(variant)
@@ -219,6 +145,7 @@ class Lock:
             jars=tuple(jar for part in parts for jar in part.jars),
             os=self.whole_os,
             conda=tuple(package for part in parts for package in part.conda),
+            packages=tuple(package for part in parts for package in part.packages),
         )
 
     @property
@@ -259,7 +186,39 @@ class Lock:
 
     def to_json(self) -> str:
         """Return the file's text; equal locks give equal bytes."""
-        return json.dumps(_lock_dict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(self._to_dict(), indent=1, ensure_ascii=False) + "\n"
+
+    def _to_dict(self) -> dict[str, Any]:
+        return {
+            "format": self._format,
+            "runtime": self.runtime,
+            "inputs": dict(self.inputs),
+            "snapshot": self.snapshot,
+            "components": dict(self.components),
+            "omitted": omissions_listed(self.omitted),
+            "os": listed(self.os),
+            "build-depends": listed(self.build_depends),
+            "python": listed(self.python),
+            "jars": listed(self.jars),
+            **conda_listed(self.conda),
+            **({"packages": listed(self.packages)} if self.packages else {}),
+            "variants": {variant.name: variant.to_dict() for variant in self.variants},
+            **(
+                {"flavours": {flavour.name: flavour.to_dict() for flavour in self.flavours}}
+                if self.flavours
+                else {}
+            ),
+        }
+
+    @property
+    def _format(self) -> int:
+        if self.packages:
+            return FORMAT_WITH_PACKAGES
+        if self.whole_os != self.os:
+            return FORMAT_WITH_FLAVOURED_OS
+        if self.has_conda:
+            return FORMAT_WITH_CONDA
+        return FORMAT if self.flavours else FORMAT_WITHOUT_FLAVOURS
 
     @property
     def digest(self) -> str:
@@ -276,83 +235,3 @@ def flavour_below(name: str, flavours: Iterable[str]) -> str:
     """Return which of a runtime's flavours an image's flavour is, or is on top of."""
     found = [one for one in flavours if name == one or name.startswith(f"{one}-")]
     return max(found, key=len, default=CORE)
-
-
-def _lock_dict(lock: Lock) -> dict[str, Any]:
-    return {
-        "format": _format(lock),
-        "runtime": lock.runtime,
-        "inputs": dict(lock.inputs),
-        "snapshot": lock.snapshot,
-        "components": dict(lock.components),
-        "omitted": _omitted(lock.omitted),
-        "os": _listed(lock.os),
-        "build-depends": _listed(lock.build_depends),
-        "python": _listed(lock.python),
-        "jars": _listed(lock.jars),
-        **_conda_dict(lock.conda),
-        "variants": {
-            v.name: {
-                **({"host-contract": v.contract.to_dict()} if v.contract else {}),
-                **({"components": dict(v.components)} if v.components else {}),
-                "python": _listed(v.python),
-                "native": [n.to_dict() for n in v.native],
-                **_dummy_packages_dict(v.dummy_packages),
-                **_conda_dict(v.conda),
-            }
-            for v in lock.variants
-        },
-        **(
-            {"flavours": {f.name: _flavour_dict(f) for f in lock.flavours}} if lock.flavours else {}
-        ),
-    }
-
-
-def _format(lock: Lock) -> int:
-    if lock.whole_os != lock.os:
-        return FORMAT_WITH_FLAVOURED_OS
-    if lock.has_conda:
-        return FORMAT_WITH_CONDA
-    return FORMAT if lock.flavours else FORMAT_WITHOUT_FLAVOURS
-
-
-def _conda_dict(packages: tuple[CondaPackage, ...]) -> dict[str, Any]:
-    """Return the entry of conda packages; most runtimes have none, and say nothing."""
-    listed = [package.to_dict() for package in sorted(packages, key=lambda p: p.name)]
-    return {"conda": listed} if listed else {}
-
-
-def _flavour_dict(flavour: Flavour) -> dict[str, Any]:
-    return {
-        "request": flavour.request,
-        **({"requirements": list(flavour.requirements)} if flavour.requirements else {}),
-        **(
-            {"jar-requirements": list(flavour.jar_requirements)} if flavour.jar_requirements else {}
-        ),
-        "components": dict(flavour.components),
-        "omitted": _omitted(flavour.omitted),
-        **({"os": _listed(flavour.os)} if flavour.os else {}),
-        "python": _listed(flavour.python),
-        "jars": _listed(flavour.jars),
-        "variants": {
-            v.name: {"python": _listed(v.python), **_dummy_packages_dict(v.dummy_packages)}
-            for v in flavour.variants
-        },
-    }
-
-
-def _listed(artifacts: tuple[Artifact, ...]) -> list[dict[str, Any]]:
-    return [a.to_dict() for a in sorted(artifacts, key=lambda a: (a.name, a.version))]
-
-
-def _omitted(found: tuple[Omission, ...]) -> list[dict[str, str]]:
-    return [{"component": o.component, "artifact": o.artifact, "why": o.why} for o in found]
-
-
-def _dummy_packages_dict(found: tuple[DummyPackage, ...]) -> dict[str, Any]:
-    """Return the entry of a variant that has dummy packages; most have none, and say nothing."""
-    listed = [
-        {"name": s.name, "version": s.version, "by": s.by}
-        for s in sorted(found, key=lambda s: s.name)
-    ]
-    return {"dummy-packages": listed} if listed else {}

@@ -4,7 +4,7 @@ Core: no I/O.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlruntime.documents.reading import canonical_json
@@ -92,6 +92,11 @@ class NativeWheel:
     build_depends: str
     build_depends_unpacked: tuple[Artifact, ...] = ()
     prepare: tuple[str, str] | None = None
+
+    @property
+    def released(self) -> Artifact:
+        """Return it as a package of its ecosystem: the source's, in the version that it has."""
+        return replace(self.sdist, name=self.name, version=self.version)
 
     @property
     def beside(self) -> tuple[tuple[str, str], ...]:

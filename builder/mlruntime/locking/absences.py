@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from mlruntime.ecosystems.wanted import Wanted
 from mlruntime.errors import ArtifactNotFound, UsageError
 from mlruntime.lock.packages import Omission
-from mlruntime.locking.request import FlavourRequest, LockRequest, Wanted
+from mlruntime.locking.request import FlavourRequest, LockRequest
 
 Lookups = Mapping[str, Callable[[Wanted], object]]
 

@@ -8,17 +8,21 @@ from typing import Final, Protocol
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
 from mlruntime.ecosystems.maven.shipped import ShippedJar
+from mlruntime.ecosystems.model import Reach
 from mlruntime.ecosystems.native.inputs import BuildEnvironment, Compiler, LoadedRecipe
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Target
+from mlruntime.ecosystems.wanted import Wanted
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import offer, omissions, refuse_unknown
 from mlruntime.locking.channels import NO_CONDA, Channels, CondaSide, conda_side
 from mlruntime.locking.jars import Repository, find_jars, looked_up, shipped_jars
-from mlruntime.locking.request import LockRequest, Wanted
+from mlruntime.locking.others import lookups as lookups_of_others
+from mlruntime.locking.others import others
+from mlruntime.locking.request import LockRequest
 from mlruntime.locking.variants import PythonSide, published, split
 
 
@@ -57,6 +61,9 @@ class Registries(Protocol):
     def shipped(self, sdist: Artifact) -> tuple[ShippedJar, ...]:
         """Return the jars in a source distribution."""
 
+    def reach(self, snapshot: str) -> Reach:
+        """Return how any other ecosystem reaches its own registries."""
+
 
 def assemble(
     request: LockRequest,
@@ -90,6 +97,7 @@ def assemble(
         DEBIAN: partial(look_up, archive),
         MAVEN: looked_up(repository, shipped),
         PYPI: lambda wanted: compiler.compile((wanted.requirement(published(wanted, recipes)),)),
+        **lookups_of_others(request, registries),
     }
     omitted = omissions(request, tried, lookups)
     request = request.without(o.component for o in omitted)
@@ -100,7 +108,7 @@ def assemble(
     build_depends = _build_depends(system, used.values(), archive)
     if build_depends:
         say(f"Debian, to compile with: {len(build_depends)} more")
-    found = find_jars(request, request.wanted, repository, shipped)
+    found = find_jars(request, request.of(MAVEN), repository, shipped)
     for conflict in found.conflicts:
         say(f"Maven: {conflict}")
     jars = found.artifacts
@@ -127,6 +135,7 @@ def assemble(
         jars=jars,
         variants=own,
         conda=conda.common,
+        packages=others(request, registries, say),
     )
 
 

@@ -23,6 +23,7 @@ from mlruntime.locking.assembly import (
 )
 from mlruntime.locking.channels import CondaSide
 from mlruntime.locking.jars import find_jars, looked_up, shipped_with
+from mlruntime.locking.others import refuse_others
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import flavour_digest
 from mlruntime.locking.variants import PythonSide, declared, refuse_undeclared, split
@@ -72,6 +73,8 @@ def with_flavours(
     refuse_unknown(request, omit)
     if not request.flavours:
         return base
+    for flavour in request.flavours:
+        refuse_others(flavour, f"runtimes/{request.runtime}/runtime.yaml: flavours.{flavour.name}")
     available = request.without(o.component for o in base.omitted)
     conda = CondaSide.of(base)
     target = target_of(base.os, conda)
@@ -103,7 +106,7 @@ def with_flavours(
         system = _system(own, below.os, archive, say)
         listed = jars_of_its_own(replace(base, flavours=tuple(found)), own, shipped)
         jars = find_jars(
-            available, own.wanted, repository, shipped, below.jars, listed, own.without_jars
+            available, own.of(MAVEN), repository, shipped, below.jars, listed, own.without_jars
         )
         for conflict in jars.conflicts:
             say(f"Maven, {flavour.name}: {conflict}")
@@ -159,7 +162,7 @@ def _system(
     flavour: FlavourRequest, below: tuple[Artifact, ...], archive: Callable[[], Archive], say: Say
 ) -> tuple[Artifact, ...]:
     """Return the Debian packages that a flavour adds; those below it stay as they are."""
-    names = (*(w.name for w in flavour.wanted if w.origin == DEBIAN), *flavour.debian)
+    names = (*(wanted.name for wanted in flavour.of(DEBIAN)), *flavour.debian)
     if not names:
         return ()
     added = on_top(below, names, archive(), f"the Debian packages of flavour {flavour.name}")

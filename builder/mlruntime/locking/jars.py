@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from mlruntime.ecosystems.maven import ORIGIN as MAVEN
 from mlruntime.ecosystems.maven.conflict import JarConflict
 from mlruntime.ecosystems.maven.repository import LockedJars
 from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import Compiler, LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
+from mlruntime.ecosystems.wanted import Wanted
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import offer
-from mlruntime.locking.request import LockRequest, Wanted
+from mlruntime.locking.request import LockRequest
 from mlruntime.locking.variants import published
 
 
@@ -53,8 +53,6 @@ def find_jars(
     excluding = {name: tuple(without) for name, _ in every}
     components: list[tuple[str, str]] = []
     for one in wanted:
-        if one.origin != MAVEN:
-            continue
         components.append((one.name, one.version))
         excluding[one.name] = (*one.excludes, *without)
         try:

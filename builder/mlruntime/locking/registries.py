@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Final
 
 from mlruntime.ecosystems.conda.solver import Channels, read_channels
@@ -17,6 +18,7 @@ from mlruntime.ecosystems.maven.shipped import (
     shipped_from_json,
     shipped_to_json,
 )
+from mlruntime.ecosystems.model import Reach
 from mlruntime.ecosystems.pypi.resolver import Resolver, Target
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
@@ -78,6 +80,11 @@ class HostRegistries:
         found = read_shipped(path, sdist.filename)
         self.store.write_record(_SHIPPED, sdist.sha256, json.dumps(shipped_to_json(found)))
         return found
+
+    def reach(self, snapshot: str) -> Reach:
+        """Return how any other ecosystem reaches its own registries."""
+        scratch = Path(mkdtemp(dir=self.scratch))
+        return Reach(sources=self.sources, web=self.web, scratch=scratch, snapshot=snapshot)
 
     def repository(self) -> Repository:
         """Return the Maven repository of the host's settings."""

@@ -13,6 +13,7 @@ from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
 from mlruntime.ecosystems.maven.lines import JarLine, one_of_each, parse_jar
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
+from mlruntime.ecosystems.wanted import Wanted
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.contract import HostContract
 from mlruntime.matrix.model import TRAITS
@@ -20,36 +21,6 @@ from mlruntime.matrix.news import alternatives
 from mlruntime.matrix.parsing import ORIGINS, VARIANTS, Matrix
 from mlruntime.resolve.model import Resolution
 from mlruntime.resolve.resolution import named_artifacts, oldest_allowed, resolve_beside
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """One artifact that a component consists of, in some variants.
-
-    ``provides`` are the packages that it is under another name; ``extras``, ``pin`` and
-    ``excludes`` are those of its ``ArtifactTemplate``, and ``version`` is its component's.
-    """
-
-    component: str
-    origin: str
-    name: str
-    version: str
-    variants: tuple[str, ...]
-    provides: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-    pin: str = "exact"
-    excludes: tuple[str, ...] = ()
-
-    def requirement(self, version: str) -> str:
-        """Return what the package index is asked for (PEP 508), ``version`` being published."""
-        name = f"{self.name}[{','.join(self.extras)}]" if self.extras else self.name
-        return name + {"exact": f"=={version}", "prefix": f"=={version}.*", "free": ""}[self.pin]
-
-    @property
-    def match_spec(self) -> str:
-        """Return what channels are asked for (conda's match specification)."""
-        limit = {"exact": f" =={self.version}", "prefix": f" {self.version}.*", "free": ""}
-        return self.name + limit[self.pin]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +47,11 @@ class FlavourRequest:
     @property
     def has_python(self) -> bool:
         """Return whether any Python package is asked for."""
-        return bool(self.python) or any(one.origin == PYPI for one in self.wanted)
+        return bool(self.python or self.of(PYPI))
+
+    def of(self, origin: str) -> tuple[Wanted, ...]:
+        """Return the artifacts of one origin."""
+        return tuple(one for one in self.wanted if one.origin == origin)
 
     def without(self, components: Iterable[str]) -> "FlavourRequest":
         """Return the same flavour less some components' artifacts."""

@@ -136,6 +136,7 @@ def _files(lock: Lock) -> dict[tuple[str, str], Artifact]:
         "python": lock.python,
         "jars": lock.jars,
         "conda": tuple(package.artifact for package in lock.conda),
+        "packages": lock.packages,
     }
     for variant in lock.variants:
         groups[variant.name] = variant.python

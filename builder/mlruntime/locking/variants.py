@@ -13,11 +13,12 @@ from mlruntime.ecosystems.native.inputs import (
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
+from mlruntime.ecosystems.wanted import Wanted
 from mlruntime.errors import NoCompatibleVersions
 from mlruntime.lock.model import Variant
 from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel
 from mlruntime.locking.channels import NO_CONDA, CondaSide, python_packages
-from mlruntime.locking.request import LockRequest, Wanted
+from mlruntime.locking.request import LockRequest
 from mlruntime.matrix.parsing import VARIANTS
 
 # NVIDIA's own libraries, as PyPI calls them.

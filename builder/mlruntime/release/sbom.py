@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.lock.model import Lock, tag
 from mlruntime.lock.packages import Artifact
 from mlruntime.release.licences import expression
@@ -59,26 +60,30 @@ def _packages(
     left_out: Mapping[str, str],
     has: Callable[[Artifact], bool],
 ) -> Iterator[Package]:
-    debian = lock.all_components.get("debian", "")
+    versions, whole = lock.all_components, lock.whole(variant)
+    wheels = frozenset(whole.python)
     for artifact in filter(has, in_image(lock, variant)):
-        prefix = {"deb": "deb", "jar": "jar", "conda": "conda"}.get(artifact.kind, "pypi")
         yield Package(
             name=artifact.name,
             version=artifact.version,
-            purl=purl(artifact, debian),
+            purl=purl(artifact, versions),
             sha256=artifact.sha256,
-            licences=licences.get(f"{prefix}:{artifact.name}", ()),
-            left_out=left_out.get(artifact.name) if artifact.kind == "wheel" else None,
+            licences=licences.get(_owner(artifact), ()),
+            left_out=left_out.get(artifact.name) if artifact in wheels else None,
         )
-    for wheel in lock.whole(variant).native:
+    for wheel in whole.native:
         yield Package(
             name=wheel.name,
             version=wheel.version,
-            purl=f"pkg:pypi/{wheel.name}@{wheel.version.replace('+', '%2B')}",
+            purl=purl(wheel.released, versions),
             sha256=None,
-            licences=licences.get(f"pypi:{wheel.name}", ()),
+            licences=licences.get(_owner(wheel.released), ()),
             built_from=f"{wheel.sdist.filename}, sha256:{wheel.sdist.sha256}",
         )
+
+
+def _owner(artifact: Artifact) -> str:
+    return ecosystem_of(artifact).owner(artifact.name)
 
 
 def cyclonedx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package, ...]) -> str:

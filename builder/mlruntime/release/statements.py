@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from packageurl import PackageURL
-
 from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.documents.reading import canonical_json
+from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.release.policy import Allowed
@@ -37,23 +36,9 @@ class Built:
     revision: str | None = None
 
 
-def purl(artifact: Artifact, debian: str = "") -> str:
-    """Return an artifact's package URL; ``debian`` is the release, for a Debian package."""
-    if artifact.kind == "deb":
-        arch = artifact.filename.rpartition("_")[2].removesuffix(".deb")
-        qualifiers = {"arch": arch} | ({"distro": f"debian-{debian}"} if debian else {})
-        return PackageURL("deb", "debian", artifact.name, artifact.version, qualifiers).to_string()
-    if artifact.kind == "jar":
-        group, name, *classifier = artifact.name.split(":")
-        qualifiers = {"classifier": classifier[0], "type": "jar"} if classifier else {}
-        return PackageURL("maven", group, name, artifact.version, qualifiers).to_string()
-    if artifact.kind == "conda":
-        _, subdir, channel = artifact.origin.split(":", 2)
-        form = "conda" if artifact.filename.endswith(".conda") else "tar.bz2"
-        build = artifact.filename.removesuffix(f".{form}").rpartition("-")[2]
-        about = {"build": build, "channel": channel, "subdir": subdir, "type": form}
-        return PackageURL("conda", None, artifact.name, artifact.version, about).to_string()
-    return PackageURL("pypi", None, artifact.name, artifact.version).to_string()
+def purl(artifact: Artifact, versions: Mapping[str, str]) -> str:
+    """Return an artifact's package URL; ``versions`` are those of a lock's components."""
+    return ecosystem_of(artifact).purl(artifact, versions).to_string()
 
 
 def in_image(lock: Lock, variant: str) -> tuple[Artifact, ...]:
@@ -96,9 +81,9 @@ def statement(name: str, digest: str, kind: str, predicate: Mapping[str, Any]) -
 
 def provenance(name: str, digest: str, lock: Lock, variant: str, built: Built) -> bytes:
     """Return SLSA's provenance: every artifact of the lock is a resolved dependency."""
-    debian = lock.all_components.get("debian", "")
+    versions = lock.all_components
     dependencies: list[dict[str, Any]] = [
-        {"uri": purl(a, debian), "name": a.filename, "digest": {"sha256": a.sha256}}
+        {"uri": purl(a, versions), "name": a.filename, "digest": {"sha256": a.sha256}}
         for a in materials(lock, variant)
     ]
     if built.revision:

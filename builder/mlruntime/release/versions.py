@@ -150,7 +150,10 @@ def conda_files(packages: Iterable[CondaPackage]) -> tuple[Artifact, ...]:
 
 def all_artifacts(lock: Lock) -> dict[tuple[str, str, str], Artifact]:
     """Return what a lock's images are made of, by (kind, name, variant or "")."""
-    common = ((a, "") for a in chain(lock.os, lock.python, lock.jars, conda_files(lock.conda)))
+    common = (
+        (a, "")
+        for a in chain(lock.os, lock.python, lock.jars, lock.packages, conda_files(lock.conda))
+    )
     own = ((a, v.name) for v in lock.variants for a in (*v.python, *conda_files(v.conda)))
     return {(a.kind, a.name, variant): a for a, variant in chain(common, own)}
 

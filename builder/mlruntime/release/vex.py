@@ -12,10 +12,11 @@ from typing import Any, Final
 from packageurl import PackageURL
 from packaging.utils import canonicalize_name
 
+from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.errors import ValidationFailed
 from mlruntime.lock.model import Lock
 from mlruntime.release.policy import POLICY_FILE, Accepted, Policy
-from mlruntime.release.statements import in_image, purl, statement
+from mlruntime.release.statements import in_image, statement
 from mlruntime.release.vulnerabilities import Known, Vulnerability
 
 CONTEXT: Final = "https://openvex.dev/ns/v0.2.0"
@@ -74,7 +75,7 @@ def excepted(
     Raises ``ValidationFailed`` for an exception that has ended, unless advisories were read and
     none of the image's packages has the vulnerability any more.
     """
-    named = _purls(lock, variant)
+    named = package_urls(lock, variant)
     hits = tuple(found)
     made: list[Excepted] = []
     ended: list[Accepted] = []
@@ -103,17 +104,13 @@ def excepted(
     return tuple(made)
 
 
-def _purls(lock: Lock, variant: str) -> Mapping[str, set[tuple[str, str]]]:
+def package_urls(lock: Lock, variant: str) -> Mapping[str, set[tuple[str, str]]]:
+    """Return an image's packages as scanners know them: by name, (name, package URL)."""
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for artifact in in_image(lock, variant):
-        whole = PackageURL.from_string(purl(artifact))
-        # An epoch is a part of the version here, and a qualifier to others.
-        version = None if artifact.kind == "deb" and ":" in artifact.version else whole.version
-        bare = PackageURL(whole.type, whole.namespace, whole.name, version)
-        found[canonicalize_name(artifact.name)].add((artifact.name, bare.to_string()))
-    for wheel in lock.whole(variant).native:
-        bare = PackageURL("pypi", None, wheel.name, wheel.version)
-        found[canonicalize_name(wheel.name)].add((wheel.name, bare.to_string()))
+    native = (wheel.released for wheel in lock.whole(variant).native)
+    for artifact in (*in_image(lock, variant), *native):
+        known = ecosystem_of(artifact).scanned(artifact).to_string()
+        found[canonicalize_name(artifact.name)].add((artifact.name, known))
     return found
 
 

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from debian.debian_support import Version as DebianVersion
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
-
+from mlruntime.ecosystems.model import Ecosystem
+from mlruntime.ecosystems.registered import ECOSYSTEMS, ecosystem_of
 from mlruntime.errors import InvalidDefinition, ValidationFailed
 from mlruntime.lock.model import Lock
 from mlruntime.release.policy import Policy
@@ -70,8 +68,11 @@ def parse_advisories(texts: Iterable[tuple[str, bytes]]) -> Known:
     return Known({key: tuple(values) for key, values in found.items()}, count)
 
 
-def _key(ecosystem: str, name: str) -> tuple[str, str]:
-    return ecosystem, canonicalize_name(name) if ecosystem == "PyPI" else name
+def _key(advisories: str, name: str) -> tuple[str, str]:
+    """Return what an advisory is found by; OSV has more ecosystems, whose names stay."""
+    whole = advisories.partition(":")[0]
+    ours = next((one for one in ECOSYSTEMS.values() if one.advisories == whole), None)
+    return advisories, ours.advised(name) if ours else name
 
 
 def vulnerabilities(lock: Lock, variant: str, known: Known) -> tuple[Vulnerability, ...]:
@@ -85,59 +86,49 @@ def vulnerabilities(lock: Lock, variant: str, known: Known) -> tuple[Vulnerabili
 
 
 def _vulnerabilities(lock: Lock, variant: str, known: Known) -> Iterator[Vulnerability]:
-    debian = f"Debian:{lock.all_components.get('debian', '')}"
-    packages = [(a.kind, a.name, a.version) for a in in_image(lock, variant)]
-    packages += [("wheel", w.name, w.version) for w in lock.variant(variant).native]
-    for kind, name, version in packages:
-        ecosystem = {"deb": debian, "jar": "Maven"}.get(kind, "PyPI")
-        key = _key(ecosystem, name)
+    versions = lock.all_components
+    native = (wheel.released for wheel in lock.variant(variant).native)
+    for package in (*in_image(lock, variant), *native):
+        ecosystem = ecosystem_of(package)
+        key = ecosystem.advisories_of(versions), ecosystem.advised(package.name)
         for advisory in known.advisories.get(key, ()):
-            if any(_affects(a, key, version) for a in advisory["affected"]):
+            if any(_affects(a, key, package.version, ecosystem) for a in advisory["affected"]):
                 yield Vulnerability(
                     id=str(advisory["id"]),
                     aliases=tuple(str(alias) for alias in advisory.get("aliases", ())),
-                    package=name,
-                    version=version,
+                    package=package.name,
+                    version=package.version,
                     level=_level(advisory),
                     summary=str(advisory.get("summary") or "")[:200],
                 )
 
 
-def _affects(affected: Mapping[str, Any], key: tuple[str, str], version: str) -> bool:
+def _affects(
+    affected: Mapping[str, Any], key: tuple[str, str], version: str, ecosystem: Ecosystem
+) -> bool:
     package = affected["package"]
     if _key(str(package.get("ecosystem")), str(package.get("name"))) != key:
         return False
     if version in affected.get("versions", ()):
         return True
     ranges = [r for r in affected.get("ranges", ()) if r.get("type") in ("ECOSYSTEM", "SEMVER")]
-    return any(_in_range(r.get("events", ()), key[0], version) for r in ranges)
+    return any(_in_range(r.get("events", ()), ecosystem, version) for r in ranges)
 
 
-def _in_range(events: Iterable[Mapping[str, str]], ecosystem: str, version: str) -> bool:
+def _in_range(events: Iterable[Mapping[str, str]], ecosystem: Ecosystem, version: str) -> bool:
     """Return whether a version is in a range of OSV's: introduced, fixed, last_affected."""
     inside = False
-    at = _order(ecosystem, version)
+    order = ecosystem.version_order
+    at = order(version)
     for event in events:
         for kind, bound in event.items():
             if kind == "introduced":
-                inside = inside or bound == "0" or at >= _order(ecosystem, bound)
+                inside = inside or bound == "0" or at >= order(bound)
             elif kind == "fixed":
-                inside = inside and at < _order(ecosystem, bound)
+                inside = inside and at < order(bound)
             elif kind == "last_affected":
-                inside = inside and at <= _order(ecosystem, bound)
+                inside = inside and at <= order(bound)
     return inside
-
-
-def _order(ecosystem: str, version: str) -> Any:
-    """Return what compares as the ecosystem compares versions."""
-    if ecosystem.startswith("Debian"):
-        return DebianVersion(version)
-    try:
-        return Version(version)
-    except InvalidVersion:
-        # Maven's own order has qualifiers that PEP 440 does not know: by the numbers, then.
-        numbers = [part for part in version.replace("-", ".").split(".") if part.isdecimal()]
-        return Version(".".join(numbers) or "0")
 
 
 def _level(advisory: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from mlruntime.ecosystems.registered import ECOSYSTEMS
+from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.fetch.locating import Locator, last_seen
 from mlruntime.fetch.web import Web
@@ -26,10 +26,10 @@ def addresses(
     has another file by its name.
     """
     wanted = tuple(artifacts)
-    origins = {artifact.origin.partition(":")[0] for artifact in wanted}
-    locators = {origin: ECOSYSTEMS[origin].locator(sources, web) for origin in sorted(origins)}
+    ecosystems = {ecosystem_of(artifact) for artifact in wanted}
+    locators = {one: one.locator(sources, web) for one in ecosystems}
     with last_seen(lock), TaskGroup(_AT_ONCE, web.stop.set, name="addresses") as tasks:
-        jobs = [(a, tasks.submit(_one, a, locators[a.origin.partition(":")[0]])) for a in wanted]
+        jobs = [(a, tasks.submit(_one, a, locators[ecosystem_of(a)])) for a in wanted]
         return {artifact.sha256: job.result() for artifact, job in jobs}
 
 

@@ -209,7 +209,7 @@ def prepare(
     made_here = tuple(artifact for artifact, _ in compiled)
     few = _trees((*made_here, *wanted.system), files, lock, host, where)
     accept(newest(tree.glibc for tree in few.values()))
-    packages = (*wanted.conda, *wanted.wheels, *made_here, *wanted.jars)
+    packages = (*wanted.conda, *wanted.wheels, *made_here, *wanted.jars, *wanted.packages)
     trees = few | _trees([a for a in packages if a not in few], files, lock, host, where)
     made = materials(wanted, [trees[a] for a in packages], [trees[a] for a in wanted.system])
     accept(made.glibc)

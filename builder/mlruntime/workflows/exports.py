@@ -203,8 +203,10 @@ def _bill_of_materials(lock: Lock, variant: str, root: Path | None) -> Written:
             hint="pip install 'mlruntime[release]'",
         ) from None
 
+    system = frozenset(lock.whole_os)
+
     def has(artifact: Artifact) -> bool:
-        return artifact.kind != "deb" or is_of_system(artifact.name)
+        return artifact not in system or is_of_system(artifact.name)
 
     # What images leave out of packages, environments have: they are unpacked whole.
     licences = licences_in(root) if root is not None else {}

@@ -297,7 +297,7 @@ def test_the_lock_of_a_git_revision(capsys: pytest.CaptureFixture[str], tmp_path
     assert main(["--root", str(root), "diff", "6.0-ml@HEAD", "6.0-ml@HEAD~1"]) == 4
     assert capsys.readouterr().err == (
         "mlruntime: HEAD: runtimes/6.0-ml/lock.json: format: lock format 1 is that of an older"
-        " mlruntime; this one reads formats 2 to 5\n"
+        " mlruntime; this one reads formats 2 to 6\n"
         "  try: another release of mlruntime may have written this revision: use that one for it\n"
     )
 

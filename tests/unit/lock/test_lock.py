@@ -201,7 +201,7 @@ def _drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
 NATIVE_AT = ("variants", "cpu", "native", 0)
 MALFORMED: dict[str, Callable[[dict[str, Any]], None]] = {
     "no-format": _drop("format"),
-    "newer-format": _set("format", value=6),
+    "newer-format": _set("format", value=7),
     "format-is-text": _set("format", value="1"),
     "format-is-true": _set("format", value=True),
     "unknown-key": _set("jarz", value=[]),

@@ -10,6 +10,7 @@ from mlruntime.ecosystems.maven.shipped import ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, UnpackedPackage
 from mlruntime.ecosystems.pypi.resolver import Static, Target
+from mlruntime.ecosystems.wanted import Wanted
 from mlruntime.errors import (
     ArtifactNotFound,
     InvalidDefinition,
@@ -21,7 +22,7 @@ from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, DummyPackage, set_digest
 from mlruntime.locking.assembly import assemble, target_of
-from mlruntime.locking.request import LockRequest, Wanted
+from mlruntime.locking.request import LockRequest
 from mlruntime.locking.staleness import (
     stale_artifacts,
     stale_inputs,
@@ -41,7 +42,7 @@ def artifact(kind: str, name: str, version: str, note: str = "") -> Artifact:
         filename=f"{name}.{kind}",
         size=351_000_000 if name.startswith("nvidia-") else 1,
         sha256=sha256,
-        origin=kind,
+        origin={"deb": "debian", "jar": "maven"}.get(kind, "pypi"),
     )
 
 

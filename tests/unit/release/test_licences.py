@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from mlruntime.release.attribution import SeenFiles, read_layer
+from mlruntime.ecosystems.debian.licences import of_copyright
+from mlruntime.ecosystems.debian.owners import DebianOwners
+from mlruntime.ecosystems.pypi.licences import of_wheel
+from mlruntime.release.attribution import noted
 from mlruntime.release.documents import LICENCES, Candidate, plain_documents
-from mlruntime.release.licences import expression, of_copyright, of_wheel, table, told
+from mlruntime.release.licences import expression, table, told
 from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.workflows.licences import licences_in
 
@@ -96,11 +99,10 @@ def test_a_package_without_a_copyright_file_has_that_of_its_source() -> None:
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
     made.seek(0)
-    seen = SeenFiles()
+    owners = DebianOwners()
     with tarfile.open(fileobj=made) as archive:
-        read_layer(archive, "debian", seen)
-    assert seen.licences == {"deb:libtinfo6": ("MIT",)}
-    assert seen.licences_of_siblings() == {"deb:libncursesw6": ("MIT",)}
+        assert noted(archive, [owners]) == list(files)
+    assert owners.licences == {"deb:libtinfo6": ("MIT",), "deb:libncursesw6": ("MIT",)}
 
 
 @pytest.mark.parametrize(

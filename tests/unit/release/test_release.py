@@ -255,7 +255,7 @@ def test_the_sbom_has_all_of_the_lock_and_is_the_same_each_time(toy: Candidate) 
 def test_a_jar_with_a_classifier_is_known_by_its_project(toy: Candidate) -> None:
     (jar,) = toy.lock.jars
     shaded = replace(jar, name="g:toy:shaded", filename="toy-1-shaded.jar")
-    assert purl(shaded) == "pkg:maven/g/toy@1?classifier=shaded&type=jar"
+    assert purl(shaded, {}) == "pkg:maven/g/toy@1?classifier=shaded&type=jar"
 
 
 def test_the_sbom_and_the_notes_say_what_files_of_a_package_are_left_out(toy: Candidate) -> None:

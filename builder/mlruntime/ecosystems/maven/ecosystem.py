@@ -1,12 +1,17 @@
 """Jars as an ecosystem."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from packageurl import PackageURL
+
 from mlruntime.ecosystems.maven import ORIGIN
 from mlruntime.ecosystems.maven.locator import MavenLocator
+from mlruntime.ecosystems.maven.owners import JarOwners, owner_of
 from mlruntime.ecosystems.maven.upstream import MavenUpstream
+from mlruntime.ecosystems.model import Ecosystem
+from mlruntime.ecosystems.owners import Owners
 from mlruntime.ecosystems.place import Place
 from mlruntime.errors import InvalidLock
 from mlruntime.host.settings import Sources
@@ -18,10 +23,11 @@ if TYPE_CHECKING:
     from mlruntime.fetch.web import Web
 
 
-class Maven:
+class Maven(Ecosystem):
     """Jars, put beside Spark's own."""
 
     origin: Final = ORIGIN
+    is_joined: Final = True
 
     def locator(self, sources: Sources, web: "Web") -> MavenLocator:
         """Return what knows the layout of this host's repository."""
@@ -42,3 +48,28 @@ class Maven:
                 raise InvalidLock(
                     f"{artifact.filename} cannot be put beside Spark's jars", why=str(error)
                 ) from None
+
+    def size(self, artifact: Artifact, path: Path | None, has: Callable[[str], bool]) -> int | None:
+        """Return a jar's own size: it is not unpacked."""
+        del path, has
+        return artifact.size
+
+    def owners(self) -> Owners:
+        """Return what goes by the names of jars."""
+        return JarOwners()
+
+    def owner(self, name: str) -> str:
+        """Return a jar as an owner."""
+        return owner_of(name)
+
+    def purl(self, artifact: Artifact, versions: Mapping[str, str]) -> PackageURL:
+        """Return a jar's URL."""
+        del versions
+        group, name, *classifier = artifact.name.split(":")
+        qualifiers = {"classifier": classifier[0], "type": "jar"} if classifier else {}
+        return PackageURL("maven", group, name, artifact.version, qualifiers)
+
+    @property
+    def advisories(self) -> str:
+        """Return how OSV calls Maven's repositories."""
+        return "Maven"

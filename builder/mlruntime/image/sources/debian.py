@@ -54,6 +54,11 @@ class ConfiguredPackages(Packages):
         """Return that it does."""
         return True
 
+    @property
+    def owner(self) -> str:
+        """Return that they are no single package's."""
+        return "what configuring the Debian packages made"
+
     def for_dockerfile(self) -> Iterator[tuple[str, str]]:
         """Yield what APT is asked for, all layers' packages together: APT configures them, too."""
         for package in self.packages:

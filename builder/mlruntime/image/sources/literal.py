@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from mlruntime.documents.schema import Text
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.sources.model import (
+    OURS,
     STACK_FILE,
     Content,
     LayerSource,
@@ -52,6 +53,11 @@ class LiteralFiles(Content):
     def empty(self) -> bool:
         """Return whether there is nothing of it; directories alone are no reason for a layer."""
         return not (self.files or self.links)
+
+    @property
+    def owner(self) -> str:
+        """Return that we have them."""
+        return OURS
 
     @property
     def key(self) -> str:

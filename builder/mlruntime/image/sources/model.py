@@ -22,6 +22,8 @@ from mlruntime.lock.packages import Artifact, NativeWheel
 
 STACK_FILE: Final = "images/layers.yaml"
 EVERYTHING_ELSE: Final = "*"
+# Who has the files that are of no package.
+OURS: Final = "mlruntime"
 
 
 class Supplies(Protocol):
@@ -124,6 +126,11 @@ class Content:
         """
         del common, link_against
         return (layer,)
+
+    @property
+    def owner(self) -> str | None:
+        """Return who has all of its files, ``None`` if its packages tell whose they are."""
+        return None
 
     def for_dockerfile(self) -> Iterator[tuple[str, str]]:
         """Yield what ``Dockerfile.j2`` installs in its stead: (the template's list, an entry)."""

@@ -14,6 +14,7 @@ from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.sources.literal import File, dist_info, file_digests
 from mlruntime.image.sources.model import (
+    OURS,
     STACK_FILE,
     Apart,
     Content,
@@ -100,6 +101,11 @@ class PythonPackages(Content):
             return (layer,)
         put_back = LeftOutFiles(wheels=self.wheels, left_out=self.left_out)
         return layer, put_back.layer(layer.name)
+
+    @property
+    def owner(self) -> str | None:
+        """Return us for metadata alone, which no wheel of the layer brings."""
+        return None if self.wheels or self.native else OURS
 
     def for_dockerfile(self) -> Iterator[tuple[str, str]]:
         """Yield the wheels that pip is given, and where the dynamic linker looks."""

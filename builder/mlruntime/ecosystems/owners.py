@@ -1,0 +1,30 @@
+"""Whose the files of an image or an environment are: what the packages in it say themselves."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+_BYTECODE: Final = re.compile(r"(.*/)__pycache__/([^/]+)\.cpython-\d+(\.opt-\d)?\.pyc")
+
+
+class Owners(Protocol):
+    """Knows whose the files are that one ecosystem's packages bring.
+
+    It is shown every file first, and asked then. Owners are ``ECOSYSTEM:NAME``.
+    """
+
+    def note(self, path: str, text: Callable[[], str]) -> None:
+        """Take what a file says of others; ``path`` is below the root, ``text`` reads it."""
+
+    def owner(self, path: str) -> str | None:
+        """Return whose a file is, ``None`` if no package says that it is its own."""
+
+    @property
+    def licences(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what packages say of their licences, by owner; those that say nothing lack."""
+
+
+def module_of(path: str) -> str:
+    """Return the module that a file is the bytecode of, or the path itself."""
+    found = _BYTECODE.fullmatch(path)
+    return f"{found[1]}{found[2]}.py" if found else path
