@@ -2,8 +2,8 @@
 
 from xml.etree import ElementTree
 
-from tests.benchmarks.mllib import Row
 from tests.benchmarks.plots import LABEL, WIDE, Bar, bars
+from tests.benchmarks.sides import Comparison, Runs
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -24,6 +24,11 @@ def test_a_plot_is_readable_on_a_dark_page() -> None:
 
 
 def test_a_ratio_is_of_medians_and_its_spread_of_runs_that_followed_each_other() -> None:
-    row = Row(workload="PCA", stock=(2.0, 4.0, 9.0), ours=(1.0, 4.0, 3.0))
+    row = Comparison(
+        workload="PCA",
+        before=Runs(elapsed=(2.0, 4.0, 9.0), processor=(3.0, 3.0, 4.0)),
+        after=Runs(elapsed=(1.0, 4.0, 3.0), processor=(2.0, 9.0, 1.0)),
+    )
     assert row.ratio == 4 / 3
+    assert row.processor_ratio == 3 / 2
     assert row.spread == "1.00 to 3.00"
