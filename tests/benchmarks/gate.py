@@ -190,7 +190,7 @@ def _locked() -> list[Measured]:
         for flavour in lock.flavour_names:
             for variant in lock.variants:
                 part = lock.cut(flavour).whole(variant.name)
-                size = sum(a.size for a in (*lock.os, *part.artifacts))
+                size = sum(a.size for a in part.artifacts)
                 found.append(Measured(
                     name=f"bytes, artifacts of {name} {tag(variant.name, flavour)}",
                     value=size, tolerance=BYTES,

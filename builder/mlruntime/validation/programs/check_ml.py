@@ -168,9 +168,14 @@ def tools(cluster: Cluster, proof: Proof) -> None:
 
         def run(*words: str) -> str:
             done = subprocess.run(
-                words, cwd=folder, env=os.environ | environ, capture_output=True, text=True,
-                timeout=60, check=False,
-            )  # fmt: skip
+                words,
+                cwd=folder,
+                env=os.environ | environ,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
             proof.equal(" ".join(words[:2]), (done.returncode, done.stderr), (0, ""))
             return done.stdout.strip()
 
