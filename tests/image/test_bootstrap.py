@@ -28,7 +28,7 @@ from tests.unit.debs import Content, deb
 
 pytestmark = pytest.mark.engine
 
-Configure = Callable[..., debian.Changes]
+Configure = Callable[..., debian.ConfiguredFiles]
 
 
 def blob(store: Store, digest: str) -> Path:
@@ -55,7 +55,7 @@ def configure(
         store.keep_blob(path, kept[-1])
         return ImageLayer(name=name, blob=made, cached=False, seconds=0)
 
-    def configured(*more: tuple[Artifact, Path]) -> debian.Changes:
+    def configured(*more: tuple[Artifact, Path]) -> debian.ConfiguredFiles:
         system = [
             layer for layer in runtime.plan.layers if isinstance(layer.content, DebianPackages)
         ]

@@ -15,7 +15,7 @@ from mlruntime.documents.reading import canonical_json
 from mlruntime.ecosystems.debian import dpkg
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.debian.dpkg import INFO
-from mlruntime.ecosystems.debian.packages import Changes
+from mlruntime.ecosystems.debian.packages import ConfiguredFiles
 from mlruntime.engine import Container, Runs
 from mlruntime.engine.archives import Root, packed, save_file
 from mlruntime.errors import CommandFailed
@@ -148,12 +148,12 @@ CONFIG: Final = ImageConfig(
 def configure(
     engine: Runs,
     root: Root,
-    packages: Iterable[dpkg.Package],
+    packages: Iterable[dpkg.ControlArchive],
     scratch: Path,
     on_line: Callable[[str], None],
     *,
     on_top: bool = False,
-) -> Changes:
+) -> ConfiguredFiles:
     """Configure the packages that are unpacked in ``root``; raises ``CommandFailed`` with
     dpkg's last words, and ``InvalidDefinition`` if a package makes a secret.
 
@@ -183,10 +183,10 @@ def configure(
         raise CommandFailed("Debian's packages could not be configured", why=result.tail)
     refuse_secrets(changes, packages)
     gone = removed.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return Changes(archive=changes, removed=tuple(gone))
+    return ConfiguredFiles(archive=changes, removed=tuple(gone))
 
 
-def _notes(packages: tuple[dpkg.Package, ...]) -> dict[str, str]:
+def _notes(packages: tuple[dpkg.ControlArchive, ...]) -> dict[str, str]:
     """Return what the script reads, by path: dpkg's database, and what it has lists of."""
     preinst = (f"{p.files_name} {p.architecture}\n" for p in packages if p.has("preinst"))
     conffiles = (f"{path}\n" for p in packages for path in p.conffiles)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from mlruntime.ecosystems.debian.dpkg import Package
+from mlruntime.ecosystems.debian.dpkg import ControlArchive
 from mlruntime.ecosystems.debian.packages import is_kept
 from mlruntime.errors import InvalidDefinition
 
@@ -20,7 +20,7 @@ _LARGEST: Final = 1 << 20
 _SCRIPTS: Final = ("preinst", "postinst", "config")
 
 
-def refuse_secrets(changes: Path, packages: Iterable[Package]) -> None:
+def refuse_secrets(changes: Path, packages: Iterable[ControlArchive]) -> None:
     """Raise ``InvalidDefinition`` if configuring has written secrets, with the packages' names.
 
     ``changes`` is a tar archive of what has changed. A secret is a private key, or whatever only
@@ -57,7 +57,7 @@ def _is_secret(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bool:
     return content is not None and bool(_PRIVATE_KEY.search(content.read()))
 
 
-def _makers(path: str, packages: tuple[Package, ...]) -> tuple[str, ...]:
+def _makers(path: str, packages: tuple[ControlArchive, ...]) -> tuple[str, ...]:
     """Return the packages whose scripts name the file, or else its directory."""
     for name in (PurePosixPath(path).name, f"/{PurePosixPath(path).parent}"):
         scripts = ((package, script) for package in packages for script in _SCRIPTS)

@@ -18,7 +18,7 @@ from mlruntime.build.integrity import blame_damage
 from mlruntime.build.maker import LayerMaker, cached_layer
 from mlruntime.build.parallel import ParallelLayers
 from mlruntime.build.supplies import BuildSupplies
-from mlruntime.build.system import System
+from mlruntime.build.system import SystemLayers
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.ecosystems.pypi.stored import StoredWheel
@@ -53,7 +53,7 @@ class _Build:
         self._interpreter = interpreter_digest(lock, plan.python)
         self._supplies = BuildSupplies(plan, lock, context)
         self._maker = LayerMaker(context, self._supplies)
-        self._system = System(plan, context, self._maker, self._supplies)
+        self._system = SystemLayers(plan, context, self._maker, self._supplies)
         self._supplies.configure_with(self._system.configured)
         self._done: dict[str, ImageLayer] = {}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlruntime.build.context import BuildContext
 from mlruntime.build.integrity import refuse_damaged
-from mlruntime.ecosystems.debian.packages import Changes
+from mlruntime.ecosystems.debian.packages import ConfiguredFiles
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.stored import StoredWheel
@@ -15,7 +15,7 @@ from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 
-Configure = Callable[[tuple[Artifact, ...]], AbstractContextManager[Changes]]
+Configure = Callable[[tuple[Artifact, ...]], AbstractContextManager[ConfiguredFiles]]
 
 
 class BuildSupplies:
@@ -77,7 +77,7 @@ class BuildSupplies:
         """Return the archive with a wheel's bytecode, which has been compiled."""
         return self.compiled[sha256]
 
-    def configured(self, packages: tuple[Artifact, ...]) -> AbstractContextManager[Changes]:
+    def configured(self, packages: tuple[Artifact, ...]) -> AbstractContextManager[ConfiguredFiles]:
         """Yield what configuring these Debian packages changes in the layers below."""
         assert self._configure is not None, "nobody has said how packages are configured"
         return self._configure(packages)

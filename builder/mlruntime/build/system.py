@@ -8,7 +8,7 @@ from mlruntime.build.context import BuildContext
 from mlruntime.build.maker import LayerMaker
 from mlruntime.build.supplies import BuildSupplies
 from mlruntime.ecosystems.debian import packages as debian
-from mlruntime.ecosystems.debian.packages import Changes
+from mlruntime.ecosystems.debian.packages import ConfiguredFiles
 from mlruntime.engine.archives import Root
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.image import blob_file, verify
@@ -18,7 +18,7 @@ from mlruntime.lock.model import CORE
 from mlruntime.lock.packages import Artifact
 
 
-class System:
+class SystemLayers:
     """The layers of the operating system, as something that containers start with."""
 
     def __init__(
@@ -63,7 +63,7 @@ class System:
         )
 
     @contextmanager
-    def configured(self, packages: tuple[Artifact, ...]) -> Iterator[Changes]:
+    def configured(self, packages: tuple[Artifact, ...]) -> Iterator[ConfiguredFiles]:
         """Yield what configuring the packages of one flavour changes in the system below."""
         below, own = self._system(packages)
         root = self._root(own, below)

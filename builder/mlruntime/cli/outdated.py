@@ -25,7 +25,7 @@ def outdated(
 ) -> None:
     """Find new upstream releases, as a change to matrix.yaml."""
     # Imported here so that `matrix show` does not wait for the registries' clients.
-    from mlruntime.ecosystems.releases import Registries
+    from mlruntime.ecosystems.releases import UpstreamRegistries
     from mlruntime.fetch.web import Web
     from mlruntime.matrix.delivery import delivered
     from mlruntime.matrix.news import propose
@@ -38,7 +38,7 @@ def outdated(
     text = read_text(path, MATRIX)
     matrix, sources = parse_matrix(text, file=MATRIX), host_sources(context.ca_bundle)
     with Store(store_root()).scratch() as scratch, Web(sources) as web:
-        answers = tuple(Registries(sources, web, scratch).answers(delivered(matrix)))
+        answers = tuple(UpstreamRegistries(sources, web, scratch).answers(delivered(matrix)))
     today = datetime.now(UTC).date().isoformat()
     proposal = propose(text, answers, file=MATRIX, today=today)
     written = write and proposal.after != text

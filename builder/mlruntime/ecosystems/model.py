@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from mlruntime.ecosystems.owners import Owners
 from mlruntime.ecosystems.place import Place
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.fetch.locating import Locator
 from mlruntime.host.settings import Sources
 from mlruntime.layers.sink import Sink
@@ -65,7 +65,7 @@ class Ecosystem(Protocol):
     def upstream(self, sources: Sources, web: "Web", scratch: Path) -> Upstream:
         """Return what knows the releases; ``scratch`` is an empty directory."""
 
-    def lock(self, wanted: tuple[Wanted, ...], reach: Reach) -> tuple[Artifact, ...]:
+    def lock(self, wanted: tuple[RequestedArtifact, ...], reach: Reach) -> tuple[Artifact, ...]:
         """Return what is wanted, and what that needs, as files with their hashes.
 
         Raises ``ArtifactNotFound`` for what no registry has. An ecosystem that is joined with

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 8
 
 
-class Registries:
+class UpstreamRegistries:
     """Every ecosystem, asked for the releases of the matrix's components.
 
     ``scratch`` is an empty directory; an ecosystem is reached only when a component comes from

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class RequestedArtifact:
     """One artifact that a component consists of, in some variants.
 
     ``provides`` are the packages that it is under another name; ``extras``, ``pin`` and

@@ -18,7 +18,7 @@ from mlruntime.errors import Unavailable, UsageError
 from mlruntime.explore.combinations import Combination
 from mlruntime.explore.sweep import EngineImage, Resolved, Say
 from mlruntime.lock.model import Lock
-from mlruntime.locking.assembly import Archive, assemble
+from mlruntime.locking.assembly import DebianArchive, assemble
 from mlruntime.locking.registries import HostRegistries
 from mlruntime.locking.request import LockRequest, ask
 from mlruntime.locking.staleness import input_digests, recipes_digest
@@ -62,7 +62,7 @@ class SharedRegistries:
         self.shipped = registries.shipped
         self.reach = registries.reach
 
-    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> DebianArchive:
         """Return a Debian release, or some areas of it."""
         return self._archive(release, areas)
 

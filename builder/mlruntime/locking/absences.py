@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import ArtifactNotFound, UsageError
 from mlruntime.lock.packages import Omission
 from mlruntime.locking.request import FlavourRequest, LockRequest
 
-Lookups = Mapping[str, Callable[[Wanted], object]]
+Lookups = Mapping[str, Callable[[RequestedArtifact], object]]
 
 
 def refuse_unknown(request: LockRequest, omit: Iterable[str]) -> None:

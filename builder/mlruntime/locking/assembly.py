@@ -13,20 +13,20 @@ from mlruntime.ecosystems.native.inputs import BuildEnvironment, Compiler, Loade
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Target
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import offer, omissions, refuse_unknown
-from mlruntime.locking.channels import NO_CONDA, Channels, CondaSide, conda_side
-from mlruntime.locking.jars import Repository, find_jars, looked_up, shipped_jars
+from mlruntime.locking.channels import NO_CONDA, CondaChannels, CondaSide, conda_side
+from mlruntime.locking.jars import JarRepository, find_jars, looked_up, shipped_jars
 from mlruntime.locking.others import lookups as lookups_of_others
 from mlruntime.locking.others import others
 from mlruntime.locking.request import LockRequest
 from mlruntime.locking.variants import PythonSide, published, split
 
 
-class Archive(Protocol):
+class DebianArchive(Protocol):
     """What ``debian.Archive`` does."""
 
     @property
@@ -46,16 +46,16 @@ class Archive(Protocol):
 class Registries(Protocol):
     """The ecosystems, wherever they are."""
 
-    def channels(self, names: tuple[str, ...], snapshot: str) -> Channels:
+    def channels(self, names: tuple[str, ...], snapshot: str) -> CondaChannels:
         """Return conda's channels at one moment, the first of them with the highest priority."""
 
-    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> Archive:
+    def archive(self, release: str, areas: tuple[str, ...] = ("main",)) -> DebianArchive:
         """Return a Debian release, or some areas of it (``non-free``)."""
 
     def compiler(self, target: Target, snapshot: str) -> Compiler:
         """Return the Python resolver for one target and moment."""
 
-    def repository(self) -> Repository:
+    def repository(self) -> JarRepository:
         """Return the Maven repository."""
 
     def shipped(self, sdist: Artifact) -> tuple[ShippedJar, ...]:
@@ -93,7 +93,7 @@ def assemble(
     shipped = cache(
         partial(shipped_jars, request, recipes, compiler, lambda sdist: registries.shipped(sdist))
     )
-    lookups: dict[str, Callable[[Wanted], object]] = {
+    lookups: dict[str, Callable[[RequestedArtifact], object]] = {
         DEBIAN: partial(look_up, archive),
         MAVEN: looked_up(repository, shipped),
         PYPI: lambda wanted: compiler.compile((wanted.requirement(published(wanted, recipes)),)),
@@ -179,7 +179,7 @@ def target_of(system: Iterable[Artifact], conda: CondaSide = NO_CONDA) -> Target
     return Target(python=python, glibc=glibc)
 
 
-def _system(request: LockRequest, archive: Archive) -> tuple[Artifact, ...]:
+def _system(request: LockRequest, archive: DebianArchive) -> tuple[Artifact, ...]:
     for wanted in request.of(DEBIAN):
         try:
             look_up(archive, wanted)
@@ -189,7 +189,7 @@ def _system(request: LockRequest, archive: Archive) -> tuple[Artifact, ...]:
     return archive.closure((*archive.base, *names, *request.debian))
 
 
-def look_up(archive: Archive, wanted: Wanted) -> None:
+def look_up(archive: DebianArchive, wanted: RequestedArtifact) -> None:
     """Raise ``ArtifactNotFound`` unless there is such a Debian package."""
     if not archive.has(wanted.name):
         raise ArtifactNotFound(
@@ -199,7 +199,7 @@ def look_up(archive: Archive, wanted: Wanted) -> None:
 
 
 def _build_depends(
-    system: tuple[Artifact, ...], recipes: Iterable[LoadedRecipe], archive: Archive
+    system: tuple[Artifact, ...], recipes: Iterable[LoadedRecipe], archive: DebianArchive
 ) -> tuple[Artifact, ...]:
     """Return what the recipes' compilers bring on top of the system, which stays as it is."""
     names = {name for loaded in recipes for name in loaded.recipe.build_depends}
@@ -207,7 +207,7 @@ def _build_depends(
 
 
 def on_top(
-    system: tuple[Artifact, ...], names: Iterable[str], archive: Archive, whose: str
+    system: tuple[Artifact, ...], names: Iterable[str], archive: DebianArchive, whose: str
 ) -> tuple[Artifact, ...]:
     """Return what ``names`` bring on top of a system, which stays as it is.
 

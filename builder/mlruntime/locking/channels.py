@@ -18,7 +18,7 @@ from mlruntime.matrix.parsing import VARIANTS
 _INTERPRETER: Final = "python"
 
 
-class Channels(Protocol):
+class CondaChannels(Protocol):
     """What ``conda.solver.Channels`` does."""
 
     def solve(
@@ -30,7 +30,7 @@ class Channels(Protocol):
 class HasChannels(Protocol):
     """Who knows where channels are."""
 
-    def channels(self, names: tuple[str, ...], snapshot: str) -> Channels:
+    def channels(self, names: tuple[str, ...], snapshot: str) -> CondaChannels:
         """Return channels at one moment, the first of them with the highest priority."""
 
 

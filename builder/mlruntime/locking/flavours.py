@@ -14,7 +14,7 @@ from mlruntime.lock.packages import Artifact
 from mlruntime.locking.absences import Lookups, omissions, refuse_unknown
 from mlruntime.locking.added_jars import jars_of_its_own
 from mlruntime.locking.assembly import (
-    Archive,
+    DebianArchive,
     Registries,
     build_environment_of,
     look_up,
@@ -159,7 +159,10 @@ def _bottom(base: Lock) -> Below:
 
 
 def _system(
-    flavour: FlavourRequest, below: tuple[Artifact, ...], archive: Callable[[], Archive], say: Say
+    flavour: FlavourRequest,
+    below: tuple[Artifact, ...],
+    archive: Callable[[], DebianArchive],
+    say: Say,
 ) -> tuple[Artifact, ...]:
     """Return the Debian packages that a flavour adds; those below it stay as they are."""
     names = (*(wanted.name for wanted in flavour.of(DEBIAN)), *flavour.debian)

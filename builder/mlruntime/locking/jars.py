@@ -9,7 +9,7 @@ from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import Compiler, LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
@@ -18,8 +18,8 @@ from mlruntime.locking.request import LockRequest
 from mlruntime.locking.variants import published
 
 
-class Repository(Protocol):
-    """What ``maven.Repository`` does."""
+class JarRepository(Protocol):
+    """What ``maven.MavenRepository`` does."""
 
     def closure(
         self,
@@ -37,8 +37,8 @@ class Repository(Protocol):
 
 def find_jars(
     request: LockRequest,
-    wanted: Iterable[Wanted],
-    repository: Repository,
+    wanted: Iterable[RequestedArtifact],
+    repository: JarRepository,
     shipped: Callable[[], ShippedJars],
     before: tuple[Artifact, ...] = (),
     jars: Iterable[str] = (),
@@ -79,8 +79,8 @@ def _listed(jars: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def looked_up(
-    repository: Repository, shipped: Callable[[], ShippedJars], without: Iterable[str] = ()
-) -> Callable[[Wanted], object]:
+    repository: JarRepository, shipped: Callable[[], ShippedJars], without: Iterable[str] = ()
+) -> Callable[[RequestedArtifact], object]:
     """Return what asks a repository for one jar and those it needs, as ``find_jars`` does."""
     return lambda wanted: repository.closure(
         ((wanted.name, wanted.version),),

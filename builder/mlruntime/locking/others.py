@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mlruntime.ecosystems.model import Ecosystem, Reach
 from mlruntime.ecosystems.registered import ECOSYSTEMS
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.request import FlavourRequest, LockRequest
@@ -42,7 +42,9 @@ def others(
     return tuple(found)
 
 
-def lookups(request: LockRequest, registries: HasReach) -> Mapping[str, Callable[[Wanted], object]]:
+def lookups(
+    request: LockRequest, registries: HasReach
+) -> Mapping[str, Callable[[RequestedArtifact], object]]:
     """Return what asks for one artifact, by origin."""
     return {
         ecosystem.origin: partial(_look_up, ecosystem, registries, request.snapshot)
@@ -62,12 +64,14 @@ def refuse_others(flavour: FlavourRequest, where: str) -> None:
 
 def _wanted(
     request: LockRequest | FlavourRequest,
-) -> Iterator[tuple[Ecosystem, tuple[Wanted, ...]]]:
+) -> Iterator[tuple[Ecosystem, tuple[RequestedArtifact, ...]]]:
     for origin, ecosystem in ECOSYSTEMS.items():
         wanted = () if ecosystem.is_joined else request.of(origin)
         if wanted:
             yield ecosystem, wanted
 
 
-def _look_up(ecosystem: Ecosystem, registries: HasReach, snapshot: str, wanted: Wanted) -> object:
+def _look_up(
+    ecosystem: Ecosystem, registries: HasReach, snapshot: str, wanted: RequestedArtifact
+) -> object:
     return ecosystem.lock((wanted,), registries.reach(snapshot))

@@ -11,7 +11,7 @@ from typing import Final
 from mlruntime.ecosystems.conda.solver import Channels, read_channels
 from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.ecosystems.fetching import host_fetcher
-from mlruntime.ecosystems.maven.repository import Repository
+from mlruntime.ecosystems.maven.repository import MavenRepository
 from mlruntime.ecosystems.maven.shipped import (
     ShippedJar,
     read_shipped,
@@ -86,6 +86,6 @@ class HostRegistries:
         scratch = Path(mkdtemp(dir=self.scratch))
         return Reach(sources=self.sources, web=self.web, scratch=scratch, snapshot=snapshot)
 
-    def repository(self) -> Repository:
+    def repository(self) -> MavenRepository:
         """Return the Maven repository of the host's settings."""
-        return Repository(url=self.sources.maven, web=self.web, store=self.store)
+        return MavenRepository(url=self.sources.maven, web=self.web, store=self.store)

@@ -13,7 +13,7 @@ from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
 from mlruntime.ecosystems.maven.lines import JarLine, one_of_each, parse_jar
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.contract import HostContract
 from mlruntime.matrix.model import TRAITS
@@ -36,7 +36,7 @@ class FlavourRequest:
 
     name: str
     versions: tuple[tuple[str, str], ...]
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[RequestedArtifact, ...]
     python: tuple[str, ...]
     requirements: tuple[str, ...] = ()
     jars: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class FlavourRequest:
         """Return whether any Python package is asked for."""
         return bool(self.python or self.of(PYPI))
 
-    def of(self, origin: str) -> tuple[Wanted, ...]:
+    def of(self, origin: str) -> tuple[RequestedArtifact, ...]:
         """Return the artifacts of one origin."""
         return tuple(one for one in self.wanted if one.origin == origin)
 
@@ -73,7 +73,7 @@ class LockRequest:
     snapshot: str
     variants: tuple[str, ...]
     versions: tuple[tuple[str, str], ...]
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[RequestedArtifact, ...]
     python: tuple[str, ...]
     debian: tuple[str, ...]
     only: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -105,7 +105,7 @@ class LockRequest:
             | dict(c for flavour in self.flavours for c in flavour.versions)
         )
 
-    def of(self, origin: str, variant: str | None = None) -> tuple[Wanted, ...]:
+    def of(self, origin: str, variant: str | None = None) -> tuple[RequestedArtifact, ...]:
         """Return the artifacts of one origin, in one variant or in any."""
         return tuple(
             w for w in self.wanted if w.origin == origin and (not variant or variant in w.variants)
@@ -196,16 +196,16 @@ def jar_lines(definition: RuntimeDefinition, flavour: FlavourDefinition) -> tupl
 
 def _wanted(
     matrix: Matrix, definition: RuntimeDefinition, resolution: Resolution
-) -> tuple[Wanted, ...]:
+) -> tuple[RequestedArtifact, ...]:
     """Return every artifact of a resolution that some variant has."""
-    wanted: dict[tuple[str, str, str], Wanted] = {}
+    wanted: dict[tuple[str, str, str], RequestedArtifact] = {}
     for variant in VARIANTS:
         for origin in ORIGINS:
             for found in named_artifacts(matrix, resolution, origin, variant):
                 name = TRAITS[origin].canonical(found.name)
                 key = (found.component, origin, name)
                 before = wanted[key].variants if key in wanted else ()
-                wanted[key] = Wanted(
+                wanted[key] = RequestedArtifact(
                     component=found.component,
                     origin=origin,
                     name=name,

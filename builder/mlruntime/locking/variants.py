@@ -13,7 +13,7 @@ from mlruntime.ecosystems.native.inputs import (
 from mlruntime.ecosystems.native.recipe import UnpackedPackage
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.pypi.resolver import Static
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import NoCompatibleVersions
 from mlruntime.lock.model import Variant
 from mlruntime.lock.packages import Artifact, DummyPackage, NativeWheel
@@ -190,7 +190,7 @@ class PythonSide:
         )
 
 
-def published(wanted: Wanted, recipes: Mapping[str, LoadedRecipe]) -> str:
+def published(wanted: RequestedArtifact, recipes: Mapping[str, LoadedRecipe]) -> str:
     """Return the version that a registry has of what is wanted: a patched release's is its base."""
     loaded = recipes.get(wanted.name)
     return loaded.recipe.release(wanted.version).of if loaded else wanted.version

@@ -21,7 +21,7 @@ from mlruntime.ecosystems.directory import DirectorySink
 from mlruntime.ecosystems.maven.pom import parse_pom
 from mlruntime.ecosystems.maven.shipped import read_shipped
 from mlruntime.ecosystems.native.patching import DoesNotApply
-from mlruntime.ecosystems.native.sdist import Unreadable, patched
+from mlruntime.ecosystems.native.sdist import DamagedSdist, patched
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi.site import Site
 from mlruntime.ecosystems.pypi.wheel import install_wheel, note_files
@@ -124,7 +124,7 @@ def test_a_damaged_sdist(change: Callable[[bytes], bytes], plain: bool) -> None:
     content = sdist(**{"x": "a\n", "y.c": "int main;\n" * 300})
     if plain:  # else the compression's checksum finds nearly everything
         content = gzip.decompress(content)
-    with suppress(Unreadable, DoesNotApply):
+    with suppress(DamagedSdist, DoesNotApply):
         patched(change(content), {"1.patch": diff("a\n", "b\n", "x").encode()}, lambda _: None)
 
 

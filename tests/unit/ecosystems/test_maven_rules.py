@@ -14,7 +14,7 @@ from mlruntime.ecosystems.maven.pom import Coordinates, Pom, Projects, parse_pom
 from mlruntime.ecosystems.maven.scala import scala_of
 from mlruntime.ecosystems.maven.shipped import NOTHING, ShippedJar, ShippedJars
 from mlruntime.ecosystems.maven.versions import allows, exactly, maven_order
-from mlruntime.ecosystems.maven.xml import Unreadable, read_xml
+from mlruntime.ecosystems.maven.xml import UnreadableXml, read_xml
 from mlruntime.errors import InvalidDefinition, MlruntimeError, Unavailable
 
 from tests.maven_judge import CASES, RECORDED, by_us, jars
@@ -170,7 +170,7 @@ BOMB = (
     ],
 )  # fmt: skip
 def test_xml_that_nobody_means(text: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableXml):
         read_xml(text)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlruntime.ecosystems.model import Ecosystem, Reach, Upstream
 from mlruntime.ecosystems.owners import Owners
 from mlruntime.ecosystems.place import Place
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import ArtifactNotFound
 from mlruntime.fetch.locating import Locator
 from mlruntime.fetch.web import Web
@@ -59,7 +59,7 @@ class Toy(Ecosystem):
     def upstream(self, sources: Sources, web: Web, scratch: Path) -> Upstream:
         raise NotImplementedError
 
-    def lock(self, wanted: tuple[Wanted, ...], reach: Reach) -> tuple[Artifact, ...]:
+    def lock(self, wanted: tuple[RequestedArtifact, ...], reach: Reach) -> tuple[Artifact, ...]:
         assert reach.snapshot == "2026-11-20T00:00:00Z" and not list(reach.scratch.iterdir())
         ahead, found = [one.name for one in wanted], dict[str, Artifact]()
         while ahead:

@@ -16,7 +16,7 @@ from mlruntime.errors import ArtifactNotFound, HashMismatch, StorageError, Unava
 from mlruntime.fetch.downloads import Fetcher
 from mlruntime.fetch.indexes import project_files
 from mlruntime.fetch.web import Web
-from mlruntime.host.settings import DebianSource, Sources
+from mlruntime.host.settings import AptSource, Sources
 from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 
@@ -114,7 +114,7 @@ def deb(body: bytes = BODY, name: str = "thing_1_amd64.deb") -> Artifact:
 
 
 def sources(*urls: str, index: str = "http://127.0.0.1:9/") -> Sources:
-    archives = (DebianSource(uri=url, part="", signed_by=None) for url in urls)
+    archives = (AptSource(uri=url, part="", signed_by=None) for url in urls)
     return Sources(indexes=(index,), maven="file:///nowhere", debian=tuple(archives))
 
 

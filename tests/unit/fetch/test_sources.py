@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from mlruntime.errors import Unavailable, UsageError
-from mlruntime.host.settings import DebianSource, Sources, discover, suite_part, without_secrets
+from mlruntime.host.settings import AptSource, Sources, discover, suite_part, without_secrets
 
 
 @pytest.fixture
@@ -125,9 +125,9 @@ def test_debian_archives_are_told_from_vendors(host: Path) -> None:
         "deb http://mirror/nonfree bookworm non-free\n",
     )
     assert found(host).debian == (
-        DebianSource(uri="http://sec/debian-security", part="-security", signed_by="/k.gpg"),
-        DebianSource(uri="http://mirror/debian", part="", signed_by="/keys.gpg"),
-        DebianSource(uri="http://mirror/debian", part="-updates", signed_by="/keys.gpg"),
+        AptSource(uri="http://sec/debian-security", part="-security", signed_by="/k.gpg"),
+        AptSource(uri="http://mirror/debian", part="", signed_by="/keys.gpg"),
+        AptSource(uri="http://mirror/debian", part="-updates", signed_by="/keys.gpg"),
     )
 
 
@@ -179,7 +179,7 @@ def test_a_host_that_is_not_debian_uses_what_it_is_given(host: Path) -> None:
         "Types: deb\nURIs: file:/m\nSuites: x\nComponents: main\nTrusted: yes\n",
     )
     given = found(host, MLRUNTIME_DEBIAN_SOURCES=str(host / "mine.sources")).debian
-    assert given == (DebianSource(uri="file:/m", part="", signed_by=None, trusted=True),)
+    assert given == (AptSource(uri="file:/m", part="", signed_by=None, trusted=True),)
     with pytest.raises(UsageError, match="MLRUNTIME_DEBIAN_SOURCES"):
         found(host, MLRUNTIME_DEBIAN_SOURCES=str(host / "none"))
 

@@ -10,7 +10,7 @@ from mlruntime.ecosystems.maven.shipped import ShippedJar, ShippedJars
 from mlruntime.ecosystems.native.inputs import LoadedRecipe
 from mlruntime.ecosystems.native.recipe import PatchedRelease, Recipe, UnpackedPackage
 from mlruntime.ecosystems.pypi.resolver import Static, Target
-from mlruntime.ecosystems.wanted import Wanted
+from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import (
     ArtifactNotFound,
     InvalidDefinition,
@@ -193,8 +193,10 @@ def world() -> World:
     )  # fmt: skip
 
 
-def wanted(component: str, origin: str, name: str, version: str, *variants: str) -> Wanted:
-    return Wanted(
+def wanted(
+    component: str, origin: str, name: str, version: str, *variants: str
+) -> RequestedArtifact:
+    return RequestedArtifact(
         component=component, origin=origin, name=name, version=version, variants=variants or BOTH
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlruntime.ecosystems.debian.archive import Archive
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition, Unavailable
-from mlruntime.host.settings import DebianSource, Sources
+from mlruntime.host.settings import AptSource, Sources
 
 pytestmark = pytest.mark.starts  # apt, on archives in a temporary directory
 
@@ -43,7 +43,7 @@ class Mirror:
             )
             part = suite.removeprefix("bookworm")
             uri = f"file:{self.root}"
-            found.append(DebianSource(uri=uri, part=part, signed_by=None, trusted=True))
+            found.append(AptSource(uri=uri, part=part, signed_by=None, trusted=True))
         return Sources(indexes=(), maven="", debian=tuple(found))
 
 
@@ -131,6 +131,6 @@ def test_no_archive_an_empty_one_and_an_unknown_release(mirror: Mirror, tmp_path
     ):
         with pytest.raises(error, match=said):
             Archive(Sources(indexes=(), maven="", debian=()), release, tmp_path / release)
-    away = DebianSource(uri=f"file:{tmp_path}/none", part="", signed_by=None, trusted=True)
+    away = AptSource(uri=f"file:{tmp_path}/none", part="", signed_by=None, trusted=True)
     with pytest.raises(Unavailable, match="could not be read"):
         Archive(Sources(indexes=(), maven="", debian=(away,)), "12", tmp_path / "away")

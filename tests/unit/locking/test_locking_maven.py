@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlruntime.ecosystems.maven.repository import Repository
+from mlruntime.ecosystems.maven.repository import MavenRepository
 from mlruntime.ecosystems.maven.shipped import (
     ShippedJar,
     ShippedJars,
@@ -89,7 +89,7 @@ def excluding(artifact: str, group: str = GROUP) -> str:
     )
 
 
-def closure(repository: Repository, name: str, *shipped: ShippedJar) -> tuple[Artifact, ...]:
+def closure(repository: MavenRepository, name: str, *shipped: ShippedJar) -> tuple[Artifact, ...]:
     return repository.closure([(name, "1")], lambda: ShippedJars(shipped)).artifacts
 
 
@@ -103,13 +103,15 @@ def published(tmp_path: Path) -> Published:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, published: Published) -> Iterator[Repository]:
+def repository(tmp_path: Path, published: Published) -> Iterator[MavenRepository]:
     url = published.root.as_uri()
     with Web(Sources(indexes=(), maven=url, debian=())) as web:
-        yield Repository(url=url, web=web, store=Store(tmp_path / "store"))
+        yield MavenRepository(url=url, web=web, store=Store(tmp_path / "store"))
 
 
-def test_a_jar_with_its_hash_in_the_store(published: Published, repository: Repository) -> None:
+def test_a_jar_with_its_hash_in_the_store(
+    published: Published, repository: MavenRepository
+) -> None:
     content = published.put("gf", "1").read_bytes()
     (jar,) = closure(repository, f"{GROUP}:gf")
     assert jar.sha256 == hashlib.sha256(content).hexdigest()
@@ -131,7 +133,7 @@ SPARK = (
 
 
 def test_what_a_jar_needs_comes_along_less_what_spark_ships(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     """hadoop-aws is nothing without the AWS bundle, which is of another group."""
     published.put(
@@ -155,7 +157,7 @@ def test_what_a_jar_needs_comes_along_less_what_spark_ships(
 
 
 def test_versions_are_inherited_and_managed_as_maven_does(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     """From a parent, from a BOM that it imports; a child's own word comes first."""
     bom = needs("bom", more="<type>pom</type><scope>import</scope>")
@@ -179,7 +181,7 @@ def test_versions_are_inherited_and_managed_as_maven_does(
 
 
 def test_the_nearest_version_wins_and_a_newer_one_is_told(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     published.put("gf", "1", needs("a") + needs("b") + needs("commons", group="c"))
     published.put("a", "1", needs("deep"))
@@ -195,7 +197,9 @@ def test_the_nearest_version_wins_and_a_newer_one_is_told(
     )
 
 
-def test_exclusions_hold_below_what_has_them(published: Published, repository: Repository) -> None:
+def test_exclusions_hold_below_what_has_them(
+    published: Published, repository: MavenRepository
+) -> None:
     published.put("gf", "1", needs("a", more=excluding("x")) + needs("b", more=excluding("*", "*")))
     published.put("a", "1", needs("c"))
     published.put("b", "1", needs("x") + needs("y"))
@@ -204,7 +208,7 @@ def test_exclusions_hold_below_what_has_them(published: Published, repository: R
 
 
 def test_exclusions_of_what_is_wanted_hold_for_that_jar_alone(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     published.put("gf", "1", needs("x") + needs("y"))
     published.put("other", "1", needs("y"))
@@ -225,14 +229,14 @@ def test_exclusions_of_what_is_wanted_hold_for_that_jar_alone(
 
 
 def test_what_is_asked_for_is_locked_although_spark_ships_one_of_its_name(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     published.put("commons", "1")
     assert names(closure(repository, f"{GROUP}:commons", *SPARK)) == ["commons 1"]
 
 
 def test_poms_bundles_classifiers_and_projects_that_moved(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     moved = "<relocation><groupId>new</groupId></relocation>"
     published.put(
@@ -253,7 +257,7 @@ def test_poms_bundles_classifiers_and_projects_that_moved(
 
 
 def test_a_version_that_is_a_range_is_refused_and_one_that_is_pinned_is_not(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     published.put("gf", "1", needs("pinned", "[2]"))
     published.put("pinned", "2")
@@ -264,7 +268,7 @@ def test_a_version_that_is_a_range_is_refused_and_one_that_is_pinned_is_not(
     assert f"ask for {GROUP}:pinned too" in str(caught.value.hint)
 
 
-def test_poms_in_a_circle_end(published: Published, repository: Repository) -> None:
+def test_poms_in_a_circle_end(published: Published, repository: MavenRepository) -> None:
     published.put("gf", "1", more=parent("gf"))
     with pytest.raises(Unavailable, match="circle"):
         closure(repository, f"{GROUP}:gf")
@@ -310,7 +314,7 @@ def test_the_jars_of_a_source_distribution_are_read_with_their_groups(tmp_path: 
 
 
 def test_a_missing_jar_or_dependency_is_not_found(
-    published: Published, repository: Repository
+    published: Published, repository: MavenRepository
 ) -> None:
     published.put("gf", "1", needs("graphx"))
     for name, missing in (("other", "other-1.pom"), ("gf", "graphx-1.pom")):
@@ -323,7 +327,7 @@ def test_a_missing_jar_or_dependency_is_not_found(
 
 @pytest.mark.parametrize("kind", ["sha1", "sha256", "sha512"])
 def test_checksum_files_beside_it_are_believed(
-    published: Published, repository: Repository, kind: str
+    published: Published, repository: MavenRepository, kind: str
 ) -> None:
     jar = published.put("gf", "1")
     side = jar.with_name(f"{jar.name}.{kind}")
@@ -335,7 +339,7 @@ def test_checksum_files_beside_it_are_believed(
     assert caught.value.exit_code == 5
 
 
-def test_poms_that_cannot_be_used(published: Published, repository: Repository) -> None:
+def test_poms_that_cannot_be_used(published: Published, repository: MavenRepository) -> None:
     jar = published.put("gf", "1", needs("graphx", "${nobody.says}"))
     with pytest.raises(Unavailable, match=r"gf:1 names \S+graphx without a version"):
         closure(replace(repository), f"{GROUP}:gf")

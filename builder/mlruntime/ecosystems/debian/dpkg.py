@@ -19,7 +19,7 @@ _INTERESTS: Final = ("interest", "interest-await", "interest-noawait")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class ControlMember:
     """A file of a package's control archive."""
 
     name: str
@@ -28,14 +28,14 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Package:
+class ControlArchive:
     """The control archive of a package: its ``paragraph``, and every file of it by name."""
 
     name: str
     multi_arch_same: bool
     architecture: str
     paragraph: str
-    members: tuple[Member, ...]
+    members: tuple[ControlMember, ...]
 
     @property
     def files_name(self) -> str:
@@ -51,7 +51,7 @@ class Package:
         """Return the paths of the conffiles it brings; with a flag come those that are to go."""
         return tuple(line for line in self.lines("conffiles") if line.startswith("/"))
 
-    def info(self, listed: Iterable[tuple[str, str]]) -> Iterator[Member]:
+    def info(self, listed: Iterable[tuple[str, str]]) -> Iterator[ControlMember]:
         """Yield its files in dpkg's ``info`` directory.
 
         ``listed`` are the paths it brings, each with its MD5 if that is known; the MD5s are only
@@ -65,7 +65,7 @@ class Package:
             files.append((_SUMS, "".join(sums).encode(), False))
         for name, content, executable in files:
             name = f"{self.files_name}.{name}"
-            yield Member(name=name, content=content, executable=executable)
+            yield ControlMember(name=name, content=content, executable=executable)
 
     def lines(self, name: str) -> tuple[str, ...]:
         """Return the lines of a file of its control archive, if it is there, without comments."""
@@ -80,7 +80,7 @@ def file_name(text: str) -> str:
     return text
 
 
-def database(packages: Iterable[Package]) -> dict[str, str]:
+def database(packages: Iterable[ControlArchive]) -> dict[str, str]:
     """Return what dpkg writes below ``/var/lib/dpkg`` when it has unpacked packages, by path.
 
     The files in ``info`` are not among it.
@@ -93,7 +93,7 @@ def database(packages: Iterable[Package]) -> dict[str, str]:
     }
 
 
-def _status(package: Package) -> str:
+def _status(package: ControlArchive) -> str:
     text = f"{package.paragraph.rstrip()}\nStatus: install ok unpacked\n"
     if conffiles := package.lines("conffiles"):
         text += "Conffiles:\n" + "".join(f" {_conffile(line)}\n" for line in conffiles)
@@ -106,7 +106,7 @@ def _conffile(line: str) -> str:
     return f"{slash}{path} {_NEW} {flag}".rstrip()
 
 
-def _triggers(packages: tuple[Package, ...]) -> Mapping[str, str]:
+def _triggers(packages: tuple[ControlArchive, ...]) -> Mapping[str, str]:
     """Return dpkg's lists of who is interested in what; paths are all in one, ``File``."""
     found: dict[str, str] = {"File": "", "Unincorp": ""}
     for package in packages:

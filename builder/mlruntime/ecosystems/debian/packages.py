@@ -17,7 +17,7 @@ from debian.deb822 import Deb822
 from debian.debfile import DebError, DebFile
 
 from mlruntime.ecosystems.debian import dpkg, keystore
-from mlruntime.ecosystems.debian.dpkg import INFO, Member, Package
+from mlruntime.ecosystems.debian.dpkg import INFO, ControlArchive, ControlMember
 from mlruntime.errors import InvalidLock, MlruntimeError
 from mlruntime.layers.paths import UnsafePath, checked
 from mlruntime.layers.sink import Sink
@@ -70,7 +70,7 @@ def _opened(artifact: Artifact, path: Path) -> Iterator[DebFile]:
         ) from None
 
 
-def read_package(artifact: Artifact, path: Path) -> Package:
+def read_package(artifact: Artifact, path: Path) -> ControlArchive:
     """Return what a package says of itself; ``InvalidLock`` if it is another one, or none."""
     with _opened(artifact, path) as deb:
         return _package(artifact, deb)
@@ -85,7 +85,7 @@ def installed_size(artifact: Artifact, path: Path) -> int:
     return int(said) * 1024 if said.isdecimal() else 0
 
 
-def _package(artifact: Artifact, deb: DebFile) -> Package:
+def _package(artifact: Artifact, deb: DebFile) -> ControlArchive:
     members = tuple(_control_members(deb))
     paragraph = next((m.content.decode() for m in members if m.name == "control"), "")
     if not paragraph:
@@ -99,7 +99,7 @@ def _package(artifact: Artifact, deb: DebFile) -> Package:
             f"{artifact.filename} is {name} {version} for {architecture or 'no architecture'},"
             f" locked as {artifact.name} {artifact.version}"
         )
-    return Package(
+    return ControlArchive(
         name=artifact.name,
         multi_arch_same=found.get("Multi-Arch") == "same",
         architecture=architecture,
@@ -108,14 +108,14 @@ def _package(artifact: Artifact, deb: DebFile) -> Package:
     )
 
 
-def _control_members(deb: DebFile) -> Iterator[Member]:
+def _control_members(deb: DebFile) -> Iterator[ControlMember]:
     with deb.control.tgz() as archive:
         for info in archive:
             content = archive.extractfile(info) if info.isreg() else None
             if content is not None:
                 name = dpkg.file_name(checked(info.name))
                 executable = bool(info.mode & 0o100)
-                yield Member(name=name, content=content.read(), executable=executable)
+                yield ControlMember(name=name, content=content.read(), executable=executable)
 
 
 def unpack(writer: Sink, packages: Iterable[tuple[Artifact, Path]]) -> None:
@@ -125,7 +125,7 @@ def unpack(writer: Sink, packages: Iterable[tuple[Artifact, Path]]) -> None:
     brings another one's files (``bootstrap`` makes sure of it). Raises ``InvalidLock`` if a file
     is not the package that it is locked as, or none.
     """
-    notes: list[Member] = []
+    notes: list[ControlMember] = []
     for link in _MERGED:
         writer.symlink(link, f"usr/{link}")
     for artifact, path in packages:
@@ -137,7 +137,9 @@ def unpack(writer: Sink, packages: Iterable[tuple[Artifact, Path]]) -> None:
         writer.data(f"{INFO}/{note.name}", note.content, executable=note.executable)
 
 
-def _files(writer: Sink, archive: tarfile.TarFile, package: Package) -> Iterator[tuple[str, str]]:
+def _files(
+    writer: Sink, archive: tarfile.TarFile, package: ControlArchive
+) -> Iterator[tuple[str, str]]:
     """Add the files of one package; yield their paths as the package has them.
 
     With each comes its MD5 if it is a file that was added, and the package does not say.
@@ -194,7 +196,7 @@ def is_kept(name: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Changes:
+class ConfiguredFiles:
     """What configuring packages has changed: a tar archive, and the paths that are gone, sorted."""
 
     archive: Path

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from mlruntime.ecosystems.maven.xml import Unreadable, read_xml
+from mlruntime.ecosystems.maven.xml import UnreadableXml, read_xml
 from mlruntime.errors import Unavailable
 
 # Deeper than any that is published; two projects that are each other's parent would never end.
@@ -95,7 +95,7 @@ def parse_pom(text: str, *, file: str) -> Pom:
     """Read a POM; one that is no XML, or no POM, raises ``Unavailable`` with its file."""
     try:
         top = read_xml(text)
-    except Unreadable as error:
+    except UnreadableXml as error:
         raise Unavailable(f"{file} cannot be read", why=str(error)) from None
     if top.tag != "project":
         raise Unavailable(f"{file} cannot be read", why=f"it is a <{top.tag}>, not a <project>")

@@ -30,7 +30,7 @@ class LockedJars:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Repository:
+class MavenRepository:
     """A Maven repository by its address, reached through ``web``; jars go into ``store``."""
 
     url: str

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from mlruntime.ecosystems.maven.locator import maven_url
-from mlruntime.ecosystems.maven.xml import Unreadable, read_xml
+from mlruntime.ecosystems.maven.xml import UnreadableXml, read_xml
 from mlruntime.ecosystems.model import version_or_none
 from mlruntime.errors import Unavailable
 from mlruntime.host.settings import Sources, without_secrets
@@ -44,7 +44,7 @@ class MavenUpstream:
 def _published(text: str, url: str) -> Iterator[Version]:
     try:
         top = read_xml(text)
-    except Unreadable as error:
+    except UnreadableXml as error:
         raise Unavailable(f"{without_secrets(url)} cannot be read", why=str(error)) from None
     for node in top.iterfind("versioning/versions/version"):
         if (version := version_or_none((node.text or "").strip())) is not None:

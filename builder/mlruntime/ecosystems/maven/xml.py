@@ -10,18 +10,18 @@ _ELEMENTS: Final = 200_000
 _DEPTH: Final = 100
 
 
-class Unreadable(ValueError):
+class UnreadableXml(ValueError):
     """Text that is no XML, or none that anybody publishes."""
 
 
 def read_xml(text: str) -> Element:
-    """Return the top element, names without their namespace; raises ``Unreadable``.
+    """Return the top element, names without their namespace; raises ``UnreadableXml``.
 
     Entities that nobody declares (``&oslash;`` in some old POMs) are left out, as what they stand
     for is in names of people only.
     """
     if len(text) > _CHARACTERS:
-        raise Unreadable(f"it has {len(text)} characters, which is too many")
+        raise UnreadableXml(f"it has {len(text)} characters, which is too many")
     builder, counter = TreeBuilder(), _Counter()
     parser = expat.ParserCreate(namespace_separator="}")
     # With a DTD from elsewhere, of which nothing is read, an unknown entity is no error.
@@ -45,7 +45,7 @@ def read_xml(text: str) -> Element:
         parser.Parse(text.encode(), True)
         return builder.close()
     except (expat.ExpatError, ValueError, AssertionError) as error:
-        raise Unreadable(str(error)) from None
+        raise UnreadableXml(str(error)) from None
 
 
 class _Counter:
@@ -58,14 +58,14 @@ class _Counter:
         self._depth += 1
         self._elements += 1
         if self._depth > _DEPTH or self._elements > _ELEMENTS:
-            raise Unreadable("it has too many elements, one in another")
+            raise UnreadableXml("it has too many elements, one in another")
 
     def up(self) -> None:
         self._depth -= 1
 
 
 def _refuse(name: str, *_: object) -> None:
-    raise Unreadable(f"it declares an entity, {name}")
+    raise UnreadableXml(f"it declares an entity, {name}")
 
 
 def _bare(tag: str) -> str:

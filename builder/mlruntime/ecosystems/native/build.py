@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from mlruntime.ecosystems.debian.flat import write_repository
 from mlruntime.ecosystems.native.patching import DoesNotApply
-from mlruntime.ecosystems.native.sdist import Unreadable, patched
+from mlruntime.ecosystems.native.sdist import DamagedSdist, patched
 from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.engine import Container, RunResult, Runs
 from mlruntime.engine.archives import packed, save_files
@@ -145,7 +145,7 @@ def _source(
         return _patched(files[native.sdist.sha256], native, beside, log.append)
     except DoesNotApply as error:
         raise _failed(store, native, log, str(error)) from None
-    except Unreadable as error:
+    except DamagedSdist as error:
         raise InvalidLock(
             f"{native.sdist.filename} is not a source archive",
             why=str(error),

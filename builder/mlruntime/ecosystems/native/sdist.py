@@ -18,7 +18,7 @@ def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], Non
     """Return an sdist (a tar, however compressed) with patches applied in order, as a plain tar.
 
     ``say`` hears of every patch that applied. Raises ``DoesNotApply`` naming the patch, and
-    ``Unreadable`` for what is no tar archive, or only the beginning of one.
+    ``DamagedSdist`` for what is no tar archive, or only the beginning of one.
     """
     members, content = _unpacked(sdist)
     top = members[0].name.split("/")[0]
@@ -35,7 +35,7 @@ def patched(sdist: bytes, patches: Mapping[str, bytes], say: Callable[[str], Non
     return _packed(members, content)
 
 
-class Unreadable(ValueError):
+class DamagedSdist(ValueError):
     """A source archive is damaged; the message says how."""
 
 
@@ -47,9 +47,9 @@ def _unpacked(sdist: bytes) -> tuple[list[tarfile.TarInfo], dict[str, bytes]]:
             files = ((m.name, source.extractfile(m)) for m in members if m.isfile())
             content = {name: file.read() for name, file in files if file is not None}
     except _UNREADABLE as error:
-        raise Unreadable(str(error) or type(error).__name__) from None
+        raise DamagedSdist(str(error) or type(error).__name__) from None
     if not members:
-        raise Unreadable("there is nothing in it")
+        raise DamagedSdist("there is nothing in it")
     return members, content
 
 

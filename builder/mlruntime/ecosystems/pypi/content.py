@@ -13,7 +13,7 @@ from mlruntime.layers.gzipped import SPLICED_FROM
 from mlruntime.layers.sink import Sink
 
 
-class Content:
+class SizedStream:
     """A stream that knows its length, as tar must at once, and its hash when it has been read.
 
     ``recorded`` is what the wheel says it is, if it does: as with other installers, that goes
@@ -27,7 +27,7 @@ class Content:
         self.size = size
 
     @classmethod
-    def of(cls, data: bytes) -> "Content":
+    def of(cls, data: bytes) -> "SizedStream":
         """Return content that is in memory."""
         return cls(io.BytesIO(data), len(data))
 

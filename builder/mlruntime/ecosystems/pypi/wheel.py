@@ -19,7 +19,7 @@ from installer.scripts import Script
 from installer.utils import Scheme, construct_record_file, fix_shebang
 
 from mlruntime.ecosystems.place import BESIDE, PLACEHOLDER_INTERPRETER
-from mlruntime.ecosystems.pypi.content import Content
+from mlruntime.ecosystems.pypi.content import SizedStream
 from mlruntime.ecosystems.pypi.site import Again, Site
 from mlruntime.ecosystems.pypi.wheel_reading import (
     SafeWheel,
@@ -95,7 +95,7 @@ class _Destination(WheelDestination):
         """Write a file that is in memory."""
         if self._site.is_new(target, self._filename, len(data), lambda: data):
             self._sink.data(target, data, executable=executable)
-        content = Content.of(data)
+        content = SizedStream.of(data)
         content.read()
         return content.record(path)
 

@@ -18,7 +18,7 @@ from installer.records import InvalidRecordEntry, parse_record_file
 from installer.sources import WheelFile
 from installer.utils import parse_entrypoints
 
-from mlruntime.ecosystems.pypi.content import Content
+from mlruntime.ecosystems.pypi.content import SizedStream
 from mlruntime.ecosystems.pypi.zipped import Member
 from mlruntime.errors import InvalidLock
 from mlruntime.layers.paths import UnsafePath, checked
@@ -128,7 +128,7 @@ def _script(filename: str) -> str:
     return name
 
 
-class Unread(Content):
+class Unread(SizedStream):
     """A member of a wheel, which can be read a second time."""
 
     def __init__(self, member: Member, recorded: str, info: zipfile.ZipInfo) -> None:

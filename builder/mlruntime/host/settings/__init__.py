@@ -5,13 +5,13 @@ Read in this package alone, and given to every part: the lock, downloads, doctor
 """
 
 from mlruntime.host.secrets import redacted, without_secrets
-from mlruntime.host.settings.debian import DEBIAN_HINT, DebianSource, suite_part
+from mlruntime.host.settings.debian import DEBIAN_HINT, AptSource, suite_part
 from mlruntime.host.settings.network import Found
 from mlruntime.host.settings.sources import Sources, discover
 
 __all__ = [
     "DEBIAN_HINT",
-    "DebianSource",
+    "AptSource",
     "Found",
     "Sources",
     "discover",

@@ -37,7 +37,7 @@ _OPTIONS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DebianSource:
+class AptSource:
     """One archive that apt uses: ``part`` is its suite without the release (``-security``).
 
     ``signed_by`` is what apt's option of that name holds: a keyring's path, a key, or nothing.
@@ -74,7 +74,7 @@ def suite_part(suite: str) -> str:
     return next((part for part in _PARTS[1:] if suite.endswith(part)), "")
 
 
-def debian_sources(environ: Mapping[str, str], etc: Path) -> Iterator[DebianSource]:
+def debian_sources(environ: Mapping[str, str], etc: Path) -> Iterator[AptSource]:
     """Yield the archives that serve Debian's own ``main`` to this host."""
     given = environ.get("MLRUNTIME_DEBIAN_SOURCES")
     if given:
@@ -102,7 +102,7 @@ def unreadable(etc: Path) -> Iterator[Path]:
             yield path
 
 
-def _file(path: Path, codename: str | None) -> Iterator[DebianSource]:
+def _file(path: Path, codename: str | None) -> Iterator[AptSource]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -142,7 +142,7 @@ def _kept(suites: list[str], components: list[str], codename: str | None) -> Ite
             yield part
 
 
-def _deb822(text: str, codename: str | None, file: str) -> Iterator[DebianSource]:
+def _deb822(text: str, codename: str | None, file: str) -> Iterator[AptSource]:
     # Imported late: it takes longer than all other settings together.
     from debian.deb822 import Deb822
 
@@ -158,7 +158,7 @@ def _deb822(text: str, codename: str | None, file: str) -> Iterator[DebianSource
                 yield from _sources(uri, part, options, file)
 
 
-def _one_line(text: str, codename: str | None, file: str) -> Iterator[DebianSource]:
+def _one_line(text: str, codename: str | None, file: str) -> Iterator[AptSource]:
     pattern = re.compile(
         r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<rest>.+)"
     )
@@ -179,10 +179,10 @@ def _amd64(architectures: str | None) -> bool:
     return architectures is None or "amd64" in re.split(r"[,\s]+", architectures.strip())
 
 
-def _sources(uri: str, part: str, options: Mapping[str, str], file: str) -> Iterator[DebianSource]:
+def _sources(uri: str, part: str, options: Mapping[str, str], file: str) -> Iterator[AptSource]:
     for address in _mirrors(uri):
         bare, login = of_url(address, file, "debian")
-        yield DebianSource(
+        yield AptSource(
             uri=bare.rstrip("/"),
             part=part,
             signed_by=options.get("signed-by"),

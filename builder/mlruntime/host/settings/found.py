@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.credentials import Login
-from mlruntime.host.settings.debian import DebianSource
+from mlruntime.host.settings.debian import AptSource
 from mlruntime.host.settings.network import Found
 from mlruntime.host.settings.proxies import Proxies, Proxy
 from mlruntime.host.settings.python import PythonSettings
@@ -48,7 +48,7 @@ def client_found(python: PythonSettings) -> list[Found]:
     return [Found(setting=setting, value=value) for setting, value in python.client_cert[:1]]
 
 
-def debian_found(debian: tuple[DebianSource, ...]) -> list[Found]:
+def debian_found(debian: tuple[AptSource, ...]) -> list[Found]:
     """The Debian archives, with their options."""
     found = []
     for source in debian:

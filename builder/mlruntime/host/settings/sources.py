@@ -18,7 +18,7 @@ from mlruntime.host.settings.apt import AptSettings, apt_settings, mentions
 from mlruntime.host.settings.certificates import authorities
 from mlruntime.host.settings.conda import CondaSettings, conda_settings
 from mlruntime.host.settings.credentials import Credentials, of_apt, of_netrc, of_url, of_uv
-from mlruntime.host.settings.debian import DebianSource, debian_sources, suite_part, unreadable
+from mlruntime.host.settings.debian import AptSource, debian_sources, suite_part, unreadable
 from mlruntime.host.settings.found import (
     client_found,
     debian_found,
@@ -52,7 +52,7 @@ class Sources:
 
     indexes: tuple[str, ...]
     maven: str
-    debian: tuple[DebianSource, ...]
+    debian: tuple[AptSource, ...]
     ca_bundle: Path | None = None
     snapshots: tuple[str, ...] = ()
     conda: CondaSettings = field(default_factory=CondaSettings)
@@ -161,7 +161,7 @@ def _snapshots(environ: Mapping[str, str]) -> list[str]:
     return words
 
 
-def _apt(debian: tuple[DebianSource, ...], etc: Path, apt_config: Callable[[], str]) -> AptSettings:
+def _apt(debian: tuple[AptSource, ...], etc: Path, apt_config: Callable[[], str]) -> AptSettings:
     remote = any(urlsplit(source.uri).scheme in ("http", "https") for source in debian)
     if not remote or not mentions(etc):
         return AptSettings()

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from mlruntime.documents.reading import Location, canonical_json
 from mlruntime.documents.schema import Form, Text
-from mlruntime.ecosystems.debian.packages import Changes
+from mlruntime.ecosystems.debian.packages import ConfiguredFiles
 from mlruntime.ecosystems.place import Place
 from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.errors import InvalidDefinition
@@ -45,7 +45,7 @@ class Supplies(Protocol):
     def bytecode(self, sha256: str) -> Path:
         """Return the archive with a wheel's bytecode."""
 
-    def configured(self, packages: tuple[Artifact, ...]) -> AbstractContextManager[Changes]:
+    def configured(self, packages: tuple[Artifact, ...]) -> AbstractContextManager[ConfiguredFiles]:
         """Yield what configuring these Debian packages changes in the layers below."""
 
 
