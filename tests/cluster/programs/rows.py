@@ -178,7 +178,7 @@ def narrowing(spark):
         "second of two": VectorAssembler(inputCols=["a", "b"], outputCol="c").transform(pair),
         "infinite": spark.range(1).select(f.lit(1e300).alias("c")),
         "infinite before": spark.range(2)
-        .select(f.expr("1d / id").alias("c"))
+        .select(f.expr("try_divide(1d, id)").alias("c"))
         .na.fill(float("inf")),
         "to nothing": spark.range(1, 3).select((f.col("id") * 1e-50).alias("c")),
         "tenths": spark.range(2).select(f.lit(0.1).alias("c")),
