@@ -27,7 +27,7 @@ from mlruntime.lock.model import CORE, Lock
 from mlruntime.store.store import Store
 from mlruntime.workflows import locked
 from mlruntime.workflows.planning import planned_image
-from mlruntime.workflows.stores import fetcher, store_root
+from mlruntime.workflows.store.stores import fetcher, store_root
 
 # A shell that starts us in the background has SIGINT ignored, nohup has SIGHUP, and so have all our
 # children; the tests of signals would wait for ever.

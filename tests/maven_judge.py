@@ -20,7 +20,7 @@ from mlruntime.ecosystems.maven.pom import Coordinates, Pom, Projects, parse_pom
 from mlruntime.ecosystems.maven.shipped import NOTHING
 from mlruntime.ecosystems.maven.xml import read_xml
 from mlruntime.fetch.web import Web
-from mlruntime.workflows.stores import host_sources
+from mlruntime.workflows.store.stores import host_sources
 
 RECORDED = Path(__file__).parent / "unit" / "ecosystems" / "maven.json.xz"
 # Parents, BOMs, exclusions, managed scopes, Scala's and Hadoop's, runtime scope below compile.

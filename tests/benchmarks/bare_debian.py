@@ -17,7 +17,7 @@ from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import set_digest
 from mlruntime.store.store import Store
 from mlruntime.workflows.planning import TOOLS
-from mlruntime.workflows.stores import fetcher
+from mlruntime.workflows.store.stores import fetcher
 
 
 def give_base(

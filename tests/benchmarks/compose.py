@@ -16,7 +16,7 @@ from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.planning import planned_image
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 from tests.benchmarks.docker_build import docker_build
 from tests.benchmarks.figures import Figures

@@ -10,7 +10,7 @@ from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.planning import planned_image
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 from tests.benchmarks.compose import ROOT, cli, ratio, sizes_table, timed_build
 from tests.benchmarks.docker_build import docker_build

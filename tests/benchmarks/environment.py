@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 from uv import find_uv_bin
 
 from tests.benchmarks.figures import Figures

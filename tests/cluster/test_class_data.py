@@ -15,7 +15,7 @@ from mlruntime.cluster.standing import CLUSTER
 from mlruntime.cluster.starting import down, up
 from mlruntime.engine import Engine
 from mlruntime.store.store import Store
-from mlruntime.workflows.class_data import have
+from mlruntime.workflows.cluster.class_data import have
 
 from tests.conftest import Runtime, mlruntime
 

@@ -21,7 +21,7 @@ from mlruntime.image.sources.debian import DebianPackages
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
-from mlruntime.workflows.stores import fetcher, host_sources
+from mlruntime.workflows.store.stores import fetcher, host_sources
 
 from tests.conftest import Runtime
 from tests.unit.debs import Content, deb

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mlruntime.fetch.web import Web
-from mlruntime.workflows.stores import host_sources
+from mlruntime.workflows.store.stores import host_sources
 
 from tests.maven_judge import CASES, LARGE, Poms, by_maven, by_us
 

@@ -32,7 +32,7 @@ from mlruntime.store.store import Store
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.report import CheckResult, Report
 from mlruntime.validation.session import Subject, validate
-from mlruntime.workflows.stores import host_sources, store_root
+from mlruntime.workflows.store.stores import host_sources, store_root
 
 from tests.conftest import CHECKOUT, RUNTIME, Runtime, copied, plan_of, read_lock, relock
 from tests.sabotage.removal import Removal

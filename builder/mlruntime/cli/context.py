@@ -26,3 +26,9 @@ def find_root(given: Path | None, start: Path) -> Path:
         if (folder / "matrix.yaml").is_file():
             return folder
     return PACKAGED
+
+
+def absolute(path: Path) -> Path:
+    """Return a path without ``..`` and links above it: it is written into files."""
+    absolute = path.expanduser().absolute()
+    return absolute.parent.resolve() / absolute.name

@@ -10,7 +10,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.image.difference_tables import difference_json, difference_markdown, difference_text
 from mlruntime.store.store import Store
 from mlruntime.workflows.difference import compare
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 
 def register(app: typer.Typer) -> None:

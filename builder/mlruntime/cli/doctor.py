@@ -27,7 +27,7 @@ from mlruntime.image.layout import is_layout, read_labels
 from mlruntime.lock.contract import HostContract, contract_of_labels, parse_contract
 from mlruntime.workflows.inputs import support
 from mlruntime.workflows.locked import read_lock
-from mlruntime.workflows.stores import host_sources, store_root
+from mlruntime.workflows.store.stores import host_sources, store_root
 
 
 def register(app: typer.Typer) -> None:

@@ -17,7 +17,7 @@ from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.stores import fetch_all, host_sources, store_root
+from mlruntime.workflows.store.stores import fetch_all, host_sources, store_root
 
 if TYPE_CHECKING:
     from mlruntime.locking.registries import HostRegistries

@@ -9,7 +9,7 @@ from mlruntime.fetch.web import Web
 from mlruntime.host.settings.containers import registry_logins
 from mlruntime.registry.client import Repository
 from mlruntime.registry.names import Name, parse_name
-from mlruntime.workflows.stores import host_sources
+from mlruntime.workflows.store.stores import host_sources
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store, storage_errors
 from mlruntime.workflows.locked import find_lock
 from mlruntime.workflows.sizes import weigh
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 
 def register(app: typer.Typer) -> None:

@@ -17,10 +17,10 @@ from mlruntime.errors import HashMismatch
 from mlruntime.store.contents import entries
 from mlruntime.store.store import Store
 from mlruntime.workflows.locked import find_lock
-from mlruntime.workflows.storage import Weight, prune, verify, weigh
-from mlruntime.workflows.stores import store_root
-from mlruntime.workflows.transfer import export, take_in, unknown_variants
-from mlruntime.workflows.uses import artifacts_of, native_of
+from mlruntime.workflows.store.storage import Weight, prune, verify, weigh
+from mlruntime.workflows.store.stores import store_root
+from mlruntime.workflows.store.transfer import export, take_in, unknown_variants
+from mlruntime.workflows.store.uses import artifacts_of, native_of
 
 _JSON = typer.Option("--json", help="print the result as JSON")
 

@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli.context import Context
-from mlruntime.cli.env_output import absolute
+from mlruntime.cli.context import Context, absolute
 from mlruntime.cli.host import JARS, REQUIREMENTS, with_added
 from mlruntime.cli.output import emit, say, warn
 from mlruntime.cli.registry import opened
@@ -29,8 +28,8 @@ from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.s3 import UNREACHABLE, parse_s3
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.checking import environment_subject, is_path
+from mlruntime.workflows.cluster.kubernetes import kubernetes_subject, labels_in, pullable
 from mlruntime.workflows.inputs import support_warning
-from mlruntime.workflows.kubernetes import kubernetes_subject, labels_in, pullable
 from mlruntime.workflows.places import CONTAINERS, KUBERNETES, located, place_of
 from mlruntime.workflows.subjects import find_subject
 

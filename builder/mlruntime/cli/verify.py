@@ -21,7 +21,7 @@ from mlruntime.release.sources import LayoutSource, RegistrySource, pull
 from mlruntime.store.store import Store
 from mlruntime.workflows.release.channels import images_of
 from mlruntime.workflows.signing import verifying_key
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 _MARKS = {"passed": "ok", "failed": "FAILED", "not-run": "not run"}
 

@@ -1,4 +1,4 @@
-"""The matrix as tables. Core: no I/O; ``mlruntime.cli.matrix`` prints them."""
+"""The matrix as tables. Core: no I/O; ``mlruntime.cli.matrix.show`` prints them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final

@@ -13,7 +13,7 @@ from mlruntime.image.plan import Plan
 from mlruntime.lock.model import CORE, Lock, tag
 from mlruntime.workflows.host import Host, Say
 from mlruntime.workflows.planning import planned_image
-from mlruntime.workflows.uses import remember
+from mlruntime.workflows.store.uses import remember
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from mlruntime.workflows.build import reference as named
 from mlruntime.workflows.gpus import supply
 from mlruntime.workflows.locked import fresh_lock, libraries, read_lock
 from mlruntime.workflows.planning import planned_image
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 
 def find_subject(

@@ -26,8 +26,8 @@ from mlruntime.engine.archives import packed
 from mlruntime.errors import CommandFailed
 from mlruntime.store.contents import entries
 from mlruntime.store.store import Store
-from mlruntime.workflows.class_data import for_a_cluster, have
-from mlruntime.workflows.uses import remembered
+from mlruntime.workflows.cluster.class_data import for_a_cluster, have
+from mlruntime.workflows.store.uses import remembered
 
 from tests.unit.cluster.test_standing import SPEC, FakeEngine
 

@@ -43,7 +43,7 @@ from mlruntime.image.stack import parse_stack
 from mlruntime.lock.model import Lock, Variant
 from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
-from mlruntime.workflows.environments import (
+from mlruntime.workflows.environment.managing import (
     Prepared,
     known_environments,
     prepare,

@@ -15,8 +15,8 @@ from mlruntime.environment.interpreter import Interpreter
 from mlruntime.environment.packing import pack, refuse_archive
 from mlruntime.environment.verification import differences
 from mlruntime.errors import HashMismatch, InvalidLock, MlruntimeError, UsageError
-from mlruntime.workflows import environments
-from mlruntime.workflows.environments import unpack_environment
+from mlruntime.workflows.environment import managing
+from mlruntime.workflows.environment.managing import unpack_environment
 
 from tests.unit.environment.test_environment import PYTHON, SITE, World, below
 
@@ -47,7 +47,7 @@ def archive(world: World, tmp_path: Path) -> Path:
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
     """Have this Python found, whatever a runtime's is."""
     found = Interpreter(executable=Path(sys.executable).resolve(), version=f"{PYTHON}.0")
-    monkeypatch.setattr(environments, "find_interpreter", lambda *_, **__: found)
+    monkeypatch.setattr(managing, "find_interpreter", lambda *_, **__: found)
     return found
 
 

@@ -24,7 +24,7 @@ from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import CondaPackage
-from mlruntime.workflows.environments import Prepared, prepare
+from mlruntime.workflows.environment.managing import Prepared, prepare
 
 from tests.unit.channels import PLACEHOLDER, Member, Package
 from tests.unit.environment.test_environment import FILES, PYTHON, STACK, World

@@ -21,8 +21,13 @@ from mlruntime.errors import Unavailable, UsageError
 from mlruntime.image.plan import left_out
 from mlruntime.lock.packages import Artifact
 from mlruntime.release.sbom import cyclonedx, packages
-from mlruntime.workflows.environments import Requested, known_environments
-from mlruntime.workflows.exports import Export, export, export_dockerfile, lock_to_export
+from mlruntime.workflows.environment.exports import (
+    Export,
+    export,
+    export_dockerfile,
+    lock_to_export,
+)
+from mlruntime.workflows.environment.managing import Requested, known_environments
 from mlruntime.workflows.planning import planned_image
 from packaging.pylock import Pylock
 from uv import find_uv_bin

@@ -16,7 +16,7 @@ from mlruntime.host.settings import discover
 from mlruntime.lock.packages import CondaPackage
 from mlruntime.lock.pixi import write_pixi_lock
 from mlruntime.locking.registries import HostRegistries
-from mlruntime.workflows.exports import Export, export
+from mlruntime.workflows.environment.exports import Export, export
 from mlruntime.workflows.host import Host
 
 from tests.unit.channels import write_channel

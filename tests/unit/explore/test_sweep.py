@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from mlruntime.cli import main
-from mlruntime.cli.explore import seconds
+from mlruntime.cli.matrix.explore import seconds
 from mlruntime.errors import (
     CommandFailed,
     Damaged,

@@ -14,7 +14,7 @@ from mlruntime.lock.document import parse_lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.matrix.model import VARIANTS
 from mlruntime.store.store import Store
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 CHECKOUT = Path(__file__).parents[3]
 FOLDER = CHECKOUT / "images/horovod"

@@ -19,9 +19,9 @@ from mlruntime.lock.packages import Artifact
 from mlruntime.store.contents import entries
 from mlruntime.store.store import Store
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.storage import prune, verify
-from mlruntime.workflows.transfer import export, take_in
-from mlruntime.workflows.uses import artifacts_of
+from mlruntime.workflows.store.storage import prune, verify
+from mlruntime.workflows.store.transfer import export, take_in
+from mlruntime.workflows.store.uses import artifacts_of
 
 from tests.unit.cli.test_cli_errors import root as root
 from tests.unit.lock.test_lock import tiny

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli.cluster_options import (
+from mlruntime.cli.cluster.options import (
     DEFAULT_NAME,
     ClusterName,
     Cores,
@@ -24,7 +24,7 @@ from mlruntime.cluster.rendering import PLACES
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
-from mlruntime.workflows.clusters import render_cluster
+from mlruntime.workflows.cluster.containers import render_cluster
 
 
 def render(

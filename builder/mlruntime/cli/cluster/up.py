@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli import cluster_kubernetes as elsewhere
-from mlruntime.cli.cluster_options import (
+from mlruntime.cli.cluster import kubernetes as elsewhere
+from mlruntime.cli.cluster.options import (
     DEFAULT_NAME,
     JSON,
     NAME,
@@ -39,9 +39,9 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Engine, ImageInfo, connect
 from mlruntime.errors import UsageError
 from mlruntime.store.store import Store
-from mlruntime.workflows.class_data import for_a_cluster, have
-from mlruntime.workflows.clusters import choose, find_image
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.cluster.class_data import for_a_cluster, have
+from mlruntime.workflows.cluster.containers import choose, find_image
+from mlruntime.workflows.store.stores import store_root
 
 
 def up(

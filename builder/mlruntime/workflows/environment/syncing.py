@@ -13,7 +13,7 @@ from mlruntime.environment.linking import Linker
 from mlruntime.environment.repairing import change
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.model import Lock
-from mlruntime.workflows.environments import (
+from mlruntime.workflows.environment.managing import (
     Requested,
     order_of,
     prepare,

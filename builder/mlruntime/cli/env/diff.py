@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli.env_output import JSON
+from mlruntime.cli.env.output import JSON
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import plain
@@ -15,7 +15,7 @@ from mlruntime.host.system import System
 from mlruntime.image.difference_tables import changes_json, changes_table, packages_json
 from mlruntime.store.store import Store
 from mlruntime.workflows.comparing import host_properties, inventory
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 
 def diff(

@@ -23,7 +23,7 @@ from mlruntime.lock.document import FileName
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store, file_sha256, held, link_or_copy, storage_errors
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.uses import artifacts_of, native_of
+from mlruntime.workflows.store.uses import artifacts_of, native_of
 
 FORMAT: Final = 1
 INDEX: Final = "index.json"

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from mlruntime.cli.context import absolute
 from mlruntime.cli.doctor import finding_rows, verdict_rows
-from mlruntime.cli.env_output import JSON, PATH, absolute
+from mlruntime.cli.env.output import JSON, PATH
 from mlruntime.cli.output import emit
 from mlruntime.errors import Unavailable
 from mlruntime.host.nvml import read_gpus

@@ -31,7 +31,7 @@ from mlruntime.validation.expectation import selected
 from mlruntime.validation.session import IMAGE_CHECK
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.inputs import matrix_of, read_matrix, read_runtime
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.store.stores import store_root
 
 INCOMPLETE: Final = 8
 

@@ -11,7 +11,7 @@ import typer
 from mlruntime.cli.context import Context
 from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit, say, warn
-from mlruntime.cli.release_options import Json, Where, now, repository_of
+from mlruntime.cli.release.options import Json, Where, now, repository_of
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError

@@ -34,7 +34,7 @@ from mlruntime.lock.pixi import write_pixi_lock
 from mlruntime.release.sbom import cyclonedx_of_environment, packages
 from mlruntime.store.store import link_or_copy, storage_errors
 from mlruntime.workflows.addresses import addresses
-from mlruntime.workflows.environments import Requested, compiled_wheel, create_environment
+from mlruntime.workflows.environment.managing import Requested, compiled_wheel, create_environment
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.licences import licences_in
 from mlruntime.workflows.locked import find_lock

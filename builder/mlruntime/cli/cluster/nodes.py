@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mlruntime.cli import cluster_kubernetes as elsewhere
-from mlruntime.cli.cluster_options import JSON, NAME, Namespace, On, passing, urls
+from mlruntime.cli.cluster import kubernetes as elsewhere
+from mlruntime.cli.cluster.options import JSON, NAME, Namespace, On, passing, urls
 from mlruntime.cli.output import emit
 from mlruntime.cluster.jobs import streamed
 from mlruntime.cluster.nodes import ask_containers, compare

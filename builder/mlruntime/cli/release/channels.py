@@ -1,14 +1,12 @@
-"""``mlruntime release``: versions of a runtime in a registry, and its channels."""
+"""What a registry has of a runtime, and which versions its channels point at."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from mlruntime.cli import release_publish
 from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
-from mlruntime.cli.release_options import Json, Runtime, Where, now, repository_of
+from mlruntime.cli.release.options import Json, Runtime, Where, now, repository_of
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import Table, plain
@@ -20,33 +18,6 @@ from mlruntime.release.versions import first, step
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.release.channels import move, retired, rolled_back
 from mlruntime.workflows.release.publishing import lock_of_latest
-
-
-class _Group(TyperGroup):
-    """``release RUNTIME`` is short for ``release publish RUNTIME``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put in the name of the command that is meant when none is named."""
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-            args = ["publish", *args]
-        return super().parse_args(ctx, args)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    release = typer.Typer(
-        cls=_Group,
-        no_args_is_help=True,
-        help="Publish validated images as versions of a runtime.\n\n"
-        "`release RUNTIME` is short for `release publish RUNTIME`.",
-    )
-    release.command("publish")(release_publish.command)
-    release.command("plan")(plan)
-    release.command("list")(list_)
-    release.command("promote")(promote)
-    release.command("rollback")(rollback)
-    release.command("retire")(retire)
-    app.add_typer(release, name="release")
 
 
 def plan(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json = False) -> None:

@@ -11,7 +11,7 @@ from mlruntime.cli.output import writable
 from mlruntime.cluster.form import ClusterForm, with_flags
 from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
-from mlruntime.workflows.clusters import cluster_text
+from mlruntime.workflows.cluster.containers import cluster_text
 
 JSON = typer.Option("--json", help="print the result as JSON")
 NAME = typer.Argument(metavar="NAME", help="the cluster's name")

@@ -2,10 +2,10 @@
 
 import typer
 
-from mlruntime.cli.cluster_jobs import shell, submit
-from mlruntime.cli.cluster_nodes import doctor, list_, logs, status
-from mlruntime.cli.cluster_render import render
-from mlruntime.cli.cluster_up import down, prepare, scale, up
+from mlruntime.cli.cluster.jobs import shell, submit
+from mlruntime.cli.cluster.nodes import doctor, list_, logs, status
+from mlruntime.cli.cluster.render import render
+from mlruntime.cli.cluster.up import down, prepare, scale, up
 
 
 def register(app: typer.Typer) -> None:

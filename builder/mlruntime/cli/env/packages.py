@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli.env_output import JSON, PATH, absolute, summary
+from mlruntime.cli.context import absolute
+from mlruntime.cli.env.output import JSON, PATH, summary
 from mlruntime.cli.host import JARS, this_host, with_added
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
 from mlruntime.lock.model import Lock
+from mlruntime.workflows.environment.syncing import sync_environment
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.syncing import sync_environment
 
 
 def add(

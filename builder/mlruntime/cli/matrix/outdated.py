@@ -31,7 +31,7 @@ def outdated(
     from mlruntime.matrix.news import propose
     from mlruntime.matrix.parsing import parse_matrix
     from mlruntime.store.store import Store, write_whole
-    from mlruntime.workflows.stores import host_sources, store_root
+    from mlruntime.workflows.store.stores import host_sources, store_root
 
     context: Context = ctx.obj
     path = context.root / MATRIX

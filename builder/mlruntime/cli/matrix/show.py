@@ -1,12 +1,10 @@
-"""``mlruntime matrix``."""
+"""Whether the matrix is sound, and what is in it."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from mlruntime.cli.explore import explore
-from mlruntime.cli.outdated import outdated
 from mlruntime.cli.output import emit
 from mlruntime.cli.tables import show_tables
 from mlruntime.definitions.files import Definitions
@@ -15,18 +13,6 @@ from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.matrix.soundness import Contradiction, contradictions, dated_later
 from mlruntime.matrix.tables import component_list, matrix_json, overview, release_list, rule_list
 from mlruntime.workflows.inputs import read_matrix
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs below ``matrix``."""
-    matrix = typer.Typer(
-        help="Show, check and extend the compatibility matrix.", no_args_is_help=True
-    )
-    matrix.command("check")(check)
-    matrix.command("show")(show)
-    matrix.command("outdated")(outdated)
-    matrix.command("explore")(explore)
-    app.add_typer(matrix, name="matrix")
 
 
 def check(

@@ -8,7 +8,7 @@ import typer
 
 from mlruntime.cli import output
 from mlruntime.cli.context import Context
-from mlruntime.cli.env_output import JSON
+from mlruntime.cli.env.output import JSON
 from mlruntime.cli.host import this_host
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
@@ -22,9 +22,14 @@ from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.lock.model import CORE, tag
 from mlruntime.store.store import Store, write_whole
 from mlruntime.workflows.comparing import host_properties, inventory
-from mlruntime.workflows.environments import Requested
-from mlruntime.workflows.exports import Export, export, export_dockerfile, lock_to_export
-from mlruntime.workflows.stores import store_root
+from mlruntime.workflows.environment.exports import (
+    Export,
+    export,
+    export_dockerfile,
+    lock_to_export,
+)
+from mlruntime.workflows.environment.managing import Requested
+from mlruntime.workflows.store.stores import store_root
 
 # What `env diff` reads, and what other tools do.
 _INVENTORY: Final = "inventory"

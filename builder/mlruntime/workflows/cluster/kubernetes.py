@@ -15,7 +15,7 @@ from mlruntime.registry.client import Repository
 from mlruntime.registry.names import parse_name
 from mlruntime.validation.catalog import CheckSpec
 from mlruntime.validation.session import IMAGE_CHECK, Subject
-from mlruntime.workflows.clusters import cluster_templates
+from mlruntime.workflows.cluster.containers import cluster_templates
 from mlruntime.workflows.locked import fresh_lock, libraries
 from mlruntime.workflows.planning import planned_image
 

@@ -75,7 +75,7 @@ def explore(
     Each is locked, built and validated. Stop it at any time: the same command goes on from there.
     """
     # Imported here so that `matrix show` does not wait for the engine and the stages.
-    from mlruntime.cli.exploring import Wishes, run
+    from mlruntime.cli.matrix.exploring import Wishes, run
     from mlruntime.explore.stages import Trial
 
     wishes = Wishes(

@@ -8,7 +8,7 @@ from operator import or_
 from mlruntime.definitions.files import Definitions
 from mlruntime.store.contents import BLOB, PARTIAL, StoreEntry, entries, is_damaged, remove
 from mlruntime.store.store import Store
-from mlruntime.workflows.uses import StoreNeeds, needed_by_definitions, remembered
+from mlruntime.workflows.store.uses import StoreNeeds, needed_by_definitions, remembered
 
 DAY_SECONDS = 86_400.0
 

@@ -1,6 +1,5 @@
 """What the verbs of ``mlruntime env`` have in common: their arguments, and how they show one."""
 
-from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -34,9 +33,3 @@ def text(made: Description, seconds: float) -> str:
     if COPY in made.made:
         lines.append("copied: the store is on another file system, or this one has no links")
     return "\n".join(lines)
-
-
-def absolute(path: Path) -> Path:
-    """Return a path without ``..`` and links above it: it is written into files."""
-    absolute = path.expanduser().absolute()
-    return absolute.parent.resolve() / absolute.name

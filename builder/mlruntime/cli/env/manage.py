@@ -1,4 +1,4 @@
-"""``mlruntime env``: a runtime as a directory on this host, without a container."""
+"""Making, using, checking and removing one environment."""
 
 import os
 import shlex
@@ -10,12 +10,8 @@ from typing import Annotated
 import typer
 
 from mlruntime.cli import output
-from mlruntime.cli.context import Context
-from mlruntime.cli.env_diff import diff
-from mlruntime.cli.env_doctor import doctor
-from mlruntime.cli.env_export import export_
-from mlruntime.cli.env_output import JSON, PATH, absolute, summary, text
-from mlruntime.cli.env_packages import add, sync
+from mlruntime.cli.context import Context, absolute
+from mlruntime.cli.env.output import JSON, PATH, summary, text
 from mlruntime.cli.host import JARS, REQUIREMENTS, this_host, with_added
 from mlruntime.cli.output import emit
 from mlruntime.definitions.files import Definitions
@@ -31,7 +27,7 @@ from mlruntime.errors import UsageError, ValidationFailed
 from mlruntime.host.command import replace_process
 from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
-from mlruntime.workflows.environments import (
+from mlruntime.workflows.environment.managing import (
     Requested,
     create_environment,
     known_environments,
@@ -39,32 +35,7 @@ from mlruntime.workflows.environments import (
     unpack_environment,
 )
 from mlruntime.workflows.locked import fresh_lock
-from mlruntime.workflows.stores import store_root
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs."""
-    verbs = typer.Typer(
-        no_args_is_help=True, help="Make and manage environments: runtimes without containers."
-    )
-    through = {"allow_interspersed_args": False}
-    verbs.command("create")(create)
-    verbs.command("add")(add)
-    verbs.command("sync")(sync)
-    verbs.command("run", context_settings=through)(run)
-    verbs.command("shell")(shell)
-    verbs.command("activate")(activate)
-    verbs.command("verify")(verify)
-    verbs.command("repair")(repair)
-    verbs.command("diff")(diff)
-    verbs.command("doctor")(doctor)
-    verbs.command("pack")(pack)
-    verbs.command("unpack")(unpack)
-    verbs.command("export")(export_)
-    verbs.command("kernel")(kernel)
-    verbs.command("list")(list_)
-    verbs.command("remove")(remove)
-    app.add_typer(verbs, name="env")
+from mlruntime.workflows.store.stores import store_root
 
 
 def create(

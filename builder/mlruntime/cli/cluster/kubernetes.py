@@ -21,7 +21,7 @@ from mlruntime.cluster.status import Status
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.tables import Table, plain
 from mlruntime.errors import UsageError
-from mlruntime.workflows.clusters import cluster_templates, wanted_elsewhere
+from mlruntime.workflows.cluster.containers import cluster_templates, wanted_elsewhere
 
 PLACES = ("containers", "kubernetes")
 

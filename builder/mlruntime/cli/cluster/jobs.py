@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mlruntime.cli import cluster_kubernetes as elsewhere
-from mlruntime.cli.cluster_options import JSON, NAME, Namespace, On, passing, settings
+from mlruntime.cli.cluster import kubernetes as elsewhere
+from mlruntime.cli.cluster.options import JSON, NAME, Namespace, On, passing, settings
 from mlruntime.cli.output import emit, say
 from mlruntime.cluster.jobs import Job, beside, detach
 from mlruntime.cluster.jobs import submit as run_job

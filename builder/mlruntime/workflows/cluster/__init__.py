@@ -1,0 +1,1 @@
+"""Clusters: bringing one up in containers or on Kubernetes, from files to a result."""

@@ -1,0 +1,1 @@
+"""Environments: making, filling and exporting one, from a lock to a result."""
