@@ -9,7 +9,7 @@ from mlruntime.cluster.form import parse_cluster, with_flags
 from mlruntime.cluster.gpus import Gpus
 from mlruntime.cluster.rendering import PLACES, Rendered, RenderRequest, left_out, render
 from mlruntime.definitions.files import Definitions
-from mlruntime.workflows.cluster.containers import cluster_templates, spec_of
+from mlruntime.workflows.cluster.describing import cluster_templates, spec_of
 
 CHECKOUT = Path(__file__).parents[1]
 GOLDEN = "tests/golden/cluster"

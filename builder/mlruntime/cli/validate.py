@@ -28,7 +28,7 @@ from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.s3 import UNREACHABLE, parse_s3
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
 from mlruntime.workflows.checking import environment_subject, is_path
-from mlruntime.workflows.cluster.kubernetes import kubernetes_subject, labels_in, pullable
+from mlruntime.workflows.cluster.subject import kubernetes_subject, labels_in, pullable
 from mlruntime.workflows.inputs import support_warning
 from mlruntime.workflows.places import CONTAINERS, KUBERNETES, located, place_of
 from mlruntime.workflows.subjects import find_subject

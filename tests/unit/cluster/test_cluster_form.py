@@ -13,7 +13,7 @@ from mlruntime.cluster.memory import mebibytes
 from mlruntime.cluster.settings import cluster_settings, properties
 from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.host.gpus import Device, HostGpus
-from mlruntime.workflows.cluster import containers
+from mlruntime.workflows.cluster import describing
 
 from tests.documents import CHECKOUT
 
@@ -22,7 +22,7 @@ FILE = CHECKOUT / "docs" / "examples" / "cluster.yaml"
 
 def test_the_example_of_the_documentation() -> None:
     form = parse_cluster(FILE.read_text(), file="cluster.yaml")
-    spec = containers.spec_of(form, "sha256:1")
+    spec = describing.spec_of(form, "sha256:1")
     assert (spec.workers, spec.memory, spec.limit) == (2, "3072m", 4 << 30)
     assert [(m.source, m.target, m.kind, m.read_only) for m in spec.mounts] == [
         ("datasets", "/data", "volume", True)
@@ -78,35 +78,35 @@ def test_what_the_engine_s_host_does_not_have() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "cores": 4, "memory": "64g"})
     info: Any = SimpleNamespace(cpus=2, memory=128 << 30)
     with pytest.raises(UsageError, match="a worker of 4 cores, but the engine's host has 2"):
-        containers.must_fit(form, info)
+        describing.must_fit(form, info)
     info = SimpleNamespace(cpus=4, memory=16 << 30)
     with pytest.raises(UsageError, match=r"with 64g of memory, but .* has 16\.0 GiB"):
-        containers.must_fit(form, info)
+        describing.must_fit(form, info)
 
 
 def test_spark_connect_needs_spark_4() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "connect": True})
     old: Any = SimpleNamespace(labels={"io.mlruntime.component.spark": "3.5.9"})
     new: Any = SimpleNamespace(labels={"io.mlruntime.component.spark": "4.1.4"})
-    containers.must_have_connect(form, new)
+    describing.must_have_connect(form, new)
     with pytest.raises(UsageError, match=r"Spark 3\.5\.9 comes without the server"):
-        containers.must_have_connect(form, old)
+        describing.must_have_connect(form, old)
 
 
 def test_gpus_are_dealt_out_to_workers() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "gpus": 2})
     devices = tuple(Device(index=n, uuid=f"GPU-{n}") for n in range(5))
-    found = containers.given(form, HostGpus(driver="1", cuda=None, devices=devices))
+    found = describing.given(form, HostGpus(driver="1", cuda=None, devices=devices))
     assert found == Gpus(
         each=2, devices={"worker-1": ("GPU-0", "GPU-1"), "worker-2": ("GPU-2", "GPU-3")}
     )
     with pytest.raises(UsageError, match="2 workers with 2 GPUs each, but this host has 3"):
-        containers.given(form, HostGpus(driver="1", cuda=None, devices=devices[:3]))
+        describing.given(form, HostGpus(driver="1", cuda=None, devices=devices[:3]))
 
 
 def test_strangers_are_refused_whatever_is_set() -> None:
     form = with_flags(None, "f", {"runtime": "6.0-ml", "spark": {"spark.sql.ansi.enabled": "true"}})
-    settings = cluster_settings(containers.spec_of(form, "i"), "spark://m:7077")
+    settings = cluster_settings(describing.spec_of(form, "i"), "spark://m:7077")
     assert settings["spark.authenticate"] == settings["spark.network.crypto.enabled"] == "true"
     assert settings["spark.master.rest.enabled"] == "false"
     assert settings["spark.sql.ansi.enabled"] == "true"

@@ -14,7 +14,7 @@ from mlruntime.cluster.form import with_flags
 from mlruntime.cluster.rendering import PLACES, must_be_pullable
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import UsageError
-from mlruntime.workflows.cluster.containers import cluster_templates, render_cluster
+from mlruntime.workflows.cluster.describing import cluster_templates, render_cluster
 
 from tests.rendered import CHECKOUT, GOLDEN, IMAGE, SECRET, files, golden
 

@@ -17,7 +17,7 @@ from mlruntime.cluster.nodes import compare
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.definitions.files import Definitions
 from mlruntime.errors import CommandFailed, Unavailable
-from mlruntime.workflows.cluster.containers import cluster_templates
+from mlruntime.workflows.cluster.describing import cluster_templates
 
 from tests.conftest import CHECKOUT
 

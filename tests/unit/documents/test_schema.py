@@ -165,7 +165,7 @@ def test_every_file_names_its_schema(name: str) -> None:
         "lock.contract.ContractForm",
         "lock.document.LockForm",
         "matrix.document.MatrixForm",
-        "workflows.transfer.IndexForm",
+        "workflows.store.transfer.IndexForm",
     ],
 )
 def test_a_process_that_has_checked_a_document_ends_well(form: str) -> None:

@@ -333,4 +333,4 @@ def test_the_environment_is_read_where_it_comes_in() -> None:
 
     readers = {name for name in MODULES if reads(name) and not in_cli(name)}
     # The engine's address is Docker's own variable.
-    assert readers <= {"engine.docker.connection", "workflows.stores"}
+    assert readers <= {"engine.docker.connection", "workflows.store.stores"}

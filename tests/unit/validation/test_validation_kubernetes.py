@@ -14,7 +14,7 @@ from mlruntime.errors import Unavailable, UsageError
 from mlruntime.registry.names import parse_name
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.session import IMAGE_CHECK
-from mlruntime.workflows.cluster.kubernetes import kubernetes_subject, labels_in, pullable
+from mlruntime.workflows.cluster.subject import kubernetes_subject, labels_in, pullable
 
 from tests.conftest import CHECKOUT
 

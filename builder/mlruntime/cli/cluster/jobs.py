@@ -1,20 +1,16 @@
 """``mlruntime cluster submit`` and ``shell``: programs on a cluster."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlruntime.cli.cluster import kubernetes as elsewhere
-from mlruntime.cli.cluster.options import JSON, NAME, Namespace, On, passing, settings
-from mlruntime.cli.output import emit, say
-from mlruntime.cluster.jobs import Job, beside, detach
-from mlruntime.cluster.jobs import submit as run_job
-from mlruntime.cluster.standing import find
-from mlruntime.engine import connect
+from mlruntime.cli.cluster.options import JSON, NAME, Namespace, On, passing, place, settings
+from mlruntime.cli.output import emit
+from mlruntime.cluster.jobs import Job
 from mlruntime.errors import UsageError
+from mlruntime.workflows.cluster.places import CONTAINERS
 
 
 def submit(
@@ -52,7 +48,7 @@ def submit(
     detached: Annotated[
         bool, typer.Option("--detach", help="do not wait; `cluster logs NAME JOB --follow` does")
     ] = False,
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
@@ -61,7 +57,6 @@ def submit(
     Options come before NAME. The exit code is the program's. So are standard output and standard
     error, but Kubernetes joins both on standard output, and --json on standard error.
     """
-    kube = elsewhere.asked(on, namespace)
     job = Job(
         program=program,
         arguments=tuple(arguments or ()),
@@ -72,21 +67,12 @@ def submit(
         settings=settings(spark),
     )
     job.sent()
-    if kube:
-        root: Path = ctx.obj.root
-        elsewhere.submit(kube, root, name, job, partial(passing(as_json), "stdout"),
-                         detached=detached, as_json=as_json)  # fmt: skip
-        return
-    with connect() as engine:
-        cluster = find(engine, name)
+    with place(ctx, on, namespace) as there:
         if detached:
-            ident = detach(engine, cluster, job)
+            ident = there.detach(name, job)
             emit({"cluster": name, "job": ident}, ident, as_json)
             return
-        ended = run_job(engine, cluster, job, passing(as_json))
-    if ended.out_of_memory:
-        limit = (cluster.spec.limit or 0) / (1 << 30)
-        say(f"{ended.job} was killed: it used more than the {limit:g} GiB of its container")
+        ended = there.submit(name, job, passing(as_json))
     if as_json:
         emit({"cluster": name, "job": ended.job, "exit_code": ended.exit_code}, "", as_json=True)
     if ended.exit_code:
@@ -100,23 +86,19 @@ def shell(
         list[str] | None,
         typer.Argument(metavar="COMMAND…", help="such as spark-shell or bash (default: pyspark)"),
     ] = None,
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
 ) -> None:
     """Open pyspark, or run another command, on a cluster.
 
     Options come before NAME.
     """
-    kube = elsewhere.asked(on, namespace)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "a shell needs a terminal", hint="run a program: `mlruntime cluster submit`"
         )
     argv = ["/opt/entrypoint.sh", *(command or ["pyspark"])]
-    if kube:
-        code = elsewhere.shell(kube, ctx.obj.root, name, argv)
-    else:
-        with connect() as engine, beside(engine, find(engine, name)) as container:
-            code = container.interact(argv, sys.stdin.fileno(), sys.stdout.fileno())
+    with place(ctx, on, namespace) as there:
+        code = there.shell(name, argv, (sys.stdin.fileno(), sys.stdout.fileno()))
     if code:
         raise typer.Exit(code)

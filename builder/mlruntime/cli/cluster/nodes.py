@@ -1,40 +1,37 @@
 """``mlruntime cluster status``, ``logs``, ``doctor`` and ``list``: how clusters are."""
 
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from mlruntime.cli.cluster import kubernetes as elsewhere
-from mlruntime.cli.cluster.options import JSON, NAME, Namespace, On, passing, urls
+from mlruntime.cli.cluster.options import JSON, NAME, Namespace, On, passing, place
 from mlruntime.cli.output import emit
-from mlruntime.cluster.jobs import streamed
-from mlruntime.cluster.nodes import ask_containers, compare
-from mlruntime.cluster.standing import addresses, find, standing
-from mlruntime.cluster.status import Status, status_of
+from mlruntime.cluster.nodes import compare
+from mlruntime.cluster.status import Status
 from mlruntime.documents.tables import Table, plain
-from mlruntime.engine import Engine, connect
-from mlruntime.errors import Unavailable, UsageError
+from mlruntime.errors import Unavailable
+from mlruntime.workflows.cluster.place import ClusterSummary
+from mlruntime.workflows.cluster.places import CONTAINERS
 
 
 def status(
+    ctx: typer.Context,
     name: Annotated[str, NAME],
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Show a cluster's nodes, what its master says, and its jobs."""
-    if kube := elsewhere.asked(on, namespace):
-        elsewhere.status(kube, name, _told, as_json=as_json)
-        return
-    with connect() as engine:
-        cluster = find(engine, name)
-        found = status_of(engine, cluster)
-        reached = urls(addresses(engine, cluster))
-    rows = tuple((n.name, n.state, str(n.restarts)) for n in found.nodes)
-    table = plain(Table(title=f"Cluster {name}", columns=("node", "state", "restarts"), rows=rows))
-    lines = [table, "", _told(found), *(f"{service:8} {url}" for service, url in reached.items())]
-    emit({**found.to_dict(), "addresses": reached}, "\n".join(lines), as_json)
+    with place(ctx, on, namespace) as there:
+        found = there.status(name)
+    nodes = tuple((n.name, n.state, str(n.restarts)) for n in found.status.nodes)
+    table = Table(title=f"Cluster {name}", columns=("node", "state", "restarts"), rows=nodes)
+    lines = [plain(table), "", _told(found.status)]
+    value = found.status.to_dict()
+    if found.addresses is not None:
+        lines += [f"{service:8} {url}" for service, url in found.addresses.items()]
+        value["addresses"] = dict(found.addresses)
+    emit(value, "\n".join(lines), as_json)
 
 
 def _told(found: Status) -> str:
@@ -48,38 +45,32 @@ def _told(found: Status) -> str:
 
 
 def logs(
+    ctx: typer.Context,
     name: Annotated[str, NAME],
     node: Annotated[
         str, typer.Argument(metavar="NODE|JOB", help="such as master, worker-1 or job-7aea04")
     ] = "master",
     follow: Annotated[bool, typer.Option("--follow", help="go on printing until it ends")] = False,
     tail: Annotated[int, typer.Option(metavar="N", min=1, help="print the last N lines")] = 100,
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Print what a node or a job has written."""
-    if kube := elsewhere.asked(on, namespace):
-        elsewhere.logs(kube, name, node, partial(passing(as_json), "stdout"),
-                       follow=follow, tail=tail, as_json=as_json)  # fmt: skip
-        return
-    with connect() as engine:
-        cluster = find(engine, name)
-        known = {**cluster.nodes, **cluster.jobs}
-        if node not in known:
-            raise UsageError(f"cluster {name} has no {node}", hint=f"it has: {', '.join(known)}")
-        container = engine.container(known[node].id)
+    with place(ctx, on, namespace) as there:
         if follow:
-            for stream, line in streamed(container):
-                passing(as_json)(stream, line)
+            pass_on = passing(as_json)
+            for stream, line in there.follow(name, node, tail=tail):
+                pass_on(stream, line)
             return
-        lines = container.logs(tail)
+        node, lines = there.logs(name, node, tail=tail)
     emit({"node": node, "lines": list(lines)}, "\n".join(lines), as_json)
 
 
 def doctor(
+    ctx: typer.Context,
     name: Annotated[str, NAME],
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
@@ -88,11 +79,8 @@ def doctor(
     Exits with 6 if image, Python, Java, settings, network or clock of one differ, or if it does
     not answer.
     """
-    if kube := elsewhere.asked(on, namespace):
-        told, silent = elsewhere.doctor(kube, name)
-    else:
-        with connect() as engine:
-            told, silent = ask_containers(engine, find(engine, name))
+    with place(ctx, on, namespace) as there:
+        told, silent = there.doctor(name)
     found = (*silent, *compare(told))
     nodes = [{"node": one.node, **one.properties} for one in told]
     lines = [f"{f.what}\n  try: {f.hint}" for f in found]
@@ -103,28 +91,19 @@ def doctor(
 
 
 def list_(
-    on: On = "containers",
+    ctx: typer.Context,
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """List the clusters in the engine, or in a namespace."""
-    if kube := elsewhere.asked(on, namespace):
-        elsewhere.list_(kube, as_json=as_json)
-        return
-    with connect() as engine:
-        found = [_summary(engine, name) for name in standing(engine)]
-    rows = tuple((s["name"], s["state"], str(s["workers"]), str(s["jobs"])) for s in found)
-    columns = ("name", "state", "workers", "jobs")
+    with place(ctx, on, namespace) as there:
+        found = [_summary(one) for one in there.clusters()]
+    columns = tuple(found[0]) if found else ("name", "state", "workers")
+    rows = tuple(tuple(str(one[column]) for column in columns) for one in found)
     emit({"clusters": found}, plain(Table(title="Clusters", columns=columns, rows=rows)), as_json)
 
 
-def _summary(engine: Engine, name: str) -> dict[str, Any]:
-    cluster = find(engine, name)
-    down_ = [n for n, thing in cluster.nodes.items() if not thing.running]
-    state = "starting" if cluster.mark is None else f"without {down_[0]}" if down_ else "running"
-    return {
-        "name": name,
-        "state": state,
-        "workers": len(cluster.workers),
-        "jobs": len(cluster.jobs),
-    }
+def _summary(cluster: ClusterSummary) -> dict[str, Any]:
+    known = {"name": cluster.name, "state": cluster.state, "workers": cluster.workers}
+    return known if cluster.jobs is None else {**known, "jobs": cluster.jobs}

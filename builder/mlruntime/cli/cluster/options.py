@@ -1,17 +1,22 @@
 """What the verbs of ``mlruntime cluster`` share: options, and how results are shown."""
 
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from mlruntime.cli.output import writable
+from mlruntime.cli.output import say, writable
 from mlruntime.cluster.form import ClusterForm, with_flags
+from mlruntime.definitions.files import Definitions
 from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
-from mlruntime.workflows.cluster.containers import cluster_text
+from mlruntime.workflows.cluster.describing import cluster_text
+from mlruntime.workflows.cluster.place import ClusterPlace, OnLine
+from mlruntime.workflows.cluster.places import place_of
 
 JSON = typer.Option("--json", help="print the result as JSON")
 NAME = typer.Argument(metavar="NAME", help="the cluster's name")
@@ -37,7 +42,6 @@ Memory = Annotated[
 ]
 GpusEach = Annotated[int | None, typer.Option(metavar="N", help="GPUs of each worker")]
 DEFAULT_NAME: Final = "default"
-_SCHEMES: Final = {"connect": "sc"}
 
 
 def form_of(file: Path | None, flags: Mapping[str, object]) -> ClusterForm:
@@ -58,15 +62,14 @@ def settings(pairs: list[str] | None) -> dict[str, str] | None:
     return found or None
 
 
-def urls(found: Mapping[str, str]) -> dict[str, str]:
-    """Return the address of each service as a URL."""
-    return {
-        service: f"{_SCHEMES.get(service, 'http')}://{address}"
-        for service, address in found.items()
-    }
+def place(
+    ctx: typer.Context, on: str, namespace: str | None
+) -> AbstractContextManager[ClusterPlace]:
+    """Return the place that ``--on`` and ``--namespace`` name, for a block."""
+    return place_of(on, namespace, Definitions(ctx.obj.root), os.environ, say)
 
 
-def passing(all_to_stderr: bool) -> Any:
+def passing(all_to_stderr: bool) -> OnLine:
     """Return what passes on a line that a program has written."""
 
     def pass_on(stream: Stream, line: str) -> None:

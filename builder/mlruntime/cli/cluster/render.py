@@ -24,7 +24,7 @@ from mlruntime.cluster.rendering import PLACES
 from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
-from mlruntime.workflows.cluster.containers import render_cluster
+from mlruntime.workflows.cluster.describing import render_cluster
 
 
 def render(

@@ -1,12 +1,9 @@
 """``mlruntime cluster up``, ``prepare``, ``scale`` and ``down``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from mlruntime.cli.cluster import kubernetes as elsewhere
 from mlruntime.cli.cluster.options import (
     DEFAULT_NAME,
     JSON,
@@ -22,25 +19,18 @@ from mlruntime.cli.cluster.options import (
     Variant,
     Workers,
     form_of,
+    place,
     settings,
-    urls,
 )
-from mlruntime.cli.context import Context
 from mlruntime.cli.output import emit, say
-from mlruntime.cluster.class_data import ClassData
-from mlruntime.cluster.form import ClusterForm, good_name
-from mlruntime.cluster.leftovers import remove_left
-from mlruntime.cluster.standing import find, standing
-from mlruntime.cluster.starting import down as remove
-from mlruntime.cluster.starting import must_be_free
-from mlruntime.cluster.starting import scale as scale_to
-from mlruntime.cluster.starting import up as start
+from mlruntime.cluster.form import good_name
 from mlruntime.definitions.files import Definitions
-from mlruntime.engine import Engine, ImageInfo, connect
+from mlruntime.engine import connect
 from mlruntime.errors import UsageError
 from mlruntime.store.store import Store
-from mlruntime.workflows.cluster.class_data import for_a_cluster, have
-from mlruntime.workflows.cluster.containers import choose, find_image
+from mlruntime.workflows.cluster.class_data import have
+from mlruntime.workflows.cluster.describing import find_image
+from mlruntime.workflows.cluster.places import CONTAINERS
 from mlruntime.workflows.store.stores import store_root
 
 
@@ -74,7 +64,7 @@ def up(
             "prepared",
         ),
     ] = None,
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     timings: Annotated[
         bool, typer.Option("--timings", help="print how long each phase took")
@@ -85,68 +75,30 @@ def up(
 
     Options override what the file says.
     """
-    context: Context = ctx.obj
     good_name(name, UsageError)
-    kube = elsewhere.asked(on, namespace)
-    flags = {"runtime": runtime, "image": None if kube else image, "variant": variant,
-             "workers": workers, "cores": cores, "memory": memory, "gpus": gpus,
-             "history": history, "connect": connect_, "spark": settings(spark)}  # fmt: skip
+    # On Kubernetes an image is one to pull, beside the runtime that it was built from.
+    own = image if on == CONTAINERS else None
+    flags = {"runtime": runtime, "image": own, "variant": variant, "workers": workers,
+             "cores": cores, "memory": memory, "gpus": gpus, "history": history,
+             "connect": connect_, "spark": settings(spark)}  # fmt: skip
     form = form_of(file, flags)
-    if kube:
-        if class_data is not None:
-            raise UsageError(
-                "--class-data and --no-class-data are for clusters of containers",
-                hint="leave it out with --on kubernetes",
-            )
-        elsewhere.up(kube, context.root, form, name, image, timings=timings, as_json=as_json)
-        return
-    with connect() as engine:
-        chosen = choose(engine, Definitions(context.root), form)
-        remove_left(engine, say)
-        must_be_free(engine, name)  # before the image is prepared, which takes a while
-        with class_data_of(engine, chosen.image, class_data) as archive:
-            if archive is None and class_data is None:
-                say(f"JVMs start faster once `mlruntime cluster prepare {_words(form)}` has run")
-            started = start(engine, chosen.spec, name, class_data=archive, say=say)
-    reached = urls(started.addresses)
-    seconds = {**started.seconds, "all": round(sum(started.seconds.values()), 2)}
+    with place(ctx, on, namespace) as there:
+        made = there.up(form, name, image=image, class_data=class_data)
+    seconds = {**made.seconds, "all": round(sum(made.seconds.values()), 2)}
     value = {
         "name": name,
-        "runtime": chosen.runtime,
-        "image": chosen.image.id,
-        "workers": form.workers,
-        "master": started.description.master_url,
-        "addresses": reached,
-        "class_data": archive is not None,
+        "runtime": made.runtime,
+        "image": made.image,
+        "workers": made.workers,
+        "master": made.master,
+        **made.details,
         "seconds": seconds,
     }
-    lines = [f"cluster {name} of {chosen.runtime} is ready: {form.workers} workers"]
-    lines += [f"{service:8} {url}" for service, url in reached.items()]
+    lines = [f"cluster {name} of {made.runtime} is ready: {made.workers} workers"]
+    lines += [f"{service:8} {page}" for service, page in made.pages.items()]
     if timings:
         lines += [f"{phase:10} {s:6.2f} s" for phase, s in seconds.items()]
     emit(value, "\n".join(lines), as_json)
-
-
-@contextmanager
-def class_data_of(
-    engine: Engine, image: ImageInfo, wanted: bool | None
-) -> Iterator[ClassData | None]:
-    """Yield an image's class data; ``None`` if there is none, or it is not wanted.
-
-    It is made if it is ``wanted``; if nobody has said so, that of an image that is prepared.
-    """
-    if wanted is False:
-        yield None
-        return
-    with for_a_cluster(Store(store_root()), engine, image, say, make=bool(wanted)) as found:
-        yield found
-
-
-def _words(form: ClusterForm) -> str:
-    """Return what says to ``prepare`` which image is meant."""
-    if form.runtime is None:
-        return f"--image {form.image}"
-    return form.runtime if form.variant == "cpu" else f"{form.runtime} --variant {form.variant}"
 
 
 def prepare(
@@ -175,43 +127,34 @@ def prepare(
 
 
 def scale(
+    ctx: typer.Context,
     name: Annotated[str, NAME],
     workers: Annotated[
         int, typer.Argument(metavar="WORKERS", min=1, max=64, help="the new number of workers")
     ],
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Change the number of a cluster's workers."""
-    if kube := elsewhere.asked(on, namespace):
-        nodes = elsewhere.scale(kube, name, workers)
-    else:
-        with connect() as engine:
-            numbers = scale_to(engine, find(engine, name), workers, say=say)
-        nodes = [f"worker-{number}" for number in numbers]
-    emit({"name": name, "workers": nodes}, f"cluster {name}: {', '.join(nodes)}", as_json)
+    with place(ctx, on, namespace) as there:
+        nodes = there.scale(name, workers)
+    emit({"name": name, "workers": list(nodes)}, f"cluster {name}: {', '.join(nodes)}", as_json)
 
 
 def down(
+    ctx: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME…", help="clusters to remove")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="all clusters")] = False,
-    on: On = "containers",
+    on: On = CONTAINERS,
     namespace: Namespace = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Remove clusters, with their jobs, networks and volumes."""
     if bool(names) == all_:
         raise UsageError("no cluster is named", hint="name it, or --all; `mlruntime cluster list`")
-    if kube := elsewhere.asked(on, namespace):
-        elsewhere.down(kube, None if all_ else names, as_json=as_json)
-        return
-    with connect() as engine:
-        chosen = tuple(standing(engine)) if all_ else tuple(names or ())
-        for name in chosen:
-            find(engine, name)
-        for name in chosen:
-            remove(engine, name)
-    emit({"removed": list(chosen)}, "\n".join(f"removed cluster {n}" for n in chosen), as_json)
+    with place(ctx, on, namespace) as there:
+        removed = there.down(None if all_ else names)
+    emit({"removed": list(removed)}, "\n".join(f"removed cluster {n}" for n in removed), as_json)

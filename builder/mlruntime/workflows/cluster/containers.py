@@ -1,211 +1,161 @@
-"""From what a team writes down of a cluster to what is started: its image, its GPUs, its size."""
+"""Clusters in containers of an engine, for the verbs of ``mlruntime cluster``."""
 
-import os
-import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final
 
-from mlruntime.cluster.description import ClusterSpec
-from mlruntime.cluster.form import WORKER_MIB, ClusterForm
-from mlruntime.cluster.gpus import NO_GPUS, Gpus
-from mlruntime.cluster.rendering import Rendered, RenderRequest, left_out, must_be_pullable, render
-from mlruntime.definitions.files import Definitions, read_text
-from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
+from mlruntime.cluster.class_data import ClassData
+from mlruntime.cluster.form import ClusterForm
+from mlruntime.cluster.jobs import FinishedJob, Job, beside, detach, streamed, submit
+from mlruntime.cluster.leftovers import remove_left
+from mlruntime.cluster.nodes import Answers, ask_containers
+from mlruntime.cluster.standing import Standing, addresses, find, standing
+from mlruntime.cluster.starting import down, must_be_free, scale, up
+from mlruntime.cluster.status import status_of
+from mlruntime.definitions.files import Definitions
+from mlruntime.engine import Container, Engine, ImageInfo
+from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
-from mlruntime.host.gpus import HostGpus
-from mlruntime.host.nvml import read_gpus
-from mlruntime.image.config import LABEL
-from mlruntime.store.store import storage_errors
-from mlruntime.workflows.build import reference
-from mlruntime.workflows.locked import read_lock
+from mlruntime.store.store import Store
+from mlruntime.workflows.cluster.class_data import for_a_cluster
+from mlruntime.workflows.cluster.describing import choose
+from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, OnLine, ReadyCluster
 
-_MIB = 1 << 20
+_SCHEMES: Final = {"connect": "sc"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
-    """What to start, and the image's runtime and variant for people."""
+class InContainers:
+    """A ``ClusterPlace``: a container for each node, on one engine."""
 
-    spec: ClusterSpec
-    runtime: str
-    image: ImageInfo
+    engine: Engine
+    definitions: Definitions
+    store: Callable[[], Store]
+    say: Callable[[str], None]
 
-
-def cluster_text(path: Path) -> str:
-    """Return the text of a ``cluster.yaml``; ``InvalidDefinition`` when it cannot be read."""
-    return read_text(path, str(path))
-
-
-def choose(engine: Engine, definitions: Definitions, form: ClusterForm) -> Chosen:
-    """Return what to start on an engine; ``UsageError`` for what it cannot give."""
-    image = find_image(engine, definitions, form)
-    info = engine.info()
-    must_fit(form, info)
-    must_have_connect(form, image)
-    gpus = given(form, read_gpus()) if form.gpus else NO_GPUS
-    return Chosen(
-        spec=spec_of(form, image.id, gpus),
-        runtime=image.labels[f"{LABEL}.runtime"],
-        image=image,
-    )
-
-
-def find_image(engine: Engine, definitions: Definitions, form: ClusterForm) -> ImageInfo:
-    """Return the image; one that the engine does not have, or that is not ours, is an error."""
-    if form.runtime is not None:
-        definitions.folder(form.runtime)  # with a "did you mean"
-        image = engine.image_config(reference(form.runtime, form.variant))
-    else:
-        assert form.image is not None
-        image = engine.image_config(form.image)
-    if f"{LABEL}.runtime" not in image.labels:
-        raise UsageError(
-            f"{form.image} was not built by mlruntime",
-            why=f"it has no label {LABEL}.runtime: nothing is known of what it starts with",
-            hint="build one: `mlruntime build RUNTIME --load`",
-        )
-    return image
-
-
-def must_fit(form: ClusterForm, info: EngineInfo) -> None:
-    """Raise ``UsageError`` when a worker is larger than the engine's host."""
-    if form.cores > info.cpus:
-        raise UsageError(
-            f"a worker of {form.cores} cores, but the engine's host has {info.cpus}",
-            hint=f"write `cores: {info.cpus}` or less",
-        )
-    if form.limit_mib * _MIB > info.memory:
-        raise UsageError(
-            f"a worker with {form.memory} of memory, but the engine's host has "
-            f"{info.memory / (1 << 30):.1f} GiB",
-            hint="write less in `memory:`",
+    def up(
+        self, form: ClusterForm, name: str, *, image: str | None, class_data: bool | None
+    ) -> ReadyCluster:
+        """Start a cluster; the form names the image."""
+        del image
+        chosen = choose(self.engine, self.definitions, form)
+        remove_left(self.engine, self.say)
+        must_be_free(self.engine, name)  # before the image is prepared, which takes a while
+        with self._class_data(chosen.image, class_data) as archive:
+            if archive is None and class_data is None:
+                self.say(
+                    f"JVMs start faster once `mlruntime cluster prepare {_words(form)}` has run"
+                )
+            started = up(self.engine, chosen.spec, name, class_data=archive, say=self.say)
+        reached = _urls(started.addresses)
+        return ReadyCluster(
+            name=name,
+            runtime=chosen.runtime,
+            image=chosen.image.id,
+            workers=form.workers,
+            master=started.description.master_url,
+            pages=reached,
+            details={"addresses": reached, "class_data": archive is not None},
+            seconds=started.seconds,
         )
 
+    @contextmanager
+    def _class_data(self, image: ImageInfo, wanted: bool | None) -> Iterator[ClassData | None]:
+        if wanted is False:
+            yield None
+            return
+        with for_a_cluster(self.store(), self.engine, image, self.say, make=bool(wanted)) as found:
+            yield found
 
-def must_have_connect(form: ClusterForm, image: ImageInfo) -> None:
-    """Raise ``UsageError`` when the image has no server of Spark Connect, as before Spark 4."""
-    spark = image.labels.get(f"{LABEL}.component.spark", "")
-    if form.connect and spark.partition(".")[0] in ("2", "3"):
-        raise UsageError(
-            f"Spark {spark} comes without the server of Spark Connect",
-            why="before Spark 4 it is a jar of its own, which this image does not have",
-            hint="leave out `connect`, or take a runtime with Spark 4",
-        )
-
-
-def given(form: ClusterForm, host: object) -> Gpus:
-    """Deal a host's GPUs out to the workers; ``UsageError`` when it has too few."""
-    devices = [d for d in host.devices if not d.trouble] if isinstance(host, HostGpus) else []
-    wanted = form.gpus * form.workers
-    if len(devices) < wanted:
-        raise UsageError(
-            f"{form.workers} workers with {form.gpus} GPUs each, but this host has {len(devices)}",
-            hint="`mlruntime doctor` says what it has",
-        )
-    uuids = [device.uuid for device in devices[:wanted]]
-    shares = [tuple(uuids[n : n + form.gpus]) for n in range(0, wanted, form.gpus)]
-    return Gpus(each=form.gpus, devices={f"worker-{n + 1}": s for n, s in enumerate(shares)})
-
-
-def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
-    """Return what to start of an image. A worker offers its memory less what it needs itself."""
-    ports: Mapping[str, int] = {
-        "ui": form.ports.ui,
-        **({"history": form.ports.history} if form.history else {}),
-        **({"connect": form.ports.connect} if form.connect else {}),
-    }
-    return ClusterSpec(
-        image=image,
-        workers=form.workers,
-        cores=form.cores,
-        memory=f"{form.limit_mib - WORKER_MIB}m",
-        limit=form.limit_mib * _MIB,
-        mounts=tuple(
-            Mount(
-                source=v.source,
-                target=v.target.rstrip("/"),
-                read_only=v.read_only,
-                kind="bind" if v.source.startswith("/") else "volume",
+    def submit(self, name: str, job: Job, on_line: OnLine) -> FinishedJob:
+        """Run a program; say so if it was killed for its memory."""
+        cluster = self._find(name)
+        ended = submit(self.engine, cluster, job, on_line)
+        if ended.out_of_memory:
+            limit = (cluster.spec.limit or 0) / (1 << 30)
+            self.say(
+                f"{ended.job} was killed: it used more than the {limit:g} GiB of its container"
             )
-            for v in form.volumes or ()
-        ),
-        gpus=gpus,
-        driver=False,
-        history=form.history,
-        connect=form.connect,
-        settings=form.settings,
-        ports=ports,
-    )
+        return ended
 
+    def detach(self, name: str, job: Job) -> str:
+        """Start a program."""
+        return detach(self.engine, self._find(name), job)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RenderedFiles:
-    """What was written: the files' names, and what the place cannot have."""
+    def shell(self, name: str, argv: Sequence[str], terminal: tuple[int, int]) -> int:
+        """Run a program in a container of its own."""
+        with beside(self.engine, self._find(name)) as container:
+            return container.interact(list(argv), *terminal)
 
-    names: tuple[str, ...]
-    left_out: tuple[str, ...]
+    def scale(self, name: str, workers: int) -> tuple[str, ...]:
+        """Start or end workers."""
+        numbers = scale(self.engine, self._find(name), workers, say=self.say)
+        return tuple(f"worker-{number}" for number in numbers)
 
-
-def wanted_elsewhere(
-    definitions: Definitions, form: ClusterForm, place: str, name: str, *, image: str | None
-) -> tuple[RenderRequest, tuple[str, ...]]:
-    """Return what is started elsewhere, with a new secret, and what that place cannot have."""
-    if form.runtime is None:
-        raise UsageError(
-            "files for other machines need a runtime",
-            why="its lock says which Spark and which driver belong together",
-            hint="write `runtime:` in the description, and name the image with --image",
+    def status(self, name: str) -> ClusterStatus:
+        """Ask the engine, and the master."""
+        cluster = self._find(name)
+        return ClusterStatus(
+            status=status_of(self.engine, cluster),
+            addresses=_urls(addresses(self.engine, cluster)),
         )
-    lock = read_lock(definitions, form.runtime)
-    contract = lock.variant(form.variant).contract
-    image = image or reference(form.runtime, form.variant)
-    must_be_pullable(place, image)
-    spec, notes = left_out(place, spec_of(form, image, Gpus(each=form.gpus)))
-    wanted = RenderRequest(
-        name=name,
-        spec=spec,
-        secret=secrets.token_hex(32),
-        spark=dict(lock.components_of(form.variant))["spark"],
-        driver=contract.minimum_driver if contract else None,
+
+    def logs(self, name: str, node: str, *, tail: int) -> tuple[str, tuple[str, ...]]:
+        """Return a container's last lines."""
+        return node, tuple(self._container(name, node).logs(tail))
+
+    def follow(self, name: str, node: str, *, tail: int) -> Iterator[tuple[Stream, str]]:
+        """Yield all that a container has written and will write: ``tail`` is not for it."""
+        del tail
+        yield from streamed(self._container(name, node))
+
+    def _container(self, name: str, node: str) -> Container:
+        cluster = self._find(name)
+        known = {**cluster.nodes, **cluster.jobs}
+        if node not in known:
+            raise UsageError(f"cluster {name} has no {node}", hint=f"it has: {', '.join(known)}")
+        return self.engine.container(known[node].id)
+
+    def doctor(self, name: str) -> Answers:
+        """Run a program in each container."""
+        return ask_containers(self.engine, self._find(name))
+
+    def down(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """Remove clusters, once all of them are found."""
+        chosen = tuple(standing(self.engine) if names is None else names)
+        for name in chosen:
+            self._find(name)
+        for name in chosen:
+            down(self.engine, name)
+        return chosen
+
+    def clusters(self) -> tuple[ClusterSummary, ...]:
+        """Return the clusters of the engine."""
+        return tuple(_summary(name, self._find(name)) for name in standing(self.engine))
+
+    def _find(self, name: str) -> Standing:
+        return find(self.engine, name)
+
+
+def _summary(name: str, cluster: Standing) -> ClusterSummary:
+    down_ = [n for n, thing in cluster.nodes.items() if not thing.running]
+    state = "starting" if cluster.mark is None else f"without {down_[0]}" if down_ else "running"
+    return ClusterSummary(
+        name=name, state=state, workers=len(cluster.workers), jobs=len(cluster.jobs)
     )
-    return wanted, notes
 
 
-def render_cluster(
-    definitions: Definitions,
-    form: ClusterForm,
-    place: str,
-    name: str,
-    output: Path,
-    *,
-    image: str | None = None,
-) -> RenderedFiles:
-    """Write the files that start a cluster elsewhere; a secret that is there already stays."""
-    wanted, notes = wanted_elsewhere(definitions, form, place, name, image=image)
-    files = render(place, wanted, cluster_templates(definitions))
-    with storage_errors(output):
-        output.mkdir(parents=True, exist_ok=True)
-        for file, rendered in files.items():
-            _write(output / file, rendered)
-    return RenderedFiles(names=tuple(sorted(files)), left_out=notes)
+def _words(form: ClusterForm) -> str:
+    """Return what says to ``prepare`` which image is meant."""
+    if form.runtime is None:
+        return f"--image {form.image}"
+    return form.runtime if form.variant == "cpu" else f"{form.runtime} --variant {form.variant}"
 
 
-def cluster_templates(definitions: Definitions) -> dict[str, str]:
-    """Return the templates below ``images/cluster`` by path."""
-    found = definitions.image_files()
+def _urls(found: Mapping[str, str]) -> dict[str, str]:
+    """Return the address of each service as a URL."""
     return {
-        path.removeprefix("cluster/"): content.decode()
-        for path, content in found.items()
-        if path.startswith("cluster/")
+        service: f"{_SCHEMES.get(service, 'http')}://{address}"
+        for service, address in found.items()
     }
-
-
-def _write(path: Path, file: Rendered) -> None:
-    if path.name.startswith("secret") and path.exists():
-        return
-    path.unlink(missing_ok=True)
-    mode = 0o600 if file.secret else 0o755 if file.executable else 0o644
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
-        out.write(file.text)
-    path.chmod(mode)

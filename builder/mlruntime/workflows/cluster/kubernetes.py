@@ -1,103 +1,130 @@
-"""What ``validate --on kubernetes`` is told to check: an image that its nodes can pull."""
+"""Clusters on Kubernetes, for the verbs of ``mlruntime cluster``."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from mlruntime.cluster.kubernetes.backend import KubernetesClusters
+from mlruntime.cluster.form import ClusterForm
+from mlruntime.cluster.jobs import FinishedJob, Job
+from mlruntime.cluster.kubernetes import standalone
+from mlruntime.cluster.kubernetes.jobs import CONTAINER, beside, detach, submit
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
+from mlruntime.cluster.kubernetes.nodes import ask_pods
+from mlruntime.cluster.kubernetes.scaling import scale
+from mlruntime.cluster.nodes import Answers
 from mlruntime.definitions.files import Definitions
-from mlruntime.documents.oci import INDEX_TYPE
-from mlruntime.engine import ImageInfo
-from mlruntime.errors import Unavailable, UsageError
-from mlruntime.lock.model import CORE
-from mlruntime.registry.client import Repository
-from mlruntime.registry.names import parse_name
-from mlruntime.validation.catalog import CheckSpec
-from mlruntime.validation.session import IMAGE_CHECK, Subject
-from mlruntime.workflows.cluster.containers import cluster_templates
-from mlruntime.workflows.locked import fresh_lock, libraries
-from mlruntime.workflows.planning import planned_image
-
-_EXAMPLE: Final = "--image registry.example.org/ml/6.0-ml@sha256:…"
-# What the labels of an image are, by its digest; ``Unavailable`` if its registry does not say.
-Labels = Callable[[str], Mapping[str, str]]
+from mlruntime.engine.values import Stream
+from mlruntime.errors import UsageError
+from mlruntime.workflows.cluster.describing import cluster_templates, wanted_elsewhere
+from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, OnLine, ReadyCluster
 
 
-def pullable(definitions: Definitions, runtime: str | None, image: str | None) -> tuple[str, str]:
-    """Return the runtime and its image; ``UsageError`` unless both are named, as they must be."""
-    if runtime is None:
-        raise UsageError(
-            "nothing to validate is named", hint=f"`mlruntime validate 6.0-ml {_EXAMPLE}`"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnKubernetes:
+    """A ``ClusterPlace``: a pod for each node, in one namespace."""
+
+    kube: Kubectl
+    definitions: Definitions
+    say: Callable[[str], None]
+
+    def up(
+        self, form: ClusterForm, name: str, *, image: str | None, class_data: bool | None
+    ) -> ReadyCluster:
+        """Start a cluster of an image that its nodes can pull."""
+        if class_data is not None:
+            raise UsageError(
+                "--class-data and --no-class-data are for clusters of containers",
+                hint="leave it out with --on kubernetes",
+            )
+        wanted, notes = wanted_elsewhere(self.definitions, form, "kubernetes", name, image=image)
+        for what in notes:
+            self.say(f"{what} is not part of a cluster on Kubernetes")
+        seconds = standalone.up(self.kube, wanted, self._templates(), say=self.say)
+        namespace = f" --namespace {self.kube.namespace}" if self.kube.namespace else ""
+        page = f"kubectl{namespace} port-forward service/{name}-master 8080"
+        return ReadyCluster(
+            name=name,
+            runtime=form.runtime,
+            image=wanted.spec.image,
+            workers=form.workers,
+            master=f"spark://{name}-master:7077",
+            pages={"ui": page},
+            details={"namespace": self.kube.namespace},
+            seconds=seconds,
         )
-    definitions.folder(runtime)
-    if image is None:
-        raise UsageError("--on kubernetes needs a name that its nodes can pull", hint=_EXAMPLE)
-    if parse_name(image).digest is None:
-        raise UsageError(
-            f"{image} has no digest",
-            why="a tag may be another image tomorrow, and a report is about one image",
-            hint=_EXAMPLE,
-        )
-    return runtime, image
+
+    def submit(self, name: str, job: Job, on_line: OnLine) -> FinishedJob:
+        """Run a program; Kubernetes joins its two outputs in one."""
+        cluster = self._find(name)
+        ended = submit(self.kube, cluster, job, self._templates(), partial(on_line, "stdout"))
+        if ended.out_of_memory:
+            limit = (cluster.spec.limit or 0) / (1 << 30)
+            self.say(f"{ended.job} was killed: it used more than the {limit:g} GiB of its pod")
+        return ended
+
+    def detach(self, name: str, job: Job) -> str:
+        """Start a program."""
+        return detach(self.kube, self._find(name), job, self._templates())
+
+    def shell(self, name: str, argv: Sequence[str], terminal: tuple[int, int]) -> int:
+        """Run a program in a pod of its own; ``kubectl`` has this process's terminal."""
+        del terminal
+        with beside(self.kube, self._find(name), self._templates()) as pod:
+            return self.kube.interact(pod, CONTAINER, argv)
+
+    def scale(self, name: str, workers: int) -> tuple[str, ...]:
+        """Change the number of pods."""
+        numbers = scale(self.kube, self._find(name), workers, say=self.say)
+        return tuple(f"worker-{number}" for number in numbers)
+
+    def status(self, name: str) -> ClusterStatus:
+        """Ask Kubernetes, and the master."""
+        self._find(name)
+        return ClusterStatus(status=standalone.status(self.kube, name), addresses=None)
+
+    def logs(self, name: str, node: str, *, tail: int) -> tuple[str, tuple[str, ...]]:
+        """Return a pod's last lines."""
+        node = self._pod(name, node)
+        return node, tuple(standalone.logs(self.kube, name, node, tail=tail, follow=False))
+
+    def follow(self, name: str, node: str, *, tail: int) -> Iterator[tuple[Stream, str]]:
+        """Yield a pod's last lines and those that follow, as standard output."""
+        node = self._pod(name, node)
+        for line in standalone.logs(self.kube, name, node, tail=tail, follow=True):
+            yield "stdout", line
+
+    def _pod(self, name: str, node: str) -> str:
+        self._find(name)
+        return "master-0" if node == "master" else node
+
+    def doctor(self, name: str) -> Answers:
+        """Run a program in each pod."""
+        return ask_pods(self.kube, self._find(name))
+
+    def down(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """Remove clusters, once all of them are found."""
+        chosen = tuple(standalone.standing(self.kube) if names is None else names)
+        for name in chosen:
+            self._find(name)
+        for name in chosen:
+            standalone.remove(self.kube, standalone.label(name))
+        return chosen
+
+    def clusters(self) -> tuple[ClusterSummary, ...]:
+        """Return the clusters of the namespace; ``UsageError`` if there is no such namespace."""
+        found = tuple(_summary(cluster) for cluster in standalone.standing(self.kube).values())
+        if not found:
+            self.kube.must_have_namespace()
+        return found
+
+    def _find(self, name: str) -> standalone.KubernetesCluster:
+        return standalone.find(self.kube, name)
+
+    def _templates(self) -> dict[str, str]:
+        return cluster_templates(self.definitions)
 
 
-def kubernetes_subject(
-    definitions: Definitions,
-    kube: Kubectl,
-    runtime: str,
-    image: str,
-    labels: Labels,
-    checks: Iterable[CheckSpec],
-    *,
-    variant: str,
-    flavour: str | None,
-    workers: int,
-) -> tuple[KubernetesClusters, Subject]:
-    """Return a namespace as a place for checks, and what must be in the image.
-
-    Raises ``InvalidLock`` if the lock does not follow from its inputs any more.
-    """
-    lock = fresh_lock(definitions, runtime).cut(flavour or CORE)
-    spark = dict(lock.components_of(variant))["spark"]
-    cannot = {
-        check.name: "needs a directory that all nodes see, and these pods have none"
-        for check in checks
-        if check.shared
-    }
-    found: Mapping[str, str] = {}
-    try:
-        found = labels(str(parse_name(image).digest))
-    except Unavailable as error:
-        cannot[IMAGE_CHECK] = f"the registry does not say which labels {image} has: {error.what}"
-    there = ImageInfo(id=image, tags=(), labels=found, size=0, user="", environment=(), diff_ids=())
-    place = KubernetesClusters(
-        kube=kube, there=there, spark=spark, templates=cluster_templates(definitions)
-    )
-    return place, Subject(
-        image=image,
-        lock=lock,
-        variant=variant,
-        workers=workers,
-        manifest=parse_name(image).digest,
-        plan=planned_image(definitions, lock, variant).digest,
-        libraries=libraries(definitions),
-        why_no_more_gpus="checks on GPUs run in containers so far",
-        cannot=cannot,
-        place=f"Kubernetes, {kube.place}",
-    )
-
-
-def labels_in(repository: Repository, digest: str) -> Mapping[str, str]:
-    """Return the labels of an image in a registry; ``UsageError`` for what is none."""
-    manifest = repository.manifest(digest)
-    if manifest is None:
-        raise UsageError(f"{repository.name.repository} has no {digest}")
-    if manifest.media_type == INDEX_TYPE:
-        raise UsageError(
-            f"{digest} is an index of several images",
-            hint="name the image itself: `mlruntime release list` has its digest",
-        )
-    value: dict[str, Any] = json.loads(manifest.content)
-    config = json.loads(repository.small_blob(value["config"]["digest"]))
-    return dict(config.get("config", {}).get("Labels") or {})
+def _summary(cluster: standalone.KubernetesCluster) -> ClusterSummary:
+    ready = " and ".join(f"{have} of {want} {role}" for role, (have, want) in cluster.ready.items())
+    state = "running" if cluster.complete else f"{ready} ready"
+    return ClusterSummary(name=cluster.name, state=state, workers=cluster.spec.workers)

@@ -1,0 +1,211 @@
+"""From what a team writes down of a cluster to what is started: its image, its GPUs, its size."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlruntime.cluster.description import ClusterSpec
+from mlruntime.cluster.form import WORKER_MIB, ClusterForm
+from mlruntime.cluster.gpus import NO_GPUS, Gpus
+from mlruntime.cluster.rendering import Rendered, RenderRequest, left_out, must_be_pullable, render
+from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
+from mlruntime.errors import UsageError
+from mlruntime.host.gpus import HostGpus
+from mlruntime.host.nvml import read_gpus
+from mlruntime.image.config import LABEL
+from mlruntime.store.store import storage_errors
+from mlruntime.workflows.build import reference
+from mlruntime.workflows.locked import read_lock
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What to start, and the image's runtime and variant for people."""
+
+    spec: ClusterSpec
+    runtime: str
+    image: ImageInfo
+
+
+def cluster_text(path: Path) -> str:
+    """Return the text of a ``cluster.yaml``; ``InvalidDefinition`` when it cannot be read."""
+    return read_text(path, str(path))
+
+
+def choose(engine: Engine, definitions: Definitions, form: ClusterForm) -> Chosen:
+    """Return what to start on an engine; ``UsageError`` for what it cannot give."""
+    image = find_image(engine, definitions, form)
+    info = engine.info()
+    must_fit(form, info)
+    must_have_connect(form, image)
+    gpus = given(form, read_gpus()) if form.gpus else NO_GPUS
+    return Chosen(
+        spec=spec_of(form, image.id, gpus),
+        runtime=image.labels[f"{LABEL}.runtime"],
+        image=image,
+    )
+
+
+def find_image(engine: Engine, definitions: Definitions, form: ClusterForm) -> ImageInfo:
+    """Return the image; one that the engine does not have, or that is not ours, is an error."""
+    if form.runtime is not None:
+        definitions.folder(form.runtime)  # with a "did you mean"
+        image = engine.image_config(reference(form.runtime, form.variant))
+    else:
+        assert form.image is not None
+        image = engine.image_config(form.image)
+    if f"{LABEL}.runtime" not in image.labels:
+        raise UsageError(
+            f"{form.image} was not built by mlruntime",
+            why=f"it has no label {LABEL}.runtime: nothing is known of what it starts with",
+            hint="build one: `mlruntime build RUNTIME --load`",
+        )
+    return image
+
+
+def must_fit(form: ClusterForm, info: EngineInfo) -> None:
+    """Raise ``UsageError`` when a worker is larger than the engine's host."""
+    if form.cores > info.cpus:
+        raise UsageError(
+            f"a worker of {form.cores} cores, but the engine's host has {info.cpus}",
+            hint=f"write `cores: {info.cpus}` or less",
+        )
+    if form.limit_mib * _MIB > info.memory:
+        raise UsageError(
+            f"a worker with {form.memory} of memory, but the engine's host has "
+            f"{info.memory / (1 << 30):.1f} GiB",
+            hint="write less in `memory:`",
+        )
+
+
+def must_have_connect(form: ClusterForm, image: ImageInfo) -> None:
+    """Raise ``UsageError`` when the image has no server of Spark Connect, as before Spark 4."""
+    spark = image.labels.get(f"{LABEL}.component.spark", "")
+    if form.connect and spark.partition(".")[0] in ("2", "3"):
+        raise UsageError(
+            f"Spark {spark} comes without the server of Spark Connect",
+            why="before Spark 4 it is a jar of its own, which this image does not have",
+            hint="leave out `connect`, or take a runtime with Spark 4",
+        )
+
+
+def given(form: ClusterForm, host: object) -> Gpus:
+    """Deal a host's GPUs out to the workers; ``UsageError`` when it has too few."""
+    devices = [d for d in host.devices if not d.trouble] if isinstance(host, HostGpus) else []
+    wanted = form.gpus * form.workers
+    if len(devices) < wanted:
+        raise UsageError(
+            f"{form.workers} workers with {form.gpus} GPUs each, but this host has {len(devices)}",
+            hint="`mlruntime doctor` says what it has",
+        )
+    uuids = [device.uuid for device in devices[:wanted]]
+    shares = [tuple(uuids[n : n + form.gpus]) for n in range(0, wanted, form.gpus)]
+    return Gpus(each=form.gpus, devices={f"worker-{n + 1}": s for n, s in enumerate(shares)})
+
+
+def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
+    """Return what to start of an image. A worker offers its memory less what it needs itself."""
+    ports: Mapping[str, int] = {
+        "ui": form.ports.ui,
+        **({"history": form.ports.history} if form.history else {}),
+        **({"connect": form.ports.connect} if form.connect else {}),
+    }
+    return ClusterSpec(
+        image=image,
+        workers=form.workers,
+        cores=form.cores,
+        memory=f"{form.limit_mib - WORKER_MIB}m",
+        limit=form.limit_mib * _MIB,
+        mounts=tuple(
+            Mount(
+                source=v.source,
+                target=v.target.rstrip("/"),
+                read_only=v.read_only,
+                kind="bind" if v.source.startswith("/") else "volume",
+            )
+            for v in form.volumes or ()
+        ),
+        gpus=gpus,
+        driver=False,
+        history=form.history,
+        connect=form.connect,
+        settings=form.settings,
+        ports=ports,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderedFiles:
+    """What was written: the files' names, and what the place cannot have."""
+
+    names: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def wanted_elsewhere(
+    definitions: Definitions, form: ClusterForm, place: str, name: str, *, image: str | None
+) -> tuple[RenderRequest, tuple[str, ...]]:
+    """Return what is started elsewhere, with a new secret, and what that place cannot have."""
+    if form.runtime is None:
+        raise UsageError(
+            "files for other machines need a runtime",
+            why="its lock says which Spark and which driver belong together",
+            hint="write `runtime:` in the description, and name the image with --image",
+        )
+    lock = read_lock(definitions, form.runtime)
+    contract = lock.variant(form.variant).contract
+    image = image or reference(form.runtime, form.variant)
+    must_be_pullable(place, image)
+    spec, notes = left_out(place, spec_of(form, image, Gpus(each=form.gpus)))
+    wanted = RenderRequest(
+        name=name,
+        spec=spec,
+        secret=secrets.token_hex(32),
+        spark=dict(lock.components_of(form.variant))["spark"],
+        driver=contract.minimum_driver if contract else None,
+    )
+    return wanted, notes
+
+
+def render_cluster(
+    definitions: Definitions,
+    form: ClusterForm,
+    place: str,
+    name: str,
+    output: Path,
+    *,
+    image: str | None = None,
+) -> RenderedFiles:
+    """Write the files that start a cluster elsewhere; a secret that is there already stays."""
+    wanted, notes = wanted_elsewhere(definitions, form, place, name, image=image)
+    files = render(place, wanted, cluster_templates(definitions))
+    with storage_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
+        for file, rendered in files.items():
+            _write(output / file, rendered)
+    return RenderedFiles(names=tuple(sorted(files)), left_out=notes)
+
+
+def cluster_templates(definitions: Definitions) -> dict[str, str]:
+    """Return the templates below ``images/cluster`` by path."""
+    found = definitions.image_files()
+    return {
+        path.removeprefix("cluster/"): content.decode()
+        for path, content in found.items()
+        if path.startswith("cluster/")
+    }
+
+
+def _write(path: Path, file: Rendered) -> None:
+    if path.name.startswith("secret") and path.exists():
+        return
+    path.unlink(missing_ok=True)
+    mode = 0o600 if file.secret else 0o755 if file.executable else 0o644
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
+        out.write(file.text)
+    path.chmod(mode)
