@@ -119,7 +119,10 @@ class _Keeper:
     def serve(self) -> None:
         while self._wanted():
             for key, _ in self.select.select(_LOOK_SECONDS):
-                key.data(key.fileobj)
+                # What came before it in this batch may have ended it: a rank and its task are gone
+                # at once, and the kernel tells of them in any order.
+                if self.select.get_map().get(key.fd) is key:
+                    key.data(key.fileobj)
             if self.wanted and not self.ranks:
                 preload([name for name in FRAMEWORKS if name in self.wanted])
                 self.wanted.clear()
