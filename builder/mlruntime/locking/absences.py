@@ -26,7 +26,8 @@ def omissions(
 ) -> tuple[Omission, ...]:
     """Return those of the components in ``omit`` that no registry has, with the reason.
 
-    ``lookups`` raise ``ArtifactNotFound`` for what a registry does not have, by origin.
+    ``lookups`` raise ``ArtifactNotFound`` for what a registry does not have, by origin. Raises
+    ``UsageError`` for a component whose origin has none.
     """
     known = {w.component for w in request.wanted}
     found = (_omission(request, name, lookups) for name in sorted(set(omit) & known))
@@ -39,6 +40,12 @@ def _omission(
     for wanted in request.wanted:
         if wanted.component != component:
             continue
+        if wanted.origin not in lookups:
+            raise UsageError(
+                f"{component} cannot be left out: it comes from {wanted.origin}",
+                why="whether its packages are there is known only when all are solved together",
+                hint="take it out of `request:` in runtime.yaml",
+            )
         try:
             lookups[wanted.origin](wanted)
         except ArtifactNotFound as error:

@@ -21,6 +21,7 @@ from mlruntime.errors import (
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, DummyPackage, set_digest
+from mlruntime.locking.absences import omissions
 from mlruntime.locking.assembly import assemble, target_of
 from mlruntime.locking.request import LockRequest
 from mlruntime.locking.staleness import (
@@ -508,6 +509,13 @@ def test_what_is_there_is_never_left_out(world: World) -> None:
 def test_only_components_with_artifacts_can_be_left_out(world: World) -> None:
     with pytest.raises(UsageError, match="'graphframe' is not a component"):
         locked(world, omit=["graphframe"])
+
+
+def test_a_component_whose_origin_knows_no_single_artifact_cannot_be_left_out() -> None:
+    """Conda's packages are solved together: that one is missing shows only then."""
+    asked = replace(ASKED, wanted=(wanted("tensorflow", "conda", "tensorflow", "2.15.1"),))
+    with pytest.raises(UsageError, match="tensorflow cannot be left out: it comes from conda"):
+        omissions(asked, ["tensorflow"], {})
 
 
 def test_a_recipe_against_nothing_that_is_there(world: World) -> None:
