@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlruntime.engine.interface import Engine
 
 if TYPE_CHECKING:
-    from mlruntime.engine.docker.connection import DockerEngine
+    from mlruntime.engine.docker.engine import DockerEngine
 
 
 def connect() -> "DockerEngine":

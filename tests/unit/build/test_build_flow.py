@@ -23,7 +23,7 @@ from mlruntime.build.stage import build
 from mlruntime.build.supplies import BuildSupplies
 from mlruntime.ecosystems.pypi import bytecode
 from mlruntime.engine import Running
-from mlruntime.engine.docker.connection import DockerEngine
+from mlruntime.engine.docker.engine import DockerEngine
 from mlruntime.errors import (
     ArtifactNotFound,
     CommandFailed,

@@ -16,9 +16,10 @@ from docker.utils.config import load_general_config
 from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.engine import Connecting, Owned, Running, chain_ids, connect, owner
-from mlruntime.engine.docker.connection import DockerEngine, first_of
+from mlruntime.engine.docker.connection import first_of
 from mlruntime.engine.docker.container import DockerContainer
 from mlruntime.engine.docker.endpoint import Endpoint
+from mlruntime.engine.docker.engine import DockerEngine
 from mlruntime.engine.docker.sdk import translated
 from mlruntime.engine.running import Archive
 from mlruntime.engine.values import LineDecoder

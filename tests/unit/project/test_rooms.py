@@ -307,6 +307,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
                 "engine.docker.connection",
                 "engine.docker.container",
                 "engine.docker.endpoint",
+                "engine.docker.engine",
                 "engine.docker.options",
                 "engine.docker.sdk",
             },

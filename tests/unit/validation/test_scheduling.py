@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mlruntime.cluster.containers import cluster
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.gpus import DISCOVERY, NO_GPUS, Gpus, dealt
-from mlruntime.engine.docker.connection import DockerEngine
+from mlruntime.engine.docker.engine import DockerEngine
 from mlruntime.engine.docker.sdk import failure
 from mlruntime.errors import UsageError
 
