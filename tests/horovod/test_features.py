@@ -52,7 +52,7 @@ def on_two_ranks(engine: Engine, image: str, **environment: str) -> list[dict[st
     "environment",
     [
         pytest.param({}, id="keras"),
-        pytest.param({"TF_USE_LEGACY_KERAS": "1"}, id="tf-keras"),
+        pytest.param({"TF_USE_LEGACY_KERAS": "1"}, id="tf-keras", marks=pytest.mark.extra),
         # Keras 3 asks for XLA by itself where there is a GPU, and only there.
         pytest.param({"KERAS_ASKS_FOR_XLA": "1"}, id="keras-with-xla", marks=pytest.mark.extra),
     ],
