@@ -99,6 +99,13 @@ class FinishedJob:
     exit_code: int
     out_of_memory: bool
 
+    def killed_for_memory(self, limit: int | None, of: str) -> str | None:
+        """Return a line for people if it was, by the ``limit`` in bytes of its container or pod."""
+        if not self.out_of_memory:
+            return None
+        size = (limit or 0) / (1 << 30)
+        return f"{self.job} was killed: it used more than the {size:g} GiB of its {of}"
+
 
 def submit(engine: Engine, cluster: Standing, job: Job, on_line: OnLine) -> FinishedJob:
     """Run a program to its end, passing on what it writes; then nothing of it is left.

@@ -28,3 +28,20 @@ def module_of(path: str) -> str:
     """Return the module that a file is the bytecode of, or the path itself."""
     found = _BYTECODE.fullmatch(path)
     return f"{found[1]}{found[2]}.py" if found else path
+
+
+class ListedOwners:
+    """Owners whose packages list their own files. Bytecode that is not listed is its module's."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
+        self._licences: dict[str, tuple[str, ...]] = {}
+
+    def owner(self, path: str) -> str | None:
+        """Return whose a file is."""
+        return self._owners.get(path) or self._owners.get(module_of(path))
+
+    @property
+    def licences(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what packages say."""
+        return self._licences

@@ -242,6 +242,17 @@ def test_debian_packages_of_a_flavour_are_configured_on_top_of_core_s() -> None:
     assert "ml-os" not in changed(found, planned(other, files))
 
 
+def test_what_is_configured_for_a_flavour_does_not_depend_on_flavours_above_it() -> None:
+    """Images of both share the layer; ``changed`` compares it by its key."""
+    both = FLAVOURED_OS + FLAVOURED_OS.replace("ml", "notebook")
+    files = FILES | {"layers.yaml": STACK.replace("config:\n", both + "config:\n").encode()}
+    above = replace(with_git().flavours[0], name="notebook", os=(artifact("deb", "curl"),))
+    higher = replace(with_git(), flavours=(*with_git().flavours, above))
+    found, below = planned(higher, files), planned(higher.cut("ml"), files)
+    assert [layer.name for layer in found.layers][-2:] == ["notebook-os", "notebook-configured"]
+    assert changed(found, below) == {"notebook-os", "notebook-configured"}
+
+
 @pytest.mark.parametrize(
     ("layers", "said"),
     [

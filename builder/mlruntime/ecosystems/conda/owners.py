@@ -2,20 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-from mlruntime.ecosystems.owners import module_of
+from mlruntime.ecosystems.owners import ListedOwners
 
 _NOTE: Final = re.compile(r"(?P<prefix>.+/)?conda-meta/[^/]+\.json")
 
 
-class CondaOwners:
+class CondaOwners(ListedOwners):
     """Conda packages as owners, ``conda:NAME``."""
-
-    def __init__(self) -> None:
-        self._owners: dict[str, str] = {}
-        self._licences: dict[str, tuple[str, ...]] = {}
 
     def note(self, path: str, text: Callable[[], str]) -> None:
         """Take what is noted of a package that is installed."""
@@ -29,15 +25,6 @@ class CondaOwners:
             self._licences[owner] = (str(licence),)
         for file in note.get("files", ()):
             self._owners.setdefault(f"{found['prefix'] or ''}{file}", owner)
-
-    def owner(self, path: str) -> str | None:
-        """Return whose a file is; bytecode that is not listed is its module's."""
-        return self._owners.get(path) or self._owners.get(module_of(path))
-
-    @property
-    def licences(self) -> Mapping[str, tuple[str, ...]]:
-        """Return what packages say."""
-        return self._licences
 
 
 def owner_of(name: str) -> str:

@@ -3,23 +3,19 @@
 import csv
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from mlruntime.ecosystems.owners import module_of
+from mlruntime.ecosystems.owners import ListedOwners
 from mlruntime.ecosystems.pypi.licences import of_wheel
 
 _DIST_INFO: Final = re.compile(r"(?P<site>.*)/(?P<name>[^/]+)-[^-/]+\.dist-info/(RECORD|METADATA)")
 
 
-class PypiOwners:
+class PypiOwners(ListedOwners):
     """Python packages as owners, ``pypi:NAME``."""
-
-    def __init__(self) -> None:
-        self._owners: dict[str, str] = {}
-        self._licences: dict[str, tuple[str, ...]] = {}
 
     def note(self, path: str, text: Callable[[], str]) -> None:
         """Take what a package's ``RECORD`` or ``METADATA`` says."""
@@ -36,15 +32,6 @@ class PypiOwners:
             if row:
                 file = posixpath.normpath(posixpath.join(found["site"], row[0]))
                 self._owners[file.lstrip("/")] = owner
-
-    def owner(self, path: str) -> str | None:
-        """Return whose a file is; bytecode is its module's."""
-        return self._owners.get(path) or self._owners.get(module_of(path))
-
-    @property
-    def licences(self) -> Mapping[str, tuple[str, ...]]:
-        """Return what packages say."""
-        return self._licences
 
 
 def owner_of(name: str) -> str:

@@ -72,11 +72,8 @@ class InContainers:
         """Run a program; say so if it was killed for its memory."""
         cluster = self._find(name)
         ended = submit(self.engine, cluster, job, on_line)
-        if ended.out_of_memory:
-            limit = (cluster.spec.limit or 0) / (1 << 30)
-            self.say(
-                f"{ended.job} was killed: it used more than the {limit:g} GiB of its container"
-            )
+        if killed := ended.killed_for_memory(cluster.spec.limit, "container"):
+            self.say(killed)
         return ended
 
     def detach(self, name: str, job: Job) -> str:

@@ -57,9 +57,8 @@ class OnKubernetes:
         """Run a program; Kubernetes joins its two outputs in one."""
         cluster = self._find(name)
         ended = submit(self.kube, cluster, job, self._templates(), partial(on_line, "stdout"))
-        if ended.out_of_memory:
-            limit = (cluster.spec.limit or 0) / (1 << 30)
-            self.say(f"{ended.job} was killed: it used more than the {limit:g} GiB of its pod")
+        if killed := ended.killed_for_memory(cluster.spec.limit, "pod"):
+            self.say(killed)
         return ended
 
     def detach(self, name: str, job: Job) -> str:
