@@ -82,16 +82,12 @@ class SystemLayers:
     ) -> tuple[list[PlannedLayer], list[PlannedLayer]]:
         """Return the system's layers below those of a flavour, and the latter, unpacked only."""
         system = [layer for layer in self._plan.layers if layer.content.is_system]
-        flavour = next(
-            layer.flavour
-            for layer in system
-            if layer.content.configures and layer.content.artifacts == packages
-        )
         end = next(
             number
             for number, layer in enumerate(system)
-            if layer.content.configures and layer.flavour == flavour
+            if layer.content.configures and layer.content.artifacts == packages
         )
+        flavour = system[end].flavour
         return (
             [layer for layer in system[:end] if layer.flavour != flavour],
             [layer for layer in system[:end] if layer.flavour == flavour],
