@@ -21,7 +21,6 @@ _STAGE: Final = "mlruntime/stage"
 _SHOWN_SECONDS: Final = 3.0
 # Intermediate images are thrown away; a constant time of creation lets builds share them.
 _CREATED: Final = "1980-01-01T00:00:00Z"
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -36,14 +35,14 @@ class BuildContext:
     store: Store
     fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
     engine: Callable[[], Engine]
-    say: Say
+    say: Callable[[str], None]
     images: Mapping[str, bytes]
     clock: Callable[[], float] = time.monotonic
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     stages: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
     loading: threading.Lock = field(default_factory=threading.Lock)
-    record: Say = lambda _: None
+    record: Callable[[str], None] = lambda _: None
     running: Running = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +88,7 @@ class BuildContext:
         self.stop.set()
         self.running.abort()
 
-    def now_and_then(self, prefix: str) -> Say:
+    def now_and_then(self, prefix: str) -> Callable[[str], None]:
         """Return what passes on a line every few seconds: enough to see that something moves."""
         last = self.clock()
 

@@ -23,7 +23,6 @@ from mlruntime.engine import Container, Engine, Mount, Service
 from mlruntime.engine.archives import packed, read_file
 from mlruntime.errors import MlruntimeError
 
-Say = Callable[[str], None]
 # Runs in the driver: the address that it has in the eyes of the master, then the workers' names.
 _LOOK: Final = """
 import json, socket, sys
@@ -101,7 +100,7 @@ class StandingClusters(OnEngine):
         self,
         spec: ClusterSpec,
         *,
-        say: Say,
+        say: Callable[[str], None],
         ready: float,
         clock: Callable[[], float],
     ) -> AbstractContextManager[RunningCluster]:
@@ -109,7 +108,7 @@ class StandingClusters(OnEngine):
         return self._joined(say)
 
     @contextmanager
-    def _joined(self, say: Say) -> Iterator[Joined]:
+    def _joined(self, say: Callable[[str], None]) -> Iterator[Joined]:
         cluster, engine = self.cluster, self.engine
         ident = f"job-{secrets.token_hex(3)}"
         described = describe(cluster.spec, cluster.name)
@@ -154,7 +153,7 @@ class SparkClusters(OnEngine):
         self,
         spec: ClusterSpec,
         *,
-        say: Say,
+        say: Callable[[str], None],
         ready: float,
         clock: Callable[[], float],
     ) -> AbstractContextManager[RunningCluster]:
@@ -162,7 +161,7 @@ class SparkClusters(OnEngine):
         return self._joined(spec.image, say)
 
     @contextmanager
-    def _joined(self, image: str, say: Say) -> Iterator[Joined]:
+    def _joined(self, image: str, say: Callable[[str], None]) -> Iterator[Joined]:
         say(f"joining {self.url}")
         with _container(self.engine, partial(self._start, image)) as driver:
             found = _look(driver, self.url)

@@ -43,7 +43,6 @@ READY_SECONDS: Final = 120.0
 _FOLDERS: Final = ("events", "recovery", "work")
 # What a master and a history server may use, in bytes.
 _DAEMON_LIMIT: Final = 1 << 30
-Say = Callable[[str], None]
 Files = Mapping[str, Callable[[], Iterator[bytes]]]
 
 
@@ -63,7 +62,7 @@ def up(
     name: str,
     *,
     class_data: ClassData | None = None,
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     ready: float = READY_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> StartedCluster:
@@ -259,7 +258,7 @@ def scale(
     cluster: Standing,
     workers: int,
     *,
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     ready: float = READY_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[int, ...]:

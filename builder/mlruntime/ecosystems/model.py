@@ -48,7 +48,7 @@ class Upstream(Protocol):
 
 
 class Ecosystem(Protocol):
-    """One kind of packages. Each is a folder here, and one line in ``ecosystems.registered``.
+    """One kind of packages. Each is a folder here, and one line in ``matrix.origins``.
 
     ``origin`` is its word in ``matrix.yaml`` and in locks. Where most ecosystems do the same, that
     is here, for those that name this class as their base. ``versions`` are those of a lock's

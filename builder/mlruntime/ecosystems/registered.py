@@ -1,18 +1,21 @@
-"""The ecosystems there are: one line for each. ``matrix.model`` lists their origins."""
+"""The ecosystems that ``matrix.origins`` names, each from its folder here."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Final
 
-from mlruntime.ecosystems.conda.ecosystem import Conda
-from mlruntime.ecosystems.debian.ecosystem import Debian
-from mlruntime.ecosystems.maven.ecosystem import Maven
 from mlruntime.ecosystems.model import Ecosystem
-from mlruntime.ecosystems.pypi.ecosystem import Pypi
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.packages import Artifact
+from mlruntime.matrix.origins import ORIGINS
 
-_ALL: Final[tuple[Ecosystem, ...]] = (Pypi(), Debian(), Maven(), Conda())
-ECOSYSTEMS: Final[Mapping[str, Ecosystem]] = {one.origin: one for one in _ALL}
+
+def _of_folder(origin: str) -> Ecosystem:
+    ecosystem: Ecosystem = import_module(f"mlruntime.ecosystems.{origin}.ecosystem").ECOSYSTEM
+    return ecosystem
+
+
+ECOSYSTEMS: Final[Mapping[str, Ecosystem]] = {origin: _of_folder(origin) for origin in ORIGINS}
 
 
 def ecosystem_of(artifact: Artifact) -> Ecosystem:

@@ -16,7 +16,7 @@ from mlruntime.documents.reading import canonical_json, did_you_mean
 from mlruntime.ecosystems.native.inputs import LoadedRecipe, load_recipes
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.explore.combinations import Combination
-from mlruntime.explore.sweep import EngineImage, Resolved, Say
+from mlruntime.explore.sweep import EngineImage, Resolved
 from mlruntime.lock.model import Lock
 from mlruntime.locking.assembly import DebianArchive, assemble
 from mlruntime.locking.registries import HostRegistries
@@ -80,7 +80,7 @@ class HostStages:
     trial: Trial
     host: Host
     registries: HostRegistries
-    observer: Callable[[int, Say], Observer]
+    observer: Callable[[int, Callable[[str], None]], Observer]
     loaded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class HostStages:
         key = hashlib.sha256(canonical_json(tried).encode()).hexdigest()
         return Resolved(key=key, versions=request.versions)
 
-    def lock(self, combination: Combination, say: Say) -> Lock:
+    def lock(self, combination: Combination, say: Callable[[str], None]) -> Lock:
         """Ask the registries."""
         request = self._request(combination)
         return assemble(
@@ -144,7 +144,13 @@ class HostStages:
             say=say,
         )
 
-    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> EngineImage:
+    def build(
+        self,
+        combination: Combination,
+        lock: Lock,
+        say: Callable[[str], None],
+        log: Callable[[str], None],
+    ) -> EngineImage:
         """Compose the image from the store, and load it."""
         reference = f"{_REFERENCE}:{combination.name[:_TAG]}"
         built = build_locked(
@@ -160,7 +166,7 @@ class HostStages:
         assert built.loaded is not None
         return EngineImage(image=built.loaded.id, digest=built.image.manifest.digest)
 
-    def validate(self, lock: Lock, built: EngineImage, say: Say) -> Report:
+    def validate(self, lock: Lock, built: EngineImage, say: Callable[[str], None]) -> Report:
         """Run the checks that count."""
         trial = self.trial
         subject = Subject(

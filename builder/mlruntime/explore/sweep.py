@@ -39,7 +39,6 @@ FIRST_GUESS: Final = 300.0
 _ITS_OWN: Final = (
     NoCompatibleVersions, ArtifactNotFound, CommandFailed, HashMismatch, InvalidDefinition
 )  # fmt: skip
-Say = Callable[[str], None]
 _LOCKED: Final = LEVELS.index("locked") + 1
 _BUILT: Final = LEVELS.index("built") + 1
 _UNRESOLVED: Final = "unresolved"
@@ -73,13 +72,19 @@ class Stages(Protocol):
     def resolve(self, combination: Combination) -> Resolved:
         """Choose versions; raises ``NoSolution``."""
 
-    def lock(self, combination: Combination, say: Say) -> Lock:
+    def lock(self, combination: Combination, say: Callable[[str], None]) -> Lock:
         """Lock a combination that was resolved."""
 
-    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> EngineImage:
+    def build(
+        self,
+        combination: Combination,
+        lock: Lock,
+        say: Callable[[str], None],
+        log: Callable[[str], None],
+    ) -> EngineImage:
         """Compose the image and load it; ``log`` hears every line of every program."""
 
-    def validate(self, lock: Lock, built: EngineImage, say: Say) -> Report:
+    def validate(self, lock: Lock, built: EngineImage, say: Callable[[str], None]) -> Report:
         """Run the checks on a cluster."""
 
     def discard(self, combination: Combination) -> None:
@@ -116,7 +121,7 @@ class Sweep:
         *,
         runtime: str,
         limits: Limits,
-        say: Say = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -269,7 +274,7 @@ class Sweep:
 class _Log:
     """Writes everything about one combination to its log, and shows the main lines."""
 
-    def __init__(self, path: Path, sink: TextIO, say: Say) -> None:
+    def __init__(self, path: Path, sink: TextIO, say: Callable[[str], None]) -> None:
         self.path = path
         self.lines: deque[str] = deque(maxlen=_REMEMBERED)
         self._sink = sink
@@ -277,7 +282,7 @@ class _Log:
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path, say: Say, now: datetime) -> Iterator["_Log"]:
+    def opened(cls, path: Path, say: Callable[[str], None], now: datetime) -> Iterator["_Log"]:
         """Open the file at its end: a combination that is tried again has one log."""
         with storage_errors(path.parent, instead="name another folder with --state"):
             sink = path.open("a", encoding="utf-8")

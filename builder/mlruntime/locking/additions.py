@@ -4,7 +4,7 @@ The runtime's pins never move. What cannot go with them is refused, before a reg
 the lock can tell.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import product
 
@@ -24,7 +24,7 @@ from mlruntime.lock.model import CORE, Lock, flavour_below
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.added_jars import new_jars
 from mlruntime.locking.assembly import Registries
-from mlruntime.locking.flavours import Say, with_flavours
+from mlruntime.locking.flavours import with_flavours
 from mlruntime.locking.jars import shipped_with
 from mlruntime.locking.request import FlavourRequest, LockRequest
 
@@ -68,7 +68,7 @@ def with_additions(
     *,
     recipes: Mapping[str, LoadedRecipe],
     registries: Registries,
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Lock:
     """Return ``lock`` and one flavour more, ``name``, with what ``lines`` and ``jars`` ask for.
 

@@ -6,7 +6,8 @@ from functools import cache, partial
 
 from mlruntime.ecosystems.debian import ORIGIN as DEBIAN
 from mlruntime.ecosystems.maven import ORIGIN as MAVEN
-from mlruntime.ecosystems.native.inputs import LoadedRecipe
+from mlruntime.ecosystems.maven.shipped import ShippedJars
+from mlruntime.ecosystems.native.inputs import Compiler, LoadedRecipe
 from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.model import Flavour, FlavourVariant, Lock, Variant
@@ -22,13 +23,11 @@ from mlruntime.locking.assembly import (
     target_of,
 )
 from mlruntime.locking.channels import CondaSide
-from mlruntime.locking.jars import find_jars, looked_up, shipped_with
+from mlruntime.locking.jars import JarRepository, find_jars, looked_up, shipped_with
 from mlruntime.locking.others import refuse_others
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import flavour_digest
 from mlruntime.locking.variants import PythonSide, declared, refuse_undeclared, split
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,19 +41,6 @@ class Below:
     dummies: Mapping[str, frozenset[str]]
     jars: tuple[Artifact, ...]
 
-    def and_too(
-        self, os: tuple[Artifact, ...], variants: list[Variant], jars: tuple[Artifact, ...]
-    ) -> "Below":
-        """Return this and what a flavour adds."""
-        return Below(
-            os=(*self.os, *os),
-            python={v.name: (*self.python[v.name], *v.python) for v in variants},
-            dummies={
-                v.name: self.dummies[v.name] | {d.name for d in v.dummy_packages} for v in variants
-            },
-            jars=(*self.jars, *jars),
-        )
-
 
 def with_flavours(
     base: Lock,
@@ -63,7 +49,7 @@ def with_flavours(
     recipes: Mapping[str, LoadedRecipe],
     registries: Registries,
     omit: Iterable[str] = (),
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Lock:
     """Return ``base`` with the flavours of ``request`` that it lacks, each on top of those before.
 
@@ -75,67 +61,108 @@ def with_flavours(
         return base
     for flavour in request.flavours:
         refuse_others(flavour, f"runtimes/{request.runtime}/runtime.yaml: flavours.{flavour.name}")
-    available = request.without(o.component for o in base.omitted)
-    conda = CondaSide.of(base)
-    target = target_of(base.os, conda)
-    compiler, repository = registries.compiler(target, base.snapshot), registries.repository()
-    shipped = cache(partial(shipped_with, base, registries.shipped))
-    archive = cache(lambda: registries.archive(base.component("debian")))
-    side = PythonSide(
+    sources = _sources(base, registries)
+    side = _side_of_core(base, request, recipes, sources.compiler)
+    locked, lock = {flavour.name: flavour for flavour in base.flavours}, base
+    for wanted in request.flavours:
+        found = locked.get(wanted.name)
+        if found is None:
+            found = _flavour(wanted, lock, side, sources, omit, say)
+            lock = replace(lock, flavours=(*lock.flavours, found))
+        side = _asking_too(side, wanted.without(o.component for o in found.omitted))
+    return lock
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sources:
+    """Where the packages of flavours come from; the archive is opened for the first who asks."""
+
+    archive: Callable[[], DebianArchive]
+    compiler: Compiler
+    repository: JarRepository
+    shipped: Callable[[], ShippedJars]
+
+    def lookups(self, flavour: FlavourRequest) -> Lookups:
+        """Return what asks for one artifact, by origin."""
+        return {
+            DEBIAN: lambda wanted: look_up(self.archive(), wanted),
+            MAVEN: looked_up(self.repository, self.shipped, flavour.without_jars),
+            PYPI: lambda wanted: self.compiler.compile((wanted.requirement(wanted.version),)),
+        }
+
+
+def _sources(base: Lock, registries: Registries) -> _Sources:
+    return _Sources(
+        archive=cache(lambda: registries.archive(base.component("debian"))),
+        compiler=registries.compiler(target_of(base.os, CondaSide.of(base)), base.snapshot),
+        repository=registries.repository(),
+        shipped=cache(partial(shipped_with, base, registries.shipped)),
+    )
+
+
+def _side_of_core(
+    base: Lock, request: LockRequest, recipes: Mapping[str, LoadedRecipe], compiler: Compiler
+) -> PythonSide:
+    """Return what asks for the Python packages of ``core``; each flavour asks for more."""
+    available, conda = request.without(o.component for o in base.omitted), CondaSide.of(base)
+    return PythonSide(
         request=available,
         recipes={w.name: recipes[w.name] for w in available.of(PYPI) if w.name in recipes},
         compiler=compiler,
-        build_environment=build_environment_of(base.os, base.build_depends, conda, target),
+        build_environment=build_environment_of(
+            base.os, base.build_depends, conda, target_of(base.os, conda)
+        ),
         unpacked={},
         conda=conda,
     )
-    below, found = _bottom(base), list(base.flavours)
-    kept = {flavour.name: flavour for flavour in base.flavours}
-    for flavour in request.flavours:
-        if flavour.name in kept:
-            left_out = (o.component for o in kept[flavour.name].omitted)
-            side = _asking_too(side, flavour.without(left_out))
-            continue
-        lookups: Lookups = {
-            DEBIAN: lambda wanted: look_up(archive(), wanted),
-            MAVEN: looked_up(repository, shipped, flavour.without_jars),
-            PYPI: lambda wanted: compiler.compile((wanted.requirement(wanted.version),)),
-        }
-        omitted = omissions(flavour, omit, lookups)
-        own = flavour.without(o.component for o in omitted)
-        system = _system(own, below.os, archive, say)
-        listed = jars_of_its_own(replace(base, flavours=tuple(found)), own, shipped)
-        jars = find_jars(
-            available, own.of(MAVEN), repository, shipped, below.jars, listed, own.without_jars
-        )
-        for conflict in jars.conflicts:
-            say(f"Maven, {flavour.name}: {conflict}")
-        side = _asking_too(side, own)
-        variants = (
-            _variants(side, base.variants, below, flavour.name, say)
-            if own.has_python
-            else _nothing(base.variants)
-        )
-        common, rest = split(side.request, variants)
-        found.append(
-            Flavour(
-                name=flavour.name,
-                request=flavour_digest(flavour),
-                components=flavour.versions,
-                omitted=omitted,
-                python=common,
-                jars=jars.artifacts,
-                variants=tuple(
-                    FlavourVariant(name=v.name, python=v.python, dummy_packages=v.dummy_packages)
-                    for v in rest
-                ),
-                requirements=flavour.requirements,
-                jar_requirements=flavour.jar_requirements,
-                os=system,
-            )
-        )
-        below = below.and_too(system, variants, jars.artifacts)
-    return replace(base, flavours=tuple(found))
+
+
+def _flavour(
+    wanted: FlavourRequest,
+    lock: Lock,
+    side: PythonSide,
+    sources: _Sources,
+    omit: Iterable[str],
+    say: Callable[[str], None],
+) -> Flavour:
+    """Return what a flavour adds to all that ``lock`` has; ``side`` asks for that alone."""
+    omitted = omissions(wanted, omit, sources.lookups(wanted))
+    flavour, below = wanted.without(o.component for o in omitted), _below(lock)
+    system = _system(flavour, below.os, sources.archive, say)
+    listed = jars_of_its_own(lock, flavour, sources.shipped)
+    jars = find_jars(
+        side.request,
+        flavour.of(MAVEN),
+        sources.repository,
+        sources.shipped,
+        below.jars,
+        listed,
+        flavour.without_jars,
+    )
+    for conflict in jars.conflicts:
+        say(f"Maven, {flavour.name}: {conflict}")
+    side = _asking_too(side, flavour)
+    variants = (
+        _variants(side, lock.variants, below, flavour.name, say)
+        if flavour.has_python
+        else _nothing(lock.variants)
+    )
+    common, rest = split(side.request, variants)
+    return Flavour(
+        name=flavour.name,
+        request=flavour_digest(wanted),
+        components=wanted.versions,
+        omitted=omitted,
+        python=common,
+        jars=jars.artifacts,
+        variants=tuple(
+            FlavourVariant(name=v.name, python=v.python, dummy_packages=v.dummy_packages)
+            for v in rest
+        ),
+        requirements=wanted.requirements,
+        jar_requirements=wanted.jar_requirements,
+        os=system,
+    )
 
 
 def _asking_too(side: PythonSide, flavour: FlavourRequest) -> PythonSide:
@@ -148,13 +175,13 @@ def _asking_too(side: PythonSide, flavour: FlavourRequest) -> PythonSide:
     return replace(side, request=request)
 
 
-def _bottom(base: Lock) -> Below:
-    parts = {v.name: base.whole(v.name) for v in base.variants}
+def _below(lock: Lock) -> Below:
+    parts = {v.name: lock.whole(v.name) for v in lock.variants}
     return Below(
-        os=base.whole_os,
+        os=lock.whole_os,
         python={name: part.python for name, part in parts.items()},
         dummies={name: frozenset(d.name for d in p.dummy_packages) for name, p in parts.items()},
-        jars=(*base.jars, *(jar for flavour in base.flavours for jar in flavour.jars)),
+        jars=(*lock.jars, *(jar for flavour in lock.flavours for jar in flavour.jars)),
     )
 
 
@@ -162,7 +189,7 @@ def _system(
     flavour: FlavourRequest,
     below: tuple[Artifact, ...],
     archive: Callable[[], DebianArchive],
-    say: Say,
+    say: Callable[[str], None],
 ) -> tuple[Artifact, ...]:
     """Return the Debian packages that a flavour adds; those below it stay as they are."""
     names = (*(wanted.name for wanted in flavour.of(DEBIAN)), *flavour.debian)
@@ -181,7 +208,11 @@ def _nothing(core: tuple[Variant, ...]) -> list[Variant]:
 
 
 def _variants(
-    side: PythonSide, core: tuple[Variant, ...], below: Below, flavour: str, say: Say
+    side: PythonSide,
+    core: tuple[Variant, ...],
+    below: Below,
+    flavour: str,
+    say: Callable[[str], None],
 ) -> list[Variant]:
     """Return what the flavour adds to each variant, the common part still in each of them."""
     own = declared(side.request)

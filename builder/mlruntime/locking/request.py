@@ -16,9 +16,9 @@ from mlruntime.ecosystems.pypi import ORIGIN as PYPI
 from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.contract import HostContract
-from mlruntime.matrix.model import TRAITS
 from mlruntime.matrix.news import alternatives
-from mlruntime.matrix.parsing import ORIGINS, VARIANTS, Matrix
+from mlruntime.matrix.origins import ORIGINS
+from mlruntime.matrix.parsing import VARIANTS, Matrix
 from mlruntime.resolve.model import Resolution
 from mlruntime.resolve.resolution import named_artifacts, oldest_allowed, resolve_beside
 
@@ -200,9 +200,9 @@ def _wanted(
     """Return every artifact of a resolution that some variant has."""
     wanted: dict[tuple[str, str, str], RequestedArtifact] = {}
     for variant in VARIANTS:
-        for origin in ORIGINS:
+        for origin, traits in ORIGINS.items():
             for found in named_artifacts(matrix, resolution, origin, variant):
-                name = TRAITS[origin].canonical(found.name)
+                name = traits.canonical(found.name)
                 key = (found.component, origin, name)
                 before = wanted[key].variants if key in wanted else ()
                 wanted[key] = RequestedArtifact(

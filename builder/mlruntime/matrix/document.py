@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from mlruntime.documents.schema import Form, Text, described
-from mlruntime.matrix.model import Evidence, Origin, Pin, VariantName
+from mlruntime.matrix.model import Evidence, Pin, VariantName
+from mlruntime.matrix.origins import Origin
 
 ComponentName = Annotated[
     str, described("a component name", "^[a-z][a-z0-9]*(-[a-z0-9]+)*$", "tf-keras")

@@ -5,22 +5,19 @@ first with pre-releases last, which is also the order of preference.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, get_args
 
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 Evidence = Literal["documented", "built", "single-node", "cluster"]
-Origin = Literal["pypi", "debian", "maven", "conda"]
 VariantName = Literal["cpu", "gpu"]
 Pin = Literal["exact", "prefix", "free"]
 
 EVIDENCE: Final = get_args(Evidence)
-ORIGINS: Final = get_args(Origin)
 VARIANTS: Final = get_args(VariantName)
 ANY: Final = "*"
 MEASURED: Final = "measured: "
@@ -30,29 +27,6 @@ EXPLORED: Final = "explored: "
 ALL: Final = SpecifierSet()
 
 PLACEHOLDER: Final = re.compile(r"\{([a-z0-9-]+)(?:\.(major|minor))?\}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OriginTraits:
-    """What an artifact of some origin can have: ``extras``, a ``pin``, ``provides``, ``excludes``.
-
-    ``canonical`` returns a package's name as the registry knows it.
-    """
-
-    canonical: Callable[[str], str] = str
-    extras: bool = False
-    pins: bool = False
-    provides: bool = False
-    excludes: bool = False
-
-
-# What the ecosystem of each origin does is in ``ecosystems.registered``.
-TRAITS: Final[Mapping[str, OriginTraits]] = {
-    "pypi": OriginTraits(canonical=canonicalize_name, extras=True, pins=True, provides=True),
-    "debian": OriginTraits(),
-    "maven": OriginTraits(excludes=True),
-    "conda": OriginTraits(pins=True),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

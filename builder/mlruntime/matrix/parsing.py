@@ -15,9 +15,7 @@ from mlruntime.matrix.document import ArtifactTemplateForm, ComponentForm, Matri
 from mlruntime.matrix.model import (
     ANY,
     MEASURED,
-    ORIGINS,
     PLACEHOLDER,
-    TRAITS,
     VARIANTS,
     ArtifactTemplate,
     Component,
@@ -25,11 +23,11 @@ from mlruntime.matrix.model import (
     Rule,
     release_order,
 )
+from mlruntime.matrix.origins import ORIGINS
 from mlruntime.matrix.rules import RuleReader, known_component, parse_specifier
 
 __all__ = [
     "MEASURED",
-    "ORIGINS",
     "VARIANTS",
     "Component",
     "Rule",
@@ -145,7 +143,7 @@ def _artifact(
     form: ArtifactTemplateForm, place: Location, component: tuple[str, ...]
 ) -> ArtifactTemplate:
     """Return one artifact of a component that is part of these variants."""
-    able = TRAITS[form.origin]
+    able = ORIGINS[form.origin]
     if form.provides and (not able.provides or PLACEHOLDER.search(form.name)):
         raise place.get("provides").fail(
             "only a package of PyPI, named in full, can stand for another one"

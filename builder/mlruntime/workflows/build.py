@@ -1,5 +1,6 @@
 """From a lock to an image in the store, and into the engine."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ from mlruntime.errors import UsageError, ValidationFailed
 from mlruntime.image.image import Image, Loaded, load, remember_manifest
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import CORE, Lock, tag
-from mlruntime.workflows.host import Host, Say
+from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import planned_image
 from mlruntime.workflows.store.uses import remember
 
@@ -34,7 +35,7 @@ def build_locked(
     reference: str,
     into_engine: bool = False,
     budget: int | None = None,
-    record: Say = lambda _: None,
+    record: Callable[[str], None] = lambda _: None,
 ) -> BuiltImage:
     """Compose the image of one variant of a lock, which is cut for its flavour.
 

@@ -13,8 +13,6 @@ from mlruntime.store.store import Store
 if TYPE_CHECKING:
     from mlruntime.locking.registries import HostRegistries
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
@@ -29,5 +27,5 @@ class Host:
     fetch: Callable[[Iterable[Artifact]], Mapping[str, Path]]
     registries: "Callable[[], AbstractContextManager[HostRegistries]]"
     engine: Callable[[], Engine]
-    say: Say
+    say: Callable[[str], None]
     epoch: str | None = None

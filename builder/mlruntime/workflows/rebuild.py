@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,6 @@ from mlruntime.image.layout import LayoutBlobs, read_layout
 from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store, link_or_copy, storage_errors
-from mlruntime.workflows.host import Say
 
 _SHOWN: Final = 20
 # What a build must not depend on: a time zone off the hour, a locale whose upper case of "i" is
@@ -24,7 +24,13 @@ _ELSEWHERE: Final = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHAS
 
 
 def rebuilt(
-    definitions: Definitions, lock: Lock, plan: Plan, image: Image, store: Store, *, say: Say
+    definitions: Definitions,
+    lock: Lock,
+    plan: Plan,
+    image: Image,
+    store: Store,
+    *,
+    say: Callable[[str], None],
 ) -> None:
     """Build an image again and compare it; raise ``ValidationFailed`` when it is another one.
 

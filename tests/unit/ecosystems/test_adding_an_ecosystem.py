@@ -21,6 +21,7 @@ from mlruntime.lock.model import Lock
 from mlruntime.locking.flavours import with_flavours
 from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import stale_artifacts
+from mlruntime.matrix.origins import ORIGINS, OriginTraits
 from mlruntime.release.attribution import noted
 from mlruntime.release.sbom import packages
 from mlruntime.release.vex import package_urls
@@ -37,6 +38,7 @@ SOURCE = ToySource(name="toys", packages=["*"])
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ORIGINS, "toy", OriginTraits())  # type: ignore[index]
     monkeypatch.setitem(ECOSYSTEMS, "toy", Toy())  # type: ignore[arg-type]
 
 

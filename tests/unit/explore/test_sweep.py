@@ -24,7 +24,7 @@ from mlruntime.explore.combinations import Combination, parse_settings
 from mlruntime.explore.record import CombinationRecord
 from mlruntime.explore.stages import HostStages
 from mlruntime.explore.state import StateFolder
-from mlruntime.explore.sweep import EngineImage, Limits, Resolved, Say, Sweep, SweepResult
+from mlruntime.explore.sweep import EngineImage, Limits, Resolved, Sweep, SweepResult
 from mlruntime.lock.model import Lock
 from mlruntime.matrix.parsing import parse_matrix
 from mlruntime.resolve.resolution import resolve
@@ -62,19 +62,25 @@ class Fake:
         versions = tuple((name, str(version)) for name, version in found.versions)
         return Resolved(key=self.key, versions=versions)
 
-    def lock(self, combination: Combination, say: Say) -> Lock:
+    def lock(self, combination: Combination, say: Callable[[str], None]) -> Lock:
         say("Debian: 1 packages")
         self._do("lock", combination.name)
         chosen = ((name, str(version)) for name, version in combination.versions)
         return replace(tiny(), components=(*chosen, ("spark", "3.5.9")))
 
-    def build(self, combination: Combination, lock: Lock, say: Say, log: Say) -> EngineImage:
+    def build(
+        self,
+        combination: Combination,
+        lock: Lock,
+        say: Callable[[str], None],
+        log: Callable[[str], None],
+    ) -> EngineImage:
         log("cc1plus: warning: nothing")
         log("x.cc:3: fatal error: no such header")
         self._do("build", combination.name)
         return EngineImage(image="sha256:0", digest=self.image)
 
-    def validate(self, lock: Lock, built: EngineImage, say: Say) -> Report:
+    def validate(self, lock: Lock, built: EngineImage, say: Callable[[str], None]) -> Report:
         name = self.calls[-1][1]
         self._do("validate", name)
         return report(*self.checks.get(name, (check("keras.fit", "passed"),)))

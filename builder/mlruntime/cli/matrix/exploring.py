@@ -1,6 +1,6 @@
 """``mlruntime matrix explore``: what was asked for, the stages on this host, what is shown."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from mlruntime.explore.publishing import write_evidence
 from mlruntime.explore.record import LEVELS, CombinationRecord
 from mlruntime.explore.stages import HostStages, Trial, without_rules
 from mlruntime.explore.state import StateFolder
-from mlruntime.explore.sweep import Limits, Say, Sweep, SweepResult
+from mlruntime.explore.sweep import Limits, Sweep, SweepResult
 from mlruntime.matrix.model import Matrix
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import selected
@@ -125,7 +125,7 @@ def host_stages(
             stages.close()
 
 
-def observer(total: int, say: Say) -> CheckProgress:
+def observer(total: int, say: Callable[[str], None]) -> CheckProgress:
     """Return an observer that shows checks as ``validate`` does."""
     return CheckProgress(say=say, total=total)
 

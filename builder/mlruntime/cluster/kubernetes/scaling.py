@@ -7,7 +7,6 @@ from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.standalone import (
     READY_SECONDS,
     KubernetesCluster,
-    Say,
     Waiting,
     await_pods,
     await_workers,
@@ -21,7 +20,7 @@ def scale(
     cluster: KubernetesCluster,
     workers: int,
     *,
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     ready: float = READY_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[int, ...]:

@@ -28,7 +28,6 @@ _KINDS: Final = ("statefulsets,jobs,services,configmaps,secrets,networkpolicies,
                  "poddisruptionbudgets")  # fmt: skip
 # Between two questions: each is a process.
 _PAUSE: Final = 0.5
-Say = Callable[[str], None]
 
 
 def label(name: str, component: str | None = None) -> str:
@@ -56,7 +55,7 @@ def up(
     wanted: RenderRequest,
     templates: Mapping[str, str],
     *,
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     ready: float = READY_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, float]:
@@ -124,7 +123,7 @@ class Waiting:
     kube: Kubectl
     name: str
     workers: int
-    say: Say
+    say: Callable[[str], None]
     deadline: float
     clock: Callable[[], float]
     known: frozenset[str] = frozenset()

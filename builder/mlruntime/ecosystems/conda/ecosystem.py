@@ -73,3 +73,6 @@ class Conda(Ecosystem):
     def advised(self, name: str) -> str:
         """Return the name that PyPI would have for it."""
         return canonicalize_name(name)
+
+
+ECOSYSTEM: Final[Ecosystem] = Conda()

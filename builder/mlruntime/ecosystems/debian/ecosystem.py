@@ -88,3 +88,6 @@ class Debian(Ecosystem):
         from debian.debian_support import Version
 
         return Version(version)
+
+
+ECOSYSTEM: Final[Ecosystem] = Debian()

@@ -73,3 +73,6 @@ class Maven(Ecosystem):
     def advisories(self) -> str:
         """Return how OSV calls Maven's repositories."""
         return "Maven"
+
+
+ECOSYSTEM: Final[Ecosystem] = Maven()

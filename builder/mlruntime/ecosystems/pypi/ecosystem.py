@@ -83,3 +83,6 @@ class Pypi(Ecosystem):
     def advised(self, name: str) -> str:
         """Return a name as PyPI compares names."""
         return canonicalize_name(name)
+
+
+ECOSYSTEM: Final[Ecosystem] = Pypi()

@@ -8,11 +8,13 @@ from mlruntime.registry.client import Repository
 from mlruntime.release.channels import Record
 from mlruntime.release.examined import Source
 from mlruntime.release.publishing import read_record, settle, write_record
-from mlruntime.workflows.host import Say
 
 
 def move(
-    repository: Repository, runtime: str, change: Callable[[Record], Record], say: Say
+    repository: Repository,
+    runtime: str,
+    change: Callable[[Record], Record],
+    say: Callable[[str], None],
 ) -> Record:
     """Change the record of a runtime, then make the channels' tags follow it."""
     before = read_record(repository, runtime)

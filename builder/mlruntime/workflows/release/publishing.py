@@ -30,7 +30,6 @@ from mlruntime.release.publishing import (
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.sources import RegistrySource
 from mlruntime.release.versions import RuntimeVersion, Step, first, step
-from mlruntime.workflows.host import Say
 from mlruntime.workflows.release.pulls import pulls
 
 
@@ -107,7 +106,7 @@ def publish(
     *,
     now: str,
     scratch: Path,
-    say: Say,
+    say: Callable[[str], None],
     after: Callable[[str], None] = lambda _: None,
 ) -> Released:
     """Release images as one version, and put it into the channel ``candidate``.
