@@ -72,12 +72,9 @@ def prepare(
         with store.scratch() as scratch:
             _made(engine, image.id, key, scratch, on_line)
             names = {name: file_sha256(scratch / name) for name in files_of(key)}
-            for name, sha256 in names.items():
-                store.keep_blob(scratch / name, sha256)
+            kept = {name: store.keep_blob(scratch / name, names[name]) for name in names}
             store.write_record(CLASS_DATA, key, json.dumps(names))
-        made = prepared(store, image)
-        assert made is not None
-        return made
+        return ClassData(key=key, files=kept)
 
 
 def _made(engine: Engine, image: str, key: str, into: Path, on_line: Callable[[str], None]) -> None:

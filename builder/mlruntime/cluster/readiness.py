@@ -10,6 +10,7 @@ from typing import Final
 
 from mlruntime.cluster.description import ClusterDescription
 from mlruntime.cluster.running import ClusterFailed, Item
+from mlruntime.cluster.signals import unimpressed
 from mlruntime.engine import Container, Exec, State
 from mlruntime.errors import MlruntimeError, Unavailable
 
@@ -90,11 +91,28 @@ def await_workers(
     """Wait until all workers have registered; the master is asked from within the node ``via``.
 
     Raises ``ClusterFailed``, with the last lines of a container, when one of ``nodes`` ends before
-    that or when it takes longer than ``ready`` seconds.
+    that or when it takes longer than ``ready`` seconds. Then nothing goes on asking the master.
     """
-    wanted, gpus = description.ready, description.gpus
-    deadline = clock() + ready
+    wanted = description.ready
     process = ContainerProcess(via.exec(["python3", "-c", _AWAIT, wanted.url, str(wanted.workers)]))
+    try:
+        _await(process, description, nodes, via, say, ready, clock)
+    except BaseException:
+        with unimpressed():
+            process.kill()
+        raise
+
+
+def _await(
+    process: ContainerProcess,
+    description: ClusterDescription,
+    nodes: Mapping[str, Container],
+    via: Container,
+    say: Callable[[str], None],
+    ready: float,
+    clock: Callable[[], float],
+) -> None:
+    wanted, deadline = description.ready, clock() + ready
     while True:
         try:
             item = process.items.get(timeout=_WATCH_SECONDS)
@@ -103,7 +121,7 @@ def await_workers(
         if (dead := first_dead(nodes)) is not None:
             words = _last_words(dead)
             what = f"{dead} before the cluster was ready"
-            raise ClusterFailed(what, why=words, hint=gpus.hint(words))
+            raise ClusterFailed(what, why=words, hint=description.gpus.hint(words))
         if isinstance(item, int):
             if item == 0:
                 return

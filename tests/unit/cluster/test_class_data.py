@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import mlruntime.cluster.preparing
+import mlruntime.store.store
 import pytest
 from mlruntime.cluster.class_data import (
     FOLDER,
@@ -129,6 +131,26 @@ def test_what_is_there_is_taken_without_a_word(store: Store) -> None:
         with for_a_cluster(store, engine, IMAGE, said.append, make=make) as found:
             assert found is not None
     assert said == [] and engine.runs == 1
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_a_cluster_has_it_hashed_once(
+    store: Store, make: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is there or is made just then: `cluster up` waits for it."""
+    engine: Any = Preparing()
+    if not make:
+        files = have(store, engine, IMAGE).files
+    hashed: list[str] = []
+    for module in (mlruntime.store.store, mlruntime.cluster.preparing):
+        real = module.file_sha256
+        monkeypatch.setattr(
+            module, "file_sha256", lambda path, real=real: hashed.append(path.name) or real(path)
+        )
+    with for_a_cluster(store, engine, IMAGE, print, make=make) as found:
+        assert found is not None
+    expected = found.files if make else {path.name for path in files.values()}
+    assert sorted(hashed) == sorted(expected)
 
 
 def test_who_does_not_ask_for_it_does_not_wait_for_it(store: Store) -> None:

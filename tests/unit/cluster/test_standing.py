@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,11 +25,19 @@ DEFAULTS = b"spark.barrier.sync.timeout 600\n"
 
 
 class FakeExec:
-    def __init__(self, lines: Sequence[str]) -> None:
-        self.lines = lines
+    """Ends by itself after its lines, unless they end with ``None``: then once it is killed."""
+
+    def __init__(self, lines: Sequence[str | None]) -> None:
+        self.lines, self.killed = [line for line in lines if line is not None], Event()
+        if None not in lines:
+            self.killed.set()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         yield from (("stdout", line) for line in self.lines)
+        assert self.killed.wait(20)
+
+    def kill(self) -> None:
+        self.killed.set()
 
     def exit_code(self) -> int:
         return 0
@@ -39,7 +48,9 @@ class FakeContainer:
         self.engine, self.name = engine, name
 
     def exec(self, argv: Sequence[str]) -> FakeExec:
-        return FakeExec(self.engine.answers)
+        process = FakeExec(self.engine.answers)
+        self.engine.processes.append(process)
+        return process
 
     def state(self) -> State:
         return self.engine.states.get(self.name, RUNNING)
@@ -69,7 +80,8 @@ class FakeEngine:
         self.options: dict[str, dict[str, Any]] = {}
         self.archives: dict[str, dict[str, bytes]] = {}
         self.states: dict[str, State] = {}
-        self.answers = ["0", "2"]
+        self.answers: list[str | None] = ["0", "2"]
+        self.processes: list[FakeExec] = []
         self.refuse: dict[str, Exception] = {}
 
     def sweep(self) -> tuple[Owned, ...]:
@@ -221,6 +233,17 @@ def test_scaling_adds_free_numbers_and_takes_the_highest() -> None:
     with pytest.raises(CommandFailed):
         scale(engine, find(engine, "a"), 4)
     assert find(engine, "a").workers == (1,)
+
+
+def test_who_waits_in_vain_leaves_no_process_that_asks_the_master() -> None:
+    engine: Any = FakeEngine()
+    up(engine, SPEC, "a")
+    engine.answers = ["2", None]
+    times = iter([0.0, 5.0])
+    with pytest.raises(ClusterFailed, match="the workers did not register within 3 s"):
+        scale(engine, find(engine, "a"), 3, ready=3, clock=lambda: next(times))
+    assert engine.processes[-1].killed.is_set()
+    assert find(engine, "a").workers == (1, 2)
 
 
 def test_workers_with_gpus_cannot_be_added() -> None:

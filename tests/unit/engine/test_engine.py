@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlruntime.engine import Connecting, Owned, Running, chain_ids, connect, owner
 from mlruntime.engine.docker.connection import first_of
-from mlruntime.engine.docker.container import DockerContainer
+from mlruntime.engine.docker.container import DockerContainer, DockerExec
 from mlruntime.engine.docker.endpoint import Endpoint
 from mlruntime.engine.docker.engine import DockerEngine
 from mlruntime.engine.docker.sdk import translated
@@ -167,6 +167,39 @@ def test_an_absent_container_counts_as_killed() -> None:
     state = DockerContainer(Api(), name="x").state()
     assert not state.running
     assert str(state) == "exited with 137 (it was removed)"
+
+
+def _exec(running: bool, code: int | None) -> dict[str, object]:
+    return {"Running": running, "ExitCode": code}
+
+
+@pytest.mark.parametrize(
+    ("told", "lives", "code"),
+    [
+        ([_exec(False, 0)], True, 0),
+        ([_exec(False, 3)], True, 3),
+        # Its output has ended, and the engine does not know of its end yet; Podman says 0 then.
+        ([_exec(True, None), _exec(True, 0), _exec(False, 4)], True, 4),
+        ([_exec(False, None)], True, 137),
+        ([_exec(True, None)], False, 137),  # for ever: it was killed with its container
+        ([], False, 137),  # which has been removed
+    ],
+)
+def test_how_a_process_in_a_container_ended(
+    told: list[dict[str, object]], lives: bool, code: int
+) -> None:
+    class Api:
+        def exec_inspect(self, ident: str) -> object:
+            if not told:
+                raise NotFound("no such exec instance")
+            return told.pop(0) if len(told) > 1 else told[0]
+
+        def inspect_container(self, name: str) -> object:
+            return {"State": {"Running": lives, "ExitCode": 0, "OOMKilled": False}}
+
+    container = DockerContainer(Api(), name="x")
+    assert container.ended("e") == code
+    assert DockerExec(Api(), container, "e", "token", "").exit_code() == code
 
 
 def test_containers_get_no_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

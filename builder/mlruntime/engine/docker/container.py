@@ -1,10 +1,11 @@
 """A container, and processes in it."""
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from docker.errors import APIError
 from docker.utils.socket import STDERR, frames_iter
@@ -15,6 +16,11 @@ from mlruntime.engine.processes import KILL, TOKEN
 from mlruntime.engine.running import TAIL_LINES
 from mlruntime.engine.values import LineDecoder, RunResult, State, Stream
 from mlruntime.errors import Unavailable
+
+# Of a process whose output has ended: until the engine says how it ended, at most.
+_NOTED_SECONDS: Final = 5.0
+# What a shell makes of SIGKILL, which is how a container's processes end with it.
+_KILLED: Final = 137
 
 
 class DockerContainer:
@@ -29,7 +35,7 @@ class DockerContainer:
         try:
             found = self.inspect()
         except Missing:
-            return State(running=False, exit_code=137, oom_killed=False, error="it was removed")
+            return State(running=False, exit_code=_KILLED, oom_killed=False, error="it was removed")
         state = found["State"]
         return State(
             running=bool(state["Running"]) and not state.get("Restarting"),
@@ -102,7 +108,10 @@ class DockerContainer:
         return RunResult(exit_code=process.exit_code(), tail="\n".join(tail))
 
     def interact(self, argv: Sequence[str], keyboard: int, screen: int) -> int:
-        """Run a process in it on the terminal with these descriptors; return its exit code."""
+        """Run a process in it on the terminal with these descriptors; return its exit code.
+
+        137 when the container was killed under it.
+        """
         with translated(f"running {argv[0]} in {self.name}"):
             made = self._api.exec_create(self.name, list(argv), tty=True, stdin=True)
             ident = made["Id"]
@@ -117,7 +126,20 @@ class DockerContainer:
             finally:
                 connection._response.close()
                 connection.close()
-            return int(self._api.exec_inspect(ident)["ExitCode"] or 0)
+        return self.ended(ident)
+
+    def ended(self, ident: str) -> int:
+        """Return how a process in it ended; 137 when the container was killed under it."""
+        deadline = time.monotonic() + _NOTED_SECONDS
+        with suppress(Missing), translated(f"asking how a process in {self.name} ended"):
+            # An engine that is busy notes the end of a process some time after that of its output.
+            while (found := self._api.exec_inspect(ident))["Running"]:
+                if time.monotonic() > deadline or not self.state().running:
+                    return _KILLED
+                time.sleep(0.05)
+            if found["ExitCode"] is not None:
+                return int(found["ExitCode"])
+        return _KILLED
 
     def put(self, path: str, archive: bytes | Iterator[bytes]) -> None:
         """Unpack a tar archive into an existing directory of it, also before it runs."""
@@ -174,9 +196,7 @@ class DockerExec:
 
     def exit_code(self) -> int:
         """Return how it ended; 137 when its container was killed under it."""
-        with translated(f"asking how a process in {self._container.name} ended"):
-            code = self._api.exec_inspect(self._id)["ExitCode"]
-        return 137 if code is None else int(code)
+        return self._container.ended(self._id)
 
     def kill(self) -> None:
         """Kill it and every process it started, whatever group or session they are in."""

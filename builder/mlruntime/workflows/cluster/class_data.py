@@ -27,11 +27,19 @@ def have(
     found = prepared(store, image)
     if found is None:
         before()
-        with ended_as_by_ctrl_c():
-            found = prepare(store, engine, image, on_line=_LOG.info)
+        found = _made(store, engine, image)
+    _remember(store, found)
+    return found
+
+
+def _made(store: Store, engine: Engine, image: ImageInfo) -> ClassData:
+    with ended_as_by_ctrl_c():
+        return prepare(store, engine, image, on_line=_LOG.info)
+
+
+def _remember(store: Store, found: ClassData) -> None:
     needs = [[CLASS_DATA, found.key], *([BLOB, path.name] for path in found.files.values())]
     store.write_record(USES, f"{CLASS_DATA}-{found.key[:16]}", json.dumps({"needs": needs}))
-    return found
 
 
 @contextmanager
@@ -51,9 +59,14 @@ def for_a_cluster(
         found: ClassData | None = None
         try:
             stack.enter_context(store.shared())
-            if make or prepared(store, image) is not None:
-                found = have(store, engine, image, before=before)
+            found = prepared(store, image)  # reads and hashes 200 MB: only once
+            if found is None and make:
+                before()
+                found = _made(store, engine, image)
+            if found is not None:
+                _remember(store, found)
         except (CommandFailed, StorageError) as error:
+            found = None
             say(f"JVMs start without class data, and so more slowly\n  why: {error.what}")
             _LOG.info("%s", error)
         yield found  # outside of the try: an error of the block is the block's own

@@ -1,5 +1,6 @@
 """Clusters in containers of an engine, for the verbs of ``mlruntime cluster``."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from mlruntime.cluster.jobs import FinishedJob, Job, beside, detach, streamed, s
 from mlruntime.cluster.leftovers import remove_left
 from mlruntime.cluster.nodes import Answers, ask_containers
 from mlruntime.cluster.standing import Standing, addresses, find, standing
-from mlruntime.cluster.starting import down, must_be_free, scale, up
+from mlruntime.cluster.starting import Phases, down, must_be_free, scale, up
 from mlruntime.cluster.status import status_of
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Container, Engine, ImageInfo
@@ -39,10 +40,13 @@ class InContainers:
     ) -> ReadyCluster:
         """Start a cluster; the form names the image."""
         del image
+        phases = Phases(time.monotonic)
         chosen = choose(self.engine, self.definitions, form)
         remove_left(self.engine, self.say)
         must_be_free(self.engine, name)  # before the image is prepared, which takes a while
+        phases.done("image")
         with self._class_data(chosen.image, class_data) as archive:
+            phases.done("class data")
             if archive is None and class_data is None:
                 self.say(
                     f"JVMs start faster once `mlruntime cluster prepare {_words(form)}` has run"
@@ -57,7 +61,7 @@ class InContainers:
             master=started.description.master_url,
             pages=reached,
             details={"addresses": reached, "class_data": archive is not None},
-            seconds=started.seconds,
+            seconds={**phases.seconds, **started.seconds},
         )
 
     @contextmanager
