@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from mlruntime.cluster.memory import Memory, mebibytes
-from mlruntime.definitions.runtime import RuntimeId
+from mlruntime.definitions.runtime import FlavourName, RuntimeId
 from mlruntime.documents.reading import Location, read_yaml
 from mlruntime.documents.schema import Form, Text, checked, described
 from mlruntime.errors import InvalidDefinition, MlruntimeError
@@ -59,12 +59,14 @@ class PortsForm(Form, frozen=True):
 class ClusterForm(Form, frozen=True):
     """A Spark cluster: its image, and what its nodes have.
 
-    ``cores``, ``memory`` (all of its container) and ``gpus`` are those of one worker.
+    ``cores``, ``memory`` (all of its container) and ``gpus`` are those of one worker. Without a
+    ``flavour``, a runtime's image is that of ``core``, and an image may have any.
     """
 
     runtime: RuntimeId | None = None
     image: Text | None = None
     variant: VariantName = "cpu"
+    flavour: FlavourName | None = None
     workers: Annotated[int, Meta(ge=1)] = 2
     cores: Annotated[int, Meta(ge=1)] = 1
     memory: Memory = "4g"
@@ -157,11 +159,14 @@ def _ports(form: ClusterForm, top: Location) -> None:
         given[port] = key
 
 
-def with_flags(text: str | None, file: str, flags: Mapping[str, object]) -> ClusterForm:
+def with_flags(
+    text: str | None, file: str, flags: Mapping[str, object], *, image: str | None = None
+) -> ClusterForm:
     """Return what a file says, if there is one, with what the command line says instead.
 
     ``flags`` are values by key of the form; those that are ``None`` were not given, and a mapping
-    is added to the file's.
+    is added to the file's. ``image`` is the form's only where no runtime is named: what it means
+    beside a runtime, the place knows.
     """
     top = read_yaml(text, file=file) if text is not None else Location({}, file=file)
     top.keys((), optional=_keys())
@@ -173,8 +178,10 @@ def with_flags(text: str | None, file: str, flags: Mapping[str, object]) -> Clus
             merged[key] = {**old, **value}
         else:
             merged[key] = value
-    if "runtime" in given or "image" in given:
-        merged.pop("image" if "runtime" in given else "runtime", None)
+    if "runtime" in given:
+        merged.pop("image", None)
+    elif image is not None and "runtime" not in merged:
+        merged["image"] = image
     return cluster_form(Location(merged, file=file, error=InvalidDefinition))
 
 

@@ -11,6 +11,7 @@ from mlruntime.cluster.form import parse_cluster, with_flags
 from mlruntime.cluster.gpus import Gpus
 from mlruntime.cluster.memory import mebibytes
 from mlruntime.cluster.settings import cluster_settings, properties
+from mlruntime.definitions.files import Definitions
 from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.host.gpus import Device, HostGpus
 from mlruntime.workflows.cluster import describing
@@ -43,6 +44,7 @@ def test_the_example_of_the_documentation() -> None:
         ("{runtime: 6.0-ml, memory: 1g}", "cluster.yaml: memory", "too little for a worker"),
         ("{runtime: 6.0-ml, memory: 4 GB}", "cluster.yaml: memory", "not an amount of memory"),
         ("{runtime: 6.0-ml, variant: tpu}", "cluster.yaml: variant", "unknown value 'tpu'"),
+        ("{runtime: 6.0-ml, flavour: a-b}", "cluster.yaml: flavour", "not the name of a flavour"),
         ("{runtime: 6.0-ml, spark: {spark.master: x}}", "cluster.yaml: spark.spark.master",
          "is set by mlruntime"),
         ("{runtime: 6.0-ml, spark: {master: x}}", "cluster.yaml: spark.master",
@@ -68,10 +70,64 @@ def test_a_mistake_is_told_with_its_place(text: str, where: str, what: str) -> N
 
 def test_flags_go_before_the_file() -> None:
     text = "{runtime: 6.0-ml, workers: 3, spark: {spark.a: '1', spark.b: '1'}}"
-    flags = {"workers": 5, "cores": None, "spark": {"spark.b": "2"}, "image": "other"}
+    flags = {"workers": 5, "cores": None, "spark": {"spark.b": "2"}, "runtime": "7.0-ml"}
     form = with_flags(text, "cluster.yaml", flags)
-    assert (form.workers, form.cores, form.runtime, form.image) == (5, 1, None, "other")
+    assert (form.workers, form.cores, form.runtime) == (5, 1, "7.0-ml")
     assert form.settings == {"spark.a": "1", "spark.b": "2"}
+
+
+def test_an_image_is_all_that_must_be_named() -> None:
+    """Beside a runtime, it is the place that knows what it means."""
+    form = with_flags(None, "flags", {"workers": 5}, image="other")
+    assert (form.runtime, form.image) == (None, "other")
+    form = with_flags("runtime: 6.0-ml", "cluster.yaml", {}, image="other")
+    assert (form.runtime, form.image) == ("6.0-ml", None)
+    form = with_flags("image: x", "cluster.yaml", {}, image="other")
+    assert (form.runtime, form.image) == (None, "other")
+
+
+class Images:
+    """An engine that has one image."""
+
+    def __init__(self, name: str, **labels: str) -> None:
+        self.name, self.labels = name, {f"io.mlruntime.{key}": labels[key] for key in labels}
+
+    def image_config(self, reference: str) -> Any:
+        assert reference == self.name
+        return SimpleNamespace(id="sha256:1", labels=self.labels)
+
+
+def test_a_runtime_has_an_image_of_each_flavour() -> None:
+    engine: Any = Images("mlruntime/6.0-ml:cpu-notebook", runtime="6.0-ml", flavour="notebook")
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "flavour": "notebook"})
+    assert describing.find_image(engine, Definitions(CHECKOUT), form).id == "sha256:1"
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "flavour": "notebok"})
+    with pytest.raises(UsageError, match=r"6\.0-ml has no flavour 'notebok'") as caught:
+        describing.find_image(engine, Definitions(CHECKOUT), form)
+    assert "notebook" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("labels", "have"), [({}, "core"), ({"flavour": "ml"}, "ml"), ({"flavour": "ml-x"}, "ml-x")]
+)
+def test_an_image_is_of_the_flavour_that_was_asked_for(labels: dict[str, str], have: str) -> None:
+    """Or on top of it, as one with packages of a team is; without a flavour, it may have any."""
+    engine: Any = Images("x", runtime="6.0-ml", **labels)
+    definitions = Definitions(CHECKOUT)
+    for flavour in ("core", "ml", "notebook"):
+        form = with_flags(None, "flags", {"image": "x", "flavour": flavour})
+        if flavour == have.partition("-")[0]:
+            assert describing.find_image(engine, definitions, form)
+            continue
+        with pytest.raises(UsageError, match=f"x is of flavour {have}, not {flavour}"):
+            describing.find_image(engine, definitions, form)
+    assert describing.find_image(engine, definitions, with_flags("image: x", "f", {}))
+
+
+def test_files_for_elsewhere_name_the_flavour_s_image() -> None:
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "flavour": "notebook"})
+    wanted, _ = describing.wanted_elsewhere(Definitions(CHECKOUT), form, "compose", "a", image=None)
+    assert wanted.spec.image == "mlruntime/6.0-ml:cpu-notebook"
 
 
 def test_what_the_engine_s_host_does_not_have() -> None:

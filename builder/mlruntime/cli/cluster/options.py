@@ -35,6 +35,9 @@ File = Annotated[
 ]
 ClusterName = Annotated[str, typer.Option(metavar="NAME", help="the cluster's name")]
 Variant = Annotated[str | None, typer.Option(metavar="VARIANT", help="cpu or gpu")]
+Flavour = Annotated[
+    str | None, typer.Option(metavar="FLAVOUR", help="the flavour of the image, such as ml")
+]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="how many workers")]
 Cores = Annotated[int | None, typer.Option(metavar="N", help="cores of each worker")]
 Memory = Annotated[
@@ -44,11 +47,13 @@ GpusEach = Annotated[int | None, typer.Option(metavar="N", help="GPUs of each wo
 DEFAULT_NAME: Final = "default"
 
 
-def form_of(file: Path | None, flags: Mapping[str, object]) -> ClusterForm:
+def form_of(
+    file: Path | None, flags: Mapping[str, object], *, image: str | None = None
+) -> ClusterForm:
     """Return what a file and flags say of a cluster; ``InvalidDefinition`` for what is wrong."""
     if file is None:
-        return with_flags(None, "the command line", flags)
-    return with_flags(cluster_text(file), str(file), flags)
+        return with_flags(None, "the command line", flags, image=image)
+    return with_flags(cluster_text(file), str(file), flags, image=image)
 
 
 def settings(pairs: list[str] | None) -> dict[str, str] | None:

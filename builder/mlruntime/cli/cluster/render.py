@@ -10,6 +10,7 @@ from mlruntime.cli.cluster.options import (
     ClusterName,
     Cores,
     File,
+    Flavour,
     GpusEach,
     Memory,
     Runtime,
@@ -39,6 +40,7 @@ def render(
         typer.Option(metavar="REGISTRY/NAME@DIGEST", help="the image that is pulled there"),
     ] = None,
     variant: Variant = None,
+    flavour: Flavour = None,
     workers: Workers = None,
     cores: Cores = None,
     memory: Memory = None,
@@ -54,8 +56,8 @@ def render(
     good_name(name, UsageError)
     if place not in PLACES:
         raise UsageError(f"there are no files for {place!r}", hint=did_you_mean(place, PLACES))
-    flags = {"runtime": runtime, "variant": variant, "workers": workers, "cores": cores,
-             "memory": memory, "gpus": gpus}  # fmt: skip
+    flags = {"runtime": runtime, "variant": variant, "flavour": flavour, "workers": workers,
+             "cores": cores, "memory": memory, "gpus": gpus}  # fmt: skip
     form = form_of(file, flags)
     made = render_cluster(Definitions(context.root), form, place, name, output, image=image)
     for what in made.left_out:

@@ -11,6 +11,7 @@ from mlruntime.cli.cluster.options import (
     ClusterName,
     Cores,
     File,
+    Flavour,
     GpusEach,
     Memory,
     Namespace,
@@ -43,6 +44,7 @@ def up(
         str | None, typer.Option(metavar="IMAGE", help="an image instead of the runtime's own")
     ] = None,
     variant: Variant = None,
+    flavour: Flavour = None,
     workers: Workers = None,
     cores: Cores = None,
     memory: Memory = None,
@@ -76,12 +78,10 @@ def up(
     Options override what the file says.
     """
     good_name(name, UsageError)
-    # On Kubernetes an image is one to pull, beside the runtime that it was built from.
-    own = image if on == CONTAINERS else None
-    flags = {"runtime": runtime, "image": own, "variant": variant, "workers": workers,
+    flags = {"runtime": runtime, "variant": variant, "flavour": flavour, "workers": workers,
              "cores": cores, "memory": memory, "gpus": gpus, "history": history,
              "connect": connect_, "spark": settings(spark)}  # fmt: skip
-    form = form_of(file, flags)
+    form = form_of(file, flags, image=image)
     with place(ctx, on, namespace) as there:
         made = there.up(form, name, image=image, class_data=class_data)
     seconds = {**made.seconds, "all": round(sum(made.seconds.values()), 2)}
@@ -108,13 +108,16 @@ def prepare(
         str | None, typer.Option(metavar="IMAGE", help="an image instead of a runtime's own")
     ] = None,
     variant: Variant = None,
+    flavour: Flavour = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Prepare an image so that its clusters' JVMs start faster.
 
     It takes a minute or two, once. The store keeps an archive of classes.
     """
-    form = form_of(None, {"runtime": runtime, "image": image, "variant": variant})
+    form = form_of(
+        None, {"runtime": runtime, "image": image, "variant": variant, "flavour": flavour}
+    )
     store = Store(store_root())
     with connect() as engine, store.shared():
         found = find_image(engine, Definitions(ctx.obj.root), form)

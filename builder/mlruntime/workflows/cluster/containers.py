@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import structs
+
 from mlruntime.cluster.class_data import ClassData
 from mlruntime.cluster.form import ClusterForm
 from mlruntime.cluster.jobs import FinishedJob, Job, beside, detach, streamed, submit
@@ -38,8 +40,8 @@ class InContainers:
     def up(
         self, form: ClusterForm, name: str, *, image: str | None, class_data: bool | None
     ) -> ReadyCluster:
-        """Start a cluster; the form names the image."""
-        del image
+        """Start a cluster; ``image`` is started instead of the form's."""
+        form = form if image is None else structs.replace(form, runtime=None, image=image)
         phases = Phases(time.monotonic)
         chosen = choose(self.engine, self.definitions, form)
         remove_left(self.engine, self.say)
@@ -151,7 +153,9 @@ def _words(form: ClusterForm) -> str:
     """Return what says to ``prepare`` which image is meant."""
     if form.runtime is None:
         return f"--image {form.image}"
-    return form.runtime if form.variant == "cpu" else f"{form.runtime} --variant {form.variant}"
+    given = {"variant": form.variant if form.variant != "cpu" else None, "flavour": form.flavour}
+    options = (f" --{option} {value}" for option, value in given.items() if value)
+    return form.runtime + "".join(options)
 
 
 def _urls(found: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
 from mlruntime.errors import UsageError
 from mlruntime.host.gpus import HostGpus
 from mlruntime.host.nvml import read_gpus
-from mlruntime.image.config import LABEL
+from mlruntime.image.config import FLAVOUR_LABEL, LABEL
+from mlruntime.lock.model import CORE
 from mlruntime.store.store import storage_errors
 from mlruntime.workflows.build import reference
 from mlruntime.workflows.locked import read_lock
@@ -54,18 +55,32 @@ def choose(engine: Engine, definitions: Definitions, form: ClusterForm) -> Chose
 def find_image(engine: Engine, definitions: Definitions, form: ClusterForm) -> ImageInfo:
     """Return the image; one that the engine does not have, or that is not ours, is an error."""
     if form.runtime is not None:
-        definitions.folder(form.runtime)  # with a "did you mean"
-        image = engine.image_config(reference(form.runtime, form.variant))
-    else:
-        assert form.image is not None
-        image = engine.image_config(form.image)
+        definitions.folder(form.runtime)  # with a "did you mean", as for the flavour
+        if form.flavour is not None:
+            read_lock(definitions, form.runtime).cut(form.flavour)
+    named = image_name(form)
+    image = engine.image_config(named)
     if f"{LABEL}.runtime" not in image.labels:
         raise UsageError(
-            f"{form.image} was not built by mlruntime",
+            f"{named} was not built by mlruntime",
             why=f"it has no label {LABEL}.runtime: nothing is known of what it starts with",
             hint="build one: `mlruntime build RUNTIME --load`",
         )
+    flavour, wanted = image.labels.get(FLAVOUR_LABEL, CORE), form.flavour
+    if wanted is not None and flavour != wanted and not flavour.startswith(f"{wanted}-"):
+        raise UsageError(
+            f"{named} is of flavour {flavour}, not {wanted}",
+            hint=f"leave out the flavour, or name an image of {wanted}",
+        )
     return image
+
+
+def image_name(form: ClusterForm) -> str:
+    """Return the name that an image has in the engine."""
+    if form.runtime is not None:
+        return reference(form.runtime, form.variant, form.flavour or CORE)
+    assert form.image is not None
+    return form.image
 
 
 def must_fit(form: ClusterForm, info: EngineInfo) -> None:
@@ -157,9 +172,9 @@ def wanted_elsewhere(
             why="its lock says which Spark and which driver belong together",
             hint="write `runtime:` in the description, and name the image with --image",
         )
-    lock = read_lock(definitions, form.runtime)
+    lock = read_lock(definitions, form.runtime).cut(form.flavour or CORE)
     contract = lock.variant(form.variant).contract
-    image = image or reference(form.runtime, form.variant)
+    image = image or image_name(form)
     must_be_pullable(place, image)
     spec, notes = left_out(place, spec_of(form, image, Gpus(each=form.gpus)))
     wanted = RenderRequest(

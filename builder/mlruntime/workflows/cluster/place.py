@@ -57,8 +57,9 @@ class ClusterPlace(Protocol):
     ) -> ReadyCluster:
         """Start a cluster, and wait until it is ready.
 
-        ``image`` is what nodes pull, where that is not the form's. ``class_data``: prepare the
-        image first, or do without; ``None``: take what is prepared.
+        ``image`` goes before the one that the form names: containers are started from it, and
+        pods pull it. ``class_data``: prepare the image first, or do without; ``None``: take what
+        is prepared.
         """
         ...
 
