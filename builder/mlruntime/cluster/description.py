@@ -1,12 +1,12 @@
 """What a Spark cluster is: its nodes and when it is ready, as data. Core: no I/O, no engine.
 
 One master, workers, and what else is asked for: a driver that applications run on, the history
-server, the server of Spark Connect. Starting it somewhere is the business of a backend;
+server, the server of Spark Connect, JupyterLab. Starting it somewhere is the business of a backend;
 ``containers`` is one.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Literal
 
@@ -19,6 +19,7 @@ _MASTER_PORT: Final = 7077
 _STATUS_PORT: Final = 8080
 _HISTORY_PORT: Final = 18080
 _CONNECT_PORT: Final = 15002
+NOTEBOOK_PORT: Final = 8888
 # The server of Spark Connect is an application that never ends: it gives executors back when nobody
 # uses them, or no other application would ever get one.
 _LENT: Final = tuple(
@@ -37,7 +38,7 @@ _LENT: Final = tuple(
 _DAEMON_OPTIONS: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 EVENTS: Final = f"{SHARED}/events"
 RECOVERY: Final = f"{SHARED}/recovery"
-Role = Literal["master", "worker", "history", "connect", "driver"]
+Role = Literal["master", "worker", "history", "connect", "notebook", "driver"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +49,7 @@ class ClusterSpec:
     worker offers to executors, as Spark spells it; ``limit`` a container's memory in bytes;
     ``gpus`` what its workers have of GPUs. ``driver`` says whether there is a node that programs
     run on. ``settings`` are Spark's of all nodes and applications; ``ports`` are published on the
-    host, by service (``ui``, ``history``, ``connect``), 0 for any.
+    host, by service (``ui``, ``history``, ``connect``, ``notebook``), 0 for any.
     """
 
     image: str
@@ -63,6 +64,7 @@ class ClusterSpec:
     driver: bool = True
     history: bool = False
     connect: bool = False
+    notebook: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
 
@@ -146,6 +148,8 @@ def describe(spec: ClusterSpec, ident: str, *, class_data: str = "") -> ClusterD
         nodes.append(node("history", "history", ("history", EVENTS)))
     if spec.connect:
         nodes.append(node("connect", "connect", ("connect", *_LENT)))
+    if spec.notebook:
+        nodes.append(notebook_node(spec, ident, class_data=class_data))
     if spec.driver:
         nodes.append(node("driver", "driver", ("sleep", "infinity")))
     return ClusterDescription(
@@ -166,6 +170,29 @@ def worker(spec: ClusterSpec, ident: str, number: int, *, class_data: str = "") 
     master = f"spark://{_host(ident, 'master')}:{_MASTER_PORT}"
     command = (*start, *offer, "--work-dir", "/tmp/spark-work", master)
     return _node(spec, ident, class_data, name, "worker", command)
+
+
+def notebook_node(
+    spec: ClusterSpec,
+    ident: str,
+    *,
+    class_data: str = "",
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    port: int | None = None,
+) -> Node:
+    """Return the node of JupyterLab, which is told ``options``.
+
+    ``port`` is the host's, where it is not that of ``spec``. The node has the memory of a worker,
+    for the drivers that its notebooks are, and no limit of cores.
+    """
+    host = spec.ports.get("notebook", 0) if port is None else port
+    spec = replace(
+        spec,
+        ports={**spec.ports, "notebook": host},
+        environment={**spec.environment, **(environment or {})},
+    )
+    return _node(spec, ident, class_data, "notebook", "notebook", ("notebook", *options))
 
 
 def _node(
@@ -210,6 +237,7 @@ _SERVICES: Final[Mapping[Role, tuple[tuple[str, int], ...]]] = {
     "master": (("spark", _MASTER_PORT), ("ui", _STATUS_PORT)),
     "history": (("history", _HISTORY_PORT),),
     "connect": (("connect", _CONNECT_PORT),),
+    "notebook": (("notebook", NOTEBOOK_PORT),),
 }
 
 

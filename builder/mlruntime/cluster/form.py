@@ -54,6 +54,7 @@ class PortsForm(Form, frozen=True):
     ui: PortNumber = 0
     history: PortNumber = 0
     connect: PortNumber = 0
+    notebook: PortNumber = 0
 
 
 class ClusterForm(Form, frozen=True):
@@ -73,6 +74,7 @@ class ClusterForm(Form, frozen=True):
     gpus: Annotated[int, Meta(ge=0)] = 0
     history: bool = False
     connect: bool = False
+    notebook: bool = False
     volumes: list[VolumeForm] | None = None
     ports: PortsForm = PortsForm()
     spark: dict[SettingName, Setting] | None = None
@@ -147,7 +149,7 @@ def _volumes(form: ClusterForm, top: Location) -> None:
 
 def _ports(form: ClusterForm, top: Location) -> None:
     given: dict[int, str] = {}
-    for key in ("ui", "history", "connect"):
+    for key in PortsForm.__struct_fields__:
         port = getattr(form.ports, key)
         if not port:
             continue

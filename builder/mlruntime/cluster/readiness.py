@@ -67,11 +67,14 @@ class ContainerProcess:
             self._process.kill()
 
 
-def first_dead(nodes: Mapping[str, Container]) -> Casualty | None:
-    """Return the first of these that has ended, even if it was started again since."""
+def first_dead(nodes: Mapping[str, Container], restarts: int = 0) -> Casualty | None:
+    """Return the first of these that has ended, even if it was started again since.
+
+    ``restarts`` are those that are older.
+    """
     for name, container in nodes.items():
         state = container.state()
-        if not state.running or state.restarts:
+        if not state.running or state.restarts > restarts:
             log: tuple[str, ...] = ()
             with suppress(Unavailable):
                 log = container.logs(tail=_LOG_LINES)
@@ -114,10 +117,7 @@ def _await(
 ) -> None:
     wanted, deadline = description.ready, clock() + ready
     while True:
-        try:
-            item = process.items.get(timeout=_WATCH_SECONDS)
-        except queue.Empty:
-            item = None
+        item = _next(process)
         if (dead := first_dead(nodes)) is not None:
             words = _last_words(dead)
             what = f"{dead} before the cluster was ready"
@@ -134,6 +134,52 @@ def _await(
         if clock() > deadline:
             log = "\n       ".join(nodes.get("master", via).logs()[-10:])
             raise ClusterFailed(f"the workers did not register within {ready:g} s", why=log)
+
+
+def await_exec(
+    name: str,
+    container: Container,
+    start: Callable[[], ContainerProcess],
+    *,
+    what: str,
+    deadline: float,
+    clock: Callable[[], float],
+) -> None:
+    """Wait until a process in a node, which waits for ``what`` there, has ended with 0.
+
+    Raises ``ClusterFailed``, with the node's last lines, when the node ends before that, or at the
+    deadline. The process is killed in any case.
+    """
+    restarts, process = container.state().restarts, None
+    try:
+        while True:
+            with suppress(Unavailable):  # a node that has ended is told below
+                process = process or start()
+            item = _next(process)
+            if (dead := first_dead({name: container}, restarts)) is not None:
+                raise ClusterFailed(f"{dead} before {what} answered", why=_last_words(dead))
+            if item == 0:
+                return
+            if isinstance(item, int):
+                raise ClusterFailed(f"waiting for {what} exited with {item}")
+            if isinstance(item, MlruntimeError):
+                raise item
+            if clock() > deadline:
+                log = "\n       ".join(container.logs()[-10:])
+                raise ClusterFailed(f"{what} did not answer in time", why=log)
+    finally:
+        if process is not None:
+            with unimpressed():
+                process.kill()
+
+
+def _next(process: ContainerProcess | None) -> Item | None:
+    if process is None:
+        return None
+    try:
+        return process.items.get(timeout=_WATCH_SECONDS)
+    except queue.Empty:
+        return None
 
 
 def _last_words(dead: Casualty) -> str:

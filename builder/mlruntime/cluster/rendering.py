@@ -46,7 +46,8 @@ class Rendered:
 class JobFiles:
     """A program as a Job of Kubernetes: its name, the ConfigMap of its files, and what it runs.
 
-    ``files`` are keys of the ConfigMap by the path that they get.
+    ``files`` are keys of the ConfigMap by the path that they get; ``restarts`` how often it is
+    started again in its pod after it has failed.
     """
 
     name: str
@@ -54,6 +55,7 @@ class JobFiles:
     command: tuple[str, ...]
     files: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    restarts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,10 +100,14 @@ def left_out(place: str, spec: ClusterSpec) -> tuple[ClusterSpec, tuple[str, ...
         return spec, ()
     notes = [
         what
-        for there, what in ((spec.history, "the history server"), (spec.connect, "Spark Connect"))
+        for there, what in (
+            (spec.history, "the history server"),
+            (spec.connect, "Spark Connect"),
+            (spec.notebook, "the notebook server"),
+        )
         if there
     ]
-    return replace(spec, history=False, connect=False), tuple(notes)
+    return replace(spec, history=False, connect=False, notebook=False), tuple(notes)
 
 
 def _left_out(name: str, spec: ClusterSpec) -> bool:

@@ -6,7 +6,7 @@ without Spark's settings, which may be secret.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -19,7 +19,7 @@ from mlruntime.errors import UsageError
 CLUSTER: Final = "mlruntime.cluster"
 SPEC: Final = "mlruntime.cluster.spec"
 CLASS_DATA_KEY: Final = "mlruntime.cluster.class-data"
-_ROLES: Final = ("master", "worker", "history", "connect")
+_ROLES: Final = ("master", "worker", "history", "connect", "notebook")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +47,12 @@ class Standing:
     def spec(self) -> ClusterSpec:
         """Return what was started, without Spark's settings."""
         return msgspec.json.decode(self._marked().labels[SPEC], type=ClusterSpec)
+
+    @property
+    def described(self) -> ClusterDescription:
+        """Return what its nodes are; a notebook server may have come or gone since its start."""
+        spec = replace(self.spec, notebook="notebook" in self.nodes)
+        return describe(spec, self.name)
 
     @property
     def class_data(self) -> str:
@@ -134,4 +140,4 @@ def published(
 def addresses(engine: Engine, cluster: Standing) -> Mapping[str, str]:
     """Return ``HOST:PORT`` of what a cluster publishes, by service."""
     nodes = {name: engine.container(thing.id) for name, thing in cluster.nodes.items()}
-    return dict(published(describe(cluster.spec, cluster.name), nodes))
+    return dict(published(cluster.described, nodes))

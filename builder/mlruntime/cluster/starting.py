@@ -117,9 +117,15 @@ class Phases:
 
 
 def _hint(error: CommandFailed) -> str | None:
-    if "port is already allocated" in f"{error.why}" or "address already in use" in f"{error.why}":
+    if port_is_taken(error):
         return "choose another port in `ports:`, or leave it out: any that is free is taken then"
     return error.hint
+
+
+def port_is_taken(error: CommandFailed) -> bool:
+    """Tell whether a container could not be started because something else has its port."""
+    told = f"{error.why}"
+    return "port is already allocated" in told or "address already in use" in told
 
 
 def must_be_free(engine: Engine, name: str) -> None:
@@ -174,7 +180,7 @@ def _start(
             CONF: partial(_conf, engine, master.host, settings, class_data, user),
             SHARED: partial(packed, {}, _FOLDERS, user=user),
         }
-        start = partial(_start_node, engine, name, run)
+        start = partial(start_node, engine, name, run)
         nodes = {"master": submitted(pool, start, master, files=files).result()}
         phases.done("master")
         starting = {node.name: submitted(pool, start, node) for node in rest}
@@ -205,7 +211,7 @@ def image_user(engine: Engine, image: str) -> int:
     return int(user)
 
 
-def _start_node(
+def start_node(
     engine: Engine,
     name: str,
     run: str,
@@ -213,6 +219,7 @@ def _start_node(
     *,
     files: Files | None = None,
 ) -> Container:
+    """Start a node of the cluster ``name``, whose network and volumes are called after ``run``."""
     daemon = node.role in ("master", "history")
     return engine.start(
         node.image,
@@ -295,7 +302,7 @@ def scale(
 
 def _add(engine: Engine, cluster: Standing, numbers: list[int], made: dict[str, Container]) -> None:
     def add(node: Node) -> None:
-        made[node.name] = _start_node(engine, cluster.name, cluster.run, node)
+        made[node.name] = start_node(engine, cluster.name, cluster.run, node)
 
     with pool_of(len(numbers) or 1) as pool:
         nodes = [

@@ -94,6 +94,10 @@ class Container(Protocol):
         """Kill it; nothing when it has ended already."""
         ...
 
+    def start_again(self) -> None:
+        """Start it again, with all that it has written, when it has ended; else nothing."""
+        ...
+
     def remove(self) -> None:
         """Kill and remove it, with its anonymous volumes; nothing when it is gone."""
         ...

@@ -4,6 +4,7 @@ import typer
 
 from mlruntime.cli.cluster.jobs import shell, submit
 from mlruntime.cli.cluster.nodes import doctor, list_, logs, status
+from mlruntime.cli.cluster.notebook import notebook
 from mlruntime.cli.cluster.render import render
 from mlruntime.cli.cluster.up import down, prepare, scale, up
 
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     through = {"allow_interspersed_args": False}
     verbs.command("submit", context_settings=through)(submit)
     verbs.command("shell", context_settings=through)(shell)
+    verbs.command("notebook")(notebook)
     verbs.command("status")(status)
     verbs.command("logs")(logs)
     verbs.command("scale")(scale)

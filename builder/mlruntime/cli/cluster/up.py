@@ -55,6 +55,9 @@ def up(
     connect_: Annotated[
         bool | None, typer.Option("--connect", help="also start the server of Spark Connect")
     ] = None,
+    notebook: Annotated[
+        bool | None, typer.Option("--notebook", help="also start JupyterLab")
+    ] = None,
     spark: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="a Spark setting; repeatable")
     ] = None,
@@ -80,7 +83,7 @@ def up(
     good_name(name, UsageError)
     flags = {"runtime": runtime, "variant": variant, "flavour": flavour, "workers": workers,
              "cores": cores, "memory": memory, "gpus": gpus, "history": history,
-             "connect": connect_, "spark": settings(spark)}  # fmt: skip
+             "connect": connect_, "notebook": notebook, "spark": settings(spark)}  # fmt: skip
     form = form_of(file, flags, image=image)
     with place(ctx, on, namespace) as there:
         made = there.up(form, name, image=image, class_data=class_data)

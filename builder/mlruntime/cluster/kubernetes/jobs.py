@@ -4,9 +4,8 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 from mlruntime.cluster.jobs import FinishedJob, Job
@@ -53,7 +52,7 @@ def submit(
             code, out_of_memory = _watched(kube, full, on_line)
         finally:
             with unimpressed():
-                remove(kube, _selector(full))
+                remove(kube, selector(full))
     return FinishedJob(job=ident, exit_code=code, out_of_memory=out_of_memory)
 
 
@@ -63,9 +62,9 @@ def detach(
     """Start a program and leave it running; return the job's name for ``logs`` and ``status``."""
     ident = _ident()
     full, documents = _documents(cluster, ident, job, templates)
-    with removed_on_failure(kube, _selector(full)):
+    with removed_on_failure(kube, selector(full)):
         kube.create(documents)
-        _await(kube, full, pods_.started)
+        await_pod(kube, full, pods_.started)
     return ident
 
 
@@ -77,14 +76,35 @@ def start_idle(
     It has the labels of the cluster, with which it is removed.
     """
     full = f"{cluster.name}-{ident}"
-    waiting = JobFiles(name=full, program=full, command=("sleep", "infinity"), files={})
-    wanted = replace(cluster, job=waiting)
-    config = _config(cluster.name, full, {})
-    kube.create([config, render("kubernetes", wanted, templates)["job.yaml"].text])
-    pod = _await(kube, full, pods_.started)
+    kube.create(program_of(cluster, ident, ("sleep", "infinity"), templates))
+    pod = await_pod(kube, full, pods_.started)
     if over := pods_.ended(pod):
         raise ClusterFailed(f"pod {pods_.name_of(pod)} ended at once with {over[0]}")
     return pod
+
+
+def program_of(
+    cluster: RenderRequest | KubernetesCluster,
+    ident: str,
+    command: Sequence[str],
+    templates: Mapping[str, str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    restarts: int = 0,
+) -> list[str]:
+    """Return the objects of a job that runs what is in the image, and has no files."""
+    full = f"{cluster.name}-{ident}"
+    job = JobFiles(
+        name=full,
+        program=full,
+        command=tuple(map(_literally, command)),
+        files={},
+        environment={key: _literally(value) for key, value in (environment or {}).items()},
+        restarts=restarts,
+    )
+    wanted = RenderRequest(name=cluster.name, spec=cluster.spec, secret="", spark="", job=job)
+    text = render("kubernetes", wanted, templates)["job.yaml"].text
+    return [_config(cluster.name, full, {}), text]
 
 
 @contextmanager
@@ -99,14 +119,15 @@ def beside(
             yield pods_.name_of(start_idle(kube, wanted, templates, ident))
         finally:
             with unimpressed():
-                remove(kube, _selector(f"{cluster.name}-{ident}"))
+                remove(kube, selector(f"{cluster.name}-{ident}"))
 
 
 def _ident() -> str:
     return f"job-{secrets.token_hex(3)}"
 
 
-def _selector(full: str) -> str:
+def selector(full: str) -> str:
+    """Return the selector of a job's objects, by its name with the cluster's."""
     return f"{OURS},io.mlruntime/job={full}"
 
 
@@ -163,11 +184,11 @@ def _literally(word: str) -> str:
 
 
 def _watched(kube: Kubectl, full: str, on_line: OnLine) -> tuple[int, bool]:
-    pod = _await(kube, full, pods_.started)
+    pod = await_pod(kube, full, pods_.started)
     words = ["logs", pods_.name_of(pod), f"--container={CONTAINER}", "--follow"]
     for line in kube.lines(*words):
         on_line(line)
-    while (over := pods_.ended(_await(kube, full, lambda _: True))) is None:
+    while (over := pods_.ended(await_pod(kube, full, lambda _: True))) is None:
         # The connection was broken, or Kubernetes has not yet noticed that the program has ended.
         time.sleep(_PAUSE)
         for line in kube.lines(*words, "--tail=0"):
@@ -175,14 +196,14 @@ def _watched(kube: Kubectl, full: str, on_line: OnLine) -> tuple[int, bool]:
     return over
 
 
-def _await(kube: Kubectl, full: str, there: Callable[[Any], bool]) -> Any:
+def await_pod(kube: Kubectl, full: str, there: Callable[[Any], bool]) -> Any:
     """Return the pod of a job once ``there`` says so; raise what keeps it from starting."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
-        found = kube.items("pods", _selector(full))
+        found = kube.items("pods", selector(full))
         if found and (there(found[0]) or pods_.ended(found[0])):
             return found[0]
-        raise_if_stuck(kube, found, 1, _selector(full))
+        raise_if_stuck(kube, found, 1, selector(full))
         if time.monotonic() > deadline:
             raise ClusterFailed(
                 f"job {full} did not start in time",

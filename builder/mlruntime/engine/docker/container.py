@@ -161,6 +161,11 @@ class DockerContainer:
                 if error.status_code != 409:
                     raise
 
+    def start_again(self) -> None:
+        """Start it again, with all that it has written, when it has ended; else nothing."""
+        with translated(f"starting {self.name}"):
+            self._api.start(self.name)
+
     def remove(self) -> None:
         """Kill and remove it, with its anonymous volumes; nothing when it is gone."""
         with suppress(Missing), translated(f"removing container {self.name}"):

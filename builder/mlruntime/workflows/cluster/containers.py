@@ -13,6 +13,12 @@ from mlruntime.cluster.form import ClusterForm
 from mlruntime.cluster.jobs import FinishedJob, Job, beside, detach, streamed, submit
 from mlruntime.cluster.leftovers import remove_left
 from mlruntime.cluster.nodes import Answers, ask_containers
+from mlruntime.cluster.notebook import (
+    NotebookOptions,
+    OpenNotebook,
+    open_notebook,
+    stop_notebook,
+)
 from mlruntime.cluster.standing import Standing, addresses, find, standing
 from mlruntime.cluster.starting import Phases, down, must_be_free, scale, up
 from mlruntime.cluster.status import status_of
@@ -55,6 +61,8 @@ class InContainers:
                 )
             started = up(self.engine, chosen.spec, name, class_data=archive, say=self.say)
         reached = _urls(started.addresses)
+        if form.notebook:
+            self.say(f"`mlruntime cluster notebook {name}` prints its address with the token")
         return ReadyCluster(
             name=name,
             runtime=chosen.runtime,
@@ -90,6 +98,14 @@ class InContainers:
         """Run a program in a container of its own."""
         with beside(self.engine, self._find(name)) as container:
             return container.interact(list(argv), *terminal)
+
+    def notebook(self, name: str, wanted: NotebookOptions) -> OpenNotebook:
+        """Return the server in a container, whose port this engine's host publishes."""
+        return open_notebook(self.engine, self._find(name), wanted)
+
+    def stop_notebook(self, name: str) -> None:
+        """Remove the container, with its own volumes."""
+        stop_notebook(self.engine, self._find(name))
 
     def scale(self, name: str, workers: int) -> tuple[str, ...]:
         """Start or end workers."""

@@ -40,10 +40,13 @@ def cluster_text(path: Path) -> str:
 
 def choose(engine: Engine, definitions: Definitions, form: ClusterForm) -> Chosen:
     """Return what to start on an engine; ``UsageError`` for what it cannot give."""
+    if form.runtime is not None:  # else only the image's label says its flavour
+        must_have_jupyter(form, form.flavour or CORE)
     image = find_image(engine, definitions, form)
     info = engine.info()
     must_fit(form, info)
     must_have_connect(form, image)
+    must_have_jupyter(form, image.labels.get(FLAVOUR_LABEL, CORE))
     gpus = given(form, read_gpus()) if form.gpus else NO_GPUS
     return Chosen(
         spec=spec_of(form, image.id, gpus),
@@ -109,6 +112,19 @@ def must_have_connect(form: ClusterForm, image: ImageInfo) -> None:
         )
 
 
+def must_have_jupyter(form: ClusterForm, flavour: str) -> None:
+    """Raise ``UsageError`` when the image's flavour certainly has no JupyterLab.
+
+    What others have, the image itself knows: its entry point says so when there is none.
+    """
+    if form.notebook and flavour == CORE:
+        raise UsageError(
+            "an image of flavour core has no JupyterLab",
+            why="driver and workers must have the same packages, so it must be in that image",
+            hint="`flavour: notebook`, or --flavour notebook",
+        )
+
+
 def given(form: ClusterForm, host: object) -> Gpus:
     """Deal a host's GPUs out to the workers; ``UsageError`` when it has too few."""
     devices = [d for d in host.devices if not d.trouble] if isinstance(host, HostGpus) else []
@@ -129,6 +145,7 @@ def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
         "ui": form.ports.ui,
         **({"history": form.ports.history} if form.history else {}),
         **({"connect": form.ports.connect} if form.connect else {}),
+        **({"notebook": form.ports.notebook} if form.notebook else {}),
     }
     return ClusterSpec(
         image=image,
@@ -149,6 +166,7 @@ def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
         driver=False,
         history=form.history,
         connect=form.connect,
+        notebook=form.notebook,
         settings=form.settings,
         ports=ports,
     )
@@ -176,6 +194,7 @@ def wanted_elsewhere(
     contract = lock.variant(form.variant).contract
     image = image or image_name(form)
     must_be_pullable(place, image)
+    must_have_jupyter(form, lock.flavour)
     spec, notes = left_out(place, spec_of(form, image, Gpus(each=form.gpus)))
     wanted = RenderRequest(
         name=name,

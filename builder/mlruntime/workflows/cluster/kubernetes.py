@@ -10,8 +10,10 @@ from mlruntime.cluster.kubernetes import standalone
 from mlruntime.cluster.kubernetes.jobs import CONTAINER, beside, detach, submit
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.nodes import ask_pods
+from mlruntime.cluster.kubernetes.notebook import open_notebook, stop_notebook
 from mlruntime.cluster.kubernetes.scaling import scale
 from mlruntime.cluster.nodes import Answers
+from mlruntime.cluster.notebook import NotebookOptions, OpenNotebook
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
@@ -38,7 +40,7 @@ class OnKubernetes:
             )
         wanted, notes = wanted_elsewhere(self.definitions, form, "kubernetes", name, image=image)
         for what in notes:
-            self.say(f"{what} is not part of a cluster on Kubernetes")
+            self.say(f"{what} is not part of what starts a cluster on Kubernetes")
         seconds = standalone.up(self.kube, wanted, self._templates(), say=self.say)
         namespace = f" --namespace {self.kube.namespace}" if self.kube.namespace else ""
         page = f"kubectl{namespace} port-forward service/{name}-master 8080"
@@ -70,6 +72,14 @@ class OnKubernetes:
         del terminal
         with beside(self.kube, self._find(name), self._templates()) as pod:
             return self.kube.interact(pod, CONTAINER, argv)
+
+    def notebook(self, name: str, wanted: NotebookOptions) -> OpenNotebook:
+        """Return the server in a pod, to which ``kubectl`` forwards a port."""
+        return open_notebook(self.kube, self._find(name), wanted, self._templates())
+
+    def stop_notebook(self, name: str) -> None:
+        """Remove the pod, with its own files."""
+        stop_notebook(self.kube, self._find(name))
 
     def scale(self, name: str, workers: int) -> tuple[str, ...]:
         """Change the number of pods."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from mlruntime.cluster.form import ClusterForm
 from mlruntime.cluster.jobs import FinishedJob, Job
 from mlruntime.cluster.nodes import Answers
+from mlruntime.cluster.notebook import NotebookOptions, OpenNotebook
 from mlruntime.cluster.status import Status
 from mlruntime.engine.values import Stream
 
@@ -73,6 +74,14 @@ class ClusterPlace(Protocol):
 
     def shell(self, name: str, argv: Sequence[str], terminal: tuple[int, int]) -> int:
         """Run a program on a terminal (its input and output); return its exit code."""
+        ...
+
+    def notebook(self, name: str, wanted: NotebookOptions) -> OpenNotebook:
+        """Return a cluster's notebook server once it answers, started if there is none."""
+        ...
+
+    def stop_notebook(self, name: str) -> None:
+        """Remove a cluster's notebook server, with its own files."""
         ...
 
     def scale(self, name: str, workers: int) -> tuple[str, ...]:
