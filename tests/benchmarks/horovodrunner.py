@@ -28,7 +28,7 @@ SCALING = {"steps": 24, "warm_up": 4, "batch": 1024}
 
 def measure() -> Figures:
     """Bring up a cluster of four workers with one slot each, and measure all of it there."""
-    mount = Mount(source=str(PROGRAM.parent), target=BENCH, read_only=True)
+    mount = Mount(source=str(PROGRAM.parent), target=BENCH, kind="bind", read_only=True)
     environment = {**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{BENCH}"}
     spec = ClusterSpec(
         image=IMAGE, workers=WORKERS, cores=1, memory="1500m",

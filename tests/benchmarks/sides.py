@@ -72,7 +72,7 @@ def application(
     cores: int = 1,
 ) -> Iterator[Driver]:
     """Bring up a cluster of an image with an application that runs workloads, for a block."""
-    mount = Mount(source=str(Path(__file__).parent), target=BENCH, read_only=True)
+    mount = Mount(source=str(Path(__file__).parent), target=BENCH, kind="bind", read_only=True)
     environment = {**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{BENCH}"}
     spec = ClusterSpec(
         image=image, workers=workers, cores=cores, memory="2g",

@@ -27,8 +27,8 @@ AUTHENTICATION = {
     "spark.network.crypto.enabled": "true",
 }
 MOUNTS = (
-    Mount(source=str(CHECKOUT / "images" / "sparkdl"), target=LIBRARY, read_only=True),
-    Mount(source=str(Path(__file__).parent / "inside"), target=INSIDE, read_only=True),
+    Mount(source=str(CHECKOUT / "images" / "sparkdl"), target=LIBRARY, kind="bind", read_only=True),
+    Mount(source=str(Path(__file__).parent / "inside"), target=INSIDE, kind="bind", read_only=True),
 )
 ENVIRONMENT = {"PYTHONPATH": f"{LIBRARY}:{INSIDE}", "TF_CPP_MIN_LOG_LEVEL": "2"}
 

@@ -34,10 +34,11 @@ def training_cluster(engine: Engine, runtime: Runtime) -> Iterator[ContainerClus
         Mount(
             source=str(CHECKOUT / "images" / "sparkdl" / "sparkdl"),
             target=f"{packages}/sparkdl",
+            kind="bind",
             read_only=True,
         ),
-        Mount(source=str(PROGRAMS), target="/programs", read_only=True),
-        Mount(source=str(EXAMPLES), target="/examples", read_only=True),
+        Mount(source=str(PROGRAMS), target="/programs", kind="bind", read_only=True),
+        Mount(source=str(EXAMPLES), target="/examples", kind="bind", read_only=True),
     )
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2"}
     spec = ClusterSpec(image=runtime.image, mounts=mounts, environment=environment)

@@ -35,7 +35,7 @@ def on_two_ranks(engine: Engine, image: str, **environment: str) -> list[dict[st
     engine.run(
         image,
         ["horovodrun", "-np", "2", "--gloo", "--disable-cache", "python", "/programs/run.py"],
-        mounts=[Mount(source=str(PROGRAMS), target="/programs", read_only=True)],
+        mounts=[Mount(source=str(PROGRAMS), target="/programs", kind="bind", read_only=True)],
         hostname="localhost",  # Gloo looks it up, and there is no network
         environment=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
         timeout=SECONDS,
@@ -88,7 +88,7 @@ def test_a_rank_joins_an_elastic_training(engine: Engine, image: tuple[str, Lock
     engine.run(
         image[0],
         ["sh", "-c", ELASTIC],
-        mounts=[Mount(source=str(PROGRAMS), target="/programs", read_only=True)],
+        mounts=[Mount(source=str(PROGRAMS), target="/programs", kind="bind", read_only=True)],
         hostname="localhost",  # Gloo looks it up, and there is no network
         environment={"PYTHONDONTWRITEBYTECODE": "1"},
         timeout=SECONDS,

@@ -32,7 +32,7 @@ def stubs(tmp_path_factory: pytest.TempPathFactory) -> Mount:
     build_stub("cuda.c", "libcuda.so.1", folder)
     build_stub("nvml.c", "libnvidia-ml.so.1", folder)
     folder.chmod(0o755)
-    return Mount(source=str(folder), target="/stubs", read_only=True)
+    return Mount(source=str(folder), target="/stubs", kind="bind", read_only=True)
 
 
 def listed(engine: Engine, gpu: Runtime, *mounts: Mount, **environment: str) -> int:
@@ -81,7 +81,7 @@ def test_a_library_taken_away_leaves_no_gpu(
 ) -> None:
     tmp_path.chmod(0o755)
     place = f"/opt/ml/lib/python{gpu.python}/site-packages/nvidia/{library}/lib"
-    gone = Mount(source=str(tmp_path), target=place, read_only=True)
+    gone = Mount(source=str(tmp_path), target=place, kind="bind", read_only=True)
     assert listed(engine, gpu, stubs, gone, **STUBS) == 0
 
 

@@ -174,7 +174,7 @@ def test_pip_installs_on_top_as_the_image_user(
         line,
         f"pip install -q --no-index /w/{name} && python -c 'import toy_on_top as t;"
         " print(t.answer, t.__file__)' && pip uninstall -q -y six && ! python -c 'import six'",
-        Mount(source=str(tmp_path), target="/w", read_only=True),
+        Mount(source=str(tmp_path), target="/w", kind="bind", read_only=True),
     )
     assert f"42 /opt/ml/lib/python{line.python}/site-packages/toy_on_top.py" in said
 

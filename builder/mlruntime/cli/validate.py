@@ -27,10 +27,11 @@ from mlruntime.validation.expectation import selected
 from mlruntime.validation.report import CheckResult, Report, numbers
 from mlruntime.validation.s3 import UNREACHABLE, parse_s3
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of, validate
+from mlruntime.workflows.check_places import check_place, located
 from mlruntime.workflows.checking import environment_subject, is_path
+from mlruntime.workflows.cluster.places import CONTAINERS, KUBERNETES
 from mlruntime.workflows.cluster.subject import kubernetes_subject, labels_in, pullable
 from mlruntime.workflows.inputs import support_warning
-from mlruntime.workflows.places import CONTAINERS, KUBERNETES, located, place_of
 from mlruntime.workflows.subjects import find_subject
 
 STILL_SECONDS = 5.0
@@ -174,7 +175,7 @@ def command(
         root = absolute(Path(on))
         result = run(*environment_subject(definitions, subject, root, workers, os.environ))
     else:
-        place = place_of(on, network, secret)
+        place = check_place(on, network, secret)
         if subject is None:
             raise UsageError("nothing to validate is named", hint="`mlruntime validate 6.0-ml`")
         with connect() as engine:

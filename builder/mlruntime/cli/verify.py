@@ -19,11 +19,10 @@ from mlruntime.release.checking import POLICIES, Answer, check
 from mlruntime.release.examined import Source
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
 from mlruntime.store.store import Store
+from mlruntime.validation.report import MARKS
 from mlruntime.workflows.release.channels import images_of
 from mlruntime.workflows.signing import verifying_key
 from mlruntime.workflows.store.stores import store_root
-
-_MARKS = {"passed": "ok", "failed": "FAILED", "not-run": "not run"}
 
 
 def register(app: typer.Typer) -> None:
@@ -141,7 +140,7 @@ def _value(reference: str, found: list[tuple[str, tuple[Answer, ...]]]) -> dict[
 
 def _text(found: list[tuple[str, tuple[Answer, ...]]]) -> str:
     rows = tuple(
-        (name, answer.name, _MARKS[answer.status], answer.told)
+        (name, answer.name, MARKS[answer.status], answer.told)
         for name, answers in found
         for answer in answers
     )

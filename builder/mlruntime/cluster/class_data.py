@@ -36,9 +36,9 @@ class ClassData:
 
 
 def jar_of(key: str) -> str:
-    """Return the jar's name. Of jars, a JVM compares no more than their paths, sizes and times.
+    """Return the jar's name, which says which image the archive was made for.
 
-    So the name says which image the archive was made for: the JVMs of another refuse it.
+    A JVM compares only the paths, sizes and times of jars, so the path must tell images apart.
     """
     return f"spark-{key[:16]}.jar"
 

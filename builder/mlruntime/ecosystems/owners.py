@@ -10,7 +10,7 @@ _BYTECODE: Final = re.compile(r"(.*/)__pycache__/([^/]+)\.cpython-\d+(\.opt-\d)?
 class Owners(Protocol):
     """Knows whose the files are that one ecosystem's packages bring.
 
-    It is shown every file first, and asked then. Owners are ``ECOSYSTEM:NAME``.
+    First ``note`` is called for every file, then ``owner``. Owners are ``ECOSYSTEM:NAME``.
     """
 
     def note(self, path: str, text: Callable[[], str]) -> None:
@@ -21,7 +21,7 @@ class Owners(Protocol):
 
     @property
     def licences(self) -> Mapping[str, tuple[str, ...]]:
-        """Return what packages say of their licences, by owner; those that say nothing lack."""
+        """Return what packages say of their licences, by owner, without those that say nothing."""
 
 
 def module_of(path: str) -> str:

@@ -1,6 +1,7 @@
 """What the product needs of a container engine. Nothing here supposes that it is on this host.
 
-Files go into containers and come out of them as tar archives; a host's directory is never shared.
+Files go into containers and come out of them as tar archives; a container sees a
+directory of the engine's host only where a user's cluster description names it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -22,7 +22,7 @@ class Mount:
     source: str
     target: str
     read_only: bool = False
-    kind: Literal["bind", "volume"] = "bind"
+    kind: Literal["bind", "volume"] = "volume"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,6 @@ Decided for each request anew, so that a redirect to another host gets what is t
 
 import ssl
 import threading
-from base64 import b64encode
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -59,7 +58,7 @@ class Routes(httpx.BaseTransport):
         if "Authorization" not in request.headers and (login := self.login(url, part)):
             # A copy: what a login adds must not go along to where a redirect leads.
             headers = request.headers.copy()
-            headers.update(login.headers or (("Authorization", _basic(login)),))
+            headers.update(login.headers or (("Authorization", login.basic),))
             request = httpx.Request(
                 request.method,
                 request.url,
@@ -93,10 +92,6 @@ def _through(proxy: Proxy | None, trust: ssl.SSLContext) -> httpx.Proxy | None:
     if proxy is None:
         return None
     return httpx.Proxy(proxy.url, ssl_context=trust if proxy.url.startswith("https:") else None)
-
-
-def _basic(login: Login) -> str:
-    return "Basic " + b64encode(f"{login.user}:{login.password or ''}".encode()).decode()
 
 
 @lru_cache

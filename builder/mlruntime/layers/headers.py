@@ -45,9 +45,9 @@ def header(info: tarfile.TarInfo) -> bytes:
 
 
 def _split(name: str) -> int | None:
-    """Return where a name starts that has the rest of it, less a slash, before; ``None``: nowhere.
+    """Return where to split a path into ustar's prefix and name.
 
-    Where it can, the whole name is the name.
+    0: it fits into the name alone; ``None``: it does not fit at all.
     """
     if not name.isascii():
         return None

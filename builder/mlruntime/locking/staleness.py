@@ -21,8 +21,8 @@ def input_digests(
 ) -> tuple[tuple[str, str], ...]:
     """Return the digests of everything hand-written that a lock follows from.
 
-    It is the *result* of resolving that counts: a release, a rule or a comment more in
-    ``matrix.yaml`` does not make a lock stale unless something else is asked for by it.
+    Of ``matrix.yaml``, only the *result* of resolving counts: another release, rule or comment
+    does not make a lock stale unless the runtime then asks for something else.
     """
     return (("request", _digest(asdict(request.core))), ("recipes", recipes_digest(recipes)))
 

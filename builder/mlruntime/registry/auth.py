@@ -2,7 +2,6 @@
 
 import re
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -21,7 +20,7 @@ _REFUSED: Final = (401, 403)
 
 
 class Keys:
-    """What a repository is asked with: nothing, a password, or a token for what is to be done.
+    """Authorizes requests to a repository: by nothing, a password, or a token for each scope.
 
     Safe to use from many threads.
     """
@@ -39,7 +38,7 @@ class Keys:
         return {"Authorization": held} if held else {}
 
     def answer(self, challenge: Answer, scope: str, used: Mapping[str, str]) -> bool:
-        """Get what a 401 asks for; return whether another try has a chance.
+        """Get the credentials that a 401 asks for; return whether another try has a chance.
 
         ``used`` is the header of the request that was refused.
         """
@@ -52,7 +51,7 @@ class Keys:
             if kind.lower() == "bearer":
                 got = self._token(dict(_PARAMETER.findall(rest)), scope, login)
             elif login is not None:
-                got = _basic(login)
+                got = login.basic
             else:
                 return False
             again = got != used.get("Authorization")
@@ -74,7 +73,7 @@ class Keys:
         if login is not None and login.user == TOKEN_USER:
             answer = self._refreshed(realm, fields, login)
         else:
-            headers = {"Authorization": _basic(login)} if login else {}
+            headers = {"Authorization": login.basic} if login else {}
             address = with_query(realm, fields)
             answer = self._web.once("GET", address, headers=headers)
         if answer.status_code in _REFUSED:
@@ -103,7 +102,3 @@ class Keys:
             why=f"HTTP status {answer.status_code}, with {given}",
             hint=_LOGIN_HINT.format(host=self._name.host),
         )
-
-
-def _basic(login: Login) -> str:
-    return "Basic " + b64encode(f"{login.user}:{login.password or ''}".encode()).decode()

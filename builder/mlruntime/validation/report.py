@@ -13,7 +13,7 @@ FORMAT: Final = 1
 
 Status = Literal["passed", "failed", "not-run"]
 
-_MARKS: Final[Mapping[str, str]] = {"passed": "ok", "failed": "FAILED", "not-run": "not run"}
+MARKS: Final[Mapping[str, str]] = {"passed": "ok", "failed": "FAILED", "not-run": "not run"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +161,7 @@ class Report:
         rows = [f"{'check':<{name}}  {'result':<7}  {'seconds':>7}  numbers"]
         for check in self.checks:
             told = check.message if check.error else numbers(check.detail)
-            row = f"{check.name:<{name}}  {_MARKS[check.status]:<7}  {check.seconds:>7.2f}  {told}"
+            row = f"{check.name:<{name}}  {MARKS[check.status]:<7}  {check.seconds:>7.2f}  {told}"
             rows.append(_shortened(row.rstrip(), width))
         for check in self.checks:
             if check.status == "failed":

@@ -13,7 +13,7 @@ from mlruntime.cluster.running import ClusterFailed, Clusters, Process, RunningC
 from mlruntime.engine.values import ImageInfo
 from mlruntime.lock.model import Lock
 from mlruntime.validation import resources
-from mlruntime.validation.catalog import ON_S3
+from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.expectation import absent_checks, expectation, labels, selected
 from mlruntime.validation.measuring import measure
 from mlruntime.validation.pace import Pace
@@ -115,7 +115,7 @@ def planned(
 
 def plan_of(subject: Subject, checks: Sequence[Planned], only: Sequence[str]) -> Selection:
     """Select the checks of a subject."""
-    unserved = {} if subject.s3 else dict.fromkeys(ON_S3, subject.why_no_s3)
+    unserved = {} if subject.s3 else {c.name: subject.why_no_s3 for c in CHECKS if c.on_s3}
     return planned(
         checks,
         only,

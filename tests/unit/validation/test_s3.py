@@ -7,13 +7,14 @@ import pytest
 from mlruntime.cli import main
 from mlruntime.errors import UsageError
 from mlruntime.lock.document import parse_lock
-from mlruntime.validation.catalog import CHECKS, ON_S3
+from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.s3 import NO_SERVER, S3, UNREACHABLE, parse_s3
 from mlruntime.validation.session import Subject, plan_of
 
 ROOT = Path(__file__).parents[3]
 LOCK = ROOT / "runtimes/6.0-ml/lock.json"
 LOGIN = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+ON_S3 = [check.name for check in CHECKS if check.on_s3]
 SERVER = S3(endpoint="http://127.0.0.1:9000", bucket="b-1", key="a", secret="b")
 
 

@@ -18,7 +18,7 @@ from mlruntime.lock.model import Lock, Variant
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.resources import PROGRAMS
 from mlruntime.validation.session import IMAGE_CHECK, Subject, plan_of
-from mlruntime.workflows.places import CheckPlace, located, place_of
+from mlruntime.workflows.check_places import CheckPlace, check_place, located
 
 from tests.unit.cluster.test_standing import FakeContainer, FakeEngine
 
@@ -66,13 +66,13 @@ class Engine(FakeEngine):
 )
 def test_a_place_that_is_none(on: str, network: Any, secret: Any, what: str) -> None:
     with pytest.raises(UsageError, match=what):
-        place_of(on, network, secret)
+        check_place(on, network, secret)
 
 
 def test_places(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hush\n")
-    assert place_of("containers", None, None) == CheckPlace()
-    assert place_of("spark://h:7077", None, tmp_path / "secret") == CheckPlace(
+    assert check_place("containers", None, None) == CheckPlace()
+    assert check_place("spark://h:7077", None, tmp_path / "secret") == CheckPlace(
         on="spark://h:7077", secret="hush"
     )
     engine: Any = Engine()

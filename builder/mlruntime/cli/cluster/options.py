@@ -11,11 +11,12 @@ import typer
 
 from mlruntime.cli.output import say, writable
 from mlruntime.cluster.form import ClusterForm, with_flags
+from mlruntime.cluster.jobs import OnLine
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
 from mlruntime.workflows.cluster.describing import cluster_text
-from mlruntime.workflows.cluster.place import ClusterPlace, OnLine
+from mlruntime.workflows.cluster.place import ClusterPlace
 from mlruntime.workflows.cluster.places import place_of
 
 JSON = typer.Option("--json", help="print the result as JSON")

@@ -30,7 +30,6 @@ _LIMIT: Final = 1 << 20
 _PAUSE: Final = 0.5
 # Of a job's pod, the one that its program runs in.
 CONTAINER: Final = "job"
-OnLine = Callable[[str], None]
 
 
 def submit(
@@ -38,7 +37,7 @@ def submit(
     cluster: KubernetesCluster,
     job: Job,
     templates: Mapping[str, str],
-    on_line: OnLine,
+    on_line: Callable[[str], None],
 ) -> FinishedJob:
     """Run a program to its end, passing on what it writes; then nothing of it is left.
 
@@ -183,7 +182,7 @@ def _literally(word: str) -> str:
     return word.replace("$(", "$$(")
 
 
-def _watched(kube: Kubectl, full: str, on_line: OnLine) -> tuple[int, bool]:
+def _watched(kube: Kubectl, full: str, on_line: Callable[[str], None]) -> tuple[int, bool]:
     pod = await_pod(kube, full, pods_.started)
     words = ["logs", pods_.name_of(pod), f"--container={CONTAINER}", "--follow"]
     for line in kube.lines(*words):

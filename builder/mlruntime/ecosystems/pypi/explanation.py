@@ -57,7 +57,7 @@ def explained(said: str, wanted: frozenset[str], snapshot: str, look: Look) -> M
     if match := _UNDATED.search(said):
         name = canonicalize_name(match[1].split("-")[0])
         if (undated := _undated(look(name))) is not None:
-            return _no_times(name, undated, snapshot, said)
+            return _no_times(name, undated, snapshot)
     if "No solution found" in said:
         return NoCompatibleVersions("the Python packages have conflicting requirements", why=said)
     return Unavailable("uv could not resolve the Python packages", why=said)
@@ -93,7 +93,7 @@ def _absent(
             hint="check the name and which indexes are set: `mlruntime doctor` shows them",
         )
     if (undated := _undated(listings, version)) is not None:
-        return _no_times(name, undated, snapshot, said)
+        return _no_times(name, undated, snapshot)
     files = [file for listing in listings for file in listing.files]
     known = [file for file in files if _is(file, version)]
     where = ", ".join(without_secrets(listing.index) for listing in listings)
@@ -114,7 +114,7 @@ def _absent(
     return NoCompatibleVersions("the Python packages have conflicting requirements", why=said)
 
 
-def _no_times(name: str, index: str, snapshot: str, said: str) -> Unavailable:
+def _no_times(name: str, index: str, snapshot: str) -> Unavailable:
     return Unavailable(
         f"{without_secrets(index)} gives no upload times, so the snapshot can't be honoured",
         where=name,

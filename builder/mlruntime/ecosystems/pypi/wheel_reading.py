@@ -85,10 +85,10 @@ class SafeWheel(WheelFile):
             yield record, Unread(member, record[1], info), executable
 
     def _refuse_unclear(self, filename: str) -> None:
-        """Raise ``UnsafePath`` for a path that the installer cannot tell the scheme of.
+        """Raise ``UnsafePath`` for a path whose scheme the installer cannot tell.
 
-        It goes up from a path until it meets the ``.data`` folder, and does not end where that is
-        the path itself or is spelt in another way (``./toy-1.data/scripts/toy``).
+        The installer goes up from a path until it meets the ``.data`` folder. It never ends if the
+        path is that folder, or spells it in another way (``./toy-1.data/scripts/toy``).
         """
         if checked(filename) != filename:
             raise UnsafePath(f"{filename}: not a plain path")
@@ -111,7 +111,10 @@ class SafeWheel(WheelFile):
 
 
 def installed_as(filename: str) -> str:
-    """Return a wheel's path below site-packages; that in the wheel, if it goes elsewhere."""
+    """Return where a wheel's file is installed below site-packages.
+
+    A file that is installed elsewhere keeps its path in the wheel.
+    """
     top, _, rest = filename.partition("/")
     scheme, _, path = rest.partition("/")
     return path if top.endswith(".data") and scheme in ("purelib", "platlib") else filename

@@ -66,7 +66,9 @@ class Member:
         return data
 
     def pieces(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield all of it, instead of ``read``: pieces of the content, and of its stored form.
+        """Yield the whole member: pieces of the content, each with those of its stored form.
+
+        Who calls this does not call ``read``.
 
         One of a pair may be empty. Only when the last pair has been asked for, and there is no
         more, the pieces are known to be right: the stored form is then a whole deflate stream and

@@ -2,6 +2,7 @@
 
 import netrc
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,11 @@ class Login:
     whole: bool = False
     part: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def basic(self) -> str:
+        """Return the value of an ``Authorization`` header with the password."""
+        return "Basic " + b64encode(f"{self.user}:{self.password or ''}".encode()).decode()
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -119,10 +119,11 @@ class Content:
     def built_on(
         self, layer: "PlannedLayer", common: frozenset[str], link_against: frozenset[str]
     ) -> tuple["PlannedLayer", ...]:
-        """Return what a native wheel is built on of ``layer``, whose content this is.
+        """Return the layers that native wheels are compiled on in place of ``layer``.
 
-        That is the layer, none, or also what puts back what it lacks. ``common`` are the sha256 of
-        the wheels that all variants have, ``link_against`` of those that the wheel is linked with.
+        That is the layer itself, none, or the layer and another one with the files that it lacks.
+        ``common`` are the sha256 of the wheels that all variants have, ``link_against`` of those
+        that the wheel is linked with.
         """
         del common, link_against
         return (layer,)

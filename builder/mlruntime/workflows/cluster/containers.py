@@ -10,7 +10,7 @@ from msgspec import structs
 
 from mlruntime.cluster.class_data import ClassData
 from mlruntime.cluster.form import ClusterForm
-from mlruntime.cluster.jobs import FinishedJob, Job, beside, detach, streamed, submit
+from mlruntime.cluster.jobs import FinishedJob, Job, OnLine, beside, detach, streamed, submit
 from mlruntime.cluster.leftovers import remove_left
 from mlruntime.cluster.nodes import Answers, ask_containers
 from mlruntime.cluster.notebook import (
@@ -29,7 +29,7 @@ from mlruntime.errors import UsageError
 from mlruntime.store.store import Store
 from mlruntime.workflows.cluster.class_data import for_a_cluster
 from mlruntime.workflows.cluster.describing import choose
-from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, OnLine, ReadyCluster
+from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, ReadyCluster
 
 _SCHEMES: Final = {"connect": "sc"}
 

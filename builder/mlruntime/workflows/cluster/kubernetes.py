@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mlruntime.cluster.form import ClusterForm
-from mlruntime.cluster.jobs import FinishedJob, Job
+from mlruntime.cluster.jobs import FinishedJob, Job, OnLine
 from mlruntime.cluster.kubernetes import standalone
 from mlruntime.cluster.kubernetes.jobs import CONTAINER, beside, detach, submit
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
@@ -18,7 +18,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
 from mlruntime.workflows.cluster.describing import cluster_templates, wanted_elsewhere
-from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, OnLine, ReadyCluster
+from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, ReadyCluster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

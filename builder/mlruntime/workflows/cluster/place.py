@@ -1,17 +1,15 @@
 """A place that clusters run in, as the verbs of ``mlruntime cluster`` need one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mlruntime.cluster.form import ClusterForm
-from mlruntime.cluster.jobs import FinishedJob, Job
+from mlruntime.cluster.jobs import FinishedJob, Job, OnLine
 from mlruntime.cluster.nodes import Answers
 from mlruntime.cluster.notebook import NotebookOptions, OpenNotebook
 from mlruntime.cluster.status import Status
 from mlruntime.engine.values import Stream
-
-OnLine = Callable[[Stream, str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

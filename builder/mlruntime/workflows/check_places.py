@@ -17,9 +17,8 @@ from mlruntime.engine import Engine
 from mlruntime.errors import UsageError
 from mlruntime.validation.catalog import CheckSpec
 from mlruntime.validation.session import IMAGE_CHECK, Subject
+from mlruntime.workflows.cluster.places import CONTAINERS
 
-CONTAINERS: Final = "containers"
-KUBERNETES: Final = "kubernetes"
 _SPARK: Final = r"spark://[A-Za-z0-9.-]+:[0-9]{1,5}"
 
 
@@ -32,7 +31,7 @@ class CheckPlace:
     secret: str | None = None
 
 
-def place_of(on: str, network: str | None, secret: Path | None) -> CheckPlace:
+def check_place(on: str, network: str | None, secret: Path | None) -> CheckPlace:
     """Return what the command line says; ``UsageError`` for what can be no place."""
     spark = on.startswith("spark:")
     if spark and not re.fullmatch(_SPARK, on):
