@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .cluster import Cluster
@@ -39,6 +40,12 @@ def defaults(cluster: Cluster, proof: Proof) -> None:
     options = wanted[_JAVA_OPTIONS].split()
     for host, arguments in sorted(cluster.on_workers(_java_arguments).items()):
         proof.equal(f"{host}.java", [one for one in options if one in arguments], options)
+        proof.equal(f"{host}.collectors", sum(map(_chooses_collector, arguments)), 1)
+
+
+def _chooses_collector(argument: str) -> bool:
+    """Return whether it is one like -XX:+UseParallelGC, which the image adds if there is none."""
+    return fnmatchcase(argument, "-XX:+Use*GC")
 
 
 @contextmanager
