@@ -64,6 +64,7 @@ class RenderRequest:
 
     ``spark`` is the version of Spark in the image; ``driver`` the oldest driver of NVIDIA that the
     image runs with, if it is for GPUs. ``job`` is what a Job runs, else a program of the reader's.
+    ``run`` is a label of every object on Kubernetes, so that who made them knows them again.
     """
 
     name: str
@@ -72,6 +73,7 @@ class RenderRequest:
     spark: str
     driver: str | None = None
     job: JobFiles | None = None
+    run: str = ""
 
 
 def render(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -> dict[str, Rendered]:
@@ -146,6 +148,7 @@ def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -
         "described": msgspec.json.encode(replace(spec, settings={})).decode(),
         "job": wanted.job or _own_job(name),
         "spark": wanted.spark,
+        "run": wanted.run,
         "driver": wanted.driver or "",
         "settings": settings(place, wanted),
         "conf": properties(settings(place, wanted)),

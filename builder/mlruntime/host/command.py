@@ -134,12 +134,17 @@ class Child:
 
     def __iter__(self) -> Iterator[tuple[Literal["stdout", "stderr"], str]]:
         """Yield its lines as they come, each with its stream, until it has ended."""
+        for stream, piece in self.pieces():
+            yield stream, piece.rstrip("\n")
+
+    def pieces(self) -> Iterator[tuple[Literal["stdout", "stderr"], str]]:
+        """Yield the same lines with their ends, which the last of a stream may lack."""
         lines: queue.Queue[tuple[Literal["stdout", "stderr"], str] | None] = queue.Queue()
 
         def read(name: Literal["stdout", "stderr"], stream: IO[str]) -> None:
             with stream:
                 for line in stream:
-                    lines.put((name, line.rstrip("\n")))
+                    lines.put((name, line))
             lines.put(None)
 
         assert self._child.stdout and self._child.stderr

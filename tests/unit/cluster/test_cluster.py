@@ -29,6 +29,9 @@ class FakeExec:
         if self.hang:
             self.hang.wait(30)
 
+    def kill(self) -> None:
+        pass
+
     def exit_code(self) -> int:
         return self.code
 

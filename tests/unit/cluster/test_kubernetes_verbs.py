@@ -12,7 +12,7 @@ from mlruntime.cluster.kubernetes.jobs import CONTAINER, beside
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.nodes import ask_pods
 from mlruntime.cluster.kubernetes.scaling import scale
-from mlruntime.cluster.kubernetes.standalone import KubernetesCluster
+from mlruntime.cluster.kubernetes.standing import KubernetesCluster
 from mlruntime.cluster.nodes import compare
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.definitions.files import Definitions

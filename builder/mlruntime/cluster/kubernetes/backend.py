@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlruntime.cluster.description import ClusterSpec
-from mlruntime.cluster.kubernetes import pods, standalone
+from mlruntime.cluster.kubernetes import pods, standalone, standing
 from mlruntime.cluster.kubernetes.jobs import CONTAINER, start_idle
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
+from mlruntime.cluster.kubernetes.patience import STARTING_SECONDS, patiently
 from mlruntime.cluster.memory import mebibytes
 from mlruntime.cluster.readiness import ContainerProcess
 from mlruntime.cluster.rendering import RenderRequest
@@ -110,14 +111,14 @@ class RunningPods:
     def casualty(self) -> tuple[str, str] | None:
         """Return the first pod that has ended or was started again; ``None`` if none has."""
         try:
-            found = self._pods()
+            found = patiently(self._pods, STARTING_SECONDS)
         except Unavailable as error:
             return "Kubernetes does not answer any more", str(error)
         there = {pods.name_of(pod) for pod in found}
         for gone in sorted({self.driver, *self.worker_hosts} - there):
             return f"pod {gone} is gone", ""
         for pod in found:
-            status = pods.status_of(pod, standalone.short(pod))
+            status = pods.status_of(pod, standing.short(pod))
             if status.restarts or not status.running:
                 log = ""
                 with suppress(MlruntimeError):
@@ -127,7 +128,7 @@ class RunningPods:
         return None
 
     def _pods(self) -> list[Any]:
-        return self.kube.items("pods", standalone.label(self.name))
+        return self.kube.items("pods", standing.label(self.name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,7 +204,7 @@ class KubernetesClusters:
                 )
             finally:
                 with unimpressed():
-                    standalone.remove(self.kube, standalone.label(wanted.name))
+                    standalone.remove(self.kube, standing.label(wanted.name))
 
 
 def _bytes(amount: str) -> int:

@@ -10,15 +10,21 @@ from typing import Any, Final
 
 from mlruntime.cluster.jobs import FinishedJob, Job
 from mlruntime.cluster.kubernetes import pods as pods_
+from mlruntime.cluster.kubernetes.following import followed
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
+from mlruntime.cluster.kubernetes.patience import (
+    RUNNING_SECONDS,
+    STARTING_SECONDS,
+    Unanswered,
+    patiently,
+)
 from mlruntime.cluster.kubernetes.standalone import (
-    OURS,
     READY_SECONDS,
-    KubernetesCluster,
     raise_if_stuck,
     remove,
     removed_on_failure,
 )
+from mlruntime.cluster.kubernetes.standing import OURS, RUN, KubernetesCluster
 from mlruntime.cluster.rendering import JobFiles, RenderRequest, render
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
@@ -27,7 +33,7 @@ from mlruntime.errors import UsageError
 
 # Of a ConfigMap, all in all; Base64 and the object itself need some of it.
 _LIMIT: Final = 1 << 20
-_PAUSE: Final = 0.5
+PAUSE: Final = 0.5
 # Of a job's pod, the one that its program runs in.
 CONTAINER: Final = "job"
 
@@ -41,7 +47,8 @@ def submit(
 ) -> FinishedJob:
     """Run a program to its end, passing on what it writes; then nothing of it is left.
 
-    Ctrl-C ends it. When this process is killed, the program goes on; ``down`` removes it.
+    Ctrl-C ends it. When this process is killed, or when Kubernetes does not answer for minutes, the
+    program goes on; ``down`` removes it.
     """
     ident = _ident()
     full, documents = _documents(cluster, ident, job, templates)
@@ -49,9 +56,19 @@ def submit(
         try:
             kube.create(documents)
             code, out_of_memory = _watched(kube, full, on_line)
-        finally:
+        except Unanswered as error:
+            shown = f"mlruntime cluster logs --on kubernetes {cluster.name} {ident} --follow"
+            raise Unanswered(
+                f"{error.what}: how {ident} goes on is not known",
+                why=error.why,
+                hint=f"it was not ended: `{shown}` once Kubernetes answers; `down` removes it",
+            ) from None
+        except BaseException:
             with unimpressed():
                 remove(kube, selector(full))
+            raise
+        with unimpressed():
+            patiently(lambda: remove(kube, selector(full)), RUNNING_SECONDS)
     return FinishedJob(job=ident, exit_code=code, out_of_memory=out_of_memory)
 
 
@@ -90,6 +107,7 @@ def program_of(
     *,
     environment: Mapping[str, str] | None = None,
     restarts: int = 0,
+    run: str = "",
 ) -> list[str]:
     """Return the objects of a job that runs what is in the image, and has no files."""
     full = f"{cluster.name}-{ident}"
@@ -101,9 +119,11 @@ def program_of(
         environment={key: _literally(value) for key, value in (environment or {}).items()},
         restarts=restarts,
     )
-    wanted = RenderRequest(name=cluster.name, spec=cluster.spec, secret="", spark="", job=job)
+    wanted = RenderRequest(
+        name=cluster.name, spec=cluster.spec, secret="", spark="", job=job, run=run
+    )
     text = render("kubernetes", wanted, templates)["job.yaml"].text
-    return [_config(cluster.name, full, {}), text]
+    return [_config(cluster.name, full, {}, run), text]
 
 
 @contextmanager
@@ -160,12 +180,13 @@ def _documents(
     return full, [text, render("kubernetes", wanted, templates)["job.yaml"].text]
 
 
-def _config(cluster: str, full: str, content: Mapping[str, str]) -> str:
+def _config(cluster: str, full: str, content: Mapping[str, str], run: str = "") -> str:
     """Return the ConfigMap of a job's files; ``content`` is in Base64, by key."""
     labels = {
         "app.kubernetes.io/managed-by": "mlruntime",
         "app.kubernetes.io/instance": cluster,
         "io.mlruntime/job": full,
+        **({RUN: run} if run else {}),
     }
     return json.dumps(
         {
@@ -183,23 +204,35 @@ def _literally(word: str) -> str:
 
 
 def _watched(kube: Kubectl, full: str, on_line: Callable[[str], None]) -> tuple[int, bool]:
-    pod = await_pod(kube, full, pods_.started)
-    words = ["logs", pods_.name_of(pod), f"--container={CONTAINER}", "--follow"]
-    for line in kube.lines(*words):
-        on_line(line)
-    while (over := pods_.ended(await_pod(kube, full, lambda _: True))) is None:
-        # The connection was broken, or Kubernetes has not yet noticed that the program has ended.
-        time.sleep(_PAUSE)
-        for line in kube.lines(*words, "--tail=0"):
-            on_line(line)
-    return over
+    """Pass on what a job writes; return its exit code, and whether it used up its memory."""
+    log = followed(
+        kube,
+        pods_.name_of(await_pod(kube, full, pods_.started)),
+        CONTAINER,
+        lambda: _ended(kube, full),
+    )
+    while True:
+        try:
+            on_line(next(log))
+        except StopIteration as end:
+            code, out_of_memory = end.value
+            return code, out_of_memory
+
+
+def _ended(kube: Kubectl, full: str) -> tuple[int, bool] | None:
+    found = patiently(lambda: kube.items("pods", selector(full)), RUNNING_SECONDS)
+    if not found:
+        raise ClusterFailed(
+            f"the pod of job {full} is gone", why="somebody has deleted it, or its node was lost"
+        )
+    return pods_.ended(found[0])
 
 
 def await_pod(kube: Kubectl, full: str, there: Callable[[Any], bool]) -> Any:
     """Return the pod of a job once ``there`` says so; raise what keeps it from starting."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
-        found = kube.items("pods", selector(full))
+        found = patiently(lambda: kube.items("pods", selector(full)), STARTING_SECONDS)
         if found and (there(found[0]) or pods_.ended(found[0])):
             return found[0]
         raise_if_stuck(kube, found, 1, selector(full))
@@ -208,4 +241,4 @@ def await_pod(kube: Kubectl, full: str, there: Callable[[Any], bool]) -> Any:
                 f"job {full} did not start in time",
                 why=pods_.unscheduled(found) or "it has no pod yet",
             )
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)

@@ -29,6 +29,10 @@ _FORBIDDEN: Final = re.compile(
 _QUOTA: Final = re.compile(r"exceeded quota: (?P<quota>[^,]+), (?P<numbers>.*)")
 
 
+class NoAnswer(Unavailable):
+    """Kubernetes cannot be reached, or does not know who asks."""
+
+
 class NotThere(UsageError):
     """Kubernetes does not have what was asked for."""
 
@@ -88,14 +92,19 @@ class Kubectl:
 
     def lines(self, *words: str) -> Iterator[str]:
         """Yield what ``kubectl`` prints, line by line, until it ends."""
+        for piece in self.pieces(*words):
+            yield piece.rstrip("\n")
+
+    def pieces(self, *words: str) -> Iterator[str]:
+        """Yield what ``kubectl`` prints, line by line with its end, which the last may lack."""
         child = Child(self.words(*words), env=self.environment, cwd=Path())
         said = []
         try:
-            for stream, line in child:
+            for stream, piece in child.pieces():
                 if stream == "stdout":
-                    yield line
+                    yield piece
                 else:
-                    said.append(line)
+                    said.append(piece.rstrip("\n"))
             code = child.exit_code()
         finally:
             child.kill()
@@ -108,7 +117,7 @@ class Kubectl:
         why = error.why or ""
         _LOG.debug("kubectl %s: %s", words, why)
         if any(sign in why for sign in _NO_ANSWER):
-            return Unavailable(
+            return NoAnswer(
                 "Kubernetes does not answer",
                 why=_last(why),
                 hint="`kubectl cluster-info` says whether it can be reached; "

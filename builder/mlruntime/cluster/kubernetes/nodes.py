@@ -6,7 +6,7 @@ from typing import Any
 
 from mlruntime.cluster.kubernetes import pods
 from mlruntime.cluster.kubernetes.kubectl import Kubectl, NotThere
-from mlruntime.cluster.kubernetes.standalone import KubernetesCluster, nodes_of
+from mlruntime.cluster.kubernetes.standing import KubernetesCluster, nodes_of
 from mlruntime.cluster.nodes import Answers, NodeSilent, ask
 from mlruntime.errors import CommandFailed
 

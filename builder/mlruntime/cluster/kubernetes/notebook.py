@@ -1,5 +1,6 @@
 """JupyterLab beside a standing cluster of a Kubernetes: a Job, whose pod is restarted in place."""
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,11 +11,8 @@ from mlruntime.cluster.description import NOTEBOOK_PORT
 from mlruntime.cluster.kubernetes import pods as pods_
 from mlruntime.cluster.kubernetes.jobs import CONTAINER, await_pod, program_of, selector
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
-from mlruntime.cluster.kubernetes.standalone import (
-    KubernetesCluster,
-    remove,
-    removed_on_failure,
-)
+from mlruntime.cluster.kubernetes.standalone import remove, removed_on_failure
+from mlruntime.cluster.kubernetes.standing import RUN, KubernetesCluster
 from mlruntime.cluster.notebook import (
     ADDRESS,
     HAS_JUPYTER,
@@ -64,6 +62,7 @@ def open_notebook(
     )
     if there:
         remove(kube, selector(full))
+    run = secrets.token_hex(4)
     documents = program_of(
         cluster,
         NODE,
@@ -71,9 +70,11 @@ def open_notebook(
         templates,
         environment=wanted.environment(),
         restarts=_RESTARTS,
+        run=run,
     )
-    kube.create(documents, dry=True)  # what another one has made at this moment is not removed
-    with removed_on_failure(kube, selector(full)):
+    kube.create(documents, dry=True)
+    # What another one makes at this moment has another run, and is not removed.
+    with removed_on_failure(kube, f"{selector(full)},{RUN}={run}"):
         kube.create(documents)
         pod = _answering(kube, full, deadline, clock)
         return _opened(kube, pod, wanted.port, started=True)

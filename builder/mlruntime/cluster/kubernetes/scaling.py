@@ -6,12 +6,12 @@ from collections.abc import Callable
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.standalone import (
     READY_SECONDS,
-    KubernetesCluster,
     Waiting,
     await_pods,
     await_workers,
     failed_to_create,
 )
+from mlruntime.cluster.kubernetes.standing import KubernetesCluster
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 
 

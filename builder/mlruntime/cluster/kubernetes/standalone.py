@@ -1,53 +1,27 @@
-"""Standalone clusters on a Kubernetes, started and asked for by way of ``kubectl``.
+"""Standalone clusters on a Kubernetes, started and asked for by way of ``kubectl``."""
 
-What is there is asked from Kubernetes each time; all of it has the label ``managed-by: mlruntime``.
-"""
-
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
-import msgspec
-
-from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.kubernetes import pods as pods_
+from mlruntime.cluster.kubernetes.following import followed
 from mlruntime.cluster.kubernetes.kubectl import Kubectl, exceeded
+from mlruntime.cluster.kubernetes.patience import RUNNING_SECONDS, STARTING_SECONDS, patiently
+from mlruntime.cluster.kubernetes.standing import KINDS, RUN, known, label, nodes_of, short
 from mlruntime.cluster.rendering import RenderRequest, render
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.status import ASK, NodeStatus, Status, read_master
-from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import MlruntimeError, UsageError
 
 READY_SECONDS: Final = 180.0
-DESCRIBED: Final = "io.mlruntime/cluster"
-OURS: Final = "app.kubernetes.io/managed-by=mlruntime"
-_KINDS: Final = ("statefulsets,jobs,services,configmaps,secrets,networkpolicies,"
-                 "poddisruptionbudgets")  # fmt: skip
 # Between two questions: each is a process.
 _PAUSE: Final = 0.5
-
-
-def label(name: str, component: str | None = None) -> str:
-    """Return the selector of a cluster's objects, or of those of one component."""
-    more = f",app.kubernetes.io/component={component}" if component else ""
-    return f"{OURS},app.kubernetes.io/instance={name}{more}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KubernetesCluster:
-    """A cluster as Kubernetes has it."""
-
-    name: str
-    spec: ClusterSpec
-    ready: Mapping[str, tuple[int, int]]
-
-    @property
-    def complete(self) -> bool:
-        """Tell whether all of its nodes are ready."""
-        return all(ready >= wanted for ready, wanted in self.ready.values())
 
 
 def up(
@@ -61,19 +35,23 @@ def up(
 ) -> dict[str, float]:
     """Start a cluster and wait until its workers have registered; return seconds by phase.
 
-    All of it is removed again when that fails or is interrupted.
+    All that this made of it is removed again when that fails or is interrupted; of two that start
+    clusters of one name at once, one gets it.
     """
-    if wanted.name in standing(kube):
+    if wanted.name in known(kube):
         raise UsageError(
             f"there is a cluster {wanted.name} in {kube.place} already",
             hint=f"`mlruntime cluster down --on kubernetes {wanted.name}`, or another --name",
         )
-    files = render("kubernetes", wanted, templates)
-    documents = [files["secret.yaml"].text, files["standalone.yaml"].text]
+    run = secrets.token_hex(4)
+    files = render("kubernetes", replace(wanted, run=run), templates)
+    description, others = files["standalone.yaml"].text.split("\n---\n", 1)
+    rest = [files["secret.yaml"].text, others]
     begun = clock()
-    kube.create(documents, dry=True)
-    with removed_on_failure(kube, label(wanted.name)):
-        kube.create(documents)
+    kube.create([description, *rest], dry=True)
+    with removed_on_failure(kube, f"{label(wanted.name)},{RUN}={run}"):
+        kube.create([description])  # whoever makes this has the name
+        kube.create(rest)
         created = clock()
         say(f"starting {1 + wanted.spec.workers} pods in {kube.place}")
         waiting = Waiting(
@@ -108,7 +86,7 @@ def removed_on_failure(kube: Kubectl, selector: str) -> Iterator[None]:
 
 def remove(kube: Kubectl, selector: str) -> None:
     """Remove everything with these labels, and wait until it is gone."""
-    kube.run("delete", _KINDS, "--selector", selector, "--ignore-not-found", "--timeout=120s",
+    kube.run("delete", KINDS, "--selector", selector, "--ignore-not-found", "--timeout=120s",
              seconds=150)  # fmt: skip
     kube.run("wait", "pods", "--selector", selector, "--for=delete", "--timeout=120s", seconds=150)
 
@@ -133,7 +111,7 @@ def await_pods(waiting: Waiting) -> None:
     """Wait until a master and so many workers run, and no more."""
     said, wait, expected = "", None, 1 + waiting.workers
     while True:
-        found = _pods(waiting.kube, waiting.name)
+        found = patiently(partial(_pods, waiting.kube, waiting.name), STARTING_SECONDS)
         raise_if_stuck(waiting.kube, found, expected, label(waiting.name), known=waiting.known)
         states = [status.state for status in map(_status, found)]
         have = states.count("is running")
@@ -187,8 +165,9 @@ def raise_if_stuck(
         raise ClusterFailed(what, why=why or None, hint=hint)
     if len(found) >= expected:
         return
-    owners = {item["metadata"]["uid"] for item in kube.items("statefulsets,jobs", selector)}
-    for event in failed_to_create(kube):
+    made = patiently(partial(kube.items, "statefulsets,jobs", selector), STARTING_SECONDS)
+    owners = {item["metadata"]["uid"] for item in made}
+    for event in patiently(partial(failed_to_create, kube), STARTING_SECONDS):
         if event["metadata"]["resourceVersion"] in known:
             continue
         if event["involvedObject"].get("uid") in owners:
@@ -222,68 +201,10 @@ def master(kube: Kubectl, name: str) -> Mapping[str, int] | None:
     return None
 
 
-def standing(kube: Kubectl) -> dict[str, KubernetesCluster]:
-    """Return all clusters of the namespace by name."""
-    found: dict[str, dict[str, Any]] = {}
-    for item in kube.items("statefulsets,configmaps", OURS):
-        labels = item["metadata"]["labels"]
-        component = labels.get("app.kubernetes.io/component", "")
-        if component in ("master", "worker") or DESCRIBED in item["metadata"].get(
-            "annotations", {}
-        ):
-            found.setdefault(labels["app.kubernetes.io/instance"], {})[component] = item
-    return {
-        name: _cluster(name, parts)
-        for name, parts in sorted(found.items())
-        if parts.keys() >= {"master", "worker", "settings"}
-    }
-
-
-def _cluster(name: str, parts: Mapping[str, Any]) -> KubernetesCluster:
-    described = parts["settings"]["metadata"]["annotations"][DESCRIBED]
-    started = msgspec.json.decode(described, type=ClusterSpec)
-    return KubernetesCluster(
-        name=name,
-        spec=replace(started, workers=parts["worker"]["spec"]["replicas"]),  # scaled since, maybe
-        ready={
-            role: (parts[role]["status"].get("readyReplicas", 0), parts[role]["spec"]["replicas"])
-            for role in ("master", "worker")
-        },
-    )
-
-
-def find(kube: Kubectl, name: str) -> KubernetesCluster:
-    """Return a cluster; ``UsageError``, with those that there are, when it is not there."""
-    known = standing(kube)
-    if name not in known:
-        kube.must_have_namespace()
-        raise UsageError(
-            f"there is no cluster {name!r} in {kube.place}",
-            hint=did_you_mean(name, known)
-            if known
-            else "`mlruntime cluster up --on kubernetes` starts one",
-        )
-    return known[name]
-
-
 def status(kube: Kubectl, name: str) -> Status:
     """Return how a cluster's pods are, its jobs' too, and what its master says."""
     nodes = tuple(_status(pod) for pod in nodes_of(kube, name).values())
     return Status(name=name, nodes=nodes, master=master(kube, name))
-
-
-def nodes_of(kube: Kubectl, name: str) -> dict[str, Any]:
-    """Return a cluster's pods by the name that people know; master first, jobs last."""
-    found = {short(pod): pod for pod in kube.items("pods", label(name))}
-    order = {"master": 0, "worker": 1}
-    return dict(sorted(found.items(), key=lambda item: (order.get(item[0].split("-")[0], 2), item)))
-
-
-def short(pod: Mapping[str, Any]) -> str:
-    """Return a pod's name within its cluster: ``master-0``, ``worker-1``, ``job-7aea04``."""
-    labels = pod["metadata"]["labels"]
-    full = labels.get("io.mlruntime/job", pods_.name_of(pod))
-    return str(full).removeprefix(f"{labels['app.kubernetes.io/instance']}-")
 
 
 def _status(pod: Mapping[str, Any]) -> NodeStatus:
@@ -291,10 +212,17 @@ def _status(pod: Mapping[str, Any]) -> NodeStatus:
 
 
 def logs(kube: Kubectl, name: str, node: str, *, tail: int, follow: bool) -> Iterator[str]:
-    """Yield what a pod has written."""
-    known = nodes_of(kube, name)
-    if node not in known:
-        raise UsageError(f"cluster {name} has no {node}", hint=f"it has: {', '.join(known)}")
-    container = known[node]["spec"]["containers"][0]["name"]
-    words = ["logs", pods_.name_of(known[node]), f"--container={container}", f"--tail={tail}"]
-    yield from kube.lines(*words, *(["--follow"] if follow else []))
+    """Yield what a pod has written; with ``follow`` also what it writes, until it ends."""
+    there = nodes_of(kube, name)
+    if node not in there:
+        raise UsageError(f"cluster {name} has no {node}", hint=f"it has: {', '.join(there)}")
+    pod, container = pods_.name_of(there[node]), there[node]["spec"]["containers"][0]["name"]
+    if not follow:
+        yield from kube.lines("logs", pod, f"--container={container}", f"--tail={tail}")
+        return
+
+    def ended() -> bool | None:
+        found = patiently(partial(nodes_of, kube, name), RUNNING_SECONDS).get(node)
+        return None if found is not None and pods_.ended(found) is None else True
+
+    yield from followed(kube, pod, container, ended, tail=tail)

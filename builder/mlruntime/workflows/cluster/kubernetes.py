@@ -6,7 +6,7 @@ from functools import partial
 
 from mlruntime.cluster.form import ClusterForm
 from mlruntime.cluster.jobs import FinishedJob, Job, OnLine
-from mlruntime.cluster.kubernetes import standalone
+from mlruntime.cluster.kubernetes import standalone, standing
 from mlruntime.cluster.kubernetes.jobs import CONTAINER, beside, detach, submit
 from mlruntime.cluster.kubernetes.kubectl import Kubectl
 from mlruntime.cluster.kubernetes.nodes import ask_pods
@@ -111,29 +111,32 @@ class OnKubernetes:
         return ask_pods(self.kube, self._find(name))
 
     def down(self, names: Sequence[str] | None) -> tuple[str, ...]:
-        """Remove clusters, once all of them are found."""
-        chosen = tuple(standalone.standing(self.kube) if names is None else names)
+        """Remove clusters, once all of them are found; also what is left of one."""
+        known = standing.known(self.kube)
+        chosen = tuple(known if names is None else names)
         for name in chosen:
-            self._find(name)
+            standing.must_be_known(self.kube, name, known)
         for name in chosen:
-            standalone.remove(self.kube, standalone.label(name))
+            standalone.remove(self.kube, standing.label(name))
         return chosen
 
     def clusters(self) -> tuple[ClusterSummary, ...]:
         """Return the clusters of the namespace; ``UsageError`` if there is no such namespace."""
-        found = tuple(_summary(cluster) for cluster in standalone.standing(self.kube).values())
+        found = tuple(_summary(cluster) for cluster in standing.known(self.kube).values())
         if not found:
             self.kube.must_have_namespace()
         return found
 
-    def _find(self, name: str) -> standalone.KubernetesCluster:
-        return standalone.find(self.kube, name)
+    def _find(self, name: str) -> standing.KubernetesCluster:
+        return standing.find(self.kube, name)
 
     def _templates(self) -> dict[str, str]:
         return cluster_templates(self.definitions)
 
 
-def _summary(cluster: standalone.KubernetesCluster) -> ClusterSummary:
+def _summary(cluster: standing.KubernetesCluster | standing.Incomplete) -> ClusterSummary:
+    if isinstance(cluster, standing.Incomplete):
+        return ClusterSummary(name=cluster.name, state="incomplete", workers=0)
     ready = " and ".join(f"{have} of {want} {role}" for role, (have, want) in cluster.ready.items())
     state = "running" if cluster.complete else f"{ready} ready"
     return ClusterSummary(name=cluster.name, state=state, workers=cluster.spec.workers)
