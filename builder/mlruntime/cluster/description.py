@@ -165,7 +165,11 @@ def describe(spec: ClusterSpec, ident: str, *, class_data: str = "") -> ClusterD
 def worker(spec: ClusterSpec, ident: str, number: int, *, class_data: str = "") -> Node:
     """Return the worker with this number, counted from 1."""
     name = f"worker-{number}"
-    start = ("spark-class", "org.apache.spark.deploy.worker.Worker", "--host", _host(ident, name))
+    start = (
+        "worker",
+        "--host",
+        _host(ident, name),
+    )  # of the image's entry point: awaits the master
     offer = ("--cores", str(spec.cores), "--memory", spec.memory)
     master = f"spark://{_host(ident, 'master')}:{_MASTER_PORT}"
     command = (*start, *offer, "--work-dir", "/tmp/spark-work", master)

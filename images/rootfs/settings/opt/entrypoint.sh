@@ -189,6 +189,25 @@ executor() {
         --podName "${SPARK_EXECUTOR_POD_NAME:-$(hostname)}"
 }
 
+# await_master URL-AND-OTHER-ARGUMENTS: until a master listens. A worker that finds none asks again
+# after about ten seconds, which no setting makes fewer; so it does not wait here for longer.
+await_master() {
+    masters=
+    for word; do
+        case $word in spark://*) masters=${word#spark://} ;; esac
+    done
+    [ -n "$masters" ] || return 0
+    # shellcheck disable=SC2016 # expanded by bash, which can open a connection
+    timeout 10 bash -c 'while :; do
+            for master in ${1//,/ }; do
+                host=${master%:*} host=${host#[} host=${host%]}
+                (exec 3<>"/dev/tcp/$host/${master##*:}") && exit
+            done
+            sleep 0.1
+        done' await_master "$masters" 2>/dev/null ||
+        say "worker: no master listens at $masters so far"
+}
+
 worker() {
     if [ $# -eq 0 ]; then
         [ -n "${SPARK_MASTER_URL-}" ] ||
@@ -196,6 +215,7 @@ worker() {
         set -- "$SPARK_MASTER_URL"
     fi
     export SPARK_WORKER_DIR="${SPARK_WORKER_DIR:-${TMPDIR:-/tmp}/spark-work}"
+    await_master "$@"
     exec spark-class org.apache.spark.deploy.worker.Worker "$@"
 }
 
