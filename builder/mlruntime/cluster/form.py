@@ -18,6 +18,8 @@ NAME: Final = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 WORKER_MIB: Final = 1024
 # Less is left for no executor: Spark's own have 1 GiB unless told otherwise.
 LEAST_MIB: Final = 2 * WORKER_MIB
+# A typing error, not a cluster, on one engine; on Kubernetes nobody has tried more.
+MOST_WORKERS: Final = 64
 # Where the image has its own files; a volume there would hide them.
 _OURS: Final = ("/etc", "/home/ml", "/opt", "/shared", "/tmp", "/usr")
 # What every cluster sets by itself: who may connect, and to what.
@@ -68,7 +70,7 @@ class ClusterForm(Form, frozen=True):
     image: Text | None = None
     variant: VariantName = "cpu"
     flavour: FlavourName | None = None
-    workers: Annotated[int, Meta(ge=1)] = 2
+    workers: Annotated[int, Meta(ge=1, le=MOST_WORKERS)] = 2
     cores: Annotated[int, Meta(ge=1)] = 1
     memory: Memory = "4g"
     gpus: Annotated[int, Meta(ge=0)] = 0

@@ -45,8 +45,18 @@ class Standing:
 
     @property
     def spec(self) -> ClusterSpec:
-        """Return what was started, without Spark's settings."""
-        return msgspec.json.decode(self._marked().labels[SPEC], type=ClusterSpec)
+        """Return what was started, without Spark's settings.
+
+        ``UsageError`` when another version of mlruntime has described it in another way.
+        """
+        try:
+            return msgspec.json.decode(self._marked().labels.get(SPEC, ""), type=ClusterSpec)
+        except msgspec.MsgspecError as error:
+            raise UsageError(
+                f"the description of cluster {self.name} cannot be read",
+                why=f"another version of mlruntime has started it: {error}",
+                hint=f"`mlruntime cluster down {self.name}` removes it",
+            ) from None
 
     @property
     def described(self) -> ClusterDescription:

@@ -171,6 +171,8 @@ def _number(
         yield wrong
     elif kind.ge is not None and place.value < kind.ge:
         yield place.fail(f"expected at least {kind.ge}, found {place.value}")
+    elif kind.le is not None and place.value > kind.le:
+        yield place.fail(f"expected at most {kind.le}, found {place.value}")
 
 
 def _boolean(place: Location, _kind: Any, _about: Mapping[str, Any]) -> Iterator[MlruntimeError]:

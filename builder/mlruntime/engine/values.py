@@ -42,7 +42,10 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfo:
-    """What the engine knows of an image; ``size`` in bytes, unpacked."""
+    """What the engine knows of an image; ``size`` in bytes, unpacked.
+
+    ``architecture`` as in Go and OCI (``amd64``); empty where that is not known.
+    """
 
     id: str
     tags: tuple[str, ...]
@@ -51,6 +54,7 @@ class ImageInfo:
     user: str
     environment: tuple[str, ...]
     diff_ids: tuple[str, ...]
+    architecture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +64,7 @@ class EngineInfo:
     ``endpoint`` says where it was found and which setting named it; ``root`` is the directory
     where it keeps images, on its own host, and ``driver`` what it keeps layers with. ``unlimited``
     are the resources of which it cannot limit a container: a rootless engine may lack cgroups.
+    ``architecture`` is its host's, spelled as an image's.
     """
 
     version: str
@@ -75,6 +80,7 @@ class EngineInfo:
     driver: str = ""
     unlimited: tuple[str, ...] = ()
     endpoint: str = ""
+    architecture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -78,6 +78,19 @@ class HostContract:
         )
 
 
+def labelled(labels: Mapping[str, str]) -> HostContract | None:
+    """Return the contract that an image's labels tell; ``None`` for one that is not for GPUs."""
+    if f"{PREFIX}.minimum-driver" not in labels:
+        return None
+    return HostContract(
+        minimum_driver=labels[f"{PREFIX}.minimum-driver"],
+        cuda=labels[f"{PREFIX}.cuda"],
+        architectures=tuple(labels[f"{PREFIX}.architectures"].split()),
+        ptx=tuple(labels[f"{PREFIX}.ptx"].split()),
+        memory_mib=int(labels[f"{PREFIX}.memory-mib"]),
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promise:
     """What a runtime's definition promises of GPUs: a contract but for the driver.

@@ -1,5 +1,6 @@
 """cluster.yaml: what is accepted, how mistakes are told, and what follows for the nodes."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,9 @@ from mlruntime.cluster.gpus import Gpus
 from mlruntime.cluster.memory import mebibytes
 from mlruntime.cluster.settings import cluster_settings, properties
 from mlruntime.definitions.files import Definitions
-from mlruntime.errors import InvalidDefinition, UsageError
-from mlruntime.host.gpus import Device, HostGpus
+from mlruntime.errors import InvalidDefinition, Unavailable, UsageError
+from mlruntime.host.gpus import Device, HostGpus, NoGpus
+from mlruntime.lock.contract import HostContract, labelled
 from mlruntime.workflows.cluster import describing
 
 from tests.documents import CHECKOUT
@@ -41,6 +43,7 @@ def test_the_example_of_the_documentation() -> None:
         ("{runtime: 6.0-ml, image: x}", "cluster.yaml", "a runtime or an image, and not both"),
         ("{runtime: 6.0-ml, worker: 2}", "cluster.yaml: worker", "unknown key 'worker'"),
         ("{runtime: 6.0-ml, workers: 0}", "cluster.yaml: workers", "at least 1, found 0"),
+        ("{runtime: 6.0-ml, workers: 65}", "cluster.yaml: workers", "at most 64, found 65"),
         ("{runtime: 6.0-ml, memory: 1g}", "cluster.yaml: memory", "too little for a worker"),
         ("{runtime: 6.0-ml, memory: 4 GB}", "cluster.yaml: memory", "not an amount of memory"),
         ("{runtime: 6.0-ml, variant: tpu}", "cluster.yaml: variant", "unknown value 'tpu'"),
@@ -140,6 +143,52 @@ def test_what_the_engine_s_host_does_not_have() -> None:
         describing.must_fit(form, info)
 
 
+def test_the_memory_of_all_workers_and_the_cores_of_each_must_be_there() -> None:
+    """Cores are shared; memory that is used up ends processes of the host."""
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "workers": 3, "cores": 2})
+    info: Any = SimpleNamespace(cpus=2, memory=12 << 30)
+    describing.must_fit(form, info)
+    info = SimpleNamespace(cpus=2, memory=(12 << 30) - 1)
+    told = r"3 workers with 4 GiB of memory each, but the engine's host has 12\.0 GiB"
+    with pytest.raises(UsageError, match=told):
+        describing.must_fit(form, info)
+
+
+@pytest.mark.parametrize(
+    ("image", "host", "runs"),
+    [("amd64", "amd64", True), ("", "arm64", True), ("amd64", "", True), ("amd64", "arm64", False)],
+)
+def test_an_image_for_other_processors_is_refused(image: str, host: str, runs: bool) -> None:
+    told: Any = SimpleNamespace(architecture=image)
+    info: Any = SimpleNamespace(architecture=host)
+    if runs:
+        describing.must_run(told, info)
+        return
+    with pytest.raises(Unavailable, match="the image is for amd64, the engine's host is arm64"):
+        describing.must_run(told, info)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "command"),
+    [
+        ("ssh://ann@big.example.org:2222 (DOCKER_HOST)",
+         "ssh -N -L 32769:127.0.0.1:32769 -L 18080:127.0.0.1:18080 -p 2222 ann@big.example.org"),
+        ("tcp://big.example.org:2376 (context 'big': DOCKER_CONTEXT)",
+         "ssh -N -L 32769:127.0.0.1:32769 -L 18080:127.0.0.1:18080 big.example.org"),
+    ],
+)  # fmt: skip
+def test_what_is_on_another_host_is_told_as_such(endpoint: str, command: str) -> None:
+    remote: Any = SimpleNamespace(remote=True, endpoint=endpoint)
+    addresses = {"ui": "127.0.0.1:32769", "history": "127.0.0.1:18080"}
+    assert describing.forwarding(remote, addresses) == command
+    here: Any = SimpleNamespace(remote=False, endpoint="unix:///run/docker.sock (the default)")
+    assert describing.forwarding(here, addresses) is None
+    with pytest.raises(UsageError, match="an engine on this host only") as raised:
+        describing.must_be_here(remote)
+    assert endpoint in str(raised.value.why)
+    describing.must_be_here(here)
+
+
 def test_spark_connect_needs_spark_4() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "connect": True})
     old: Any = SimpleNamespace(labels={"io.mlruntime.component.spark": "3.5.9"})
@@ -152,12 +201,39 @@ def test_spark_connect_needs_spark_4() -> None:
 def test_gpus_are_dealt_out_to_workers() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "gpus": 2})
     devices = tuple(Device(index=n, uuid=f"GPU-{n}") for n in range(5))
-    found = describing.given(form, HostGpus(driver="1", cuda=None, devices=devices))
+    found = describing.given(form, None, HostGpus(driver="1", cuda=None, devices=devices))
     assert found == Gpus(
         each=2, devices={"worker-1": ("GPU-0", "GPU-1"), "worker-2": ("GPU-2", "GPU-3")}
     )
     with pytest.raises(UsageError, match="2 workers with 2 GPUs each, but this host has 3"):
-        describing.given(form, HostGpus(driver="1", cuda=None, devices=devices[:3]))
+        describing.given(form, None, HostGpus(driver="1", cuda=None, devices=devices[:3]))
+    with pytest.raises(UsageError, match="but this host has 0") as raised:
+        describing.given(form, None, NoGpus(what="no driver"))
+    assert raised.value.why == "no driver"
+
+
+def test_a_gpu_image_gets_gpus_that_can_run_it() -> None:
+    """What it asks of a host is in its labels, also where there is no lock."""
+    contract = HostContract(
+        minimum_driver="525.60.13", cuda="12.4", architectures=("8.0", "9.0"), ptx=("9.0",),
+        memory_mib=8000,
+    )  # fmt: skip
+    assert labelled({"other": "1", **dict(contract.labels())}) == contract
+    assert labelled({"other": "1"}) is None
+    form = with_flags(None, "flags", {"runtime": "6.0-ml", "gpus": 1})
+    devices = tuple(
+        Device(index=n, uuid=f"GPU-{n}", memory_mib=memory, capability="8.0")
+        for n, memory in enumerate((16000, 4000, 16000))
+    )
+    host = HostGpus(driver="550.54.14", cuda="12.4", devices=devices)
+    found = describing.given(form, contract, host)
+    assert found.devices == {"worker-1": ("GPU-0",), "worker-2": ("GPU-2",)}
+    with pytest.raises(UsageError, match="has 1 that can run the image") as raised:
+        describing.given(form, contract, replace(host, devices=devices[:2]))
+    assert "has too little memory: 4000 MiB" in str(raised.value.why)
+    with pytest.raises(UsageError, match="has 0 that can run the image") as raised:
+        describing.given(form, contract, replace(host, driver="470.82.01"))
+    assert "driver: 470.82.01 is too old" in str(raised.value.why)
 
 
 def test_strangers_are_refused_whatever_is_set() -> None:

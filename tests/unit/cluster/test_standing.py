@@ -13,6 +13,7 @@ from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.gpus import Gpus
 from mlruntime.cluster.jobs import Job, detach, submit
 from mlruntime.cluster.running import ClusterFailed
+from mlruntime.cluster.standing import SPEC as SPEC_LABEL
 from mlruntime.cluster.standing import find, standing
 from mlruntime.cluster.starting import down, scale, up
 from mlruntime.cluster.status import status_of
@@ -217,6 +218,19 @@ def test_a_cluster_that_was_broken_off_can_be_seen_and_removed() -> None:
     engine.things = [t for t in engine.things if owner.KEPT not in t.labels]
     with pytest.raises(UsageError, match="cluster a is not ready"):
         submit(engine, find(engine, "a"), Job(program=__file__), lambda *_: None)
+    down(engine, "a")
+    assert not engine.things
+
+
+@pytest.mark.parametrize("label", ["", "{", '{"image": 1}'])
+def test_a_description_that_is_another_versions_can_be_removed(label: str) -> None:
+    engine: Any = FakeEngine()
+    up(engine, SPEC, "a")
+    for thing in engine.things:
+        if SPEC_LABEL in thing.labels:
+            thing.labels[SPEC_LABEL] = label
+    with pytest.raises(UsageError, match="the description of cluster a cannot be read"):
+        status_of(engine, find(engine, "a"))
     down(engine, "a")
     assert not engine.things
 

@@ -24,7 +24,7 @@ from mlruntime.cli.cluster.options import (
     settings,
 )
 from mlruntime.cli.output import emit, say
-from mlruntime.cluster.form import good_name
+from mlruntime.cluster.form import MOST_WORKERS, good_name
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import connect
 from mlruntime.errors import UsageError
@@ -136,7 +136,10 @@ def scale(
     ctx: typer.Context,
     name: Annotated[str, NAME],
     workers: Annotated[
-        int, typer.Argument(metavar="WORKERS", min=1, max=64, help="the new number of workers")
+        int,
+        typer.Argument(
+            metavar="WORKERS", min=1, max=MOST_WORKERS, help="the new number of workers"
+        ),
     ],
     on: On = CONTAINERS,
     namespace: Namespace = None,

@@ -84,6 +84,7 @@ class DockerEngine:
             unlimited=tuple(name for key, name in _LIMITS if info.get(key) is False),
             endpoint=str(self._endpoint or ""),
             remote=self._endpoint is not None and self._endpoint.remote,
+            architecture=version.get("Arch") or "",
         )
 
     @cached_property
@@ -120,6 +121,7 @@ class DockerEngine:
             user=config.get("User") or "",
             environment=tuple(config.get("Env") or ()),
             diff_ids=tuple((found.get("RootFS") or {}).get("Layers") or ()),
+            architecture=found.get("Architecture") or "",
         )
 
     def image_config(self, reference: str) -> ImageInfo:

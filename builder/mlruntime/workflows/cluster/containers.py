@@ -23,12 +23,12 @@ from mlruntime.cluster.standing import Standing, addresses, find, standing
 from mlruntime.cluster.starting import Phases, down, must_be_free, scale, up
 from mlruntime.cluster.status import status_of
 from mlruntime.definitions.files import Definitions
-from mlruntime.engine import Container, Engine, ImageInfo
+from mlruntime.engine import Container, Engine, EngineInfo, ImageInfo
 from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
 from mlruntime.store.store import Store
 from mlruntime.workflows.cluster.class_data import for_a_cluster
-from mlruntime.workflows.cluster.describing import choose
+from mlruntime.workflows.cluster.describing import choose, forwarding, must_have_memory
 from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, ReadyCluster
 
 _SCHEMES: Final = {"connect": "sc"}
@@ -61,6 +61,7 @@ class InContainers:
                 )
             started = up(self.engine, chosen.spec, name, class_data=archive, say=self.say)
         reached = _urls(started.addresses)
+        self._forward(chosen.engine, started.addresses)
         if form.notebook:
             self.say(f"`mlruntime cluster notebook {name}` prints its address with the token")
         return ReadyCluster(
@@ -108,17 +109,24 @@ class InContainers:
         stop_notebook(self.engine, self._find(name))
 
     def scale(self, name: str, workers: int) -> tuple[str, ...]:
-        """Start or end workers."""
-        numbers = scale(self.engine, self._find(name), workers, say=self.say)
+        """Start or end workers; ``UsageError`` for more than the host has memory for."""
+        cluster = self._find(name)
+        if workers > len(cluster.workers):
+            must_have_memory(workers, cluster.spec.limit or 0, self.engine.info())
+        numbers = scale(self.engine, cluster, workers, say=self.say)
         return tuple(f"worker-{number}" for number in numbers)
 
     def status(self, name: str) -> ClusterStatus:
         """Ask the engine, and the master."""
         cluster = self._find(name)
-        return ClusterStatus(
-            status=status_of(self.engine, cluster),
-            addresses=_urls(addresses(self.engine, cluster)),
-        )
+        found = addresses(self.engine, cluster)
+        self._forward(self.engine.info(), found)
+        return ClusterStatus(status=status_of(self.engine, cluster), addresses=_urls(found))
+
+    def _forward(self, info: EngineInfo, found: Mapping[str, str]) -> None:
+        """Say how to reach pages that are on another machine."""
+        if command := forwarding(info, found):
+            self.say(f"the addresses are those of the engine's host; to have them here: {command}")
 
     def logs(self, name: str, node: str, *, tail: int) -> tuple[str, tuple[str, ...]]:
         """Return a container's last lines."""

@@ -5,17 +5,20 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.form import WORKER_MIB, ClusterForm
 from mlruntime.cluster.gpus import NO_GPUS, Gpus
 from mlruntime.cluster.rendering import Rendered, RenderRequest, left_out, must_be_pullable, render
 from mlruntime.definitions.files import Definitions, read_text
+from mlruntime.doctor.gpus import judge
 from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
-from mlruntime.errors import UsageError
-from mlruntime.host.gpus import HostGpus
+from mlruntime.errors import Unavailable, UsageError
+from mlruntime.host.gpus import Device, HostGpus, NoGpus
 from mlruntime.host.nvml import read_gpus
 from mlruntime.image.config import FLAVOUR_LABEL, LABEL
+from mlruntime.lock.contract import HostContract, labelled
 from mlruntime.lock.model import CORE
 from mlruntime.store.store import storage_errors
 from mlruntime.workflows.build import reference
@@ -26,11 +29,12 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """What to start, and the image's runtime and variant for people."""
+    """What to start, the image's runtime for people, and the engine that it fits."""
 
     spec: ClusterSpec
     runtime: str
     image: ImageInfo
+    engine: EngineInfo
 
 
 def cluster_text(path: Path) -> str:
@@ -39,19 +43,27 @@ def cluster_text(path: Path) -> str:
 
 
 def choose(engine: Engine, definitions: Definitions, form: ClusterForm) -> Chosen:
-    """Return what to start on an engine; ``UsageError`` for what it cannot give."""
+    """Return what to start on an engine; ``UsageError`` for what it cannot give.
+
+    Raises ``Unavailable`` when the image is for other processors than the engine's.
+    """
     if form.runtime is not None:  # else only the image's label says its flavour
         must_have_jupyter(form, form.flavour or CORE)
     image = find_image(engine, definitions, form)
     info = engine.info()
+    must_run(image, info)
     must_fit(form, info)
     must_have_connect(form, image)
     must_have_jupyter(form, image.labels.get(FLAVOUR_LABEL, CORE))
-    gpus = given(form, read_gpus()) if form.gpus else NO_GPUS
+    gpus = NO_GPUS
+    if form.gpus:
+        must_be_here(info)
+        gpus = given(form, labelled(image.labels), read_gpus())
     return Chosen(
         spec=spec_of(form, image.id, gpus),
         runtime=image.labels[f"{LABEL}.runtime"],
         image=image,
+        engine=info,
     )
 
 
@@ -86,8 +98,34 @@ def image_name(form: ClusterForm) -> str:
     return form.image
 
 
+def must_run(image: ImageInfo, info: EngineInfo) -> None:
+    """Raise ``Unavailable`` when an image is for other processors than those of the engine's host.
+
+    Where one emulates the other, a cluster would be too slow to be of use.
+    """
+    wanted, there = image.architecture, info.architecture
+    if wanted and there and wanted != there:
+        raise Unavailable(
+            f"the image is for {wanted}, the engine's host is {there}",
+            hint=f"name an engine on a host for {wanted}: DOCKER_HOST, or `docker context use`",
+        )
+
+
+def must_be_here(info: EngineInfo) -> None:
+    """Raise ``UsageError`` when GPUs are asked of an engine whose host cannot be asked for them."""
+    if info.remote:
+        raise UsageError(
+            "GPUs can be given to workers of an engine on this host only",
+            why=f"the engine is {info.endpoint}, and its API does not tell which GPUs are there",
+            hint="run mlruntime on that host",
+        )
+
+
 def must_fit(form: ClusterForm, info: EngineInfo) -> None:
-    """Raise ``UsageError`` when a worker is larger than the engine's host."""
+    """Raise ``UsageError`` when a worker, or all workers' memory, is more than the host has.
+
+    Cores may be more in all than there are: workers share them, as any processes do.
+    """
     if form.cores > info.cpus:
         raise UsageError(
             f"a worker of {form.cores} cores, but the engine's host has {info.cpus}",
@@ -98,6 +136,18 @@ def must_fit(form: ClusterForm, info: EngineInfo) -> None:
             f"a worker with {form.memory} of memory, but the engine's host has "
             f"{info.memory / (1 << 30):.1f} GiB",
             hint="write less in `memory:`",
+        )
+    must_have_memory(form.workers, form.limit_mib * _MIB, info)
+
+
+def must_have_memory(workers: int, each: int, info: EngineInfo) -> None:
+    """Raise ``UsageError`` when workers that use all they may, in bytes, would not fit."""
+    if workers * each > info.memory:
+        raise UsageError(
+            f"{workers} workers with {each / (1 << 30):.3g} GiB of memory each, but the engine's "
+            f"host has {info.memory / (1 << 30):.1f} GiB",
+            why="each may use all of its memory, and then the host ends processes to have more",
+            hint="fewer workers, or less memory for each",
         )
 
 
@@ -125,18 +175,47 @@ def must_have_jupyter(form: ClusterForm, flavour: str) -> None:
         )
 
 
-def given(form: ClusterForm, host: object) -> Gpus:
-    """Deal a host's GPUs out to the workers; ``UsageError`` when it has too few."""
-    devices = [d for d in host.devices if not d.trouble] if isinstance(host, HostGpus) else []
+def given(form: ClusterForm, contract: HostContract | None, host: HostGpus | NoGpus) -> Gpus:
+    """Deal out those GPUs of a host that can run the image; ``UsageError`` for too few.
+
+    An image without a ``contract`` says nothing of GPUs: it gets any that work.
+    """
+    devices, why = _able(contract, host)
     wanted = form.gpus * form.workers
     if len(devices) < wanted:
         raise UsageError(
-            f"{form.workers} workers with {form.gpus} GPUs each, but this host has {len(devices)}",
+            f"{form.workers} workers with {form.gpus} GPUs each, but this host has {len(devices)}"
+            + (" that can run the image" if contract else ""),
+            why=why or None,
             hint="`mlruntime doctor` says what it has",
         )
     uuids = [device.uuid for device in devices[:wanted]]
     shares = [tuple(uuids[n : n + form.gpus]) for n in range(0, wanted, form.gpus)]
     return Gpus(each=form.gpus, devices={f"worker-{n + 1}": s for n, s in enumerate(shares)})
+
+
+def _able(contract: HostContract | None, host: HostGpus | NoGpus) -> tuple[list[Device], str]:
+    """Return the GPUs that can be used, and why there are no more."""
+    if contract is not None:
+        judgement = judge(contract, host)
+        refused = (verdict for verdict in judgement.verdicts if not verdict.able)
+        why = "; ".join(f"{v.about}: {v.what}" + (f" ({v.why})" if v.why else "") for v in refused)
+        return list(judgement.devices), why
+    if isinstance(host, NoGpus):
+        return [], host.what
+    broken = "; ".join(f"{d}: {d.trouble}" for d in host.devices if d.trouble)
+    return [device for device in host.devices if not device.trouble], broken
+
+
+def forwarding(info: EngineInfo, addresses: Mapping[str, str]) -> str | None:
+    """Return what brings addresses of a remote engine's host here; ``None`` for an engine here."""
+    if not info.remote or not addresses:
+        return None
+    url = urlsplit(info.endpoint.partition(" ")[0])
+    user = f"{url.username}@" if url.username else ""
+    port = f"-p {url.port} " if url.scheme == "ssh" and url.port else ""
+    forwards = " ".join(f"-L {a.rpartition(':')[2]}:{a}" for a in addresses.values())
+    return f"ssh -N {forwards} {port}{user}{url.hostname}"
 
 
 def spec_of(form: ClusterForm, image: str, gpus: Gpus = NO_GPUS) -> ClusterSpec:
