@@ -17,21 +17,26 @@ def test_keys_go_in_and_what_is_drawn_comes_out() -> None:
     before = termios.tcgetattr(terminal)
 
     def process() -> None:
-        heard.append(there.recv(1))  # Ctrl-C is a key like others
+        heard.append(there.recv(6))
+        os.write(person, b"\x03")  # the terminal is raw by now, and Ctrl-C a key like others
+        heard.append(there.recv(1))
         there.sendall(b"drawn\r\n")
         there.close()
 
     def resize(rows: int, columns: int) -> None:
         sizes.append((rows, columns))
-        os.write(person, b"\x03")  # the terminal is raw by now
 
     termios.tcsetwinsize(terminal, (50, 132))
     thread = threading.Thread(target=process)
     thread.start()
+    os.write(person, b"early\n")  # while the container is being started
     interact(here, terminal, terminal, resize)
     thread.join()
-    assert heard == [b"\x03"]
-    assert os.read(person, 100) == b"drawn\r\n"
+    assert heard == [b"early\n", b"\x03"]
+    expected, drawn = b"early\r\ndrawn\r\n", b""  # the first is its echo
+    while len(drawn) < len(expected):
+        drawn += os.read(person, 100)
+    assert drawn == expected
     assert sizes == [(50, 132)]
     assert termios.tcgetattr(terminal) == before
     here.close()

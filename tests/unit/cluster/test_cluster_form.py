@@ -16,7 +16,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.errors import InvalidDefinition, Unavailable, UsageError
 from mlruntime.host.gpus import Device, HostGpus, NoGpus
 from mlruntime.lock.contract import HostContract, labelled
-from mlruntime.workflows.cluster import describing
+from mlruntime.workflows.cluster import describing, fitting
 
 from tests.documents import CHECKOUT
 
@@ -137,21 +137,21 @@ def test_what_the_engine_s_host_does_not_have() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "cores": 4, "memory": "64g"})
     info: Any = SimpleNamespace(cpus=2, memory=128 << 30)
     with pytest.raises(UsageError, match="a worker of 4 cores, but the engine's host has 2"):
-        describing.must_fit(form, info)
+        fitting.must_fit(form, info)
     info = SimpleNamespace(cpus=4, memory=16 << 30)
     with pytest.raises(UsageError, match=r"with 64g of memory, but .* has 16\.0 GiB"):
-        describing.must_fit(form, info)
+        fitting.must_fit(form, info)
 
 
 def test_the_memory_of_all_workers_and_the_cores_of_each_must_be_there() -> None:
     """Cores are shared; memory that is used up ends processes of the host."""
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "workers": 3, "cores": 2})
     info: Any = SimpleNamespace(cpus=2, memory=12 << 30)
-    describing.must_fit(form, info)
+    fitting.must_fit(form, info)
     info = SimpleNamespace(cpus=2, memory=(12 << 30) - 1)
     told = r"3 workers with 4 GiB of memory each, but the engine's host has 12\.0 GiB"
     with pytest.raises(UsageError, match=told):
-        describing.must_fit(form, info)
+        fitting.must_fit(form, info)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_an_image_for_other_processors_is_refused(image: str, host: str, runs: b
     told: Any = SimpleNamespace(architecture=image)
     info: Any = SimpleNamespace(architecture=host)
     if runs:
-        describing.must_run(told, info)
+        fitting.must_run(told, info)
         return
     with pytest.raises(Unavailable, match="the image is for amd64, the engine's host is arm64"):
-        describing.must_run(told, info)
+        fitting.must_run(told, info)
 
 
 @pytest.mark.parametrize(
@@ -184,31 +184,31 @@ def test_what_is_on_another_host_is_told_as_such(endpoint: str, command: str) ->
     here: Any = SimpleNamespace(remote=False, endpoint="unix:///run/docker.sock (the default)")
     assert describing.forwarding(here, addresses) is None
     with pytest.raises(UsageError, match="an engine on this host only") as raised:
-        describing.must_be_here(remote)
+        fitting.must_be_here(remote)
     assert endpoint in str(raised.value.why)
-    describing.must_be_here(here)
+    fitting.must_be_here(here)
 
 
 def test_spark_connect_needs_spark_4() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "connect": True})
     old: Any = SimpleNamespace(labels={"io.mlruntime.component.spark": "3.5.9"})
     new: Any = SimpleNamespace(labels={"io.mlruntime.component.spark": "4.1.4"})
-    describing.must_have_connect(form, new)
+    fitting.must_have_connect(form, new)
     with pytest.raises(UsageError, match=r"Spark 3\.5\.9 comes without the server"):
-        describing.must_have_connect(form, old)
+        fitting.must_have_connect(form, old)
 
 
 def test_gpus_are_dealt_out_to_workers() -> None:
     form = with_flags(None, "flags", {"runtime": "6.0-ml", "gpus": 2})
     devices = tuple(Device(index=n, uuid=f"GPU-{n}") for n in range(5))
-    found = describing.given(form, None, HostGpus(driver="1", cuda=None, devices=devices))
+    found = fitting.given(form, None, HostGpus(driver="1", cuda=None, devices=devices))
     assert found == Gpus(
         each=2, devices={"worker-1": ("GPU-0", "GPU-1"), "worker-2": ("GPU-2", "GPU-3")}
     )
     with pytest.raises(UsageError, match="2 workers with 2 GPUs each, but this host has 3"):
-        describing.given(form, None, HostGpus(driver="1", cuda=None, devices=devices[:3]))
+        fitting.given(form, None, HostGpus(driver="1", cuda=None, devices=devices[:3]))
     with pytest.raises(UsageError, match="but this host has 0") as raised:
-        describing.given(form, None, NoGpus(what="no driver"))
+        fitting.given(form, None, NoGpus(what="no driver"))
     assert raised.value.why == "no driver"
 
 
@@ -226,13 +226,13 @@ def test_a_gpu_image_gets_gpus_that_can_run_it() -> None:
         for n, memory in enumerate((16000, 4000, 16000))
     )
     host = HostGpus(driver="550.54.14", cuda="12.4", devices=devices)
-    found = describing.given(form, contract, host)
+    found = fitting.given(form, contract, host)
     assert found.devices == {"worker-1": ("GPU-0",), "worker-2": ("GPU-2",)}
     with pytest.raises(UsageError, match="has 1 that can run the image") as raised:
-        describing.given(form, contract, replace(host, devices=devices[:2]))
+        fitting.given(form, contract, replace(host, devices=devices[:2]))
     assert "has too little memory: 4000 MiB" in str(raised.value.why)
     with pytest.raises(UsageError, match="has 0 that can run the image") as raised:
-        describing.given(form, contract, replace(host, driver="470.82.01"))
+        fitting.given(form, contract, replace(host, driver="470.82.01"))
     assert "driver: 470.82.01 is too old" in str(raised.value.why)
 
 

@@ -23,7 +23,7 @@ from mlruntime.cluster.status import status_of
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine import Mount, State
 from mlruntime.errors import CommandFailed, UsageError
-from mlruntime.workflows.cluster import describing
+from mlruntime.workflows.cluster import describing, fitting
 
 from tests.rendered import CHECKOUT, files
 from tests.unit.cluster.test_standing import FakeContainer, FakeEngine, FakeExec
@@ -256,8 +256,8 @@ def test_the_description_asks_for_one() -> None:
     (node,) = described.of_role("notebook")
     assert [(p.number, p.host) for p in node.ports] == [(8888, 8888)]
     with pytest.raises(UsageError, match="flavour core has no JupyterLab"):
-        describing.must_have_jupyter(form, "core")
-    describing.must_have_jupyter(form, "notebook")
+        fitting.must_have_jupyter(form, "core")
+    fitting.must_have_jupyter(form, "notebook")
     engine: Any = None  # which is not asked
     with pytest.raises(UsageError, match="flavour core has no JupyterLab"):
         describing.choose(engine, Definitions(CHECKOUT), form)

@@ -43,9 +43,9 @@ def _write(screen: int, drawn: bytes) -> None:
 
 @contextmanager
 def _raw(keyboard: int) -> Iterator[None]:
-    """Pass every key on, Ctrl-C as well."""
+    """Pass every key on, Ctrl-C as well, and what was typed before."""
     before = termios.tcgetattr(keyboard)
-    tty.setraw(keyboard)
+    tty.setraw(keyboard, termios.TCSADRAIN)
     try:
         yield
     finally:

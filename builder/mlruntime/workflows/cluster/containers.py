@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec import structs
 
@@ -28,7 +29,8 @@ from mlruntime.engine.values import Stream
 from mlruntime.errors import UsageError
 from mlruntime.store.store import Store
 from mlruntime.workflows.cluster.class_data import for_a_cluster
-from mlruntime.workflows.cluster.describing import choose, forwarding, must_have_memory
+from mlruntime.workflows.cluster.describing import choose, forwarding
+from mlruntime.workflows.cluster.fitting import must_have_memory
 from mlruntime.workflows.cluster.place import ClusterStatus, ClusterSummary, ReadyCluster
 
 _SCHEMES: Final = {"connect": "sc"}
@@ -101,8 +103,10 @@ class InContainers:
             return container.interact(list(argv), *terminal)
 
     def notebook(self, name: str, wanted: NotebookOptions) -> OpenNotebook:
-        """Return the server in a container, whose port this engine's host publishes."""
-        return open_notebook(self.engine, self._find(name), wanted)
+        """Return the server in a container, whose port the engine's host publishes."""
+        opened = open_notebook(self.engine, self._find(name), wanted)
+        reached = {"notebook": urlsplit(opened.address).netloc}
+        return replace(opened, forward=forwarding(self.engine.info(), reached))
 
     def stop_notebook(self, name: str) -> None:
         """Remove the container, with its own volumes."""
