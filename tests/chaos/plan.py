@@ -14,7 +14,27 @@ _PAUSES: Final = (5.0, 25.0)
 Verdict = Literal["right", "wrong", "said why", "silent", "hung"]
 # What no run may have.
 BAD: Final[tuple[Verdict, ...]] = ("wrong", "silent", "hung")
-_REASON: Final = re.compile(r"Error|Exception|killed|lost|removed|failed", re.IGNORECASE)
+# The exception that a program ended with, as Python shows it: the last of those that begin a line.
+_RAISED: Final = re.compile(
+    r"^(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Lost|Failed|Ended|Cancelled): (?=\S)"
+)
+# What mlruntime says of a job whose container is gone.
+_OURS: Final = re.compile(r"^mlruntime: \S.* was killed: ")
+# A line of Spark's own log, which warns of much that does no harm; and one of a stack trace.
+_LOGGED: Final = re.compile(r"^\d\d/\d\d/\d\d \d\d:")
+_TRACE: Final = re.compile(r"^\s")
+# Which part of a cluster was lost, and that it was: a program's own mistake is no reason of ours.
+_PART: Final = (
+    r"(?:executor|worker|master|rank|task|stage|application|node|host|connection|SparkContext)s?"
+)
+_GONE: Final = (
+    r"(?:lost|exited|killed|removed|failed|ended|died|gone|refused|reset|closed|shut ?down|stopped"
+    r"|no longer|not start|aborted|unresponsive|timed out)"
+)
+_REASON: Final = re.compile(
+    rf"\b{_PART}\b.*\b{_GONE}\b|\b{_GONE}\b.*\b{_PART}\b|ExecutorLostFailure",
+    re.IGNORECASE | re.DOTALL,
+)
 _TOLD_LINES: Final = 3
 
 
@@ -52,16 +72,38 @@ class Ended:
 
 def judged(ended: Ended, right: Callable[[Any], bool]) -> tuple[Verdict, str]:
     """Return the verdict on a job, and the lines that explain it."""
-    lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-    reasons = "\n".join([line for line in lines if _REASON.search(line)][-_TOLD_LINES:])
+    lines = ended.stderr.splitlines()
     if ended.exit_code is None:
-        return "hung", reasons
+        return "hung", "\n".join(lines[-_TOLD_LINES:])
     if ended.exit_code:
-        return ("said why" if reasons else "silent"), reasons
+        killed = ended.exit_code > 128
+        reason = last_error(lines, killed=killed)
+        said = bool(reason) and (killed or _REASON.search(reason) is not None)
+        return ("said why" if said else "silent"), reason or "\n".join(lines[-_TOLD_LINES:])
     told = [line for line in ended.stdout.splitlines() if line.startswith("RESULT ")]
     if len(told) == 1 and right(json.loads(told[0].removeprefix("RESULT "))):
         return "right", ""
     return "wrong", "\n".join(told) or "it printed no result"
+
+
+def last_error(lines: Sequence[str], *, killed: bool) -> str:
+    """Return the error that a program ended with, or what we said if it was ``killed``; else "".
+
+    Of an error of several lines, these are its first ones, without stack trace and log.
+    """
+    begins = _OURS if killed else _RAISED
+    # What follows a line of the log is the exception that the line is about.
+    above = ["", *lines]
+    starts = [
+        number
+        for number, line in enumerate(lines)
+        if begins.match(line) and not _LOGGED.match(above[number])
+    ]
+    if not starts:
+        return ""
+    after = lines[starts[-1] :]
+    told = [line for line in after if line and not (_LOGGED.match(line) or _TRACE.match(line))]
+    return "\n".join(told[:_TOLD_LINES])
 
 
 def summary(verdicts: Sequence[Verdict], seconds: Sequence[float]) -> Mapping[str, Any]:

@@ -7,6 +7,19 @@ import pytest
 from tests.chaos.plan import WEIGHTS, Ended, faults, judged, summary
 
 KINDS = tuple(WEIGHTS)
+WARNING = "26/11/28 13:45:19 WARN TaskSetManager: Lost task 0.0 in stage 1.0: executor 1 failed"
+STACK = """\
+26/11/28 13:45:19 ERROR Worker: Failed to connect to master
+org.apache.spark.SparkException: Exception thrown in awaitResult:
+\tat org.apache.spark.Outbox.run(Outbox.scala:1)
+Caused by: java.io.IOException: Connection from w/10.0.0.1:7077 closed"""
+PY4J = """\
+Traceback (most recent call last):
+  File "/home/ml/sums.py", line 9, in <module>
+py4j.protocol.Py4JJavaError: An error occurred while calling z:PythonRDD.collectAndServe.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 1 in stage 0.0 failed
+4 times: ExecutorLostFailure (executor 3 exited caused by one of the running tasks)
+\tat org.apache.spark.scheduler.DAGScheduler.failJobAndIndependentStages(DAGScheduler.scala:2898)"""
 
 
 def test_a_seed_stands_for_its_faults() -> None:
@@ -28,8 +41,27 @@ def test_a_seed_stands_for_its_faults() -> None:
         (0, 'RESULT {"sum": 4}', "", "wrong"),
         (0, "", "", "wrong"),
         (0, 'RESULT {"sum": 3}\nRESULT {"sum": 3}', "", "wrong"),
-        (1, "", "org.apache.spark.SparkException: Job aborted", "said why"),
-        (137, "", "mlruntime: job-1 was killed: it used more", "said why"),
+        (1, "", PY4J, "said why"),
+        (
+            1,
+            "",
+            "sparkdl.RankLost: rank 1 of 2 on w was killed (SIGKILL)\n\nIts last output:\nx",
+            "said why",
+        ),
+        (
+            137,
+            "",
+            "mlruntime: job-1 was killed: it used more than the 2 GiB of its container",
+            "said why",
+        ),
+        # What Spark warns of while all is well, and what ends a program for its own reasons.
+        (1, "", f"{WARNING}\n{STACK}", "silent"),
+        (1, "", f"{WARNING}\nKeyError: 'sum'", "silent"),
+        (1, "", f"{PY4J}\nKeyError: 'sum'", "silent"),
+        (1, "", "org.apache.spark.SparkException: Job 3 was not understood", "silent"),
+        # Somebody ended it, and nobody says so: its own words before are no reason.
+        (137, "", PY4J, "silent"),
+        (143, "", WARNING, "silent"),
         (1, 'RESULT {"sum": 3}', "Setting default log level", "silent"),
         (None, 'RESULT {"sum": 3}', "", "hung"),
     ],
