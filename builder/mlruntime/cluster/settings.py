@@ -23,6 +23,24 @@ _RECOVERED: Final = {
 }
 # Workers' and applications' pages through the master's, the only one that the host publishes.
 _PAGES: Final = {"spark.ui.reverseProxy": "true", "spark.ui.showConsoleProgress": "false"}
+# Pages ask nobody who they are: whoever may look at them must not end what runs.
+_LOOKED_AT: Final = {"spark.ui.killEnabled": "false"}
+# A cluster that stays must not fill its disks: by default, Spark removes nothing of what it writes
+# for an application, however long ago that ended, and an executor's log has no end.
+_CLEANED: Final = {
+    "spark.worker.cleanup.enabled": "true",
+    "spark.worker.cleanup.appDataTtl": "86400",
+    "spark.executor.logs.rolling.strategy": "size",
+    "spark.executor.logs.rolling.maxSize": "67108864",
+    "spark.executor.logs.rolling.maxRetainedFiles": "4",
+}
+_EVENTS: Final = {
+    "spark.eventLog.enabled": "true",
+    "spark.eventLog.dir": f"file:{EVENTS}",
+    "spark.history.fs.cleaner.enabled": "true",
+    "spark.history.fs.cleaner.maxAge": "7d",
+    "spark.history.fs.cleaner.maxNum": "1000",
+}
 
 
 def safe_settings() -> Mapping[str, str]:
@@ -32,16 +50,14 @@ def safe_settings() -> Mapping[str, str]:
 
 def cluster_settings(spec: ClusterSpec, master_url: str) -> dict[str, str]:
     """Return the settings of all nodes and applications, without the secret."""
-    events = {
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": f"file:{EVENTS}",
-    }
     return {
         "spark.master": master_url,
         **_SAFE,
         **_RECOVERED,
         **_PAGES,
-        **(events if spec.history else {}),
+        **_LOOKED_AT,
+        **_CLEANED,
+        **(_EVENTS if spec.history else {}),
         **spec.gpus.application(),
         **spec.settings,
     }
