@@ -33,6 +33,6 @@ def golden() -> dict[str, str]:
     return {
         f"{GOLDEN}/{place}{'-gpu' if gpus else ''}/{name}": file.text
         for place in PLACES
-        for gpus in ((0, 1) if place in ("compose", "hosts") else (0,))
+        for gpus in ((0, 1) if place != "kubernetes" else (0,))
         for name, file in files(place, gpus=gpus).items()
     }

@@ -100,16 +100,18 @@ def left_out(place: str, spec: ClusterSpec) -> tuple[ClusterSpec, tuple[str, ...
     """Return a description with what a place can have, and what that leaves out."""
     if place == "compose":
         return spec, ()
-    notes = [
-        what
-        for there, what in (
-            (spec.history, "the history server"),
-            (spec.connect, "Spark Connect"),
-            (spec.notebook, "the notebook server"),
-        )
-        if there
-    ]
-    return replace(spec, history=False, connect=False, notebook=False), tuple(notes)
+    kept = tuple(m for m in spec.mounts if place != "slurm" or m.kind == "bind")
+    port = spec.ports.get("ui", 0)
+    notes = (
+        (spec.history, "the history server"),
+        (spec.connect, "Spark Connect"),
+        (spec.notebook, "the notebook server"),
+        (port, f"port {port} for the master's page"),
+        *((m not in kept, f"volume {m.source}, which is no directory,") for m in spec.mounts),
+    )
+    told = tuple(what for there, what in notes if there)
+    none = replace(spec, history=False, connect=False, notebook=False)
+    return replace(none, ports={}, mounts=kept), told
 
 
 def _left_out(name: str, spec: ClusterSpec) -> bool:
@@ -156,7 +158,7 @@ def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -
         "nodes": [_node(node, spec, n) for n, node in enumerate(described.nodes)],
         "volumes": _volumes(spec),
         "mounts": spec.mounts,
-        "named_volumes": [m.source for m in spec.mounts if m.kind == "volume"],
+        "named_volumes": sorted({m.source for m in spec.mounts if m.kind == "volume"}),
         "ports": dict(spec.ports),
         "user_settings": dict(spec.settings),
     }
@@ -198,7 +200,9 @@ def _volumes(spec: ClusterSpec) -> list[str]:
 
 
 def _volume(mount: Mount) -> str:
-    return f"{mount.source}:{mount.target}" + (":ro" if mount.read_only else "")
+    """Return a mount for Compose, whose key of a volume must be none of the cluster's own."""
+    source = f"external-{mount.source}" if mount.kind == "volume" else mount.source
+    return f"{source}:{mount.target}" + (":ro" if mount.read_only else "")
 
 
 def must_be_pullable(place: str, image: str) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.form import with_flags
-from mlruntime.cluster.rendering import PLACES, must_be_pullable
+from mlruntime.cluster.rendering import PLACES, left_out, must_be_pullable
 from mlruntime.definitions.files import Definitions
+from mlruntime.engine.values import Mount
 from mlruntime.errors import UsageError
 from mlruntime.workflows.cluster.describing import cluster_templates, render_cluster
 
@@ -109,7 +111,11 @@ def test_compose_describes_the_same_cluster() -> None:
     for service in services.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
-    assert set(found["volumes"]) == {"conf", "shared", "datasets"}
+    # A volume of the engine, and not one that Compose makes for this project and removes with it.
+    assert found["volumes"] == {
+        "conf": {}, "shared": {}, "external-datasets": {"name": "datasets", "external": True}
+    }  # fmt: skip
+    assert "external-datasets:/data:ro" in services["worker-1"]["volumes"]
     gpus = yaml.safe_load(files("compose", gpus=2)["compose.gpu.yaml"].text)["services"]
     devices = {
         name: service["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"]
@@ -182,6 +188,25 @@ def test_an_image_of_this_machine_cannot_be_pulled_elsewhere() -> None:
     must_be_pullable("hosts", "localhost:5000/ml@sha256:1")
     with pytest.raises(UsageError, match="is an image of this machine only"):
         must_be_pullable("kubernetes", "mlruntime/6.0-ml:cpu")
+
+
+def test_what_a_place_cannot_have_is_said() -> None:
+    spec = ClusterSpec(
+        image=IMAGE, history=True, connect=True, ports={"ui": 8080, "history": 18080},
+        mounts=(
+            Mount(source="datasets", target="/data", kind="volume"),
+            Mount(source="/mnt/data", target="/d", kind="bind"),
+        ),
+    )  # fmt: skip
+    assert left_out("compose", spec) == (spec, ())
+    servers = ("the history server", "Spark Connect", "port 8080 for the master's page")
+    for place in ("kubernetes", "hosts"):
+        kept, told = left_out(place, spec)
+        assert told == servers and kept.mounts == spec.mounts and not kept.ports
+    kept, told = left_out("slurm", spec)
+    assert told == (*servers, "volume datasets, which is no directory,")
+    assert [mount.source for mount in kept.mounts] == ["/mnt/data"]
+    assert left_out("slurm", ClusterSpec(image=IMAGE, ports={"ui": 0}))[1] == ()
 
 
 def test_a_secret_that_is_there_stays(tmp_path: Path) -> None:
