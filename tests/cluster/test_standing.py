@@ -22,6 +22,7 @@ pytestmark = pytest.mark.cluster
 
 PROGRAM = """
 import sys
+from pathlib import Path
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
@@ -29,6 +30,10 @@ spark = SparkSession.builder.getOrCreate()
 rows = spark.sparkContext.parallelize(range(1000), 2)
 word = rows.map(lambda n: open(SparkFiles.get("word.txt")).read()).distinct().collect()
 print("sum", rows.sum(), word, sys.argv[1:])
+# What others may see of a process: how it was called, and what it was told.
+files = [Path("/proc/self/environ"), *Path("/proc").glob("[0-9]*/cmdline")]
+seen = [path for path in files if b"whisper" in path.read_bytes()]
+print("told", spark.conf.get("spark.my.password"), seen)
 print("on stderr", file=sys.stderr)
 sys.exit(3)
 """
@@ -64,6 +69,7 @@ def test_a_cluster_from_up_to_down(
         "--spark", "spark.hadoop.fs.s3a.secret.key=hush",
     )  # fmt: skip
     try:
+        assert started["addresses"]["ui"].startswith("http://127.0.0.1:")
         with urllib.request.urlopen(started["addresses"]["ui"] + "/json/", timeout=10) as answer:
             assert json.load(answer)["aliveworkers"] == 2
         master = engine.container(f"mlr-{name}-master")
@@ -78,7 +84,7 @@ def test_a_cluster_from_up_to_down(
             assert container.call(["touch", "/opt/x"]).exit_code == 1
         done = _submit(runtime, name, tmp_path)
         assert done.returncode == 3, done.stderr
-        assert done.stdout == "sum 499500 ['hello'] ['a', '--b']\n"
+        assert done.stdout == "sum 499500 ['hello'] ['a', '--b']\ntold whisper []\n"
         assert "on stderr" in done.stderr.splitlines()
         assert secret not in done.stderr
         engine.container(f"mlr-{name}-worker-1").call(["pkill", "-9", "java"])
@@ -97,8 +103,8 @@ def _submit(runtime: Runtime, name: str, folder: Path) -> "subprocess.CompletedP
     program, word = folder / "program.py", folder / "word.txt"
     program.write_text(PROGRAM)
     word.write_text("hello")
-    command = [sys.executable, "-m", "mlruntime", "cluster", "submit", "--file", str(word), name,
-               str(program), "a", "--b"]  # fmt: skip
+    command = [sys.executable, "-m", "mlruntime", "cluster", "submit", "--file", str(word),
+               "--spark", "spark.my.password=whisper", name, str(program), "a", "--b"]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -11,16 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from mlruntime.cluster.settings import properties
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.standing import CLUSTER, Standing, network_of
-from mlruntime.cluster.starting import HOME, image_user, mounts
+from mlruntime.cluster.starting import CONF, HOME, image_user, mounts
 from mlruntime.engine import Container, Engine, Service, owner
-from mlruntime.engine.archives import packed
+from mlruntime.engine.archives import packed, read_file
 from mlruntime.engine.values import Stream
 from mlruntime.errors import MlruntimeError, UsageError
 
 # A program that is in the image already, as spark-submit writes it.
 _INSIDE: Final = "local:"
+# The folder, and the name in it, of a job's settings.
+_PROPERTIES: Final = ("/tmp", "submit.conf")
 OnLine = Callable[[Stream, str], None]
 
 
@@ -39,12 +42,12 @@ class Job:
     main_class: str | None = None
     settings: Mapping[str, str] | None = None
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Return what ``spark-submit`` is told besides the program."""
-        words: list[str] = []
-        for key, value in (self.settings or {}).items():
-            words += ["--conf", f"{key}={value}"]
+    def options(self, properties: str | None = None) -> tuple[str, ...]:
+        """Return what ``spark-submit`` is told besides the program, and by the file of properties.
+
+        Settings may be secret, and a command line or an environment can be seen by others.
+        """
+        words = ["--properties-file", properties] if properties else []
         if self.main_class:
             words += ["--class", self.main_class]
         for option, paths in (
@@ -56,21 +59,21 @@ class Job:
                 words += [option, ",".join(f"{HOME}/{path.name}" for path in paths)]
         return tuple(words)
 
-    def command(self) -> tuple[str, ...]:
-        """Return the command line in the container.
+    def command(self, properties: str | None = None) -> tuple[str, ...]:
+        """Return the command line in the container, in which there is a file of ``properties``.
 
         Python runs as itself: below ``spark-submit``, its stderr would come out as stdout.
         """
         inside = self.program.startswith(_INSIDE)
         program = self.program if inside else f"{HOME}/{Path(self.program).name}"
         if not program.endswith(".py"):
-            return ("spark-submit", *self.options, program, *self.arguments)
+            return ("spark-submit", *self.options(properties), program, *self.arguments)
         program = program.removeprefix(_INSIDE).removeprefix("//")
         return ("python", "-u", program, *self.arguments)
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, properties: str | None = None) -> dict[str, str]:
         """Return what tells PySpark the options, as ``pyspark`` reads them."""
-        return {"PYSPARK_SUBMIT_ARGS": shlex.join([*self.options, "pyspark-shell"])}
+        return {"PYSPARK_SUBMIT_ARGS": shlex.join([*self.options(properties), "pyspark-shell"])}
 
     def sent(self) -> dict[str, Path]:
         """Return this host's files by the name that they get; ``UsageError`` if one is not there.
@@ -141,13 +144,15 @@ def _job(
 
 def _started(engine: Engine, cluster: Standing, job: Job, *, kept: bool) -> tuple[str, Container]:
     files, ident = job.sent(), f"job-{secrets.token_hex(3)}"
+    given = "/".join(_PROPERTIES) if job.settings else None
     return ident, start_beside(
         engine,
         cluster,
         ident,
-        job.command(),
-        environment=job.environment(),
+        job.command(given),
+        environment=job.environment(given),
         files=files,
+        settings=job.settings,
         kept=kept,
     )
 
@@ -160,12 +165,20 @@ def start_beside(
     *,
     environment: Mapping[str, str] | None = None,
     files: Mapping[str, Path] | None = None,
+    settings: Mapping[str, str] | None = None,
     kept: bool = False,
 ) -> Container:
-    """Start a container beside a cluster's nodes that can be the driver of an application."""
+    """Start a container beside a cluster's nodes that can be the driver of an application.
+
+    With ``settings``, it has a file of properties: the cluster's own, and these.
+    """
     spec, host = cluster.spec, f"mlr-{cluster.name}-{ident}"
     user = image_user(engine, spec.image)
-    there = partial(packed, dict(files or {}), user=user)
+    sent: dict[str, Callable[[], Iterator[bytes]]] = {}
+    if files:
+        sent[HOME] = partial(packed, dict(files), user=user)
+    if settings:
+        sent[_PROPERTIES[0]] = partial(_properties, engine, host, settings, user)
     return engine.start(
         spec.image,
         command,
@@ -178,9 +191,18 @@ def start_beside(
         environment={"SPARK_LOCAL_HOSTNAME": host, **spec.environment, **(environment or {})},
         memory=spec.limit,
         labels={CLUSTER: cluster.name, **({owner.KEPT: "1"} if kept else {})},
-        files={HOME: there} if files else None,
+        files=sent or None,
         service=Service(),
     )
+
+
+def _properties(
+    engine: Engine, host: str, settings: Mapping[str, str], user: int
+) -> Iterator[bytes]:
+    """Return all settings of a job: Spark that is given a file of them reads no other."""
+    own = read_file(engine.container(host).get(f"{CONF}/spark-defaults.conf")).decode()
+    text = f"{own.rstrip()}\n\n{properties(settings)}"
+    return packed({_PROPERTIES[1]: text.encode()}, user=user, mode=0o400)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import msgspec
 
 from mlruntime.cluster.description import ClusterSpec, Node, describe
 from mlruntime.cluster.gpus import DISCOVERY
-from mlruntime.cluster.settings import cluster_settings, properties
+from mlruntime.cluster.settings import cluster_settings, may_be_secret, properties
 from mlruntime.engine.values import Mount
 from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.image.templates import render as rendered
@@ -47,7 +47,7 @@ class JobFiles:
     """A program as a Job of Kubernetes: its name, the ConfigMap of its files, and what it runs.
 
     ``files`` are keys of the ConfigMap by the path that they get; ``restarts`` how often it is
-    started again in its pod after it has failed.
+    started again in its pod after it has failed; ``settings`` are Spark's, of this program.
     """
 
     name: str
@@ -56,6 +56,7 @@ class JobFiles:
     files: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=dict)
     restarts: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +87,9 @@ def render(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -> d
             continue
         text = rendered(templates[path], known, file=f"images/cluster/{path}")
         target = name.removesuffix(".j2").replace("NAME", wanted.name)
-        found[target] = Rendered(
-            text=text, secret=target.startswith("secret"), executable=target.endswith(".sh")
-        )
+        # A user's settings may be secret, and most files of a place have them.
+        secret = target.startswith("secret") or bool(wanted.spec.settings)
+        found[target] = Rendered(text=text, secret=secret, executable=target.endswith(".sh"))
     if not found:
         raise InvalidDefinition(f"images/cluster/{place} has no templates")
     if place in ("compose", "hosts"):
@@ -114,6 +115,14 @@ def left_out(place: str, spec: ClusterSpec) -> tuple[ClusterSpec, tuple[str, ...
     return replace(none, ports={}, mounts=kept), told
 
 
+def withheld(place: str, spec: ClusterSpec) -> tuple[str, ...]:
+    """Return what a place's files do not have because everybody there could read it."""
+    if place != "kubernetes":
+        return ()
+    files = "native-cluster.yaml and spark-application.yaml"
+    return tuple(f"{key} of {files}" for key in spec.settings if may_be_secret(key))
+
+
 def _left_out(name: str, spec: ClusterSpec) -> bool:
     return "gpu" in name and not spec.gpus.each
 
@@ -130,6 +139,7 @@ def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -
     spec, name = wanted.spec, wanted.name
     described = describe(spec, name)
     limit = (spec.limit or 0) // _MIB
+    shown = {key: value for key, value in spec.settings.items() if not may_be_secret(key)}
     return {
         "name": name,
         "prefix": f"mlr-{name}",
@@ -160,7 +170,10 @@ def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -
         "mounts": spec.mounts,
         "named_volumes": sorted({m.source for m in spec.mounts if m.kind == "volume"}),
         "ports": dict(spec.ports),
-        "user_settings": dict(spec.settings),
+        "user_settings": properties(spec.settings).splitlines(),
+        "open_settings": shown,
+        "open_lines": properties(shown).splitlines(),
+        "job_settings": properties(wanted.job.settings if wanted.job else {}),
     }
 
 

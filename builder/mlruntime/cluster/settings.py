@@ -4,6 +4,7 @@ The secret of a cluster is in this file only: what is on a command line or in a 
 environment can be seen by everybody who may ask the engine.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,8 @@ _SAFE: Final = {
     # This server takes programs from everybody: Spark has no authentication for it.
     "spark.master.rest.enabled": "false",
 }
+# As Spark's own spark.redaction.regex, and Azure's account keys, which that does not know.
+_HUSH: Final = re.compile(r"secret|password|token|credential|(^|[._-])key($|[.])", re.IGNORECASE)
 _RECOVERED: Final = {
     "spark.deploy.recoveryMode": "FILESYSTEM",
     "spark.deploy.recoveryDirectory": RECOVERY,
@@ -65,11 +68,20 @@ def cluster_settings(spec: ClusterSpec, master_url: str) -> dict[str, str]:
 
 def properties(settings: Mapping[str, str]) -> str:
     """Return settings as Java reads properties: one line each, the last of a name wins."""
-    return "".join(f"{key} {_escaped(value)}\n" for key, value in settings.items())
+    return "".join(f"{_key(key)} {_escaped(value)}\n" for key, value in settings.items())
+
+
+def may_be_secret(key: str) -> bool:
+    """Tell whether a setting's name says that its value is nobody else's business."""
+    return _HUSH.search(key) is not None
+
+
+def _key(key: str) -> str:
+    return "".join(f"\\{c}" if c in "\\ \t=:#!" else c for c in key)
 
 
 def _escaped(value: str) -> str:
-    text = value.replace("\\", "\\\\")
+    text = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     # In front of a value, Java takes these for what stands between key and value.
     begin = len(text) - len(text.lstrip(" \t\f=:"))
     return "".join(f"\\{c}" for c in text[:begin]) + text[begin:]

@@ -12,7 +12,15 @@ import pytest
 import yaml
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.form import with_flags
-from mlruntime.cluster.rendering import PLACES, left_out, must_be_pullable
+from mlruntime.cluster.rendering import (
+    PLACES,
+    JobFiles,
+    RenderRequest,
+    left_out,
+    must_be_pullable,
+    render,
+    withheld,
+)
 from mlruntime.definitions.files import Definitions
 from mlruntime.engine.values import Mount
 from mlruntime.errors import UsageError
@@ -56,7 +64,7 @@ def test_kubernetes_accepts_every_object(gpus: int) -> None:
             continue
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
         judged += 1
-    assert judged == 15
+    assert judged == 16
 
 
 def _pods() -> Iterator[tuple[str, Any]]:
@@ -93,7 +101,9 @@ def test_what_is_named_in_kubernetes_is_there() -> None:
     services = {d["spec"]["serviceName"] for d in documents if d["kind"] == "StatefulSet"}
     assert {("Service", name) for name in services} <= names
     conf = next(
-        d["data"]["spark.conf"] for d in documents if d["metadata"]["name"] == "team-a-spark"
+        d["stringData"]["spark.conf"]
+        for d in documents
+        if (d["kind"], d["metadata"]["name"]) == ("Secret", "team-a-spark")
     )
     assert re.search(r"^spark.master spark://team-a-master:7077$", conf, re.M)
     for document in documents:
@@ -188,6 +198,60 @@ def test_an_image_of_this_machine_cannot_be_pulled_elsewhere() -> None:
     must_be_pullable("hosts", "localhost:5000/ml@sha256:1")
     with pytest.raises(UsageError, match="is an image of this machine only"):
         must_be_pullable("kubernetes", "mlruntime/6.0-ml:cpu")
+
+
+HUSH = {"spark.hadoop.fs.s3a.secret.key": "hush", "spark.sql.shuffle.partitions": "9"}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_user_sets_is_for_nobody_else_to_read(place: str) -> None:
+    found = files(place, spark=HUSH)
+    assert all(file.secret for file in found.values() if "hush" in file.text)
+    objects = [
+        document for name, file in found.items() if name.endswith(".yaml")
+        for document in yaml.safe_load_all(file.text)
+    ]  # fmt: skip
+    telling = {(d.get("kind"), d["metadata"]["name"]) for d in objects if "hush" in repr(d)}
+    wanted = {("Secret", "team-a-spark"), ("Secret", "team-a-native")}
+    assert telling == (wanted if place == "kubernetes" else set())
+
+
+def test_what_spark_would_show_is_left_out_and_said() -> None:
+    found = files("kubernetes", spark=HUSH)
+    for name in ("native-cluster.yaml", "spark-application.yaml"):
+        assert "hush" not in found[name].text
+    (settings,) = (
+        document["stringData"]
+        for document in yaml.safe_load_all(found["native-settings.yaml"].text)
+        if document["kind"] == "Secret"
+    )
+    assert "fs.s3a.secret.key hush" in settings["spark-defaults.conf"]
+    assert "hush" not in settings["cluster-mode.conf"]
+    assert "spark.sql.shuffle.partitions 9" in settings["cluster-mode.conf"]
+    spec = ClusterSpec(image=IMAGE, settings=HUSH)
+    assert withheld("kubernetes", spec) == (
+        "spark.hadoop.fs.s3a.secret.key of native-cluster.yaml and spark-application.yaml",
+    )
+    assert withheld("hosts", spec) == ()
+
+
+def test_settings_of_a_program_on_kubernetes_are_in_a_secret() -> None:
+    job = JobFiles(
+        name="team-a-job-1", program="p", command=("python", "x.py"), files={}, settings=HUSH
+    )
+    wanted = RenderRequest(
+        name="team-a", spec=ClusterSpec(image=IMAGE), secret="", spark="", job=job
+    )
+    text = render("kubernetes", wanted, cluster_templates(Definitions(CHECKOUT)))["job.yaml"].text
+    secret, made = yaml.safe_load_all(text)
+    assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "team-a-job-1")
+    assert secret["metadata"]["labels"]["io.mlruntime/job"] == "team-a-job-1"
+    assert "spark.hadoop.fs.s3a.secret.key hush" in secret["stringData"]["spark.conf"]
+    assert "hush" not in repr(made)
+    (configure,) = made["spec"]["template"]["spec"]["initContainers"]
+    assert "cat /job-settings/spark.conf >>" in configure["args"][0]
+    for document in (secret, made):
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
 
 def test_what_a_place_cannot_have_is_said() -> None:

@@ -1,9 +1,9 @@
-"""Spark's settings of standing clusters: what they protect and clean."""
+"""Spark's settings of standing clusters: what they protect and clean, how they are written."""
 
 import pytest
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.rendering import PLACES
-from mlruntime.cluster.settings import cluster_settings
+from mlruntime.cluster.settings import cluster_settings, may_be_secret, properties
 
 from tests.rendered import files
 
@@ -49,3 +49,28 @@ def test_a_cluster_that_stays_cleans_up() -> None:
     assert "spark.history.fs.cleaner.enabled" not in cluster_settings(ClusterSpec(image="i"), URL)
     own = ClusterSpec(image="i", settings={"spark.worker.cleanup.appDataTtl": "60"})
     assert cluster_settings(own, URL)["spark.worker.cleanup.appDataTtl"] == "60"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "spark.hadoop.fs.s3a.secret.key", "spark.hadoop.fs.s3a.access.key",
+        "spark.hadoop.fs.azure.account.key.store.dfs.core.windows.net", "spark.my.Password",
+        "spark.ssl.keyPassword", "spark.hadoop.fs.s3a.session.token", "spark.api-key",
+    ],
+)  # fmt: skip
+def test_names_of_secrets_are_known(key: str) -> None:
+    assert may_be_secret(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["spark.executor.memory", "spark.sql.shuffle.partitions", "spark.sql.keyed"],
+)
+def test_other_names_are_no_secrets(key: str) -> None:
+    assert not may_be_secret(key)
+
+
+def test_a_setting_is_one_line_whatever_is_in_it() -> None:
+    text = properties({"spark.a": "x\nspark.b y", "spark.c d=e": " \\z"})
+    assert text == "spark.a x\\nspark.b y\nspark.c\\ d\\=e \\ \\\\z\n"

@@ -285,8 +285,12 @@ def test_a_job_has_its_files_and_ends_with_its_code(tmp_path: Path) -> None:
         "python", "-u", "/home/ml/train.py", "x", "--y",
     ]  # fmt: skip
     assert engine.options[ended.job]["environment"]["PYSPARK_SUBMIT_ARGS"] == (
-        "--conf 'spark.a=b c' --py-files /home/ml/lib.zip pyspark-shell"
+        "--properties-file /tmp/submit.conf --py-files /home/ml/lib.zip pyspark-shell"
     )
+    # Its settings may be secret: they are in a file, with those of the cluster.
+    options = engine.options[ended.job]
+    assert "b c" not in repr((options["command"], options["environment"], options["labels"]))
+    assert engine.archives[f"{ended.job}:/tmp"] == {"submit.conf": DEFAULTS + b"\nspark.a b c\n"}
     assert not find(engine, "a").jobs
     ident = detach(engine, find(engine, "a"), job)
     assert list(find(engine, "a").jobs) == [ident]
@@ -306,6 +310,9 @@ def test_a_job_whose_files_are_not_there_or_have_one_name(tmp_path: Path) -> Non
         twice.sent()
     assert Job(program="local:///opt/x.py").sent() == {}
     assert Job(program="local:///opt/x.py").command() == ("python", "-u", "/opt/x.py")
+    assert Job(program="local:///x.jar", settings={"spark.a": "b"}).command("/f") == (
+        "spark-submit", "--properties-file", "/f", "local:///x.jar",
+    )  # fmt: skip
     assert Job(program="local:///x.jar", main_class="M").command() == (
         "spark-submit", "--class", "M", "local:///x.jar",
     )  # fmt: skip

@@ -174,6 +174,7 @@ def _documents(
         command=tuple(map(_literally, job.command())),
         files=keys,
         environment={key: _literally(value) for key, value in job.environment().items()},
+        settings=job.settings or {},
     )
     wanted = RenderRequest(name=cluster.name, spec=cluster.spec, secret="", spark="", job=files)
     text = _config(cluster.name, full, content)

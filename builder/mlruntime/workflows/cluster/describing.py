@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 from mlruntime.cluster.description import ClusterSpec
 from mlruntime.cluster.form import WORKER_MIB, ClusterForm
 from mlruntime.cluster.gpus import NO_GPUS, Gpus
-from mlruntime.cluster.rendering import Rendered, RenderRequest, left_out, must_be_pullable, render
+from mlruntime.cluster.rendering import (
+    Rendered,
+    RenderRequest,
+    left_out,
+    must_be_pullable,
+    render,
+    withheld,
+)
 from mlruntime.definitions.files import Definitions, read_text
 from mlruntime.engine import Engine, EngineInfo, ImageInfo, Mount
 from mlruntime.errors import UsageError
@@ -198,7 +205,8 @@ def render_cluster(
         output.mkdir(parents=True, exist_ok=True)
         for file, rendered in files.items():
             _write(output / file, rendered)
-    return RenderedFiles(names=tuple(sorted(files)), left_out=notes)
+    missing = (*notes, *withheld(place, wanted.spec))
+    return RenderedFiles(names=tuple(sorted(files)), left_out=missing)
 
 
 def cluster_templates(definitions: Definitions) -> dict[str, str]:
@@ -215,7 +223,7 @@ def _write(path: Path, file: Rendered) -> None:
     if path.name.startswith("secret") and path.exists():
         return
     path.unlink(missing_ok=True)
-    mode = 0o600 if file.secret else 0o755 if file.executable else 0o644
+    mode = (0o755 if file.executable else 0o644) & (0o700 if file.secret else 0o777)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as out:
         out.write(file.text)
     path.chmod(mode)
