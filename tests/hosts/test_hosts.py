@@ -18,25 +18,41 @@ from tests.training_program import PROGRAM, computed, told
 pytestmark = [pytest.mark.cluster, pytest.mark.extra]
 NAME = "team-a"
 THERE = f"/root/{NAME}"
-# Two names of one image: what an upgrade changes is which name a host runs.
-IMAGES = tuple(f"registry.example.org/ml/{RUNTIME}:{number}" for number in (1, 2))
 SECONDS = 180
+UNIT = f"mlruntime-{NAME}-worker.service"
+# As docs/clusters-elsewhere.md has it.
+DRIVER = ("docker", "run", "--network", "host", "--volume",
+          f"/etc/mlruntime/{NAME}/conf:/etc/spark:ro")  # fmt: skip
+# An application whose page is there until it is ended.
+PAGE = """
+import time
+from pyspark.sql import SparkSession
+SparkSession.builder.config("spark.cores.max", "1").getOrCreate()
+time.sleep(600)
+"""
 
 
 @dataclass(frozen=True)
 class Three:
-    """A master and two workers, and what writes the cluster's files for an image onto each."""
+    """A master and two workers, and what writes the cluster's files for an image onto each.
+
+    ``images`` are the ids of two that the hosts have.
+    """
 
     master: Host
     workers: tuple[Host, Host]
+    images: tuple[str, str]
     copy: Callable[[str], None]
 
-    def bootstrap(self, host: Host, *words: str) -> str:
-        return host.run("sh", f"{THERE}/bootstrap.sh", *words)
+    def bootstrap(self, host: Host, *words: str, check: bool = True) -> str:
+        return host.run("sh", f"{THERE}/bootstrap.sh", *words, check=check)
+
+    def join(self, host: Host, *, check: bool = True) -> str:
+        return self.bootstrap(host, "worker", "--master", self.master.name, check=check)
 
     def alive(self) -> int:
         """Return how many workers the master sees; none, if it does not answer."""
-        words = ("curl", "--silent", f"http://{self.master.name}:8080/json/")
+        words = ("curl", "--silent", "http://127.0.0.1:8080/json/")
         try:
             return int(json.loads(self.master.run(*words, check=False))["aliveworkers"])
         except ValueError:
@@ -51,10 +67,8 @@ class Three:
     def trained(self) -> Any:
         """Run the training on the master's host."""
         shutil.copy(PROGRAM, self.master.files / "root" / "train.py")
-        words = ("docker", "run", "--rm", "--network", "host", "--env",
-                 f"SPARK_LOCAL_HOSTNAME={self.master.name}", "--volume",
-                 f"/etc/mlruntime/{NAME}/conf:/etc/spark:ro", "--volume",
-                 "/root/train.py:/train.py:ro", IMAGES[0], "python", "-u", "/train.py")  # fmt: skip
+        words = (*DRIVER, "--rm", "--volume", "/root/train.py:/train.py:ro", self.images[0],
+                 "python", "-u", "/train.py")  # fmt: skip
         return told(self.master.run(*words))
 
 
@@ -68,7 +82,7 @@ def three(
         pytest.skip(str(error))
     root, state = definitions(RUNTIME), tmp_path_factory.mktemp("hosts")
     with hosts(state, ["boss", "left", "right"]) as made:
-        _give_image(root, made)
+        images = _give_images(root, made)
 
         def copy(image: str) -> None:
             files = state / "files"
@@ -77,19 +91,25 @@ def three(
             for host in made:
                 shutil.copytree(files, Path(f"{host.files}{THERE}"), dirs_exist_ok=True)
 
-        copy(IMAGES[0])
+        copy(images[0])
         master, left, right = made
-        yield Three(master, (left, right), copy)
+        yield Three(master, (left, right), images, copy)
 
 
-def _give_image(root: Path, made: list[Host]) -> None:
-    """Load the image into one host's engine; the others get its files, which never change."""
+def _give_images(root: Path, made: list[Host]) -> tuple[str, str]:
+    """Load the image into one host's engine; the others get its files, which never change.
+
+    Return its id, and that of another with one more file.
+    """
     first, *others = made
     first.boot()
     engine = f"unix://{first.files}/run/docker.sock"
     built = mlruntime(root, "build", RUNTIME, "--load", DOCKER_HOST=engine)
-    for image in IMAGES:
-        first.run("docker", "tag", built["image_id"], image)
+    image = str(built["image_id"])
+    first.run("docker", "create", "--name", "other", image)
+    first.run("docker", "cp", "/etc/hosts", "other:/opt/other")
+    other = first.run("docker", "commit", "other").strip()
+    first.run("docker", "rm", "other")
     first.run("systemctl", "stop", "docker.socket", "docker.service")
     for host in others:
         for part in ("image", "overlay2"):
@@ -97,6 +117,7 @@ def _give_image(root: Path, made: list[Host]) -> None:
             subprocess.run(["cp", "-al", *places], check=True)
         host.boot()
     first.run("systemctl", "start", "docker.service")
+    return image, other
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +126,7 @@ def cluster(three: Three) -> Three:
     assert "this host can run" in three.bootstrap(three.master, "check")
     three.bootstrap(three.master, "master")
     for host in three.workers:
-        three.bootstrap(host, "worker", "--master", three.master.name)
+        three.join(host)
     three.await_alive(2)
     return three
 
@@ -125,35 +146,71 @@ def runs(host: Host) -> str:
     return host.run(*words, f"mlruntime-{NAME}-worker").strip()
 
 
-def test_bootstrapping_again_changes_nothing_and_another_image_is_an_upgrade(
-    cluster: Three,
-) -> None:
+def _code(host: Host, url: str) -> str:
+    """Return the code that a page answers with; ``000``, curl's own, if nothing answers."""
+    words = ("curl", "--silent", "--max-time", "20", "--output", "/dev/null", "--write-out")
+    return host.run(*words, "%{http_code}", url, check=False).strip()
+
+
+def test_nobody_on_the_network_reads_a_page(cluster: Three) -> None:
+    """Neither the master's and a worker's, nor the environment page of an application."""
+    master, (left, right) = cluster.master, cluster.workers
+    (master.files / "root" / "page.py").write_text(PAGE)
+    master.run(*DRIVER, "--detach", "--name", "page", "--volume", "/root/page.py:/page.py:ro",
+               cluster.images[0], "python", "/page.py")  # fmt: skip
+    try:
+        deadline = time.monotonic() + SECONDS
+        while _code(master, "http://127.0.0.1:4040/environment/") != "200":
+            assert time.monotonic() < deadline, master.run("docker", "logs", "page")
+            time.sleep(1)
+        assert _code(master, "http://127.0.0.1:8080/") == "200"
+        assert _code(right, "http://127.0.0.1:8081/") == "200"
+        for url in (f"{master.name}:4040/environment/", f"{master.name}:8080/",
+                    f"{right.name}:8081/"):  # fmt: skip
+            assert _code(left, f"http://{url}") == "000", url
+    finally:
+        master.run("docker", "rm", "--force", "page")
+
+
+def test_bootstrapping_again_changes_nothing(cluster: Three) -> None:
     left, _ = cluster.workers
     before = runs(left)
-    cluster.bootstrap(left, "worker", "--master", cluster.master.name)
+    cluster.join(left)
     assert runs(left) == before
-    cluster.copy(IMAGES[1])
-    cluster.bootstrap(left, "worker", "--master", cluster.master.name)
-    assert runs(left).split()[0] == IMAGES[1]
+
+
+def test_a_worker_of_another_image_is_refused(cluster: Three) -> None:
+    """Until its master has that image, too: an upgrade begins there, and so does the way back."""
+    left, right = cluster.workers
+    cluster.copy(cluster.images[1])
+    told = cluster.join(left, check=False)
+    assert f"the master of cluster {NAME} refuses this worker" in told
+    assert left.run("systemctl", "is-enabled", UNIT, check=False).strip() == "disabled"
+    cluster.await_alive(1)
+
+    cluster.bootstrap(cluster.master, "master")
+    for host in (left, right):
+        cluster.join(host)
+        assert runs(host).split()[0] == cluster.images[1]
     cluster.await_alive(2)
-    cluster.bootstrap(left, "rollback")
-    assert runs(left).split()[0] == IMAGES[0]
+    for host in (cluster.master, left, right):
+        cluster.bootstrap(host, "rollback")
+    assert runs(left).split()[0] == cluster.images[0]
     cluster.await_alive(2)
-    cluster.copy(IMAGES[0])
+    cluster.copy(cluster.images[0])
 
 
 def test_a_drained_worker_leaves_and_comes_back(cluster: Three) -> None:
     _, right = cluster.workers
-    unit = f"mlruntime-{NAME}-worker.service"
     # It has to be the signal's handler that answers: else the JVM ends, and is started again.
     begun = runs(right)
     right.run("docker", "kill", "--signal", "PWR", f"mlruntime-{NAME}-worker")
     cluster.await_alive(1)
     assert runs(right) == begun
     assert "the worker has stopped" in cluster.bootstrap(right, "drain")
-    assert right.run("systemctl", "is-enabled", unit, check=False).strip() == "disabled"
+    assert right.run("systemctl", "is-enabled", UNIT, check=False).strip() == "disabled"
     assert right.run("docker", "ps", "--quiet") == ""
-    cluster.bootstrap(right, "worker", "--master", cluster.master.name)
+    cluster.join(right)
     cluster.await_alive(2)
 
 

@@ -4,6 +4,7 @@ Every place has templates in a folder of its own; each becomes a file of the sam
 ``.j2``. What is said of the cluster is the same for all of them.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from mlruntime.image.templates import render as rendered
 
 PLACES: Final = ("compose", "kubernetes", "hosts", "slurm")
 _MIB: Final = 1 << 20
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _DAEMON_MIB: Final = 1024
 # In Kubernetes and on hosts, nodes are found by other names than in an engine's network.
 _MASTER: Final = {"kubernetes": "spark://{name}-master:7077", "slurm": "spark://@MASTER@:7077",
@@ -31,6 +33,14 @@ _DRAINED: Final = {
     "spark.decommission.enabled": "true",
     "spark.storage.decommission.enabled": "true",
 }
+# Where nodes are on the network of their hosts, Spark's pages would be there for everybody, and the
+# page of an application shows its environment. Spark binds them to this address, and itself to the
+# name; a master cannot show the pages of others then. As spark-env.sh, it counts for programs, too.
+_PAGES: Final = """\
+SPARK_LOCAL_IP=127.0.0.1
+SPARK_LOCAL_HOSTNAME=${SPARK_LOCAL_HOSTNAME:-$(hostname -f)}
+"""
+_ON_LOOPBACK: Final = {"spark.ui.reverseProxy": "false"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +141,9 @@ def settings(place: str, wanted: RenderRequest) -> dict[str, str]:
     """Return Spark's settings in a place, without the secret."""
     url = _MASTER.get(place, describe(wanted.spec, wanted.name).master_url)
     drained = _DRAINED if place == "hosts" else {}
-    return {**drained, **cluster_settings(wanted.spec, url.format(name=wanted.name))}
+    own = cluster_settings(wanted.spec, url.format(name=wanted.name))
+    pages = _ON_LOOPBACK if place in ("hosts", "slurm") else {}
+    return {**drained, **own, **pages}
 
 
 def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -> dict[str, Any]:
@@ -143,6 +155,7 @@ def variables(place: str, wanted: RenderRequest, templates: Mapping[str, str]) -
     return {
         "name": name,
         "prefix": f"mlr-{name}",
+        "pages": _PAGES.rstrip(),
         "image": spec.image,
         "workers": spec.workers,
         "cores": spec.cores,
@@ -219,10 +232,22 @@ def _volume(mount: Mount) -> str:
 
 
 def must_be_pullable(place: str, image: str) -> None:
-    """Raise ``UsageError`` when other machines could not pull the image by this name."""
-    host = image.partition("/")[0]
-    if place != "compose" and not ("." in host or ":" in host):
+    """Raise ``UsageError`` unless other machines get just this image by its name.
+
+    An image that hosts have been given by hand is named by its id.
+    """
+    if place == "compose" or (place == "hosts" and _DIGEST.fullmatch(image)):
+        return
+    host, path, _ = image.partition("/")
+    if not path or not ("." in host or ":" in host):
         raise UsageError(
             f"{image} is an image of this machine only",
             hint="push it, and name it with --image REGISTRY/NAME@sha256:…",
+        )
+    if not _DIGEST.fullmatch(image.rpartition("@")[2]):
+        raise UsageError(
+            f"{image} has no digest",
+            why="a tag may be another image tomorrow, and one node would run that",
+            hint="--image REGISTRY/NAME@sha256:…"
+            + (", or the id of an image that the hosts have" if place == "hosts" else ""),
         )

@@ -195,9 +195,19 @@ def test_a_host_that_cannot_run_the_image_is_told_before_the_pull(tmp_path: Path
 
 def test_an_image_of_this_machine_cannot_be_pulled_elsewhere() -> None:
     must_be_pullable("compose", "mlruntime/6.0-ml:cpu")
-    must_be_pullable("hosts", "localhost:5000/ml@sha256:1")
-    with pytest.raises(UsageError, match="is an image of this machine only"):
-        must_be_pullable("kubernetes", "mlruntime/6.0-ml:cpu")
+    must_be_pullable("hosts", IMAGE)
+    must_be_pullable("hosts", f"localhost:5000/ml@sha256:{'1' * 64}")
+    must_be_pullable("hosts", f"sha256:{'1' * 64}")  # loaded there by hand
+    for image in ("mlruntime/6.0-ml:cpu", f"sha256:{'1' * 64}"):
+        with pytest.raises(UsageError, match="is an image of this machine only"):
+            must_be_pullable("kubernetes", image)
+
+
+@pytest.mark.parametrize("place", ["hosts", "kubernetes", "slurm"])
+@pytest.mark.parametrize("end", [":cpu", "", "@sha256:1"])
+def test_nodes_that_pull_need_a_digest(place: str, end: str) -> None:
+    with pytest.raises(UsageError, match="has no digest"):
+        must_be_pullable(place, f"registry.example.org/ml/6.0-ml{end}")
 
 
 HUSH = {"spark.hadoop.fs.s3a.secret.key": "hush", "spark.sql.shuffle.partitions": "9"}

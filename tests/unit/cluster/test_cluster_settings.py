@@ -51,6 +51,14 @@ def test_a_cluster_that_stays_cleans_up() -> None:
     assert cluster_settings(own, URL)["spark.worker.cleanup.appDataTtl"] == "60"
 
 
+@pytest.mark.parametrize("place", ["hosts", "slurm"])
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_pages_on_the_network_of_hosts_are_on_loopback(place: str, gpus: int) -> None:
+    script = files(place, gpus=gpus)["bootstrap.sh" if place == "hosts" else "cluster.sbatch"].text
+    assert "/spark-env.sh" in script
+    assert "\nSPARK_LOCAL_IP=127.0.0.1\n" in script
+
+
 @pytest.mark.parametrize(
     "key",
     [

@@ -3,6 +3,7 @@
 What it leaves on a host is looked at; whether Spark then runs, tests/hosts asks.
 """
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -16,11 +17,15 @@ OLD, NEW = IMAGE, IMAGE.replace("87e610db", "12345678")
 STUBS = {
     # The defaults of an image name it, so that it can be seen whose were taken.
     "docker": """case "$1 $2" in
-"image inspect") [ -e "$HOST/pulled" ] || exit 1 ;;
+"image inspect")
+    [ -e "$HOST/pulled" ] || exit 1
+    for image; do :; done
+    echo "[layers of $image]" ;;
 "pull "*) touch "$HOST/pulled" ;;
-"run --rm") for word; do case $word in registry*) image=$word ;; esac; done
+"run --rm") for word; do case $word in registry* | sha256:*) image=$word ;; esac; done
             echo "# of $image" ;;
-"exec "*) case "$*" in *pgrep*) exit 1 ;; esac ;;
+"exec "*) case "$*" in *pgrep*) exit 1 ;; *masterurl*) [ ! -e "$HOST/refused" ] ;; esac ;;
+"logs "*) [ ! -e "$HOST/refused" ] || cat "$HOST/refused" ;;
 esac""",
     "systemctl": """case "$*" in
 "restart "*) touch "$HOST/active" ;;
@@ -56,6 +61,7 @@ class Host:
 
     def __init__(self, root: Path) -> None:
         self.root, self.state = root, root / "state"
+        self.told: list[str] = []
         (root / "bin").mkdir()
         self.state.mkdir()
         for program, text in STUBS.items():
@@ -80,8 +86,9 @@ class Host:
             env={"PATH": f"{self.root}/bin:{os.environ['PATH']}", "HOST": str(self.state)},
         )  # fmt: skip
         assert done.returncode == code, done.stderr
+        self.told = done.stderr.splitlines()
         calls = (self.state / "calls").read_text().splitlines()
-        reading = ("docker image", "docker run", "docker exec", "systemctl --quiet")
+        reading = ("docker image", "docker run", "docker exec", "docker logs", "systemctl --quiet")
         return [call for call in calls if not call.startswith(reading)]
 
     def read(self, path: str) -> str:
@@ -110,15 +117,63 @@ def test_a_worker_is_set_up_once(host: Host) -> None:
     assert settings[0] == f"# of {OLD}"
     assert "spark.master spark://boss:7077" in settings
     assert "spark.decommission.enabled true" in settings  # or draining would just kill it
-    secret = files("hosts")["secret"].text.strip()
-    assert settings[-1] == f"spark.authenticate.secret {secret}"
-    path = host.root / f"{ETC}/conf/spark-defaults.conf"
-    assert path.stat().st_mode & 0o077 == 0
+    assert settings[-1] == f"spark.authenticate.secret {secret_with(OLD)}"
+    assert host.read(f"{ETC}/secret").strip() == secret_with(OLD)
     assert "MASTER=spark://boss:7077" in host.read(f"{ETC}/worker.env").splitlines()
-    assert secret not in host.read(f"{ETC}/worker.env") + host.read(f"{ETC}/settings")
+    assert "SPARK_LOCAL_IP=127.0.0.1" in host.read(f"{ETC}/conf/spark-env.sh").splitlines()
 
     again = host.run("worker", "--master", "boss")
     assert again == ["systemctl daemon-reload", f"systemctl enable {UNIT}"]
+
+
+def secret_with(image: str) -> str:
+    """Return the secret of a node that runs this image."""
+    shared = files("hosts")["secret"].text.strip()
+    return hashlib.sha256(f"{shared}\n[layers of {image}]\n".encode()).hexdigest()
+
+
+def test_nobody_else_reads_the_settings_on_a_host(host: Host) -> None:
+    (host.root / "spark.conf").write_text("spark.hadoop.fs.s3a.secret.key hush\n")
+    host.run("worker", "--master", "boss")
+    secret = files("hosts")["secret"].text.strip()
+    telling = {
+        path.relative_to(host.root / ETC).as_posix(): path.stat().st_mode & 0o077
+        for path in (host.root / ETC).rglob("*")
+        if path.is_file() and ("hush" in path.read_text() or secret_with(OLD) in path.read_text())
+    }
+    assert telling == {"conf/spark-defaults.conf": 0, "secret": 0}
+    everything = [p.read_text() for p in (host.root / ETC).rglob("*") if p.is_file()]
+    assert not any(secret in text for text in everything)
+
+
+def test_a_worker_of_another_image_is_refused_with_one_sentence(host: Host) -> None:
+    """What the master does to such a worker, tests/hosts sees; here its words are repeated."""
+    told = "ERROR TransportClientFactory: Exception while bootstrapping client after 46 ms\n"
+    (host.state / "refused").write_text(2 * told)
+    calls = host.run("worker", "--master", "boss", code=6)
+    assert calls[-1] == f"systemctl disable --now {UNIT}"
+    assert host.told == [
+        "mlruntime: this host can run " + OLD,
+        "mlruntime: the master of cluster team-a refuses this worker: it runs another image, or "
+        "has another secret",
+        "           try: the same files on all hosts, and bootstrap.sh master first",
+    ]
+    host.copy(NEW)
+    host.run("worker", "--master", "boss", code=6)
+    assert secret_with(NEW) != secret_with(OLD)
+    assert secret_with(NEW) in host.read(f"{ETC}/conf/spark-defaults.conf")
+
+
+def test_an_image_that_was_loaded_by_hand_is_not_pulled(host: Host) -> None:
+    image = f"sha256:{'5' * 64}"
+    host.copy(image)
+    host.run("worker", "--master", "boss", code=6)
+    assert host.told[-2:] == [
+        f"mlruntime: this host has no image {image}",
+        f"           try: load it: {host.root}/bin/docker load --input FILE",
+    ]
+    (host.state / "pulled").touch()
+    assert not [call for call in host.run("worker", "--master", "boss") if "pull" in call]
 
 
 def test_an_upgrade_and_the_way_back(host: Host) -> None:

@@ -1,4 +1,4 @@
-"""docs/testing.md lists every test that CI leaves out, with the reason."""
+"""Tests that the documentation names: those that CI leaves out, and those of what is protected."""
 
 import ast
 import re
@@ -31,3 +31,16 @@ def test_each_test_that_ci_leaves_out_has_its_reason() -> None:
     )
     assert {name for name, _ in listed} == left_out
     assert all(len(reason) > 20 for _, reason in listed)
+
+
+def test_what_protects_a_cluster_names_tests_that_there_are() -> None:
+    page = text_of(CHECKOUT / "docs/clusters.md")
+    rows = re.findall(r"^\| .+ \| .+ \| (.*`test_\w+`.*) \|$", page, re.M)
+    assert len(rows) > 5
+    there = {
+        node.name
+        for path in TESTS.rglob("test_*.py")
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert {name for row in rows for name in re.findall(r"test_\w+", row)} <= there

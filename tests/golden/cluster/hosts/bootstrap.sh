@@ -9,7 +9,7 @@
 #   bootstrap.sh remove                 all of it goes
 #
 # The secret is read from the file `secret` beside this script. Whatever has been done already is left
-# alone; another image is an upgrade.
+# alone; another image is an upgrade: of the master first, since it lets in no worker of another image.
 set -eu
 
 NAME=team-a
@@ -64,25 +64,44 @@ check() {
     say "this host can run $IMAGE"
 }
 
-# configure HOST: the settings of this node, with the master's name in them
+# The image: pulled, unless it is here; one that is named by its id has been loaded by hand.
+fetch() {
+    "$ENGINE" image inspect "$IMAGE" >/dev/null 2>&1 && return
+    case $IMAGE in
+    sha256:*) die "this host has no image $IMAGE" "load it: $ENGINE load --input FILE" ;;
+    esac
+    "$ENGINE" pull "$IMAGE"
+}
+
+# What is in the image, by the digests of its layers: the same on each engine, and however it came.
+contents() { "$ENGINE" image inspect --format '{{.RootFS.Layers}}' "$IMAGE"; }
+
+# configure HOST: the settings of this node, with the master's name in them. Those of a user may be
+# secret, and the cluster's secret is. A node with another image gets another one, and cannot join.
 configure() {
     [ -s "$HERE/secret" ] || die "there is no file $HERE/secret" "copy it here, with mode 0600"
+    layers=$(contents)
     install -d -m 0755 "$ETC" "$VAR"
     install -d -m 0700 -o 1000 -g 1000 "$ETC/conf"
     install -d -m 0755 -o 1000 -g 1000 "$VAR/tmp" "$VAR/home" "$VAR/shared"
     for folder in events recovery work; do install -d -o 1000 -g 1000 "$VAR/shared/$folder"; done
-    CONF=$ETC/conf SECRET=$HERE/secret SETTINGS=$ETC/settings
-    sed "s/@MASTER@/$1/" "$HERE/spark.conf" >"$SETTINGS"
-    "$ENGINE" run --rm --network none --user 0 --entrypoint sh "$IMAGE" -c \
-        'cat /etc/spark/log4j2.properties' >"$CONF/log4j2.properties"
+    CONF=$ETC/conf
     (
         umask 077
+        "$ENGINE" run --rm --network none --user 0 --entrypoint sh "$IMAGE" -c \
+            'cat /etc/spark/log4j2.properties' >"$CONF/log4j2.properties"
+        # Pages, which ask nobody who they are, are on 127.0.0.1 of each host only.
+        cat >"$CONF/spark-env.sh" <<'END'
+SPARK_LOCAL_IP=127.0.0.1
+SPARK_LOCAL_HOSTNAME=${SPARK_LOCAL_HOSTNAME:-$(hostname -f)}
+END
+        printf '%s\n%s\n' "$(cat "$HERE/secret")" "$layers" | sha256sum | cut -c 1-64 >"$ETC/secret"
         {
             "$ENGINE" run --rm --network none --user 0 --entrypoint sh "$IMAGE" -c \
                 'cat /etc/spark/spark-defaults.conf'
             echo
-            cat "$SETTINGS"
-            printf 'spark.authenticate.secret %s\n' "$(cat "$SECRET")"
+            sed "s/@MASTER@/$1/" "$HERE/spark.conf"
+            printf 'spark.authenticate.secret %s\n' "$(cat "$ETC/secret")"
         } >"$CONF/spark-defaults.conf.new"
     )
     mv "$CONF/spark-defaults.conf.new" "$CONF/spark-defaults.conf"
@@ -106,7 +125,7 @@ start() {
     role=$1 unit=mlruntime-$NAME-$1.service
     check
     ENGINE=$(engine)
-    "$ENGINE" image inspect "$IMAGE" >/dev/null 2>&1 || "$ENGINE" pull "$IMAGE"
+    fetch
     configure "$2"
     write_environment "$role" "$2"
     install -m 0644 "$HERE/$unit" "$UNITS/$unit"
@@ -122,10 +141,29 @@ start() {
     await "$role"
 }
 
+JOINED='import json, sys, urllib.request as web; page = "http://127.0.0.1:8081/json/"; sys.exit(not json.load(web.urlopen(page, timeout=5))["masterurl"])'
+# ready CONTAINER ROLE: a worker answers also while no master has let it in, but names none then.
+ready() {
+    "$ENGINE" exec "$1" /opt/entrypoint.sh health "$2" 2>/dev/null || return 1
+    [ "$2" = master ] || "$ENGINE" exec "$1" python3 -c "$JOINED" 2>/dev/null
+}
+
+# refused CONTAINER: there is a master, and it wants another secret than this worker has.
+refused() {
+    told=$("$ENGINE" logs "$1" 2>&1 | grep -c 'Exception while bootstrapping client') || return 1
+    [ "$told" -gt 1 ]
+}
+
+# await ROLE: a worker that is refused does not stay to try for ever
 await() {
     container=mlruntime-$NAME-$1
     tries=0
-    until "$ENGINE" exec "$container" /opt/entrypoint.sh health "$1" 2>/dev/null; do
+    until ready "$container" "$1"; do
+        if [ "$1" = worker ] && refused "$container"; then
+            systemctl disable --now "mlruntime-$NAME-worker.service"
+            die "the master of cluster $NAME refuses this worker: it runs another image, or has another secret" \
+                "the same files on all hosts, and bootstrap.sh master first"
+        fi
         tries=$((tries + 1))
         [ "$tries" -lt 240 ] || die "the $1 does not answer" "journalctl --unit mlruntime-$NAME-$1"
         sleep 0.5
