@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @contextmanager
 def this_host(context: Context) -> Iterator[Host]:
     """Yield this machine; nothing is read or connected to before it is needed, all is closed."""
-    store = Store(store_root())
+    store = Store(store_root(), say)
 
     def fetch(artifacts: Iterable[Artifact]) -> Mapping[str, Path]:
         with downloads(say) as progress:

@@ -24,7 +24,8 @@ from mlruntime.environment.settings import Variables
 from mlruntime.errors import StorageError, UsageError
 from mlruntime.image.sources.literal import File
 from mlruntime.layers.sink import MTIME
-from mlruntime.store.store import held, storage_errors, taken
+from mlruntime.store.locking import held, taken
+from mlruntime.store.store import storage_errors
 
 _LOG: Final = logging.getLogger(__name__)
 

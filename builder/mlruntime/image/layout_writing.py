@@ -17,7 +17,8 @@ from mlruntime.errors import InvalidDefinition, UsageError
 from mlruntime.image import oci
 from mlruntime.image.image import Blobs, Image, blob_file
 from mlruntime.image.layout import entries
-from mlruntime.store.store import held, link_or_copy, storage_errors
+from mlruntime.store.locking import held
+from mlruntime.store.store import link_or_copy, storage_errors
 
 _LAYOUT: Final = "oci-layout"
 _INDEX: Final = "index.json"
@@ -47,7 +48,7 @@ def write_layout(image: Image, blobs: Blobs, directory: Path) -> None:
     refuse_output(directory)
     with storage_errors(directory, instead="write it elsewhere"):
         (directory / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        with held(directory):
+        with held(directory, instead="write it elsewhere"):
             _put(image, blobs, directory)
 
 

@@ -6,23 +6,24 @@ it is whole and its hash is known. Two processes that want the same thing wait f
 """
 
 import errno
-import fcntl
 import hashlib
 import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from mlruntime.errors import HashMismatch, StorageError, Unavailable
+from mlruntime.store.locking import held, lock_if_possible, taken
 
 _LOG: Final = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
+_INSTEAD: Final = "set MLRUNTIME_STORE"
 
 
 class Store:
@@ -30,11 +31,12 @@ class Store:
 
     *Blobs* are known by the sha256 of their bytes (``blobs/sha256/HEX``). *Records* are small
     or derived files known by a key that somebody computed (``KIND/KEY``): the wheel that a
-    recipe key stands for, the descriptor of a layer.
+    recipe key stands for, the descriptor of a layer. ``say`` hears what is waited for.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, say: Callable[[str], None] = _LOG.info) -> None:
         self.root = root
+        self._say = say
 
     def blob(self, sha256: str) -> Path | None:
         """Return the path of a blob, or ``None`` when the store does not have it."""
@@ -112,10 +114,10 @@ class Store:
         none is made or swept while another process does either.
         """
         parent = _made(self.root / "tmp")
-        with storage_errors(parent), held(parent):
+        with storage_errors(parent), self._held(parent):
             _sweep(parent)
             directory = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
-            descriptor = taken(directory)
+            descriptor = taken(directory, instead=_INSTEAD)
         try:
             yield directory
         finally:
@@ -129,20 +131,20 @@ class Store:
         path = _made(self.root / "locks") / re.sub(r"[^A-Za-z0-9._-]", "_", name)
         with storage_errors(path.parent):
             path.touch()
-        with held(path):
+        with self._held(path):
             yield
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Keep the store from being pruned; several processes may do so at once."""
-        with held(self._everything(), fcntl.LOCK_SH):
+        with self._held(self._everything(), shared=True):
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Use the store alone; raise ``Unavailable`` while another process uses it."""
         try:
-            with held(self._everything(), fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with self._held(self._everything(), wait=False):
                 yield
         except BlockingIOError:
             raise Unavailable(
@@ -151,6 +153,11 @@ class Store:
                 why="another process builds, locks or exports with it",
                 hint="try again when that has ended",
             ) from None
+
+    def _held(
+        self, path: Path, *, shared: bool = False, wait: bool = True
+    ) -> AbstractContextManager[None]:
+        return held(path, shared=shared, wait=wait, say=self._say, instead=_INSTEAD)
 
     def _everything(self) -> Path:
         path = _made(self.root / "locks") / "store"
@@ -165,39 +172,10 @@ def _made(directory: Path) -> Path:
     return directory
 
 
-@contextmanager
-def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold the file lock of a file or directory, waiting for whoever has it.
-
-    Not the package filelock: it has no shared locks on the same file, and none on a directory.
-    With ``LOCK_NB`` in ``how`` it raises ``BlockingIOError`` instead of waiting.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def taken(directory: Path) -> int | None:
-    """Take the lock of a scratch directory; ``None`` when its owner, or another user, has it."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except (FileNotFoundError, PermissionError):
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 def _sweep(parent: Path) -> None:
     """Remove scratch directories whose owner is gone; the caller holds the lock of ``parent``."""
     for directory in parent.glob("work-*"):
-        if (descriptor := taken(directory)) is not None:
+        if (descriptor := taken(directory, instead=_INSTEAD)) is not None:
             _LOG.info("removing %s, left by a run that was killed", directory)
             shutil.rmtree(directory, ignore_errors=True)
             os.close(descriptor)
@@ -217,7 +195,7 @@ _REFUSED: Final = (
 
 
 @contextmanager
-def storage_errors(where: Path, *, instead: str = "set MLRUNTIME_STORE") -> Iterator[None]:
+def storage_errors(where: Path, *, instead: str = _INSTEAD) -> Iterator[None]:
     """Turn "no space left" and "not permitted" into an error with a place and a hint.
 
     ``instead`` says how to choose another place.
@@ -261,8 +239,7 @@ def _claimed(path: Path) -> int:
     """Open a file for writing that no other process writes to: whoever does is waited for."""
     while True:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_if_possible(descriptor)
         # Whoever had it may have put it in its place.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.lstat()):

@@ -314,7 +314,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
         ),
         ("subprocess", {"host.command"}),
         ("httpx", {"fetch.routes", "fetch.web"}),
-        ("fcntl", {"environment.linking", "store.store"}),
+        ("fcntl", {"environment.linking", "store.locking"}),
         ("pynvml", {"host.nvml"}),
     ],
 )

@@ -21,7 +21,8 @@ from mlruntime.errors import HashMismatch, UsageError
 from mlruntime.fetch.locating import last_seen
 from mlruntime.lock.document import FileName
 from mlruntime.lock.model import Lock
-from mlruntime.store.store import Store, file_sha256, held, link_or_copy, storage_errors
+from mlruntime.store.locking import held
+from mlruntime.store.store import Store, file_sha256, link_or_copy, storage_errors
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.store.uses import artifacts_of, native_of
 
@@ -130,7 +131,7 @@ def _emptied(folder: Path) -> Iterator[None]:
     By then it has another name, if all went well.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder):
+    with held(folder, instead="name another directory"):
         folder.mkdir(exist_ok=True)  # whoever had it may have put it in its place
         for left in folder.iterdir():
             if left.is_dir() and not left.is_symlink():
