@@ -58,7 +58,10 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def is_environment(path: Path) -> bool:
     """Return whether there is an environment at a path."""
-    return (path / _DESCRIPTION).is_file()
+    try:
+        return (path / _DESCRIPTION).is_file()
+    except OSError:  # a directory that this user may not look into
+        return False
 
 
 def read_description(path: Path) -> Description:

@@ -33,14 +33,34 @@ def refuse_host(system: System, needed: str) -> None:
         )
 
 
-def refuse_target(target: Path, *, is_environment: bool) -> None:
-    """Raise ``UsageError`` for a path that no environment can be made at."""
-    if ":" in str(target) or "\n" in str(target):
+def is_text(path: Path) -> bool:
+    """Tell whether a path is UTF-8: only then can it be written into files and scripts."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_path(path: Path) -> None:
+    """Raise ``UsageError`` for a path that no environment can be used at."""
+    if ":" in str(path) or "\n" in str(path):
         raise UsageError(
             "an environment's path cannot have a colon or a line break",
-            where=str(target),
+            where=str(path),
             why="it becomes part of PATH, which has colons between its parts",
         )
+    if not is_text(path):
+        raise UsageError(
+            "an environment's path must be UTF-8",
+            where=ascii(str(path)),
+            why="it is written into scripts and settings, which are UTF-8",
+        )
+
+
+def refuse_target(target: Path, *, is_environment: bool) -> None:
+    """Raise ``UsageError`` for a path that no environment can be made at."""
+    refuse_path(target)
     try:
         status = target.lstat()
     except FileNotFoundError:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mlruntime.environment.host import is_text
 from mlruntime.errors import CommandFailed, Unavailable, UsageError
 from mlruntime.host.command import run
 from mlruntime.lock.model import CONDA_PREFIX, Lock
@@ -122,6 +123,8 @@ def _unusable(found: Mapping[str, Any], minor: str) -> str:
             return f"it is {found['kind']} {found['version']}, {found['bits']} bits," + (
                 f" for {found['machine']} with {found['libc'] or 'another C library than glibc'}"
             )
+    if not is_text(Path(found["executable"])):
+        return "its path is not UTF-8"
     if found["threads"]:
         return "it is free-threaded, which the locked wheels are not made for"
     if found["missing"]:

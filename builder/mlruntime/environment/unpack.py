@@ -38,6 +38,13 @@ def fish(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
+def write(path: Path, text: str) -> None:
+    """Write or replace a file in one step: interrupted, this can be run again."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
 def fill_in(root: Path) -> None:
     """Write the files that are made for a place and an interpreter."""
     base = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
@@ -56,7 +63,7 @@ def fill_in(root: Path) -> None:
         for word, value in known.items():
             text = text.replace(word, value)
         folder = root / "bin" if name.startswith("activate") else root
-        (folder / name).write_text(text, encoding="utf-8")
+        write(folder / name, text)
     python = root / "bin" / "python"
     if python.is_symlink():
         python.unlink()
@@ -64,7 +71,7 @@ def fill_in(root: Path) -> None:
     notes = root / ".mlruntime" / "environment.json"
     description = json.loads(notes.read_bytes())
     description.update(path=str(root), interpreter=str(base), python=sys.version.split()[0])
-    notes.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    write(notes, json.dumps(description, indent=1) + "\n")
 
 
 def main() -> int:

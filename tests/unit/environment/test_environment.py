@@ -27,6 +27,7 @@ from mlruntime.environment.personal import fish_script, posix_script
 from mlruntime.environment.repairing import change, remove, repair
 from mlruntime.environment.settings import Variables
 from mlruntime.environment.trees import KIND
+from mlruntime.environment.using import changing
 from mlruntime.environment.verification import differences
 from mlruntime.errors import (
     Damaged,
@@ -43,12 +44,13 @@ from mlruntime.image.stack import parse_stack
 from mlruntime.lock.model import Lock, Variant
 from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
-from mlruntime.workflows.environment.managing import (
-    Prepared,
+from mlruntime.workflows.environment.known import (
+    described,
+    forget_environment,
     known_environments,
-    prepare,
     remember_environment,
 )
+from mlruntime.workflows.environment.managing import Prepared, prepare
 from mlruntime.workflows.host import Host
 
 from tests.unit.debs import deb
@@ -668,10 +670,50 @@ def test_removing_leaves_what_is_somebody_s_own(world: World, tmp_path: Path) ->
 def test_known_environments_are_those_still_there(world: World, tmp_path: Path) -> None:
     for name in ("a", "b ünï"):
         world.create(tmp_path / name)
-        remember_environment(world.store, tmp_path / name)
+        remember_environment(world.host, tmp_path / name)
     assert known_environments(world.store) == (tmp_path / "a", tmp_path / "b ünï")
     (tmp_path / "a").rename(tmp_path / "c")
     assert known_environments(world.store) == (tmp_path / "b ünï",)
+
+
+def test_what_is_not_there_now_is_not_forgotten(world: World, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    for name in ("a", "b"):
+        world.create(disk / name)
+        remember_environment(world.host, disk / name)
+    (disk / "a" / NOTES / "environment.json").write_bytes(b"{")
+    shown = [(root.name, found and found.runtime, why) for root, found, why in
+             described(known_environments(world.store))]  # fmt: skip
+    assert shown == [
+        ("a", None, "the environment's description cannot be read"),
+        ("b", "9.0-ml", ""),
+    ]
+    disk.rename(tmp_path / "elsewhere")
+    disk.mkdir()  # a mount point whose disk is not there
+    shown = [(root.name, found and found.runtime, why) for root, found, why in
+             described(known_environments(world.store))]  # fmt: skip
+    assert shown == [(name, None, "it cannot be reached now") for name in ("a", "b")]
+    assert forget_environment(world.store, disk / "a")
+    assert not forget_environment(world.store, disk / "a")
+    assert known_environments(world.store) == (disk / "b",)
+
+
+def test_a_store_that_takes_no_note_is_told_and_no_failure(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    remember_environment(replace(world.host, store=Store(tmp_path / "file")), tmp_path / "ml")
+    (said,) = world.said
+    assert said.startswith(f"`mlruntime env list` will not show {tmp_path}/ml: the store takes no")
+
+
+def test_a_path_that_is_not_utf_8_is_told(world: World, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
+    with pytest.raises(UsageError, match="must be UTF-8") as caught:
+        refuse_target(path, is_environment=False)
+    str(caught.value).encode()  # it can be printed
+    world.create(tmp_path / "ml").path.encode()
+    (tmp_path / "ml").rename(path)
+    with pytest.raises(UsageError, match="must be UTF-8"), changing(path, world.said.append):
+        pytest.fail("it was changed")
 
 
 @pytest.mark.parametrize("name", ["environment.json", "files.json"])

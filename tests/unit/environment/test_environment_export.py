@@ -27,7 +27,8 @@ from mlruntime.workflows.environment.exports import (
     export_dockerfile,
     lock_to_export,
 )
-from mlruntime.workflows.environment.managing import Requested, known_environments
+from mlruntime.workflows.environment.known import known_environments
+from mlruntime.workflows.environment.managing import Requested
 from mlruntime.workflows.planning import planned_image
 from packaging.pylock import Pylock
 from uv import find_uv_bin
@@ -68,6 +69,34 @@ def test_uv_installs_what_is_exported(
     found = installed(tmp_path / "env", str(file))
     assert found == {f"{name}=={version}" for name, version in written.packages}
     assert found == {"nvidia-cudnn==1", "pyspark==1", "toy==1"}
+
+
+@pytest.mark.starts
+def test_pip_takes_the_exported_requirements_and_checks_every_hash(
+    world: World, tmp_path: Path
+) -> None:
+    folder = tmp_path / "with space"
+    file = folder / "requirements.txt"
+    folder.mkdir()
+    wanted = Export(format="requirements", output=file, wheels=folder / "wheels")
+    written = export(world.lock, "cpu", world.host, wanted)
+    file.write_text(written.text)
+    words = ("install", "--dry-run", "--ignore-installed", "--no-deps", "--no-index", "--quiet")
+    command = [sys.executable, "-m", "pip", "--isolated", *words, "--require-hashes"]
+    command += ["--report", "-", "--requirement", "requirements.txt"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    found = {
+        (one["metadata"]["name"].replace("_", "-"), one["download_info"]["archive_info"]["hash"])
+        for one in json.loads(done.stdout)["install"]
+    }
+    assert found == {(wheel.name, f"sha256={wheel.sha256}") for wheel in world.wheels}
+    target = folder / "wheels" / world.wheels[0].filename
+    content = target.read_bytes()
+    target.unlink()
+    target.write_bytes(content + b"\0")
+    failed = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in failed.stderr
 
 
 @pytest.mark.starts

@@ -22,15 +22,20 @@ from mlruntime.environment.packing import pack as write_archive
 from mlruntime.environment.packing import refuse_archive
 from mlruntime.environment.personal import fish_script, posix_script
 from mlruntime.environment.repairing import remove as remove_environment
+from mlruntime.environment.using import changing, reading
 from mlruntime.environment.verification import differences
 from mlruntime.errors import UsageError, ValidationFailed
 from mlruntime.host.command import replace_process
 from mlruntime.lock.model import CORE
 from mlruntime.store.store import Store
+from mlruntime.workflows.environment.known import (
+    described,
+    forget_environment,
+    known_environments,
+)
 from mlruntime.workflows.environment.managing import (
     Requested,
     create_environment,
-    known_environments,
     repair_environment,
     unpack_environment,
 )
@@ -128,8 +133,9 @@ def verify(
     also changes the list.
     """
     root = absolute(path)
-    made = read_description(root)
-    found = differences(root, read_files(root), quick=quick)
+    with reading(root, output.say):
+        made = read_description(root)
+        found = differences(root, read_files(root), quick=quick)
     lines = [f"{kind}: {name}" for kind, names in asdict(found).items() for name in names]
     damaged, added = len(found.damaged), len(found.added)
     lines.append(
@@ -177,7 +183,8 @@ def pack(
     """
     root, archive = absolute(path), absolute(output_)
     refuse_archive(archive)
-    size = write_archive(root, archive)
+    with reading(root, output.say):
+        size = write_archive(root, archive)
     text = f"{archive}: {size / 1e6:.0f} MB; there: tar -xf {archive.name}, sh */unpack.sh"
     emit({"archive": str(archive), "size": size}, text, as_json)
 
@@ -204,12 +211,16 @@ def unpack(
 
 def list_(as_json: Annotated[bool, JSON] = False) -> None:
     """List the environments made with this host's store."""
-    found = [(root, read_description(root)) for root in known_environments(Store(store_root()))]
-    rows = tuple((str(root), one.runtime, one.variant, one.python) for root, one in found)
+    found = tuple(described(known_environments(Store(store_root()))))
+    rows = tuple((str(root), one.runtime, one.variant, one.python) for root, one, _ in found if one)
     columns = ("path", "runtime", "variant", "python")
-    value = [summary(one) | {"path": str(root)} for root, one in found]
+    value = [
+        ({"problem": why} if one is None else summary(one)) | {"path": str(root)}
+        for root, one, why in found
+    ]
     text = plain(Table(title="Environments", columns=columns, rows=rows))
-    emit({"environments": value}, text, as_json)
+    lines = [f"{root}: {why}" for root, one, why in found if one is None]
+    emit({"environments": value}, "\n".join([text, *lines]), as_json)
 
 
 def remove(
@@ -220,10 +231,14 @@ def remove(
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Remove an environment; the store keeps what it was made of."""
-    root = absolute(path)
-    read_description(root)
-    added = () if force else differences(root, read_files(root), quick=True).added
-    remove_environment(root, added, force=force)
+    root, store = absolute(path), Store(store_root())
+    if not root.exists() and forget_environment(store, root):
+        return emit({"removed": str(root)}, f"{root} is gone: `env list` forgets it", as_json)
+    with changing(root, output.say):
+        read_description(root)
+        added = () if force else differences(root, read_files(root), quick=True).added
+        remove_environment(root, added, force=force)
+    forget_environment(store, root)
     emit({"removed": str(root)}, f"removed {root}", as_json)
 
 

@@ -250,7 +250,7 @@ def export_dockerfile(
             if not is_environment(root):
                 # Not in the directory itself: that is locked, as a sign that it is in use.
                 root = scratch / "made" / "ml"
-                create_environment(definitions, requested, root, host, environ)
+                create_environment(definitions, requested, root, host, environ, remember=False)
             made = read_description(root)
             pack(root, archive)
     return Written(

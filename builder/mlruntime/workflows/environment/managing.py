@@ -1,11 +1,9 @@
 """From a lock to an environment on this host, and what is done with one afterwards."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from msgspec import structs
 
@@ -34,6 +32,7 @@ from mlruntime.environment.packing import extract, without_scripts
 from mlruntime.environment.repairing import repair
 from mlruntime.environment.settings import Variables, variables
 from mlruntime.environment.trees import Tree, kept_tree, unpacked
+from mlruntime.environment.using import changing
 from mlruntime.environment.verification import differences
 from mlruntime.errors import HashMismatch, InvalidLock, Unavailable
 from mlruntime.fetch.locating import last_seen
@@ -42,11 +41,9 @@ from mlruntime.image.plan import Plan
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.store.store import Store, storage_errors
+from mlruntime.workflows.environment.known import remember_environment
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.planning import planned_image
-
-# Where the store notes environments: not among what pruning removes.
-_KNOWN: Final = "environments"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +70,10 @@ def create_environment(
     target: Path,
     host: Host,
     environ: Mapping[str, str],
+    *,
+    remember: bool = True,
 ) -> Description:
-    """Make an environment at ``target``; all of it or nothing.
+    """Make an environment at ``target``; all of it or nothing. ``remember`` it for ``env list``.
 
     Nothing is downloaded before the place, this host and its Python have been found good. Raises
     ``Unavailable`` for what this host lacks, ``UsageError`` for a path that will not do.
@@ -91,7 +90,8 @@ def create_environment(
         prepared = prepare(plan, requested.lock, host, target, accept=partial(refuse_host, system))
         order = order_of(prepared, requested, target, interpreter)
         made = create(order, target, Linker())
-        remember_environment(host.store, target)
+        if remember:
+            remember_environment(host, target)
     return made
 
 
@@ -100,12 +100,21 @@ def repair_environment(
 ) -> tuple[str, ...]:
     """Put an environment right again; return the paths that were not as they were made.
 
-    Raises ``InvalidLock`` if these definitions do not make it any more.
+    One whose change was interrupted becomes what its lock says. Raises ``InvalidLock`` if these
+    definitions do not make it any more.
     """
+    with changing(root, host.say):
+        return _repaired(definitions, root, host, environ)
+
+
+def _repaired(
+    definitions: Definitions, root: Path, host: Host, environ: Mapping[str, str]
+) -> tuple[str, ...]:
     found = read_description(root)
     lock = read_lock_of(root)
     plan = planned_image(definitions, lock, found.variant)
-    if plan.digest != found.plan:
+    # With another lock, a change was interrupted: then the description is of another plan.
+    if plan.digest != found.plan and lock.digest == found.lock:
         raise InvalidLock(
             f"these definitions make another {found.runtime} than they did for this environment",
             where=str(root),
@@ -120,7 +129,7 @@ def repair_environment(
         listed = [piece.entry for piece in pieces(order)]
         damaged = differences(root, listed).damaged
         repair(root, order, damaged, Linker())
-        remember_environment(host.store, root)
+        remember_environment(host, root)
     return damaged
 
 
@@ -155,7 +164,7 @@ def unpack_environment(
             )
             write_description(root, made)
             root.rename(target)
-    remember_environment(host.store, target)
+    remember_environment(host, target)
     return made
 
 
@@ -166,26 +175,6 @@ def same_or_another(found: Description, plan: Plan, environ: Mapping[str, str]) 
         return find_interpreter(plan.python, environ, home=Path.home(), given=given)
     except Unavailable:
         return find_interpreter(plan.python, environ, home=Path.home())
-
-
-def remember_environment(store: Store, root: Path) -> None:
-    """Note where an environment is, for ``known_environments``."""
-    store.write_record(_KNOWN, hashlib.sha256(str(root).encode()).hexdigest(), f"{root}\n")
-
-
-def known_environments(store: Store) -> tuple[Path, ...]:
-    """Return the environments of this host that are still there, sorted; the others are forgotten.
-
-    One that was moved is known again once it has been repaired.
-    """
-    found = []
-    for note in sorted((store.root / _KNOWN).glob("*")):
-        root = Path(note.read_text(encoding="utf-8").rstrip("\n"))
-        if is_environment(root):
-            found.append(root)
-        else:
-            note.unlink(missing_ok=True)
-    return tuple(sorted(found))
 
 
 def prepare(

@@ -11,13 +11,14 @@ from mlruntime.ecosystems.pypi.requirements import without_hashes
 from mlruntime.environment.description import Description, read_description, read_lock_of
 from mlruntime.environment.linking import Linker
 from mlruntime.environment.repairing import change
+from mlruntime.environment.using import changing
 from mlruntime.errors import InvalidLock
 from mlruntime.lock.model import Lock
+from mlruntime.workflows.environment.known import remember_environment
 from mlruntime.workflows.environment.managing import (
     Requested,
     order_of,
     prepare,
-    remember_environment,
     same_or_another,
 )
 from mlruntime.workflows.host import Host
@@ -38,6 +39,17 @@ def sync_environment(
     ``wanted`` returns the new lock, given that of the runtime and the one that the environment has.
     Raises ``InvalidLock`` if the definitions have another lock by now.
     """
+    with changing(root, host.say):
+        return _synced(definitions, root, wanted, host, environ)
+
+
+def _synced(
+    definitions: Definitions,
+    root: Path,
+    wanted: Callable[[Lock, Lock], Lock],
+    host: Host,
+    environ: Mapping[str, str],
+) -> tuple[Description, tuple[str, ...]]:
     found = read_description(root)
     own = read_lock_of(root)
     base = fresh_lock(definitions, found.runtime).cut(own.of_runtime.flavour)
@@ -55,7 +67,7 @@ def sync_environment(
         order = order_of(prepare(plan, lock, host, root), requested, root, interpreter)
         order = replace(order, description=structs.replace(order.description, made=found.made))
         change(root, order, Linker())
-        remember_environment(host.store, root)
+        remember_environment(host, root)
     added = (without_hashes(line) for f in lock.flavours for line in f.requirements)
     jars = (line for f in lock.flavours for line in f.jar_requirements)
     return order.description, (*added, *jars)
