@@ -41,11 +41,16 @@ class Variables:
 
     def applied(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of a process that runs in the environment, from the host's."""
-        found = {n: v for n, v in environ.items() if n not in _IN_THE_WAY} | dict(self.set)
+        found = self.without_others(environ) | dict(self.set)
         for name, parts in self.extended.items():
             before = [environ[name]] if environ.get(name) else []
             found[name] = ":".join((*parts, *before))
         return found
+
+    @staticmethod
+    def without_others(environ: Mapping[str, str]) -> dict[str, str]:
+        """Return a host's variables without those that lead to other packages."""
+        return {n: v for n, v in environ.items() if n not in _IN_THE_WAY}
 
 
 def variables(config: ImageConfig, libraries: tuple[str, ...]) -> Variables:

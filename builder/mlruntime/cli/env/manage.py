@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from mlruntime.environment.packing import pack as write_archive
 from mlruntime.environment.packing import refuse_archive
 from mlruntime.environment.personal import fish_script, posix_script
 from mlruntime.environment.repairing import remove as remove_environment
+from mlruntime.environment.shells import shell_command
 from mlruntime.environment.using import changing, reading
 from mlruntime.environment.verification import differences
 from mlruntime.errors import UsageError, ValidationFailed
@@ -96,7 +98,12 @@ def shell(path: Annotated[Path, PATH]) -> None:
     """Start a shell in an environment."""
     root = absolute(path)
     settings = read_description(root).settings(root)
-    replace_process([os.environ.get("SHELL") or "/bin/sh"], settings.applied(os.environ))
+    chosen = os.environ.get("SHELL") or "/bin/sh"
+    if sys.stdin.isatty():
+        words, environ = shell_command(chosen, settings, os.environ)
+    else:  # it reads commands, and no startup files
+        words, environ = [chosen], settings.applied(os.environ)
+    replace_process(words, environ)
 
 
 def activate(
