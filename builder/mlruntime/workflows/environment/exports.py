@@ -33,7 +33,6 @@ from mlruntime.lock.packages import Artifact
 from mlruntime.lock.pixi import write_pixi_lock
 from mlruntime.release.sbom import cyclonedx_of_environment, packages
 from mlruntime.store.store import link_or_copy, storage_errors
-from mlruntime.workflows.addresses import addresses
 from mlruntime.workflows.environment.managing import Requested, compiled_wheel, create_environment
 from mlruntime.workflows.host import Host
 from mlruntime.workflows.licences import licences_in
@@ -161,6 +160,9 @@ def _wheels(lock: Lock, variant: str, host: Host, wanted: Export) -> ExportedPac
 
 
 def _for_conda(lock: Lock, variant: str, host: Host, wanted: Export) -> Written:
+    # Imported late: HTTP takes a fifth of the time that the verbs of `env` take to start.
+    from mlruntime.workflows.addresses import addresses
+
     conda = lock.whole(variant).conda
     if not any(package.name == "python" for package in conda):
         raise UsageError(
