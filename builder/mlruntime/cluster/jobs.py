@@ -22,8 +22,9 @@ from mlruntime.errors import MlruntimeError, UsageError
 
 # A program that is in the image already, as spark-submit writes it.
 _INSIDE: Final = "local:"
-# The folder, and the name in it, of a job's settings.
+# Where settings of a program's own are: the folder, and the file in it.
 _PROPERTIES: Final = ("/tmp", "submit.conf")
+PROPERTIES: Final = "/".join(_PROPERTIES)
 OnLine = Callable[[Stream, str], None]
 
 
@@ -144,7 +145,7 @@ def _job(
 
 def _started(engine: Engine, cluster: Standing, job: Job, *, kept: bool) -> tuple[str, Container]:
     files, ident = job.sent(), f"job-{secrets.token_hex(3)}"
-    given = "/".join(_PROPERTIES) if job.settings else None
+    given = PROPERTIES if job.settings else None
     return ident, start_beside(
         engine,
         cluster,
@@ -178,7 +179,7 @@ def start_beside(
     if files:
         sent[HOME] = partial(packed, dict(files), user=user)
     if settings:
-        sent[_PROPERTIES[0]] = partial(_properties, engine, host, settings, user)
+        sent |= settings_file(engine, host, settings, user)
     return engine.start(
         spec.image,
         command,
@@ -194,6 +195,13 @@ def start_beside(
         files=sent or None,
         service=Service(),
     )
+
+
+def settings_file(
+    engine: Engine, host: str, settings: Mapping[str, str], user: int
+) -> dict[str, Callable[[], Iterator[bytes]]]:
+    """Return what puts ``PROPERTIES`` into the container ``host``, for its user's eyes only."""
+    return {_PROPERTIES[0]: partial(_properties, engine, host, settings, user)}
 
 
 def _properties(

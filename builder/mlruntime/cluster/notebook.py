@@ -1,6 +1,5 @@
 """JupyterLab beside a standing cluster of containers: its notebooks are drivers of applications."""
 
-import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -9,11 +8,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mlruntime.cluster.description import NOTEBOOK_PORT, notebook_node
+from mlruntime.cluster.jobs import PROPERTIES, settings_file
 from mlruntime.cluster.readiness import ContainerProcess, await_exec
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, postponed, unimpressed
 from mlruntime.cluster.standing import Standing
-from mlruntime.cluster.starting import port_is_taken, start_node
+from mlruntime.cluster.starting import image_user, port_is_taken, start_node
 from mlruntime.engine import Container, Engine, Mount
 from mlruntime.errors import CommandFailed, UsageError
 
@@ -42,13 +42,6 @@ class NotebookOptions:
     def options(self) -> tuple[str, ...]:
         """Return what JupyterLab is told."""
         return (f"--ServerApp.root_dir={self.directory}",) if self.directory else ()
-
-    def environment(self) -> dict[str, str]:
-        """Return what tells PySpark the settings, as ``pyspark`` reads them."""
-        if not self.settings:
-            return {}
-        words = [word for pair in self.settings.items() for word in ("--conf", "=".join(pair))]
-        return {"PYSPARK_SUBMIT_ARGS": shlex.join([*words, "pyspark-shell"])}
 
     def must_be_kept(self, volumes: Iterable[Mount]) -> None:
         """Raise ``UsageError`` when the directory is in no volume that can be written to."""
@@ -124,16 +117,21 @@ def _started(
 
 
 def _start(engine: Engine, cluster: Standing, wanted: NotebookOptions) -> Container:
+    # Settings may be secret: an environment can be seen by everybody who may ask the engine.
+    words = f"--properties-file {PROPERTIES} pyspark-shell"
+    told = {"PYSPARK_SUBMIT_ARGS": words} if wanted.settings else {}
     node = notebook_node(
         cluster.spec,
         cluster.name,
         class_data=cluster.class_data,
         options=wanted.options(),
-        environment=wanted.environment(),
+        environment=told,
         port=wanted.port,
     )
+    user = image_user(engine, node.image)
+    files = settings_file(engine, node.host, wanted.settings, user) if wanted.settings else None
     try:
-        return start_node(engine, cluster.name, cluster.run, node)
+        return start_node(engine, cluster.name, cluster.run, node, files=files)
     except CommandFailed as error:
         if not port_is_taken(error):
             raise

@@ -105,7 +105,9 @@ def test_it_is_a_job_and_its_token_is_in_the_address_only(kube: Kubectl, tmp_pat
     (container,) = template["containers"]
     assert container["args"] == ["notebook", "--ServerApp.root_dir=/data/me"]
     environment = {one["name"]: one.get("value") for one in container["env"]}
-    assert environment["PYSPARK_SUBMIT_ARGS"] == "--conf 'spark.x=$$(y)' pyspark-shell"
+    assert "PYSPARK_SUBMIT_ARGS" not in environment
+    (secret,) = (one for one in yaml.safe_load_all(text) if one["kind"] == "Secret")
+    assert secret["stringData"]["spark.conf"] == "spark.x $(y)\n"
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert made["metadata"]["labels"]["app.kubernetes.io/instance"] == "c"  # `down` removes it
 

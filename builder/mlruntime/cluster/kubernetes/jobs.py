@@ -105,7 +105,7 @@ def program_of(
     command: Sequence[str],
     templates: Mapping[str, str],
     *,
-    environment: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
     restarts: int = 0,
     run: str = "",
 ) -> list[str]:
@@ -116,7 +116,7 @@ def program_of(
         program=full,
         command=tuple(map(_literally, command)),
         files={},
-        environment={key: _literally(value) for key, value in (environment or {}).items()},
+        settings=settings or {},
         restarts=restarts,
     )
     wanted = RenderRequest(

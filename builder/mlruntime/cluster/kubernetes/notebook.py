@@ -68,7 +68,7 @@ def open_notebook(
         NODE,
         (NODE, *wanted.options()),
         templates,
-        environment=wanted.environment(),
+        settings=wanted.settings,
         restarts=_RESTARTS,
         run=run,
     )
