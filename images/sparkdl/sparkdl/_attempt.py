@@ -13,6 +13,7 @@ from sparkdl._control import Control, Failed, Joined, Member, Over, Weights
 from sparkdl._errors import (
     Failure,
     HorovodRunnerError,
+    NotEnoughSlots,
     RankLost,
     RunCancelled,
     first_cause,
@@ -288,6 +289,13 @@ class Attempt:
         if since is None:
             if self.launcher.launched():
                 self.launched = now
+            elif options.queue_timeout is not None and now - self.began > options.queue_timeout:
+                raise NotEnoughSlots(
+                    f"np={self.np}, and after {options.queue_timeout:g} s there are not as many "
+                    f"free task slots at once: {self.launcher.why_waiting(self.np)}. Run it when "
+                    "they are free, lower np, give the application more executors or cores, or "
+                    "wait longer with options(queue_timeout=…)."
+                )
             elif not self.said_waiting and now - self.began > _WAITING_SECONDS:
                 self.said_waiting = True
                 self.logs.tell(

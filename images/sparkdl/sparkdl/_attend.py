@@ -66,6 +66,7 @@ class Terms:
     environment: Mapping[str, str]
     preload: tuple[str, ...]
     keep_warm: float
+    import_timeout: float
     # Bytes: a larger result of rank 0 goes to the driver on its own connection. None: none does.
     result_limit: int | None = None
 
@@ -137,6 +138,7 @@ class _Attendant:
                 preload=list(self.terms.preload),
                 owners=list(self.seat.owners),
                 keep_warm=self.terms.keep_warm,
+                import_timeout=self.terms.import_timeout,
             )
             # Told to stop while there was nothing to kill yet.
             place = None if self.stopped.is_set() else self.go.get()

@@ -27,11 +27,13 @@ import sys
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 _LOOK_SECONDS = 1.0
 _REQUEST_SECONDS = 10.0
+_GIVEN_UP_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 _SIZE = struct.Struct(">Q")
 DESCRIPTORS = 3
@@ -111,8 +113,10 @@ class _Keeper:
         self.lessons, self._teach = os.pipe()
         self.select.register(self.lessons, selectors.EVENT_READ, self._learn)
         self.wanted: set[str] = set()
+        self.import_timeout = 0.0
         # Ctrl-C in a terminal reaches the whole foreground group: the driver decides, not this.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
 
@@ -124,7 +128,8 @@ class _Keeper:
                 if self.select.get_map().get(key.fd) is key:
                     key.data(key.fileobj)
             if self.wanted and not self.ranks:
-                preload([name for name in FRAMEWORKS if name in self.wanted])
+                names = [name for name in FRAMEWORKS if name in self.wanted]
+                preload(names, self.import_timeout)
                 self.wanted.clear()
         for rank in self.ranks.values():
             _kill(rank.pid)
@@ -143,7 +148,12 @@ class _Keeper:
             if peer_uid(connection) != os.getuid():
                 raise PermissionError("a process of another user")
             request, descriptors = _read_request(connection)
-            preload([*_OWN, *request["preload"]])
+            self.import_timeout = request["import_timeout"]
+
+            def tell(name: str) -> None:
+                connection.sendall(json.dumps({"importing": name}).encode() + b"\n")
+
+            preload([*_OWN, *request["preload"]], self.import_timeout, tell)
             pid = self._fork(request, descriptors, connection)
             connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
         except (OSError, ValueError, KeyError):
@@ -267,13 +277,25 @@ def _read_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]
         raise
 
 
-def preload(names: list[str]) -> None:
-    """Import modules; one that cannot be imported is left for ``main`` to fail on."""
+def preload(
+    names: list[str], seconds: float, tell: Callable[[str], None] = lambda name: None
+) -> None:
+    """Import modules, and tell which; one that cannot be imported is left for ``main`` to fail on.
+
+    One that takes longer than ``seconds`` is the end of this process, whatever it is doing: whoever
+    has asked for it has given up, or is gone.
+    """
     for name in names:
+        if name in sys.modules:
+            continue
+        tell(name)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _GIVEN_UP_SECONDS)
         try:
             importlib.import_module(name)
         except Exception:
             traceback.print_exc()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _become_rank(request: dict[str, Any], descriptors: list[int], keeper: int, teach: int) -> None:

@@ -60,6 +60,7 @@ class RunLogs:
         self._progress: str | None = None
         self._shown_progress = False
         self._missed = 0
+        self._incomplete = False
         self._lock = threading.Lock()
         self._files: dict[str, IO[bytes]] = {}
         self._written: dict[int, int] = {}
@@ -246,10 +247,17 @@ class RunLogs:
     def _append(self, name: str, data: bytes) -> None:
         if self.path is None or not data:
             return
-        if name not in self._files:
-            self._files[name] = (self.path / name).open("ab", buffering=0)
-        with contextlib.suppress(OSError):  # a full disk must not end the training
+        try:
+            if name not in self._files:
+                self._files[name] = (self.path / name).open("ab", buffering=0)
             self._files[name].write(data)
+        except OSError as error:  # a full disk, or a directory that was removed
+            if not self._incomplete:
+                self._incomplete = True
+                self._offer(
+                    "HorovodRunner: WARNING: the run goes on, but its logs are not complete: "
+                    f"{error}"
+                )
 
     def _note(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -11,7 +11,9 @@ class RunOptions:
 
     Starting
         ``executor_timeout``: seconds to wait for executors that ``spark.executor.instances``
-        promises and that are not there yet.
+        promises and that are not there yet. ``queue_timeout``: seconds to wait for task slots that
+        other jobs hold; an hour (``None``: as long as they do). ``import_timeout``: seconds that
+        importing a framework for ranks may take.
 
     Surviving
         ``max_restarts``: how often a run is started again after a rank's process, executor or
@@ -56,6 +58,8 @@ class RunOptions:
     """
 
     executor_timeout: float = 300.0
+    queue_timeout: float | None = 3600.0
+    import_timeout: float = 600.0
     max_restarts: int = 0
     elastic: bool = False
     min_np: int = 1
@@ -112,6 +116,8 @@ _VISIBLE_GPUS = ("own", "host")
 _NONE = type(None)
 _KINDS: dict[str, tuple[type, ...]] = {
     "executor_timeout": (int, float),
+    "queue_timeout": (int, float, _NONE),
+    "import_timeout": (int, float),
     "max_restarts": (int,),
     "elastic": (bool,),
     "min_np": (int,),
@@ -135,6 +141,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 _LEAST = {
     "executor_timeout": 0,
+    "queue_timeout": 1,
+    "import_timeout": 1,
     "max_restarts": 0,
     "min_np": 1,
     "slot_timeout": 0,

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sparkdl import _keeper
 from sparkdl._wire import Channel
@@ -80,38 +81,45 @@ class RankProcess:
 
 
 def start(
-    *, environ: Mapping[str, str], preload: list[str], owners: list[int], keep_warm: float
+    *,
+    environ: Mapping[str, str],
+    preload: list[str],
+    owners: list[int],
+    keep_warm: float,
+    import_timeout: float,
 ) -> RankProcess:
-    """Have a rank made in a process of its own, which waits for its work."""
+    """Have a rank made in a process of its own, which waits for its work.
+
+    Raises ``TimeoutError`` if importing one of the modules ``preload`` does not end.
+    """
+    request = {
+        "environ": dict(environ),
+        "path": sys.path,
+        "cwd": os.getcwd(),  # noqa: PTH109
+        "preload": preload,
+        "import_timeout": import_timeout,
+    }
     try:
-        return _start(environ, preload, owners, keep_warm)
+        return _start(request, owners, keep_warm)
     except KeeperEnded:
         # It had waited long enough, just when it was needed.
-        return _start(environ, preload, owners, keep_warm)
+        return _start(request, owners, keep_warm)
 
 
-def _start(
-    environ: Mapping[str, str], preload: list[str], owners: list[int], keep_warm: float
-) -> RankProcess:
-    connection = _connected(environ, owners, keep_warm)
+def _start(request: Mapping[str, Any], owners: list[int], keep_warm: float) -> RankProcess:
+    connection = _connected(request["environ"], owners, keep_warm)
     reading, writing = os.pipe()
     with contextlib.suppress(OSError):  # a rank that writes much is then not held up so often
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     # Horovod seeks in it, so it is a file, but one that is in memory only.
     timeline = os.memfd_create("timeline")
     ours, theirs = socket.socketpair()
-    request = {
-        "environ": dict(environ),
-        "path": sys.path,
-        "cwd": os.getcwd(),  # noqa: PTH109
-        "preload": preload,
-    }
     try:
         try:
             _keeper.send_request(connection, request, [writing, theirs.fileno(), timeline])
         except OSError as error:
             raise KeeperEnded(f"the process that ranks are forked from ended: {error}") from None
-        answer = _line(connection)
+        pid = _made(connection, request["import_timeout"], request["preload"])
     except BaseException:
         connection.close()
         ours.close()
@@ -122,7 +130,7 @@ def _start(
         theirs.close()
         os.close(writing)
     return RankProcess(
-        pid=answer["pid"],
+        pid=pid,
         output=reading,
         timeline=timeline,
         channel=Channel(ours),
@@ -130,7 +138,24 @@ def _start(
     )
 
 
-def _line(connection: socket.socket) -> dict[str, int]:
+def _made(connection: socket.socket, seconds: float, preload: list[str]) -> int:
+    """Return the process of the rank, which is made when everything is imported."""
+    connection.settimeout(seconds)
+    name = " or ".join(preload)  # until it says which it is: it may be busy with another rank's
+    try:
+        while "pid" not in (said := _line(connection)):
+            name = said["importing"]
+    except TimeoutError:
+        raise TimeoutError(
+            f"importing {name or 'sparkdl'} did not end within {seconds:g} s on "
+            f"{socket.gethostname()}. See what it waits for there, or allow longer with "
+            "options(import_timeout=…)"
+        ) from None
+    connection.settimeout(None)
+    return int(said["pid"])
+
+
+def _line(connection: socket.socket) -> dict[str, Any]:
     data = b""
     while not data.endswith(b"\n"):
         part = connection.recv(1)

@@ -82,6 +82,7 @@ def _terms(options, frameworks):
         environment=dict(options.environment),
         preload=frameworks,
         keep_warm=options.keep_warm,
+        import_timeout=options.import_timeout,
     )
 
 

@@ -7,6 +7,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from tests.unit.sparkdl_library import LIBRARY, load
@@ -126,3 +127,35 @@ def test_a_worker_that_predicts_takes_its_tasks_gpu_and_no_more_memory_than_it_n
         sys.modules.pop(f"sparkdl.estimator.{name}", None)
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == seen
+
+
+class Packed:
+    """A model whose only layer is a function of the user's own."""
+
+    def model(self, objects: dict[str, Any], *, compiled: bool) -> Any:
+        assert not compiled
+        return objects["scale"]
+
+
+def test_another_function_of_the_same_name_is_another_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package = types.ModuleType("sparkdl.estimator")  # its own imports Spark
+    package.__path__ = [str(LIBRARY / "sparkdl" / "estimator")]
+    monkeypatch.setitem(sys.modules, "sparkdl.estimator", package)
+    for name in ("_scores", "_predict"):
+        monkeypatch.delitem(sys.modules, f"sparkdl.estimator.{name}", raising=False)
+    predict = load("estimator._predict")
+    for name in ("_limit_threads", "_take_gpu"):
+        monkeypatch.setattr(predict, name, lambda: None)
+
+    def sent(scale: Any) -> Any:
+        objects = cloudpickle.dumps({"scale": scale})
+        return types.SimpleNamespace(value=("the same weights", Packed(), objects))
+
+    twice, thrice = (sent(lambda x, factor=factor: factor * x) for factor in (2, 3))
+    models = [predict._model(one) for one in (twice, thrice, twice, thrice)]
+    for name in ("_scores", "_predict"):
+        sys.modules.pop(f"sparkdl.estimator.{name}", None)
+    assert [model(1) for model in models] == [2, 3, 2, 3]
+    assert models[0] is models[2] and models[1] is models[3]

@@ -55,12 +55,19 @@ def rank(name: str, folder: Path) -> tuple[socket.socket, socket.socket, int]:
     asking.settimeout(60)
     asking.connect(keeper.address_of(name))
     ours, channel = socket.socketpair()
-    request = {"preload": [], "environ": {}, "path": [str(LIBRARY)], "cwd": str(folder)}
+    request = {
+        "preload": [],
+        "environ": {},
+        "path": [str(LIBRARY)],
+        "cwd": str(folder),
+        "import_timeout": 60,
+    }
     with (folder / "output").open("ab") as output, channel:
         descriptors = [output.fileno(), channel.fileno(), output.fileno()]
         keeper.send_request(asking, request, descriptors)
-        answer = asking.makefile().readline()
-    return asking, ours, json.loads(answer)["pid"]
+        answers = map(json.loads, asking.makefile())
+        pid = next(answer["pid"] for answer in answers if "pid" in answer)
+    return asking, ours, pid
 
 
 @pytest.mark.starts

@@ -400,6 +400,65 @@ def test_much_output_neither_blocks_nor_fills_memory(
     assert (only(tmp_path) / "rank-0.log").stat().st_size <= (1 << 20) + 100
 
 
+def test_a_run_whose_log_directory_is_removed_goes_on_and_says_so_once(
+    run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "logs"
+
+    def main() -> str:
+        import shutil
+
+        shutil.rmtree(folder)
+        print("after")
+        print("and after")
+        return "a result"
+
+    assert run(main, np=-1) == "a result"
+    shown = capsys.readouterr().out
+    assert "[0] after\n" in shown
+    assert shown.count("WARNING: the run goes on, but its logs are not complete: ") == 1
+    assert "No such file or directory" in shown
+
+
+def test_an_import_that_hangs_is_told_and_leaves_nothing(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = tmp_path / "path" / "tensorflow.py"
+    hanging.parent.mkdir()
+    ours = tmp_path / "importing"
+    hanging.write_text(
+        "import os, pathlib, time\n"
+        f"pathlib.Path({str(ours)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    monkeypatch.syspath_prepend(hanging.parent)
+
+    def main() -> None:
+        import tensorflow  # noqa: F401
+
+    # A time of its own is a process of its own: the other tests' is left alone.
+    with pytest.raises(
+        errors.RankFailed,
+        match=r"could not be started: importing tensorflow did not end within 5 s on ",
+    ):
+        run(main, np=-1, import_timeout=5, keep_warm=33)
+    until(lambda: not alive(int(ours.read_text())))
+    hanging.write_text("")
+    assert run(where_am_i(), np=-1, keep_warm=33)[:2] == (0, 1)
+
+
+def test_slots_that_others_hold_are_waited_for_until_a_limit(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = load("_local").LocalTasks
+    held = "another job of this application may hold them"
+    monkeypatch.setattr(local, "start", lambda *_: None)
+    monkeypatch.setattr(local, "launched", lambda _: False)
+    monkeypatch.setattr(local, "why_waiting", lambda *_: held)
+    with pytest.raises(errors.NotEnoughSlots, match=f"after 1 s there are not.*: {held}"):
+        run(where_am_i(), queue_timeout=1)
+
+
 def test_what_a_rank_leaves_running_ends_with_it(run: Callable[..., Any], tmp_path: Path) -> None:
     def main() -> int:
         import subprocess

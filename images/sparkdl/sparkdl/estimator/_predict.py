@@ -1,5 +1,6 @@
 """Predictions in Spark's Python workers, each of which loads the model once."""
 
+import hashlib
 import os
 import sys
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from sparkdl.estimator._scores import Scores
 
 # A worker serves many tasks, and a pipeline may have more than one model.
 _KEPT = 2
-_loaded: OrderedDict[str, Any] = OrderedDict()
+_loaded: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
 
 def predictor(broadcast: Any, columns: Sequence[Column], scores: Scores, batch_size: int) -> Any:
@@ -107,17 +108,19 @@ def _stacked(value: Any) -> Any:
 def _model(broadcast: Any) -> Any:
     """Return the model, from this worker's own memory if it has been here before."""
     digest, packed, objects = broadcast.value
-    if digest in _loaded:
-        _loaded.move_to_end(digest)
-        return _loaded[digest]
+    # The same weights are another model with other custom objects of the same names.
+    key = digest, hashlib.sha256(objects).hexdigest()
+    if key in _loaded:
+        _loaded.move_to_end(key)
+        return _loaded[key]
     _limit_threads()
     _take_gpu()
     import cloudpickle
 
-    _loaded[digest] = packed.model(cloudpickle.loads(objects), compiled=False)
+    _loaded[key] = packed.model(cloudpickle.loads(objects), compiled=False)
     while len(_loaded) > _KEPT:
         _loaded.popitem(last=False)
-    return _loaded[digest]
+    return _loaded[key]
 
 
 def _take_gpu() -> None:
