@@ -423,6 +423,7 @@ CASES: Final = [
 ELSEWHERE: Final = {
     ("UV_KEYRING_PROVIDER", "subprocess"): "test_a_keyring_is_asked",
     ("UV_KEYRING_PROVIDER", "keyring"): "test_a_keyring_is_asked",
+    ("pip.conf", "/dev/null"): "test_pip_s_files_count_as_pip_reads_them",
     ("apt.conf", "Acquire::http"): "test_what_apt_conf_says_of_http_reaches_the_archive",
     **{
         ("Acquire::Check-Valid-Until", name): "test_what_apt_is_told_of_all_archives_counts"

@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -118,11 +119,19 @@ def test_every_row_is_found_by_doctor_and_shown_without_secrets(
     assert "hunter2" not in str(sources(environ)())
 
 
+STORED = "home/.local/share/uv/credentials/credentials.toml"
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [
         ("home/.netrc", "machin h login u"),
-        ("home/.local/share/uv/credentials/credentials.toml", "[[credential]]\nservice = 1\n"),
+        (STORED, "[[credential]]\nservice = 1\n"),
+        (STORED, '[[credential]]\nservice = "https://h:x/"\nusername = "u"\npassword = "p"\n'),
+        (STORED, '[[credential]]\nservice = 1\nusername = "u"\npassword = "p"\n'),
+        (STORED, 'credential = "x"\n'),
+        ("etc/apt/auth.conf", "machine [ login u password p"),
+        ("etc/apt/auth.conf.d/vendor.conf", "machine h:99999 login u password p"),
     ],
 )
 def test_logins_that_cannot_be_read_are_told(tmp_path: Path, file: str, text: str) -> None:
@@ -133,6 +142,88 @@ def test_logins_that_cannot_be_read_are_told(tmp_path: Path, file: str, text: st
     (found,) = [f for f in sources.settings() if not f.works]
     assert str(path) in found.value
     assert sources.network.credentials.logins == ()
+
+
+@pytest.mark.parametrize("inside", ["home", "home/.config"])
+def test_folders_that_this_user_may_not_enter_are_told_and_passed_over(
+    tmp_path: Path, inside: str
+) -> None:
+    """As with ``sudo -E -u USER``, where ``HOME`` is still root's."""
+    for name in (".netrc", ".config/uv/uv.toml", ".config/pip/pip.conf", ".m2/settings.xml"):
+        (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "home" / name).write_text("")
+    environ = {"UV_DEFAULT_INDEX": "https://i.example/simple"}
+
+    def look() -> list[tuple[str, str]]:
+        sources = discover(environ, home=tmp_path / "home", etc=tmp_path / "etc")
+        return [(found.setting, found.value) for found in sources.settings() if not found.works]
+
+    (tmp_path / "home/.m2/settings.xml").write_text("<settings/>")
+    assert look() == []
+    with closed(tmp_path / inside):
+        assert look() == [(str(tmp_path / inside), "this user may not read it")]
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """Let this process not enter a folder; root may enter all of them, so it is another user."""
+    root = os.geteuid() == 0
+    above = [path for path in folder.parents if root and not path.stat().st_mode & 1]
+    modes = {path: path.stat().st_mode for path in (folder, *above)}
+    for path in above:
+        path.chmod(modes[path] | 1)
+    folder.chmod(0)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for path, mode in modes.items():
+            path.chmod(mode)
+
+
+def test_what_is_no_file_among_apt_s_is_passed_over(tmp_path: Path) -> None:
+    lists = tmp_path / "etc/apt/sources.list.d"
+    lists.mkdir(parents=True)
+    (tmp_path / "etc/os-release").write_text(ETC["os-release"])
+    (lists / "gone.sources").symlink_to(tmp_path / "nowhere")
+    (lists / "folder.sources").mkdir()
+    (lists / "folder.list").mkdir()
+    (lists / "ours.list").write_text(DEB)
+    sources = discover({}, home=tmp_path / "home", etc=tmp_path / "etc")
+    assert [source.uri for source in sources.debian] == ["http://mirror/debian"]
+    assert [found for found in sources.settings() if not found.works] == []
+
+
+def test_pip_s_files_count_as_pip_reads_them(tmp_path: Path) -> None:
+    files = {
+        "etc/xdg/pip/pip.conf": "system",
+        "etc/pip.conf": "etc",
+        "home/.pip/pip.conf": "old",
+        "home/.config/pip/pip.conf": "user",
+        "named.conf": "named",
+    }
+
+    def index(**environ: str) -> str:
+        sources = discover(environ, home=tmp_path / "home", etc=tmp_path / "etc")
+        return sources.indexes[-1].removeprefix("https://i.example/").rstrip("/")
+
+    told = []
+    for name, word in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"[global]\nindex-url = https://i.example/{word}\n")
+        told.append(index())
+    assert told == ["system", "etc", "old", "user", "user"]
+    named = str(tmp_path / "named.conf")
+    assert index(PIP_CONFIG_FILE=named) == "named"
+    assert index(PIP_CONFIG_FILE=os.devnull) == index(PIP_CONFIG_FILE="/dev/null")
+    assert "i.example" not in index(PIP_CONFIG_FILE=os.devnull)
+    assert index(PIP_CONFIG_FILE=str(tmp_path / "nowhere")) == "user"
+    Path(named).write_text("")  # the user's do not count beside it
+    assert index(PIP_CONFIG_FILE=named) == "etc"
+    assert index(XDG_CONFIG_DIRS=str(tmp_path / "nowhere")) == "user"
 
 
 def test_every_row_has_an_example() -> None:
@@ -217,7 +308,7 @@ VARIABLES = (
 FILES = (
     "home/.netrc", "home/.config/uv/uv.toml", "home/.config/pip/pip.conf", "home/.m2/settings.xml",
     "etc/apt/sources.list", "etc/apt/sources.list.d/a.sources", "etc/apt/auth.conf",
-    "etc/apt/apt.conf", "home/.local/share/uv/credentials/credentials.toml",
+    "etc/apt/apt.conf", "home/.local/share/uv/credentials/credentials.toml", "home/.condarc",
 )  # fmt: skip
 WORDS = st.lists(
     st.sampled_from(
@@ -257,6 +348,8 @@ WORDS = st.lists(
             "url = ",
             "[[credential]]\n",
             "service = ",
+            "credential = ",
+            "channel_alias: ",
             "<settings>",
             "<mirror>",
             "<url>",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.host.secrets import redacted
+from mlruntime.host.settings.files import is_there
 from mlruntime.host.settings.network import Found
 from mlruntime.host.settings.proxies import Proxy, ProxyRules, proxy
 
@@ -29,7 +30,7 @@ def mentions(etc: Path) -> bool:
     files = [etc / "apt/apt.conf", *sorted((etc / "apt/apt.conf.d").glob("*"))]
     for path in files:
         try:
-            if path.is_file() and _MENTIONS.search(path.read_text(errors="replace")):
+            if is_there(path) and _MENTIONS.search(path.read_text(errors="replace")):
                 return True
         except OSError:
             continue

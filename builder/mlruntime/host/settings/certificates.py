@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.errors import UsageError
+from mlruntime.host.settings.files import is_folder, is_there
 
 CA_VARIABLES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # pip and requests take a directory of certificates here as well.
@@ -35,12 +36,12 @@ def authorities(
     files = list(more)
     named += files
     folders = [Path(word) for word in environ.get("SSL_CERT_DIR", "").split(":") if word]
-    directories = () if given else tuple(path for path in folders if path.is_dir())
+    directories = () if given else tuple(path for path in folders if is_folder(path))
     for name, value in named:
         path = Path(value)
-        if path.is_dir() and (name in _OR_DIRECTORY or (name, value) in files):
+        if is_folder(path) and (name in _OR_DIRECTORY or (name, value) in files):
             return Authorities(setting=name, directories=(path, *directories))
-        if not path.is_file():
+        if not is_there(path):
             raise UsageError(f"{name} names a file that is not there: {path}")
         return Authorities(bundle=path, setting=name, directories=directories)
     return Authorities(directories=directories)

@@ -11,6 +11,7 @@ import yaml
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.credentials import Login, of_url
+from mlruntime.host.settings.files import is_there
 from mlruntime.host.settings.network import Found
 
 _VARIABLE: Final = "MLRUNTIME_CONDA_CHANNELS"
@@ -50,7 +51,7 @@ def conda_settings(environ: Mapping[str, str], home: Path, etc: Path) -> CondaSe
     alias = address(environ[_ALIAS], _ALIAS) if environ.get(_ALIAS) else ""
     if alias:
         found.append(Found(setting=_ALIAS, value=alias))
-    for path in _files(environ, home, etc):
+    for path in filter(is_there, conda_files(environ, home, etc)):
         content = _read(path)
         for name, base in _pairs(content.get("custom_channels")):
             if name not in named:
@@ -76,11 +77,10 @@ def _words(text: str) -> Iterator[tuple[str, str]]:
         yield name, url
 
 
-def _files(environ: Mapping[str, str], home: Path, etc: Path) -> Iterator[Path]:
-    """Yield the files that conda reads, the user's first."""
+def conda_files(environ: Mapping[str, str], home: Path, etc: Path) -> list[Path]:
+    """Return the files that conda reads, the user's first."""
     own = [Path(environ["CONDARC"])] if environ.get("CONDARC") else []
-    paths = (*own, home / ".condarc", home / ".config/conda/.condarc", etc / "conda/.condarc")
-    yield from (path for path in paths if path.is_file())
+    return [*own, home / ".condarc", home / ".config/conda/.condarc", etc / "conda/.condarc"]
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from mlruntime.errors import CommandFailed, Unavailable
 from mlruntime.host.command import run
 from mlruntime.host.settings.credentials import Login
+from mlruntime.host.settings.files import is_there
 
 _HELPER_SECONDS: Final = 60.0
 # What Docker Hub is called in these files, by the host that its API has.
@@ -111,4 +112,4 @@ def registry_logins(environ: Mapping[str, str], home: Path) -> RegistryLogins:
         files.insert(0, Path(given))
     if runtime := environ.get("XDG_RUNTIME_DIR"):
         files.append(Path(runtime) / "containers/auth.json")
-    return RegistryLogins(files=tuple(f for f in files if f.is_file()), ask=cache(helper_says))
+    return RegistryLogins(files=tuple(filter(is_there, files)), ask=cache(helper_says))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from mlruntime.errors import UsageError
 from mlruntime.host.secrets import taken_apart, without_secrets
+from mlruntime.host.settings.files import is_there
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -126,11 +127,15 @@ def _at(url: str, setting: str, user: str, password: str | None, part: str) -> L
     )
 
 
+def netrc_file(environ: Mapping[str, str], home: Path) -> Path:
+    """Return where the logins of curl, uv and pip are."""
+    return Path(environ.get("NETRC") or home / ".netrc")
+
+
 def of_netrc(environ: Mapping[str, str], home: Path) -> tuple[tuple[Login, ...], str | None]:
     """Return the logins of ``NETRC`` or ``~/.netrc``, and what is wrong with that file, if so."""
-    named = environ.get("NETRC")
-    path = Path(named) if named else home / ".netrc"
-    if not path.is_file():
+    named, path = environ.get("NETRC"), netrc_file(environ, home)
+    if not is_there(path):
         return (), f"NETRC names a file that is not there: {path}" if named else None
     try:
         hosts = netrc.netrc(str(path)).hosts
@@ -150,47 +155,67 @@ def of_netrc(environ: Mapping[str, str], home: Path) -> tuple[tuple[Login, ...],
     return tuple(sorted(found, key=lambda login: not login.host)), None
 
 
-def of_uv(environ: Mapping[str, str], home: Path) -> tuple[tuple[Login, ...], str | None]:
-    """Return what ``uv auth login`` has stored, and what is wrong with that file, if so."""
+def uv_file(environ: Mapping[str, str], home: Path) -> Path:
+    """Return where ``uv auth login`` stores logins."""
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
     folder = Path(environ.get("UV_CREDENTIALS_DIR") or data / "uv/credentials")
-    path = folder / "credentials.toml"
-    if not path.is_file():
+    return folder / "credentials.toml"
+
+
+def of_uv(environ: Mapping[str, str], home: Path) -> tuple[tuple[Login, ...], str | None]:
+    """Return what ``uv auth login`` has stored, and what is wrong with that file, if so."""
+    path = uv_file(environ, home)
+    if not is_there(path):
         return (), None
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("credential", [])
         found = [
-            replace(
-                _at(entry["service"], str(path), entry["username"], entry["password"], "pypi"),
-                whole=False,
-            )
+            _stored(entry, str(path))
             for entry in entries
             if entry.get("scheme", "basic") == "basic"
         ]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, KeyError):
+    # No TOML, or other tables than uv writes: entries without a name, an address with a bad port.
+    except (ValueError, OSError, KeyError, TypeError, AttributeError):
         return (), f"{path} cannot be read"
     return tuple(found), None
 
 
-def of_apt(files: Iterable[Path]) -> Iterator[Login]:
-    """Yield the logins of apt's ``auth.conf`` files; see apt_auth.conf(5).
+def _stored(entry: Mapping[str, object], setting: str) -> Login:
+    service, user, password = entry["service"], entry["username"], entry["password"]
+    if not (isinstance(service, str) and isinstance(user, str) and isinstance(password, str)):
+        raise TypeError("not text")
+    return replace(_at(service, setting, user, password, "pypi"), whole=False)
+
+
+def of_apt(files: Iterable[Path]) -> tuple[tuple[Login, ...], tuple[str, ...]]:
+    """Return the logins of apt's ``auth.conf`` files, and which files are wrong; apt_auth.conf(5).
 
     Without a protocol an entry is for ``https`` alone.
     """
+    found: list[Login] = []
+    troubles: list[str] = []
     for path in files:
         try:
-            words = path.read_text(encoding="utf-8").split()
-        except (OSError, UnicodeDecodeError):  # root's alone, as it should be
+            found += [*_apt_logins(path.read_text(encoding="utf-8").split(), str(path))]
+        except OSError:  # root's alone, as it should be
             continue
-        entry: dict[str, str] = {}
-        rest = iter([*words, "machine", ""])
-        for key in rest:
-            if key == "machine":
-                if entry.get("machine"):
-                    yield _apt_login(entry, str(path))
-                entry = {"machine": next(rest, "")}
-            elif key in ("login", "password"):
-                entry.setdefault(key, next(rest, ""))
+        except UnicodeDecodeError:
+            troubles.append(f"{path} cannot be read: not text")
+        except ValueError as error:
+            troubles.append(f"{path} cannot be read: a `machine` is no host ({error})")
+    return tuple(found), tuple(troubles)
+
+
+def _apt_logins(words: list[str], setting: str) -> Iterator[Login]:
+    entry: dict[str, str] = {}
+    rest = iter([*words, "machine", ""])
+    for key in rest:
+        if key == "machine":
+            if entry.get("machine"):
+                yield _apt_login(entry, setting)
+            entry = {"machine": next(rest, "")}
+        elif key in ("login", "password"):
+            entry.setdefault(key, next(rest, ""))
 
 
 def _apt_login(entry: Mapping[str, str], setting: str) -> Login:

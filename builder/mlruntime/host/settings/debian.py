@@ -1,6 +1,5 @@
 """Which Debian archives apt is configured to use, and with which options."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlruntime.errors import UsageError
 from mlruntime.host.settings.credentials import Login, of_url
+from mlruntime.host.settings.files import is_there
 
 DEBIAN_HINT: Final = (
     "point MLRUNTIME_DEBIAN_SOURCES at a deb822 .sources file that names a Debian mirror,"
@@ -79,7 +79,7 @@ def debian_sources(environ: Mapping[str, str], etc: Path) -> Iterator[AptSource]
     given = environ.get("MLRUNTIME_DEBIAN_SOURCES")
     if given:
         path = Path(given)
-        if not path.is_file():
+        if not is_there(path):
             raise UsageError(f"MLRUNTIME_DEBIAN_SOURCES names a file that is not there: {given}")
         yield from _file(path, None)
         return
@@ -87,19 +87,19 @@ def debian_sources(environ: Mapping[str, str], etc: Path) -> Iterator[AptSource]
     if release.get("ID") != "debian":
         return
     codename = release.get("VERSION_CODENAME", "")
-    lists = etc / "apt/sources.list.d"
-    for path in (etc / "apt/sources.list", *sorted(lists.glob("*.list"))):
-        if path.is_file():
-            yield from _file(path, codename)
-    for path in sorted(lists.glob("*.sources")):
+    # apt passes over what is no file as well: a folder, a link that leads nowhere.
+    for path in filter(is_there, debian_files(etc)):
         yield from _file(path, codename)
 
 
-def unreadable(etc: Path) -> Iterator[Path]:
-    """Yield the files of apt that name archives and that this user may not read."""
-    for path in sorted((etc / "apt/sources.list.d").glob("*")):
-        if path.suffix in (".list", ".sources") and not os.access(path, os.R_OK):
-            yield path
+def debian_files(etc: Path) -> list[Path]:
+    """Return the files of apt that may name archives, in the order in which they count."""
+    lists = etc / "apt/sources.list.d"
+    return [
+        etc / "apt/sources.list",
+        *sorted(lists.glob("*.list")),
+        *sorted(lists.glob("*.sources")),
+    ]
 
 
 def _file(path: Path, codename: str | None) -> Iterator[AptSource]:
@@ -107,14 +107,14 @@ def _file(path: Path, codename: str | None) -> Iterator[AptSource]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text, so it names no Debian archives") from None
-    except PermissionError:  # a vendor's, with a password in it; `unreadable` tells of it
+    except PermissionError:  # a vendor's, with a password in it; `forbidden` tells of it
         return
     one_line = path.suffix == ".list" or path.name == "sources.list"
     yield from (_one_line if one_line else _deb822)(text, codename, str(path))
 
 
 def _os_release(path: Path) -> dict[str, str]:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if is_there(path) else ""
     lines = text.splitlines()
     pairs = (line.split("=", 1) for line in lines if "=" in line)
     return {key: value.strip().strip("\"'") for key, value in pairs}
@@ -199,7 +199,7 @@ def _mirrors(uri: str) -> list[str]:
     if split.scheme != "mirror+file":
         return [uri]
     path = Path(unquote(split.path))
-    if not path.is_file():
+    if not is_there(path):
         raise UsageError(f"apt's list of mirrors is not there: {path}")
     lines = (
         line.partition("#")[0].split() for line in path.read_text(errors="replace").splitlines()

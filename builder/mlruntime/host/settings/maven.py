@@ -13,6 +13,7 @@ from packageurl.contrib import purl2url
 from mlruntime.errors import Unavailable, UsageError
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.credentials import Login, of_url
+from mlruntime.host.settings.files import is_there
 from mlruntime.host.settings.network import Found
 from mlruntime.host.settings.proxies import Proxy, ProxyRules, proxy
 
@@ -30,10 +31,15 @@ class MavenSettings:
     found: tuple[Found, ...] = ()
 
 
+def maven_files(home: Path, etc: Path) -> list[Path]:
+    """Return the files that Maven reads, the user's first."""
+    return [home / ".m2/settings.xml", etc / "maven/settings.xml"]
+
+
 def maven_settings(environ: Mapping[str, str], home: Path, etc: Path) -> MavenSettings:
     """Read ``MLRUNTIME_MAVEN_REPOSITORY``, then Maven's ``settings.xml``: user's, then system's."""
-    files = [home / ".m2/settings.xml", etc / "maven/settings.xml"]
-    tops = [(path, _parsed(path, environ)) for path in files if path.is_file()]
+    files = maven_files(home, etc)
+    tops = [(path, _parsed(path, environ)) for path in files if is_there(path)]
     given, setting, name = environ.get("MLRUNTIME_MAVEN_REPOSITORY"), "", ""
     if given:
         setting = "MLRUNTIME_MAVEN_REPOSITORY"

@@ -2,6 +2,7 @@
 
 import configparser
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from mlruntime.errors import Unavailable
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.credentials import Login, of_url, of_variables
+from mlruntime.host.settings.files import is_there
 from mlruntime.host.settings.network import Found
 from mlruntime.host.settings.proxies import Proxy, ProxyRules, proxy
 
@@ -222,18 +224,36 @@ def _named(text: str, setting: str) -> _Index:
     return _Index(url=text, setting=setting)
 
 
+def uv_files(environ: Mapping[str, str], home: Path, etc: Path) -> list[Path]:
+    """Return the files that uv reads, the one that counts first."""
+    if environ.get("UV_NO_CONFIG"):
+        return []
+    if environ.get("UV_CONFIG_FILE"):
+        return [Path(environ["UV_CONFIG_FILE"])]
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return [config / "uv/uv.toml", etc / "uv/uv.toml"]
+
+
+def pip_files(environ: Mapping[str, str], home: Path, etc: Path) -> list[Path]:
+    """Return the files that pip reads, the one that counts last; see its ``Configuration``."""
+    named = environ.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return []
+    system = (environ.get("XDG_CONFIG_DIRS") or str(etc / "xdg")).split(os.pathsep)
+    files = [*(Path(folder) / "pip/pip.conf" for folder in system if folder), etc / "pip.conf"]
+    # A file that is named, and there, takes the place of the user's.
+    if named is None or not is_there(Path(named)):
+        config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+        files += [home / ".pip/pip.conf", config / "pip/pip.conf"]
+    return [*files, *([Path(named)] if named else [])]
+
+
 def _uv_file(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[dict[str, Any], str]:
     """Return uv's settings, the user's before the system's, and where the first are from."""
-    if environ.get("UV_NO_CONFIG"):
-        return {}, ""
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [config / "uv/uv.toml", etc / "uv/uv.toml"]
-    if environ.get("UV_CONFIG_FILE"):
-        files = [Path(environ["UV_CONFIG_FILE"])]
     merged: dict[str, Any] = {}
     where = ""
-    for path in files:
-        if not path.is_file():
+    for path in uv_files(environ, home, etc):
+        if not is_there(path):
             continue
         try:
             settings: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -252,16 +272,7 @@ def _uv_file(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[dict[st
 
 def _pip_files(environ: Mapping[str, str], home: Path, etc: Path) -> tuple[dict[str, str], str]:
     """Return pip's settings (those of ``install`` before the ``global`` ones), and their file."""
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [
-        etc / "pip.conf",
-        etc / "xdg/pip/pip.conf",
-        home / ".pip/pip.conf",
-        config / "pip/pip.conf",
-    ]
-    if environ.get("PIP_CONFIG_FILE"):
-        files.append(Path(environ["PIP_CONFIG_FILE"]))
-    there = [path for path in files if path.is_file()]
+    there = [path for path in pip_files(environ, home, etc) if is_there(path)]
     parser = configparser.RawConfigParser()
     try:
         parser.read(there, encoding="utf-8")

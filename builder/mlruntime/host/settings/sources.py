@@ -16,9 +16,18 @@ from mlruntime.host.command import run
 from mlruntime.host.secrets import without_secrets
 from mlruntime.host.settings.apt import AptSettings, apt_settings, mentions
 from mlruntime.host.settings.certificates import authorities
-from mlruntime.host.settings.conda import CondaSettings, conda_settings
-from mlruntime.host.settings.credentials import Credentials, of_apt, of_netrc, of_url, of_uv
-from mlruntime.host.settings.debian import AptSource, debian_sources, suite_part, unreadable
+from mlruntime.host.settings.conda import CondaSettings, conda_files, conda_settings
+from mlruntime.host.settings.credentials import (
+    Credentials,
+    netrc_file,
+    of_apt,
+    of_netrc,
+    of_url,
+    of_uv,
+    uv_file,
+)
+from mlruntime.host.settings.debian import AptSource, debian_files, debian_sources, suite_part
+from mlruntime.host.settings.files import forbidden, is_there
 from mlruntime.host.settings.found import (
     client_found,
     debian_found,
@@ -31,10 +40,10 @@ from mlruntime.host.settings.found import (
     trust_found,
     unreadable_found,
 )
-from mlruntime.host.settings.maven import maven_settings
+from mlruntime.host.settings.maven import maven_files, maven_settings
 from mlruntime.host.settings.network import Found, Network
 from mlruntime.host.settings.proxies import Proxies, environment
-from mlruntime.host.settings.python import PythonSettings, python_settings
+from mlruntime.host.settings.python import PythonSettings, pip_files, python_settings, uv_files
 
 _KEYRING_SECONDS: Final = 60
 
@@ -102,13 +111,14 @@ def discover(
     )
     netrc, netrc_trouble = of_netrc(environ, home)
     stored, store_trouble = of_uv(environ, home)
+    of_archives, apt_troubles = of_apt(_apt_logins(etc))
     logins = (
         *python.logins,
         *maven.logins,
         *conda.logins,
         *(login for source in debian for login in source.login),
         *(login for _, logins in past for login in logins),
-        *of_apt(_apt_logins(etc)),
+        *of_archives,
         *netrc,
         *stored,
     )
@@ -133,8 +143,8 @@ def discover(
         *debian_found(debian),
         *snapshots_found(snapshots),
         *logins_found(logins),
-        *map(unreadable_found, filter(None, (netrc_trouble, store_trouble))),
-        *forbidden_found(unreadable(etc)),
+        *map(unreadable_found, filter(None, (netrc_trouble, store_trouble, *apt_troubles))),
+        *forbidden_found(forbidden(_files(environ, home, etc))),
         *keyring_found(python.keyring, environ),
     )
     return Sources(
@@ -148,6 +158,13 @@ def discover(
         found=tuple(dict.fromkeys(found)),
         apt=apt,
     )
+
+
+def _files(environ: Mapping[str, str], home: Path, etc: Path) -> Iterator[Path]:
+    """Yield the files of all clients, but those with apt's logins: these are root's alone."""
+    yield from (netrc_file(environ, home), uv_file(environ, home))
+    yield from (*uv_files(environ, home, etc), *pip_files(environ, home, etc))
+    yield from (*maven_files(home, etc), *conda_files(environ, home, etc), *debian_files(etc))
 
 
 def _snapshots(environ: Mapping[str, str]) -> list[str]:
@@ -173,7 +190,7 @@ def _apt(debian: tuple[AptSource, ...], etc: Path, apt_config: Callable[[], str]
 
 def _client_certificate(python: PythonSettings) -> Path | None:
     for setting, value in python.client_cert:
-        if not Path(value).is_file():
+        if not is_there(Path(value)):
             raise UsageError(f"{setting} names a file that is not there: {value}")
         return Path(value)
     return None
@@ -181,7 +198,7 @@ def _client_certificate(python: PythonSettings) -> Path | None:
 
 def _apt_logins(etc: Path) -> Iterator[Path]:
     files = (etc / "apt/auth.conf", *sorted((etc / "apt/auth.conf.d").glob("*.conf")))
-    return (path for path in files if path.is_file())
+    return filter(is_there, files)
 
 
 def _keyring(environ: Mapping[str, str]) -> Callable[[str, str], str | None]:

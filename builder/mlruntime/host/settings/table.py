@@ -147,7 +147,7 @@ ROWS: Final = (
         setting="`pip.conf`",
         client="pip",
         does="`index-url`, `extra-index-url`, `proxy`, `keyring-provider`; the system's, the user's"
-        " and `PIP_CONFIG_FILE`, the last one counts",
+        " or `PIP_CONFIG_FILE`, the last one counts; `/dev/null` there: none of them",
         test="test_indexes_from_files_uv_before_pip",
         parts=("PyPI",),
     ),
