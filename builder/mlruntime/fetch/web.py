@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from mlruntime.errors import Unavailable
+from mlruntime.fetch.local import opened, path_of
 from mlruntime.fetch.routes import Routes
 from mlruntime.host.settings import Sources, redacted, without_secrets
 from mlruntime.store.store import storage_errors
@@ -25,6 +25,10 @@ _SILENCE: Final = 60.0
 _CONNECT: Final = 20.0
 # The longest ``Retry-After`` that is waited for, in seconds.
 _PATIENCE: Final = 120.0
+# The longest document that is taken into memory, unpacked: some indexes have 30 MB of a project.
+_LARGEST: Final = 256 << 20
+# What no longer holds of a body that was unpacked.
+_UNPACKED: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 # A server's answer, for those who ask with ``Web.once``.
@@ -50,7 +54,8 @@ class Web:
     """HTTP with retries, and ``file:`` addresses, for every module that reads a registry.
 
     ``pauses`` are the seconds to wait before the second, third, … try, unless the server says how
-    long with ``Retry-After``. ``part``, wherever it is asked for, is the ecosystem: its client may
+    long with ``Retry-After``. ``largest`` is how many bytes of a document are taken into memory.
+    ``part``, wherever it is asked for, is the ecosystem: its client may
     have settings of its own. Use as a context manager.
     """
 
@@ -60,7 +65,9 @@ class Web:
         *,
         pauses: tuple[float, ...] = (0.5, 2.0),
         sleep: Callable[[float], None] = time.sleep,
+        largest: int = _LARGEST,
     ) -> None:
+        self._largest = largest
         self._pauses = pauses
         self._sleep = sleep
         silence = sources.network.timeout or _SILENCE
@@ -83,14 +90,16 @@ class Web:
         self, url: str, *, accept: str = "*/*", part: str | None = None
     ) -> tuple[str, str, str] | None:
         """Return a small document as (final URL, content type, text); ``None`` if not there."""
-        if (path := _local(url)) is not None:
-            return (url, "", path.read_text(encoding="utf-8")) if path.is_file() else None
+        if (path := path_of(url)) is not None:
+            with opened(path, url) as file:
+                return None if file is None else (url, "", file.read().decode(errors="replace"))
 
         def get() -> tuple[str, str, str] | None:
-            with self._stumbling(url, part):
-                answer = self._client.get(
-                    url, headers={"Accept": accept}, extensions={"part": part}
-                )
+            exchange = self._client.stream(
+                "GET", url, headers={"Accept": accept}, extensions={"part": part}
+            )
+            with self._stumbling(url, part), exchange as stream:
+                answer = self._whole(stream)
             if self._absent(answer, url, part):
                 return None
             return str(answer.url), answer.headers.get("Content-Type", ""), answer.text
@@ -111,12 +120,13 @@ class Web:
         Returns ``False`` when the registry says that there is no such file. Stops past
         ``size`` bytes, if known: a longer answer cannot be the requested file.
         """
-        if (path := _local(url)) is not None:
-            if not path.is_file():
-                return False
-            grown(-held(target))
-            with storage_errors(target.parent):
-                shutil.copyfile(path, target)
+        if (path := path_of(url)) is not None:
+            with opened(path, url) as file:
+                if file is None:
+                    return False
+                grown(-held(target))
+                with storage_errors(target.parent), target.open("wb") as sink:
+                    shutil.copyfileobj(file, sink)
             grown(held(target))
             return True
         return self._again(lambda: self._stream(url, target, grown, size, part), url)
@@ -136,15 +146,16 @@ class Web:
         Raises ``StumbleError`` for what another try may mend: a cut connection, a server's own
         trouble (5xx), and too many requests (429). For use within ``again``.
         """
-        with self._stumbling(url, part):
-            answer = self._client.request(
-                method,
-                url,
-                headers=dict(headers),
-                content=content,
-                extensions={"part": part},
-                follow_redirects=follow,
-            )
+        exchange = self._client.stream(
+            method,
+            url,
+            headers=dict(headers),
+            content=content,
+            extensions={"part": part},
+            follow_redirects=follow,
+        )
+        with self._stumbling(url, part), exchange as stream:
+            answer = self._whole(stream)
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             said = without_markup(answer.text)
             raise StumbleError(
@@ -205,6 +216,23 @@ class Web:
                 if "Content-Length" not in answer.headers and sink.tell() < (size or 0):
                     raise StumbleError("the connection was cut")
         return True
+
+    def _whole(self, answer: httpx.Response) -> httpx.Response:
+        """Return an answer with its body, which may unpack to a thousand times what was sent."""
+        body = bytearray()
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > self._largest:
+                url = without_secrets(str(answer.url))
+                raise Unavailable(
+                    f"{url} is larger than any document that is needed",
+                    why=f"it has more than {self._largest >> 20} MiB",
+                    hint="check that this address is a registry's",
+                )
+        headers = [(name, value) for name, value in answer.headers.items() if name not in _UNPACKED]
+        return httpx.Response(
+            answer.status_code, headers=headers, content=bytes(body), request=answer.request
+        )
 
     @contextmanager
     def _stumbling(self, url: str, part: str | None) -> Iterator[None]:
@@ -321,11 +349,6 @@ def _later(answer: httpx.Response, url: str) -> float | None:
 def _continues(answer: httpx.Response, have: int) -> bool:
     start = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
     return answer.status_code == 206 and start is not None and int(start[1]) == have
-
-
-def _local(url: str) -> Path | None:
-    parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme in ("file", "copy") else None
 
 
 def held(path: Path) -> int:

@@ -1,16 +1,20 @@
 """Downloads against a registry that misbehaves in every way a registry can."""
 
 import errno
+import gzip
 import hashlib
 import os
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlruntime.ecosystems.fetching import host_fetcher
 from mlruntime.errors import ArtifactNotFound, HashMismatch, StorageError, Unavailable
 from mlruntime.fetch.downloads import Fetcher
@@ -19,6 +23,9 @@ from mlruntime.fetch.web import Web
 from mlruntime.host.settings import AptSource, Sources
 from mlruntime.lock.packages import Artifact
 from mlruntime.store.store import Store
+
+from tests.properties import inputs
+from tests.unit.servers import Server, serving
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 POOL = "pool/main/t/thing/thing_1_amd64.deb"
@@ -386,6 +393,92 @@ def test_a_file_address_is_copied(store: Store, tmp_path: Path) -> None:
     pool.unlink()
     with pytest.raises(ArtifactNotFound):
         fetcher.fetch(deb(b"other"))
+
+
+def test_an_index_on_this_disk_is_read(store: Store, tmp_path: Path) -> None:
+    """One folder for each project, with a page in it, as static web servers have it."""
+    index = tmp_path / "simple"
+    (index / "files").mkdir(parents=True)
+    (index / "thing").mkdir()
+    name, sha256 = "thing-1-py3-none-any.whl", hashlib.sha256(BODY).hexdigest()
+    (index / "files" / name).write_bytes(BODY)
+    link = f'<a href="../files/{name}#sha256={sha256}">{name}</a>'
+    (index / "thing/index.html").write_text(f"<html><body>{link}</body></html>")
+    asked = sources(index=f"{index.as_uri()}/")
+    with Web(asked) as web:
+        assert list(project_files(asked, web, "thing")) == [name]
+        assert project_files(asked, web, "other") == {}
+    wheel = replace(deb(), kind="wheel", name="thing", version="1", filename=name, origin="pypi")
+    assert host_fetcher(store, asked).fetch(wheel).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("bytes", "\ufffd<\ufffd"), ("gone", None), ("bytes/below", None)]
+)
+def test_a_file_address_may_hold_any_bytes_or_none(
+    tmp_path: Path, name: str, found: str | None
+) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff<\x80")
+    with Web(sources()) as web:
+        answer = web.text(f"{tmp_path.as_uri()}/{name}")
+        assert (answer and answer[2]) == found
+
+
+@pytest.mark.parametrize("name", ["%00", "loop", "x" * 300])
+def test_a_file_address_that_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with Web(sources()) as web:
+        for ask in (
+            lambda url: web.text(url),
+            lambda url: web.download(url, tmp_path / "to", grown=lambda _: None, size=None),
+        ):
+            with pytest.raises(Unavailable, match="could not be read"):
+                ask(f"{tmp_path.as_uri()}/{name}")
+
+
+@dataclass
+class Packing(Server):
+    """Sends as many zeros as it is asked for, packed."""
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        _, coding, size = handler.path.split("/")
+        packed = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}[coding]
+        headers = {} if coding == "identity" else {"Content-Encoding": coding}
+        self._send(handler, 200, packed(bytes(int(size))), headers)
+
+
+@pytest.fixture(scope="module")
+def packing() -> Iterator[Server]:
+    with serving(Packing()) as server:
+        yield server
+
+
+LARGEST = 1 << 20
+
+
+@inputs(0.2)
+@given(
+    coding=st.sampled_from(["gzip", "deflate", "identity"]),
+    size=st.integers(0, 3 * LARGEST) | st.integers(LARGEST - 1, LARGEST + 1),
+    once=st.booleans(),
+)
+def test_no_answer_is_larger_in_memory_than_any_that_is_needed(
+    packing: Server, coding: str, size: int, once: bool
+) -> None:
+    def ask() -> str:
+        with Web(sources(), pauses=(), largest=LARGEST) as web:
+            url = f"{packing.url}/{coding}/{size}"
+            if once:
+                return web.once("GET", url, headers={}).text
+            answer = web.text(url)
+            assert answer is not None
+            return answer[2]
+
+    if size > LARGEST:
+        with pytest.raises(Unavailable, match=r"is larger than any document that is needed"):
+            ask()
+    else:
+        assert ask() == "\0" * size
 
 
 def test_a_full_disk_is_said(

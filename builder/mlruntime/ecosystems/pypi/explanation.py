@@ -46,7 +46,7 @@ def explained(said: str, wanted: frozenset[str], snapshot: str, look: Look) -> M
             "UV_OFFLINE (or `offline` in uv.toml) forbids access to the package index,"
             " and uv's cache lacks some packages",
             why=said,
-            hint="unset it, or point UV_DEFAULT_INDEX at an index on this disk (file:///…)",
+            hint="unset it: uv has to ask the index, or to have asked it before",
         )
     if (wheelless := without_wheel(said)) is not None:
         return wheelless
