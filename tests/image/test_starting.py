@@ -90,6 +90,15 @@ def test_a_root_that_cannot_be_written_to(line: Runtime) -> None:
     assert "Tini is not running" not in said
 
 
+def test_temporary_files_of_an_unknown_user_whose_own_place_is_not_there(line: Runtime) -> None:
+    """They go to the disk, not into /dev/shm."""
+    options = ("-u", "123456:123456", "-e", "TMPDIR=/nope")
+    said = started(line, options, "sh", "-c", "echo $TMPDIR $SPARK_LOCAL_DIRS; mktemp -u")
+    place, made = said.out.splitlines()
+    assert (said.code, place) == (0, "/tmp /tmp"), said.err
+    assert made.startswith("/tmp/")
+
+
 def test_what_cannot_be_right_is_told_at_the_start(line: Runtime) -> None:
     unknown = started(line, ("-e", "TZ=Mars/Olympus"), "true")
     assert (unknown.code, "TZ=Mars/Olympus is not a time zone" in unknown.err) == (2, True)

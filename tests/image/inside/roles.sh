@@ -3,7 +3,8 @@
 role=/opt/entrypoint.sh
 export SPARK_MASTER_PORT=tcp://10.96.0.10:7077 SPARK_MASTER_WEBUI_PORT=tcp://10.96.0.10:8080
 export SPARK_WORKER_PORT=tcp://10.96.0.11:7078 SPARK_WORKER_WEBUI_PORT=tcp://10.96.0.11:8081
-export SPARK_DAEMON_MEMORY=512m SPARK_LOCAL_IP=127.0.0.1
+# As a pod has it: an address that is not 127.0.0.1, at which alone the pages of Spark listen.
+export SPARK_DAEMON_MEMORY=512m SPARK_LOCAL_IP=127.0.0.2
 export SPARK_DAEMON_JAVA_OPTS='-XX:TieredStopAtLevel=1 -XX:+UseSerialGC'
 
 awaits() { # ROLE…: until it is healthy, for minutes on a busy host
@@ -35,7 +36,7 @@ fi
 for _ in $(seq 600); do
     python - <<'END' && break
 import json, sys, urllib.request
-state = json.load(urllib.request.urlopen("http://127.0.0.1:8080/json/"))
+state = json.load(urllib.request.urlopen("http://127.0.0.2:8080/json/"))
 sys.exit(state["aliveworkers"] != 1)
 END
     sleep 0.5

@@ -31,9 +31,9 @@ forget_services() {
 find_places() {
     temporary=${TMPDIR:-/tmp}
     if ! writable "$temporary" || ! writable /tmp; then
-        for place in "$temporary" "${HOME-}" "$PWD" /dev/shm; do
+        for place in "$temporary" /tmp "${HOME-}" "$PWD" /dev/shm; do
             if writable "$place"; then
-                [ "$place" = "$temporary" ] || place=${place%/}/.tmp
+                case $place in "$temporary" | /tmp) ;; *) place=${place%/}/.tmp ;; esac
                 mkdir -p "$place"
                 temporary=$place
                 export TMPDIR="$place" SPARK_LOCAL_DIRS="${SPARK_LOCAL_DIRS:-$place}"
@@ -278,24 +278,27 @@ else:
 # health ROLE [PORT]: 0 if what this container runs as that role answers
 health() {
     path=/api/v1/version
+    # Spark's pages listen at this address alone if it is set.
+    address=${SPARK_LOCAL_IP:-127.0.0.1}
     case ${1-} in
     master) port=${SPARK_MASTER_WEBUI_PORT:-8080} path=/json/ ;;
     worker) port=${SPARK_WORKER_WEBUI_PORT:-8081} path=/json/ ;;
     driver) port=4040 ;;
     history) port=18080 ;;
-    connect) port=15002 path= ;;
-    notebook) port=8888 path=/api ;;
+    connect) address=127.0.0.1 port=15002 path= ;;
+    notebook) address=127.0.0.1 port=8888 path=/api ;;
     executor)
         pgrep -f '^[^ ]*java .*ExecutorBackend' >/dev/null || exit 1
         return 0
         ;;
     *) die "health: of which role?" "health master, worker, driver, executor, history, connect or notebook" ;;
     esac
+    address=${address#[}
     # shellcheck disable=SC2016 # expanded by bash, which can open a connection
-    timeout 5 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 1
+    timeout 5 bash -c 'exec 3<>"/dev/tcp/$3/$1" || exit 1
         [ -n "$2" ] || exit 0
         printf "GET %s HTTP/1.0\r\n\r\n" "$2" >&3
-        read -r _ status _ <&3 && [ "$status" = 200 ]' health "${2:-$port}" "$path" 2>/dev/null || {
+        read -r _ status _ <&3 && [ "$status" = 200 ]' health "${2:-$port}" "$path" "${address%]}" 2>/dev/null || {
         say "health: $1 does not answer at port ${2:-$port}"
         exit 1
     }
