@@ -15,12 +15,13 @@ from mlruntime.documents.reading import did_you_mean
 from mlruntime.documents.tables import Table, plain
 from mlruntime.errors import UsageError
 from mlruntime.image.layout import entries, is_layout, name_of
-from mlruntime.release.checking import POLICIES, Answer, check
+from mlruntime.release.checking import POLICIES, Answer
 from mlruntime.release.examined import Source
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
 from mlruntime.store.store import Store
 from mlruntime.validation.report import MARKS
-from mlruntime.workflows.release.channels import images_of
+from mlruntime.workflows.release.verifying import Verified
+from mlruntime.workflows.release.verifying import verify as verify_all
 from mlruntime.workflows.signing import verifying_key
 from mlruntime.workflows.store.stores import store_root
 
@@ -63,13 +64,10 @@ def verify(
     public = verifying_key(key) if key is not None else None
     context: Context = ctx.obj
     today = datetime.now(UTC).date()
-    found: list[tuple[str, tuple[Answer, ...]]] = []
     with _source(reference, context, whole, output) as (source, name, tag):
-        for variant, manifest in images_of(source, name):
-            answers = check(
-                source, manifest, key=public, today=today, tag=tag, require=tuple(require or ())
-            )
-            found.append((variant, answers))
+        found = verify_all(
+            source, name, key=public, today=today, tag=tag, require=tuple(require or ())
+        )
     emit(_value(reference, found), _text(found), as_json)
     if code := _code(found):
         raise typer.Exit(code)
@@ -120,28 +118,28 @@ def _only(directory: Path) -> str:
     )
 
 
-def _code(found: list[tuple[str, tuple[Answer, ...]]]) -> int:
-    statuses = {answer.status for _, answers in found for answer in answers}
+def _code(found: Verified) -> int:
+    statuses = {answer.status for answer in found.answers}
     return 7 if "failed" in statuses or not statuses else 8 if "not-run" in statuses else 0
 
 
-def _value(reference: str, found: list[tuple[str, tuple[Answer, ...]]]) -> dict[str, Any]:
+def _value(reference: str, found: Verified) -> dict[str, Any]:
     return {
         "reference": reference,
+        "index": _said(found.index) if found.index else None,
         "images": [
-            {
-                "name": name,
-                "answers": [{"name": a.name, "status": a.status, "told": a.told} for a in answers],
-            }
-            for name, answers in found
+            {"name": name, "answers": [_said(answer) for answer in answers]}
+            for name, answers in found.images
         ],
     }
 
 
-def _text(found: list[tuple[str, tuple[Answer, ...]]]) -> str:
-    rows = tuple(
-        (name, answer.name, MARKS[answer.status], answer.told)
-        for name, answers in found
-        for answer in answers
-    )
+def _said(answer: Answer) -> dict[str, str]:
+    return {"name": answer.name, "status": answer.status, "told": answer.told}
+
+
+def _text(found: Verified) -> str:
+    index = [("all", found.index)] if found.index else []
+    every = [(name, answer) for name, answers in found.images for answer in answers]
+    rows = tuple((name, a.name, MARKS[a.status], a.told) for name, a in (*index, *every))
     return plain(Table(title="", columns=("image", "question", "answer", "told"), rows=rows))

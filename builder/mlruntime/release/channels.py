@@ -5,19 +5,22 @@ move is kept. A retired version stays where it is; no channel may point at it.
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from mlruntime.documents.reading import did_you_mean, read_json
 from mlruntime.documents.schema import Form, Natural, Text, checked, described
-from mlruntime.errors import HashMismatch, MlruntimeError, UsageError
+from mlruntime.errors import HashMismatch, MlruntimeError, UsageError, ValidationFailed
 from mlruntime.release.versions import RuntimeVersion, parse_version
 
 FORMAT: Final = 1
 CANDIDATE: Final = "candidate"
 STABLE: Final = "stable"
 CHANNELS: Final = (CANDIDATE, STABLE)
+# What versions and channels begin with.
+_OURS: Final = re.compile(r"\d+\.\d+")
 RECORD_TYPE: Final = "application/vnd.mlruntime.record.v1+json"
 Digest = Annotated[str, described("a digest", "^sha256:[0-9a-f]{64}$")]
 
@@ -161,11 +164,8 @@ class Record:
         return replace(made, versions=versions)
 
     def tags(self) -> dict[str, str]:
-        """Return the digest of every tag that there has to be: versions, and channels."""
+        """Return the digest of every tag that channels have to have."""
         found: dict[str, str] = {}
-        for version in self.versions:
-            found[version.version.tag()] = version.index
-            found |= {version.version.tag(name): digest for name, digest in version.variants}
         for channel in CHANNELS:
             at = self.where(channel)
             if at is None:
@@ -208,6 +208,33 @@ def channel_tag(runtime: str, variant: str | None, channel: str) -> str:
     """Return a channel's tag: ``6.0-ml-cpu`` is stable, ``6.0-ml-cpu-candidate`` is not yet."""
     name = runtime + (f"-{variant}" if variant else "")
     return name if channel == STABLE else f"{name}-{channel}"
+
+
+def misnamed(
+    tag: str | None, entry: str | None, released: Mapping[str, Any]
+) -> ValidationFailed | None:
+    """Return what is wrong with the names of an image: its tag, and what an index calls it.
+
+    ``released`` says its runtime, version and variant. A tag that begins with two numbers is a
+    name of ours, and must be one of this image's; others are their owners' affair.
+    """
+    runtime, version, variant = (str(released[key]) for key in ("runtime", "version", "variant"))
+    if entry not in (None, variant):
+        return ValidationFailed(
+            f"the index calls it {entry}, and it was released as {variant}",
+            why="somebody has made another index of released images",
+        )
+    ours = {version, *(channel_tag(runtime, None, channel) for channel in CHANNELS)}
+    if entry is None:
+        ours |= {f"{version}-{variant}"}
+        ours |= {channel_tag(runtime, variant, channel) for channel in CHANNELS}
+    if tag is None or not _OURS.match(tag) or tag in ours:
+        return None
+    return ValidationFailed(
+        f"the tag {tag} is on {version}, {variant}",
+        why="a version's tag never moves, and a channel's stays with its runtime and variant:"
+        " somebody has moved it",
+    )
 
 
 def record_tag(runtime: str) -> str:

@@ -9,13 +9,14 @@ from typing import Final, Literal
 from mlruntime.documents.oci import Document
 from mlruntime.errors import MlruntimeError
 from mlruntime.release import questions as ask
-from mlruntime.release.examined import ExaminedImage, Source
+from mlruntime.release.examined import ExaminedImage, Source, must_be_signed
 from mlruntime.release.signing import PublicKey
 
 Status = Literal["passed", "failed", "not-run"]
 Question = Callable[[ExaminedImage], str]
 CLUSTER_TESTED: Final = "cluster-tested"
 SUPPORTED: Final = "supported"
+INDEX: Final = "index"
 POLICIES: Final = (CLUSTER_TESTED, SUPPORTED)
 _QUESTIONS: Final[tuple[tuple[str, Question], ...]] = (
     ("image", ask.ask_layers),
@@ -28,7 +29,8 @@ _QUESTIONS: Final[tuple[tuple[str, Question], ...]] = (
     ("test-result", ask.ask_test_result),
     ("vex", ask.ask_vex),
 )
-_SIGNED: Final = ("signature", "release", "provenance", "test-result", "vex", *POLICIES)
+# All else rests on the release's statement, or on another signature: without a key, on nothing.
+_NEEDS_NO_KEY: Final = ("image",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,14 +49,16 @@ def check(
     key: PublicKey | None,
     today: date,
     tag: str | None = None,
+    entry: str | None = None,
     require: tuple[str, ...] = (),
 ) -> tuple[Answer, ...]:
-    """Ask everything about one image. ``tag`` is the one that it was found under, if any.
+    """Ask everything about one image.
 
-    ``require`` are ``POLICIES`` that it must meet besides. Without a key nothing that is signed
-    counts as passed: it is ``not-run``.
+    ``tag`` is the one that it was found under, if any, ``entry`` what the index there calls it.
+    ``require`` are ``POLICIES`` that it must meet besides. Without a key nothing that is signed,
+    or rests on a signed statement, counts as passed: it is ``not-run``.
     """
-    image = ExaminedImage(source=source, manifest=manifest, key=key, tag=tag)
+    image = ExaminedImage(source=source, manifest=manifest, key=key, tag=tag, entry=entry)
     policies: dict[str, Question] = {
         CLUSTER_TESTED: ask.ask_cluster_tested,
         SUPPORTED: partial(ask.ask_supported, today=today),
@@ -63,17 +67,29 @@ def check(
     return tuple(_answers(image, (*_QUESTIONS, *more)))
 
 
+def check_index(source: Source, index: Document, *, key: PublicKey | None) -> Answer:
+    """Ask whether an index is the one that was released; its images are asked one by one."""
+    return _answer(INDEX, partial(_ask_index, source, index, key), key)
+
+
+def _ask_index(source: Source, index: Document, key: PublicKey | None) -> str:
+    must_be_signed(source, index.digest, key)
+    return f"{index.digest}, {len(index.parsed()['manifests'])} images"
+
+
 def _answers(image: ExaminedImage, questions: Iterable[tuple[str, Question]]) -> Iterator[Answer]:
     for name, question in questions:
-        try:
-            told = question(image)
-        except MlruntimeError as error:
-            why = error.what + (f" ({error.why})" if error.why else "")
-            yield Answer(name=name, status="failed", told=why)
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            yield Answer(name=name, status="failed", told=f"malformed: {problem!r}"[:200])
-        else:
-            if name in _SIGNED and image.key is None:
-                yield Answer(name=name, status="not-run", told=f"no --key was given; {told}")
-            else:
-                yield Answer(name=name, status="passed", told=told)
+        yield _answer(name, partial(question, image), image.key)
+
+
+def _answer(name: str, ask_it: Callable[[], str], key: PublicKey | None) -> Answer:
+    try:
+        told = ask_it()
+    except MlruntimeError as error:
+        why = error.what + (f" ({error.why})" if error.why else "")
+        return Answer(name=name, status="failed", told=why)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        return Answer(name=name, status="failed", told=f"malformed: {problem!r}"[:200])
+    if key is None and name not in _NEEDS_NO_KEY:
+        return Answer(name=name, status="not-run", told=f"no --key was given; {told}")
+    return Answer(name=name, status="passed", told=told)

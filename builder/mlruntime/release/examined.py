@@ -1,5 +1,6 @@
 """An image that is asked about: where it is read from, and the documents that came with it."""
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +11,12 @@ from mlruntime.image.config import LABEL
 from mlruntime.lock.model import Lock
 from mlruntime.registry.client import Blob
 from mlruntime.release import documents as names
-from mlruntime.release.signing import PublicKey
+from mlruntime.release.signing import (
+    SIGNATURE_ANNOTATION,
+    PublicKey,
+    signature_tag,
+    signed_digest,
+)
 
 
 class Source(Protocol):
@@ -31,12 +37,16 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class ExaminedImage:
-    """An image that is asked about, and what is known of it so far."""
+    """An image that is asked about, and what is known of it so far.
+
+    ``tag`` is the one that it was found under, ``entry`` what an index under that tag calls it.
+    """
 
     source: Source
     manifest: Document
     key: PublicKey | None
     tag: str | None
+    entry: str | None = None
     statement: dict[str, Any] | None = None
     found: dict[str, list[bytes]] | None = None
     lock: Lock | None = None
@@ -84,6 +94,10 @@ class ExaminedImage:
             raise ValidationFailed("there is no lock to compare it with")
         return self.lock, self.labels()[f"{LABEL}.variant"]
 
+    def must_be_signed(self) -> None:
+        """Raise unless it is signed with the key; without one, unless there is a signature."""
+        must_be_signed(self.source, self.digest, self.key)
+
     def about(self, statement: dict[str, Any], kind: str) -> dict[str, Any]:
         """Return a statement; raise unless it is of this kind and about this image."""
         if statement.get("predicateType") != kind:
@@ -106,3 +120,22 @@ class ExaminedImage:
                     content = self.source.document(str(layer["digest"]))
                     found.setdefault(str(title), []).append(content)
         return found
+
+
+def must_be_signed(source: Source, digest: str, key: PublicKey | None) -> None:
+    """Raise unless a digest is signed with a key; without one, unless it has a signature."""
+    found = source.manifest(signature_tag(digest))
+    if found is None:
+        raise ValidationFailed("it is not signed", why=f"there is no signature of {digest}")
+    others = 0
+    for layer in found.parsed()["layers"]:
+        payload = source.document(str(layer["digest"]))
+        if signed_digest(payload) != digest:
+            continue
+        others += 1
+        signature = base64.b64decode(layer["annotations"][SIGNATURE_ANNOTATION])
+        if key is None or key.accepts(signature, payload):
+            return
+    raise ValidationFailed(
+        "it is signed with another key" if others else "the signature is of another image"
+    )

@@ -1,23 +1,22 @@
 """Putting a release into a registry, so that whatever happens it is all there or not seen.
 
 Blobs, then manifests by digest, then documents and signatures: nothing of it has a name yet. After
-it has been pulled back and verified, the version's tags, the record, and last the channels. Each
-step can be done again, so a release that was cut off is finished by the same command.
+it has been pulled back and verified, it gets its names (``tagging``): the record, the version's
+tags, and last the channels. Each step can be done again, so a release that was cut off is finished
+by the same command.
 """
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
-from mlruntime.errors import UsageError
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.image.image import Blobs, Image, blob_file, verify
 from mlruntime.registry.client import Blob, Repository
-from mlruntime.registry.referrers import EMPTY, EMPTY_TYPE, Attachment, attach, referrers
-from mlruntime.release.channels import RECORD_TYPE, Record, parse_record, record_tag
+from mlruntime.registry.referrers import Attachment, attach, referrers
 from mlruntime.release.documents import (
     RELEASE,
     Candidate,
@@ -190,72 +189,3 @@ def _accepted(signature: str, payload: bytes, key: SigningKey) -> bool:
         return key.public.accepts(base64.b64decode(signature, validate=True), payload)
     except ValueError:
         return False
-
-
-# The record, and tags.
-
-
-def read_record(repository: Repository, runtime: str) -> Record:
-    """Return the record of a runtime; an empty one when nothing of it was released."""
-    found = repository.manifest(record_tag(runtime))
-    if found is None:
-        return Record(runtime=runtime)
-    layers = found.parsed().get("layers") or [{}]
-    text = repository.small_blob(str(layers[0].get("digest"))).decode("utf-8", "replace")
-    record = parse_record(text, file=f"{repository.name.repository}:{record_tag(runtime)}")
-    if record.runtime != runtime:
-        raise UsageError(f"the record of {runtime} is that of {record.runtime}")
-    return record
-
-
-def write_record(repository: Repository, record: Record, before: Record) -> None:
-    """Write the record, unless somebody else has done so since ``before`` was read."""
-    if read_record(repository, record.runtime) != before:
-        raise UsageError(
-            f"somebody else has released or moved {record.runtime} at the same time",
-            where=repository.name.repository,
-            hint="nothing was changed; run it again",
-        )
-    blob = Blob.of(record.to_json().encode())
-    value = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": RECORD_TYPE,
-        "config": {"mediaType": EMPTY_TYPE, "digest": EMPTY.digest, "size": EMPTY.size},
-        "layers": [{"mediaType": RECORD_TYPE, "digest": blob.digest, "size": blob.size}],
-    }
-    for part in (EMPTY, blob):
-        repository.push_blob(part)
-    manifest = Document.of(value, MANIFEST_TYPE)
-    repository.push_manifest(manifest, record_tag(record.runtime))
-
-
-def refuse_moved(repository: Repository, wanted: Mapping[str, str]) -> None:
-    """Raise ``UsageError`` when a version's tag is there with another digest: it never moves."""
-    for tag, digest in wanted.items():
-        found = repository.manifest(tag)
-        if found is not None and found.digest != digest:
-            raise UsageError(
-                f"the tag {tag} is taken, and a version's tag never moves",
-                where=repository.name.repository,
-                why=f"it is {found.digest}, this release is {digest}",
-                hint="somebody has pushed by hand, or two releases ran at once: look at"
-                " `mlruntime release list`",
-            )
-
-
-def settle(repository: Repository, tags: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Make tags point where they have to; those that do already are left alone."""
-    for tag, digest in tags.items():
-        found = repository.manifest(tag)
-        if found is not None and found.digest == digest:
-            continue
-        target = repository.manifest(digest)
-        if target is None:
-            raise UsageError(
-                f"{tag} should be {digest}, which the registry does not have",
-                where=repository.name.repository,
-                hint="release it again from the same lock",
-            )
-        repository.push_manifest(target, tag)
-        say(f"{tag} is {digest}")

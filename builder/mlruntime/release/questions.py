@@ -1,6 +1,5 @@
 """The questions that are asked about an image; each returns what it found, or raises why not."""
 
-import base64
 import json
 from collections import Counter
 from datetime import date
@@ -12,13 +11,9 @@ from mlruntime.lock.document import parse_lock
 from mlruntime.registry.client import Blob
 from mlruntime.release import documents as names
 from mlruntime.release import statements, vex
+from mlruntime.release.channels import misnamed
 from mlruntime.release.examined import ExaminedImage
-from mlruntime.release.signing import (
-    SIGNATURE_ANNOTATION,
-    opened,
-    signature_tag,
-    signed_digest,
-)
+from mlruntime.release.signing import opened
 from mlruntime.validation.reading import parse_report
 
 # Checks that need several nodes are of these families.
@@ -39,56 +34,39 @@ def ask_layers(image: ExaminedImage) -> str:
 
 def ask_signature(image: ExaminedImage) -> str:
     """Return that it is signed with the key."""
-    found = image.source.manifest(signature_tag(image.digest))
-    if found is None:
-        raise ValidationFailed(
-            "the image is not signed", why=f"there is no signature of {image.digest}"
-        )
-    others = 0
-    for layer in found.parsed()["layers"]:
-        payload = image.source.document(str(layer["digest"]))
-        if signed_digest(payload) != image.digest:
-            continue
-        others += 1
-        signature = base64.b64decode(layer["annotations"][SIGNATURE_ANNOTATION])
-        if image.key is None or image.key.accepts(signature, payload):
-            return "signed with this key" if image.key else "a signature is there"
-    raise ValidationFailed(
-        "it is signed with another key" if others else "the signature is of another image"
-    )
+    image.must_be_signed()
+    return "signed with this key" if image.key else "a signature is there"
 
 
 def ask_release(image: ExaminedImage) -> str:
-    """Return which version it was released as; the tag that it was found under fits."""
+    """Return which version it was released as; the names that it was found under fit.
+
+    An image may be of several versions, and a version may have been stated anew: of the statements
+    that fit the tag, the newest counts.
+    """
     image.found = image.attached()
     wrong: MlruntimeError | None = None
+    said = []
     for envelope in image.found.get(names.RELEASE, []):
         try:
-            said = image.about(opened(envelope, image.key, what=names.RELEASE), statements.RELEASE)
+            said.append(
+                image.about(opened(envelope, image.key, what=names.RELEASE), statements.RELEASE)
+            )
         except MlruntimeError as error:
             wrong = error
-            continue
-        image.statement = said
-        predicate = said["predicate"]
-        version, variant = str(predicate["version"]), str(predicate["variant"])
-        _tag_fits(image.tag, version, variant)
-        support = (predicate.get("lifecycle") or {}).get("end-of-support")
-        return f"{version}, {variant}" + (f", supported until {support}" if support else "")
-    raise wrong or ValidationFailed(
-        f"{names.RELEASE} is missing: this was never released, or it was removed"
-    )
-
-
-def _tag_fits(tag: str | None, version: str, variant: str) -> None:
-    """Raise when a version's tag is on an image of another version."""
-    begin = version.rpartition(".")[0] + "."
-    if tag is None or not tag.startswith(begin):
-        return  # a channel's tag, or none
-    if tag not in (version, f"{version}-{variant}"):
-        raise ValidationFailed(
-            f"the tag {tag} is on {version}, {variant}",
-            why="a version's tag never moves: somebody has moved it",
+    if not said:
+        raise wrong or ValidationFailed(
+            f"{names.RELEASE} is missing: this was never released, or it was removed"
         )
+    said.sort(key=statements.age, reverse=True)
+    of_tag = [s for s in said if misnamed(image.tag, image.entry, s["predicate"]) is None]
+    image.statement = (of_tag or said)[0]
+    predicate = image.statement["predicate"]
+    if problem := misnamed(image.tag, image.entry, predicate):
+        raise problem
+    support = (predicate.get("lifecycle") or {}).get("end-of-support")
+    told = f"{predicate['version']}, {predicate['variant']}"
+    return told + (f", supported until {support}" if support else "")
 
 
 def ask_documents(image: ExaminedImage) -> str:

@@ -115,20 +115,23 @@ class LayoutSource:
 def pull(repository: Repository, manifest: Document, name: str, directory: Path) -> None:
     """Write an image, its documents and its signature into a new OCI layout, each blob hashed.
 
-    An index is written with all of its images. What is there already is not pulled again.
+    An index is written with its signature, and with all of its images. What is there already is
+    not pulled again.
     """
     blobs = directory / "blobs/sha256"
     with storage_errors(directory):
         blobs.mkdir(parents=True, exist_ok=True)
     named = [(manifest, name)]
-    images = [manifest]
+    signed = images = [manifest]
     if manifest.media_type == INDEX_TYPE:
         images = [_there(repository, str(e["digest"])) for e in manifest.parsed()["manifests"]]
         named += [(image, "") for image in images]
+        signed = [manifest, *images]
     for image in images:
         for entry in referrers(repository, image.digest):
             named.append((_there(repository, str(entry["digest"])), ""))
-        tag = signature_tag(image.digest)
+    for one in signed:
+        tag = signature_tag(one.digest)
         if (signature := repository.manifest(tag)) is not None:
             named.append((signature, tag))
     listed = []

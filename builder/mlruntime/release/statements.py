@@ -13,6 +13,7 @@ from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 from mlruntime.release.policy import Allowed
+from mlruntime.release.versions import parse_version
 from mlruntime.validation.reading import ReportSummary
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
@@ -176,6 +177,13 @@ def released(
     if lifecycle is not None:
         predicate["lifecycle"] = lifecycle.to_dict()
     return statement(name, digest, RELEASE, predicate)
+
+
+def age(release: Mapping[str, Any]) -> tuple[int, int]:
+    """Return what compares as release statements follow each other: version, then revision."""
+    said = release["predicate"]
+    version = parse_version(str(said["runtime"]), str(said["version"]))
+    return version.patch, int(said.get("revision", 1))
 
 
 def _fits(kind: str, predicate: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from mlruntime.documents.tables import Table, plain
 from mlruntime.errors import UsageError
 from mlruntime.lock.model import CORE
 from mlruntime.release.channels import CHANNELS, STABLE, Record
-from mlruntime.release.publishing import read_record
+from mlruntime.release.tagging import read_record
 from mlruntime.release.versions import first, step
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.release.channels import move, retired, rolled_back

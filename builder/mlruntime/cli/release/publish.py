@@ -16,9 +16,9 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
 from mlruntime.registry.client import Repository
-from mlruntime.release.publishing import read_record, refuse_moved
 from mlruntime.release.pulls import PullSizes
 from mlruntime.release.signing import SigningKey
+from mlruntime.release.tagging import read_record, refuse_moved
 from mlruntime.release.versions import RuntimeVersion
 from mlruntime.release.vulnerabilities import LEVELS
 from mlruntime.workflows.inputs import support_warning

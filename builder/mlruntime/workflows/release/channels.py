@@ -1,13 +1,11 @@
-"""What was released: its channels, and its images one by one."""
+"""Moving the channels of a runtime: the record first, then the tags."""
 
 from collections.abc import Callable
 
-from mlruntime.documents.oci import INDEX_TYPE, Document
-from mlruntime.errors import HashMismatch, UsageError
+from mlruntime.errors import UsageError
 from mlruntime.registry.client import Repository
 from mlruntime.release.channels import Record
-from mlruntime.release.examined import Source
-from mlruntime.release.publishing import read_record, settle, write_record
+from mlruntime.release.tagging import read_record, settle, write_record
 
 
 def move(
@@ -28,24 +26,6 @@ def move(
         write_record(repository, after, before)
     settle(repository, after.tags(), say)
     return after
-
-
-def images_of(source: Source, reference_: str) -> list[tuple[str, Document]]:
-    """Return the images of a reference: one, or those of an index, with a name for each."""
-    found = source.manifest(reference_)
-    if found is None:
-        raise UsageError(f"there is no {reference_}", hint="`mlruntime release list` has the tags")
-    if found.media_type != INDEX_TYPE:
-        return [(reference_, found)]
-    images = []
-    for entry in found.parsed().get("manifests", ()):
-        digest = str(entry["digest"])
-        manifest = source.manifest(digest)
-        if manifest is None:
-            raise HashMismatch(f"{reference_} names {digest}, which is not there")
-        variant = (entry.get("annotations") or {}).get("io.mlruntime.variant", digest)
-        images.append((str(variant), manifest))
-    return images
 
 
 def rolled_back(record: Record, channel: str, *, at: str) -> Record:

@@ -13,7 +13,7 @@ from mlruntime.lock.model import Lock
 from mlruntime.registry.client import Repository
 from mlruntime.release import documents as names
 from mlruntime.release.channels import CANDIDATE, Record, Released, tags_of
-from mlruntime.release.checking import Answer, check
+from mlruntime.release.checking import Answer, check, check_index
 from mlruntime.release.documents import Candidate
 from mlruntime.release.examined import Source
 from mlruntime.release.notes import notes
@@ -21,14 +21,17 @@ from mlruntime.release.publishing import (
     attach_documents,
     index_of,
     push_image,
-    read_record,
-    refuse_moved,
-    settle,
     sign,
-    write_record,
 )
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.sources import RegistrySource
+from mlruntime.release.tagging import (
+    read_record,
+    refuse_moved,
+    settle,
+    write_record,
+    write_version_tags,
+)
 from mlruntime.release.versions import RuntimeVersion, Step, first, step
 from mlruntime.workflows.release.pulls import pulls
 
@@ -155,22 +158,27 @@ def publish(
     for one in made:
         say(f"{one.tag}: pulling it back to verify it")
         refuse_wrong(verified(source, one.digest, key=key, today=today), repository.name.repository)
+    pushed = source.manifest(index)
+    if pushed is None:
+        raise HashMismatch(f"the index {index} is not there, though it has been pushed")
+    refuse_wrong([check_index(source, pushed, key=key.public)], repository.name.repository)
     after("verified")
-    settle(repository, wanted.tags, say)
-    after("tags")
-    released = Released(
-        version=wanted.version,
-        index=index,
-        variants=tuple(sorted((c.tag, c.digest) for c in made)),
-        released=now,
-    )
     if not wanted.again:
+        released = Released(
+            version=wanted.version,
+            index=index,
+            variants=tuple(sorted((c.tag, c.digest) for c in made)),
+            released=now,
+        )
         changed = record.with_version(released)
         changed = changed.moved(CANDIDATE, wanted.version, at=now, why="released")
-        write_record(repository, changed, record)
-        after("record")
+        refuse_moved(repository, wanted.tags)
+        write_record(repository, changed, record)  # from now on nobody else gets this version
         record = changed
-    settle(repository, record.tags(), say)
+    after("record")
+    write_version_tags(repository, wanted.tags, say)
+    after("tags")
+    settle(repository, read_record(repository, runtime).tags(), say)
     return record.version(version)
 
 
