@@ -77,6 +77,7 @@ class Registry:
     login: tuple[str, str] | None = None
     tokens: bool = False
     keeps_uploads: bool = True
+    deletes: bool = True
     blobs: dict[str, dict[str, bytes]] = field(default_factory=dict)
     manifests: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -188,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             "referrers": self._referrers,
         }[kind](name, rest, query, what)
 
-    do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = _serve  # noqa: N815
+    do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = _serve  # noqa: N815
 
     def _upload(self, name: str, ident: str, query: dict[str, str], what: object) -> None:
         registry, blobs = self.registry, self.registry.repository(name)
@@ -267,6 +268,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if reference not in manifests:
             self._answer(404)
+            return
+        if self.command == "DELETE":
+            if not self.registry.deletes:
+                self._answer(405, b'{"errors":[{"code":"UNSUPPORTED"}]}')
+                return
+            del manifests[reference]
+            self._answer(202)
             return
         kind, content = manifests[reference]
         if what == "lie":

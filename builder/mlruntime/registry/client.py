@@ -16,6 +16,7 @@ from mlruntime.store.store import file_sha256, storage_errors
 
 PULL: Final = "pull"
 PUSH: Final = "pull,push"
+DELETE: Final = "pull,push,delete"
 _MANIFESTS: Final = ", ".join(
     (
         MANIFEST_TYPE,
@@ -250,6 +251,19 @@ class Repository:
         )
         self._must(answer, (200, 201), f"the registry does not take the manifest {where}")
         self._same(answer, manifest.digest, "manifest")
+
+    def delete_tag(self, tag: str) -> str | None:
+        """Take a tag away, and nothing else; return why the registry does not, if it does not.
+
+        Registries of distribution 2 delete by digest only, which would take every tag of it.
+        """
+        try:
+            answer = self._ask("DELETE", f"/manifests/{tag}", scope=DELETE)
+        except Unavailable as problem:
+            return problem.why or problem.what
+        if self.manifest(tag) is None:
+            return None
+        return f"HTTP status {answer.status_code}: {_said(answer)}"
 
     def tags(self) -> tuple[str, ...]:
         """Return the tags of the repository, sorted; none when there is no such repository."""

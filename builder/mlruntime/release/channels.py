@@ -163,18 +163,22 @@ class Record:
         )
         return replace(made, versions=versions)
 
-    def tags(self) -> dict[str, str]:
-        """Return the digest of every tag that channels have to have."""
-        found: dict[str, str] = {}
-        for channel in CHANNELS:
-            at = self.where(channel)
-            if at is None:
-                continue
-            version = self.version(at.text)
-            found[channel_tag(self.runtime, None, channel)] = version.index
-            for name, digest in version.variants:
-                found[channel_tag(self.runtime, name, channel)] = digest
-        return found
+    def channel_tags(self, channel: str) -> dict[str, str | None]:
+        """Return what each tag of a channel points at; ``None``: there must be no such tag.
+
+        The version that it is at may lack variants that the one before had, and a channel may be at
+        no version any more. The index's tag is last.
+        """
+        if all(move.channel != channel for move in self.moves):
+            return {}
+        at = self.where(channel)
+        version = self.version(at.text) if at else None
+        here = dict(version.variants) if version else {}
+        names = sorted({name for v in self.versions for name, _ in v.variants})
+        found = {channel_tag(self.runtime, name, channel): here.get(name) for name in names}
+        return found | {
+            channel_tag(self.runtime, None, channel): version.index if version else None
+        }
 
     def to_json(self) -> str:
         """Return the record's text; equal records give equal bytes."""

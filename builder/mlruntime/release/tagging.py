@@ -88,14 +88,32 @@ def write_version_tags(
             say(f"{tag} is {digest}")
 
 
-def settle(repository: Repository, tags: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Make tags point where they have to; those that do already are left alone."""
+def settle(
+    repository: Repository, tags: Mapping[str, str | None], say: Callable[[str], None]
+) -> bool:
+    """Make the tags of a channel point where they have to; return whether that moved any.
+
+    ``None`` is for a tag that must not be there. What the registry does not delete is told.
+    """
+    moved = False
     for tag, digest in tags.items():
         found = repository.manifest(tag)
-        if found is not None and found.digest == digest:
+        if (found.digest if found else None) == digest:
+            continue
+        if digest is None:
+            refused = repository.delete_tag(tag)
+            say(
+                f"{tag} should be gone, and the registry does not delete it ({refused}):"
+                " delete this tag with the registry's own tools"
+                if refused
+                else f"{tag} is gone"
+            )
+            moved = moved or not refused
             continue
         repository.push_manifest(_target(repository, tag, digest), tag)
         say(f"{tag} is {digest}")
+        moved = True
+    return moved
 
 
 def _target(repository: Repository, tag: str, digest: str) -> Document:

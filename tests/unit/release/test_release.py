@@ -30,7 +30,7 @@ from mlruntime.registry.names import parse_name
 from mlruntime.registry.referrers import Attachment, attach
 from mlruntime.release import documents as names
 from mlruntime.release.attribution import attribute
-from mlruntime.release.channels import Record, parse_record
+from mlruntime.release.channels import CHANNELS, Record, parse_record
 from mlruntime.release.checking import Answer, check
 from mlruntime.release.documents import Candidate
 from mlruntime.release.notes import notes
@@ -654,7 +654,7 @@ def test_channels_move_and_every_move_is_kept(
 
     def changed(change: Callable[[Record], Record]) -> Record:
         with opened(registry) as there:
-            return move(there, "0.1-ml", change, lambda _: None)
+            return move(there, "0.1-ml", CHANNELS, change, lambda _: None)
 
     def promoted(version: str) -> Callable[[Record], Record]:
         return lambda r: r.moved("stable", r.version(version).version, at=NOW, why="tried")

@@ -1,16 +1,20 @@
 """Tags of versions never move, those of channels follow the record, whatever happens meanwhile."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlruntime.errors import UsageError
+from mlruntime.errors import Unavailable, UsageError
+from mlruntime.release.channels import CHANNELS, Record
 from mlruntime.release.documents import Candidate
 from mlruntime.release.signing import SigningKey
-from mlruntime.release.tagging import read_record
+from mlruntime.release.tagging import read_record, write_record
+from mlruntime.workflows.release.channels import move, retired, rolled_back
 
-from tests.unit.registries import Registry, sha256
+from tests.unit.registries import Registry, debian_registry, sha256
 from tests.unit.release.test_release import (
+    NOW,
     PATH,
     STEPS,
     answers,
@@ -106,3 +110,168 @@ def test_a_tag_that_is_taken_at_the_last_moment_is_not_moved(
         release(registry, toy, key, tmp_path / "s", at("record", meanwhile))
     assert tag in caught.value.what
     assert registry.manifests[PATH][tag][1] == b'{"layers": []}'
+
+
+# channels
+
+
+Change = Callable[[Record], Record]
+
+
+def two_versions(registry: Registry, key: SigningKey, tmp_path: Path) -> None:  # noqa: F811
+    for spark in ("3.5.9", "3.5.10"):
+        release(registry, candidate(tmp_path / "store", lock_of(spark)), key, tmp_path / "s")
+
+
+def changed(
+    registry: Registry,  # noqa: F811
+    change: Change,
+    channels: tuple[str, ...] = ("stable",),
+    *,
+    finish_first: bool = False,
+    says: list[str] | None = None,
+) -> Record:
+    said: list[str] = [] if says is None else says
+    with opened(registry) as there:
+        return move(
+            there, "0.1-ml", channels, change, said.append, finish_first=finish_first
+        )  # fmt: skip
+
+
+def promoted(version: str, channel: str = "stable") -> Change:
+    return lambda r: r.moved(channel, r.version(version).version, at=NOW, why="tried")
+
+
+def back(to: str | None = None) -> Change:
+    return lambda r: rolled_back(r, "stable", at=NOW, to=to)
+
+
+def stable(registry: Registry) -> dict[str, str]:  # noqa: F811
+    """Return which version each tag of the channel stable is at."""
+    tags = named(registry)
+    versions = {
+        tags[f"{v}{rest}"]: v for v in ("0.1.0-ml", "0.1.1-ml") for rest in ("", "-cpu")
+        if f"{v}{rest}" in tags
+    }  # fmt: skip
+    return {t: versions[d] for t, d in tags.items() if t in ("0.1-ml", "0.1-ml-cpu", "0.1-ml-gpu")}
+
+
+def both(version: str) -> dict[str, str]:
+    return {"0.1-ml": version, "0.1-ml-cpu": version}
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_rollback_that_was_cut_off_is_finished_by_the_same_command(
+    registry: Registry,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+    written: int,
+) -> None:
+    two_versions(registry, key, tmp_path)
+    changed(registry, promoted("0.1.0-ml"))
+    changed(registry, promoted("0.1.1-ml"))
+    assert stable(registry) == both("0.1.1-ml")
+    writes = ["-record", "0.1-ml-cpu", "0.1-ml"]
+    registry.trouble.append(("PUT", f"/manifests/{writes[1 + written]}", 403))
+    with pytest.raises(Unavailable):
+        changed(registry, back(), finish_first=True)
+    assert stable(registry) != both("0.1.0-ml"), "it was not cut off"
+    says: list[str] = []
+    record = changed(registry, back(), finish_first=True, says=says)
+    assert stable(registry) == both("0.1.0-ml")
+    assert says[-1].startswith("the last move of stable was cut off")
+    assert [m.version.text for m in record.moves if m.channel == "stable" and m.version] == [
+        "0.1.0-ml", "0.1.1-ml", "0.1.0-ml"]  # fmt: skip
+
+
+def test_a_rollback_to_a_version_can_be_repeated(
+    registry: Registry,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    two_versions(registry, key, tmp_path)
+    changed(registry, promoted("0.1.0-ml"))
+    with pytest.raises(UsageError, match=r"stable was never at 0\.1\.1-ml"):
+        changed(registry, back("0.1.1-ml"))
+    changed(registry, promoted("0.1.1-ml"))
+    for _ in range(2):
+        changed(registry, back("0.1.0-ml"))
+        assert stable(registry) == both("0.1.0-ml")
+
+
+def test_a_version_that_was_deleted_at_the_end_of_its_life_is_in_nobodys_way(
+    registry: Registry,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    two_versions(registry, key, tmp_path)
+    changed(registry, promoted("0.1.1-ml"))
+    manifests = registry.manifests[PATH]
+    for tag in ("0.1.0-ml", "0.1.0-ml-cpu"):
+        del manifests[sha256(manifests.pop(tag)[1])]
+    changed(registry, promoted("0.1.1-ml"))
+    changed(registry, lambda r: retired(r, "0.1.0-ml", at=NOW, why="its end"), CHANNELS)
+    newest = candidate(tmp_path / "store", lock_of("3.5.11"))
+    assert release(registry, newest, key, tmp_path / "s") == "0.1.2-ml"
+    assert stable(registry) == both("0.1.1-ml")
+
+
+def test_a_channel_at_no_version_has_no_tags(
+    registry: Registry,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    toy: Candidate,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    release(registry, toy, key, tmp_path / "s")
+    changed(registry, promoted("0.1.0-ml"))
+    change = lambda r: retired(r, "0.1.0-ml", at=NOW, why="CVE")  # noqa: E731
+    registry.deletes = False
+    says: list[str] = []
+    changed(registry, change, CHANNELS, says=says)
+    assert len(says) == 4
+    for tag, line in zip(("0.1-ml-cpu-candidate", "0.1-ml-candidate"), says, strict=False):
+        assert line.startswith(f"{tag} should be gone, and the registry does not delete it (HTTP")
+    assert len(named(registry)) == 6
+    registry.deletes = True
+    changed(registry, change, CHANNELS)
+    assert named(registry).keys() == {"0.1.0-ml", "0.1.0-ml-cpu"}
+    assert failed(answers(registry, "0.1.0-ml-cpu", key)) == {}, "its image is still there"
+
+
+def test_a_variant_that_the_next_version_lacks_leaves_its_channel(
+    registry: Registry,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Otherwise the tag would go on pointing at an image of a version that may be retired."""
+    two_versions(registry, key, tmp_path)
+    changed(registry, promoted("0.1.0-ml"))
+    with opened(registry) as there:
+        record = read_record(there, "0.1-ml")
+        old, new = record.versions
+        more = replace(old, variants=(*old.variants, ("gpu", new.variants[0][1])))
+        write_record(there, replace(record, versions=(more, new)), record)
+    changed(registry, promoted("0.1.0-ml"))
+    assert stable(registry).keys() == {"0.1-ml", "0.1-ml-cpu", "0.1-ml-gpu"}
+    changed(registry, promoted("0.1.1-ml"))
+    assert stable(registry) == both("0.1.1-ml")
+
+
+@pytest.mark.starts
+@pytest.mark.registry
+def test_debian_s_registry_deletes_no_tags_and_that_is_told(
+    toy: Candidate,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    with debian_registry(tmp_path / "r", ", delete: {enabled: true}") as address:
+        there = Registry(address=address)
+        release(there, toy, key, tmp_path / "s")
+        says: list[str] = []
+        change = lambda r: retired(r, "0.1.0-ml", at=NOW, why="CVE")  # noqa: E731
+        changed(there, change, CHANNELS, says=says)
+        assert [line.partition(" (")[0] for line in says] == [
+            f"{tag} should be gone, and the registry does not delete it"
+            for tag in ("0.1-ml-cpu-candidate", "0.1-ml-candidate")
+        ]
+        assert failed(answers(there, "0.1.0-ml-cpu", key)) == {}

@@ -96,7 +96,7 @@ def promote(
         return record.moved(to, record.version(version).version, at=now(), why=why)
 
     with repository_of(ctx, registry) as repository:
-        _show(move(repository, runtime, change, say), as_json)
+        _show(move(repository, runtime, [to], change, say), as_json)
 
 
 def rollback(
@@ -104,12 +104,23 @@ def rollback(
     runtime: Runtime,
     registry: Where,
     channel: Annotated[str, typer.Option(metavar="CHANNEL", help="candidate or stable")] = STABLE,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="a version that it was at; default: the one before"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Point a channel back at the version before."""
+    """Point a channel back at the version before.
+
+    A rollback that was cut off is only finished, unless --to says where it should end.
+    """
     _channel(channel)
+
+    def change(record: Record) -> Record:
+        return rolled_back(record, channel, at=now(), to=to)
+
     with repository_of(ctx, registry) as repository:
-        changed = move(repository, runtime, lambda r: rolled_back(r, channel, at=now()), say)
+        changed = move(repository, runtime, [channel], change, say, finish_first=to is None)
     _show(changed, as_json)
 
 
@@ -125,6 +136,10 @@ def retire(
 
     It can still be pulled by its tag. Channels go back to the version before.
     """
+
+    def change(record: Record) -> Record:
+        return retired(record, version, at=now(), why=why)
+
     with repository_of(ctx, registry) as repository:
-        changed = move(repository, runtime, lambda r: retired(r, version, at=now(), why=why), say)
+        changed = move(repository, runtime, CHANNELS, change, say)
     _show(changed, as_json)

@@ -178,7 +178,7 @@ def publish(
     after("record")
     write_version_tags(repository, wanted.tags, say)
     after("tags")
-    settle(repository, read_record(repository, runtime).tags(), say)
+    settle(repository, read_record(repository, runtime).channel_tags(CANDIDATE), say)
     return record.version(version)
 
 
