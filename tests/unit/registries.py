@@ -12,7 +12,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -69,7 +69,8 @@ class Registry:
 
     ``trouble`` is what it does wrong, each once: (method, a part of the path, what), where *what*
     is an HTTP status, ``(status, headers)``, ``cut`` (the connection ends after half of what was
-    to be read or written) or ``lie`` (a changed digest or changed bytes).
+    to be read or written), ``mute`` (it ends before the answer), ``lie`` (a changed digest or
+    changed bytes), ``portal`` (a page in HTML) or ``endless``.
     """
 
     address: str = ""
@@ -84,6 +85,8 @@ class Registry:
     trouble: list[tuple[str, str, object]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     received: int = 0
+    streamed: int = 0
+    authorizations: set[str] = field(default_factory=set)
     given: list[str] = field(default_factory=list)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -124,6 +127,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
+    def _endless(self) -> None:
+        """Send until the other side has had enough; far more than any document has."""
+        self.close_connection = True
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while self.registry.streamed < 256 << 20:
+                self.wfile.write(bytes(1 << 20))
+                self.registry.streamed += 1 << 20
+
     def _body(self, length: int | None = None) -> bytes:
         size = int(self.headers.get("Content-Length", 0)) if length is None else length
         read = self.rfile.read(size)
@@ -162,6 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         registry, path = self.registry, self.path
         registry.requests.append((self.command, path))
+        registry.authorizations.add(self.headers.get("Authorization", ""))
         if path.startswith("/token"):
             self._token()
             return
@@ -170,6 +184,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._body()
             status, headers = what if isinstance(what, tuple) else (what, {})
             self._answer(status, b'{"errors":[{"code":"TEST","message":"told to"}]}', **headers)
+            return
+        if what == "portal":
+            self._answer(200, b"<html>Please log in</html>", Content_Type="text/html")
+            return
+        if what == "endless":
+            self._endless()
             return
         if not self._allowed():
             return
@@ -234,6 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
                 return
             blobs[query["digest"]] = content
+            if what == "mute":
+                self._cut()
+                return
             said = sha256(b"another") if what == "lie" else query["digest"]
             self._answer(201, Docker_Content_Digest=said)
 

@@ -129,7 +129,11 @@ class Web:
                     shutil.copyfileobj(file, sink)
             grown(held(target))
             return True
-        return self._again(lambda: self._stream(url, target, grown, size, part), url)
+        return self._again(
+            lambda: self._stream(url, target, grown, size, part),
+            url,
+            progress=lambda: held(target),
+        )
 
     def once(
         self,
@@ -175,12 +179,20 @@ class Web:
                 raise StumbleError(f"HTTP status {answer.status_code}", _later(answer, url))
             yield answer
 
-    def again(self, attempt: Callable[[], T], url: str, hint: str) -> T:
+    def again(
+        self,
+        attempt: Callable[[], T],
+        url: str,
+        hint: str,
+        *,
+        progress: Callable[[], int] = lambda: 0,
+    ) -> T:
         """Return what ``attempt`` returns, tried again after each ``StumbleError``.
 
-        After the last try it raises ``Unavailable`` with ``hint``.
+        After the last try it raises ``Unavailable`` with ``hint``. Tries that got further, as
+        ``progress`` tells in bytes, do not count.
         """
-        return self._again(attempt, url, "could not be used", hint)
+        return self._again(attempt, url, "could not be used", hint, progress)
 
     def _stream(
         self,
@@ -284,16 +296,22 @@ class Web:
         failed: str = "could not be read",
         hint: str = "check the network, the proxy and the registry, then run it again:"
         " what was downloaded is kept",
+        progress: Callable[[], int] = lambda: 0,
     ) -> T:
         """Try again after a temporary failure.
 
         Not with tenacity: how long to wait is the server's word or ours, and an interrupt ends it;
         the rules would be as long as this loop.
         """
-        for pause in (*self._pauses, None):
+        tries, best = 0, progress()
+        while True:
             try:
                 return attempt()
             except StumbleError as error:
+                if (have := progress()) > best:
+                    tries, best = 0, have
+                pause = self._pauses[tries] if tries < len(self._pauses) else None
+                tries += 1
                 if pause is None or self.stop.is_set():
                     raise Unavailable(
                         f"{without_secrets(url)} {failed}",
@@ -304,7 +322,6 @@ class Web:
                 shown = without_secrets(url)
                 _LOG.info("%s: %s; trying again in %.1f s", shown, error, seconds)
                 self._sleep(seconds)
-        raise AssertionError("unreachable")
 
 
 def with_query(url: str, fields: Mapping[str, str]) -> str:

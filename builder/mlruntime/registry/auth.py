@@ -16,7 +16,7 @@ from mlruntime.registry.names import Name, is_here
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _LOGIN_HINT: Final = "log in: `docker login {host}`; its files and credential helpers are read"
 # Refusals, as the distribution specification has them.
-_REFUSED: Final = (401, 403)
+REFUSED: Final = (401, 403)
 
 
 class Keys:
@@ -76,7 +76,7 @@ class Keys:
             headers = {"Authorization": login.basic} if login else {}
             address = with_query(realm, fields)
             answer = self._web.once("GET", address, headers=headers)
-        if answer.status_code in _REFUSED:
+        if answer.status_code in REFUSED:
             raise self.refused("the token service refused the request", answer)
         try:
             said = answer.json()

@@ -8,9 +8,10 @@ from urllib.parse import urljoin
 
 from mlruntime.documents.oci import INDEX_TYPE, MANIFEST_TYPE, Document, digest_of
 from mlruntime.errors import HashMismatch, Unavailable
-from mlruntime.fetch.web import Answer, StumbleError, Web, with_query, without_markup
+from mlruntime.fetch.web import Answer, StumbleError, Web, held, with_query, without_markup
+from mlruntime.host.settings import without_secrets
 from mlruntime.host.settings.credentials import Login
-from mlruntime.registry.auth import Keys
+from mlruntime.registry.auth import REFUSED, Keys
 from mlruntime.registry.names import Name
 from mlruntime.store.store import file_sha256, storage_errors
 
@@ -26,9 +27,13 @@ _MANIFESTS: Final = ", ".join(
     )
 )
 _BLOCK: Final = 1 << 20
+# The headers of an answer that are looked at later.
+_KEPT: Final = ("content-type", "link", "www-authenticate", "docker-content-digest")
 # The largest manifest that a registry must take, in bytes (distribution specification 1.1).
 _MANIFEST_BYTES: Final = 4 << 20
-_HINT: Final = "run it again: what has arrived is not sent again"
+_HINT: Final = "run it again: blobs that have arrived whole are not sent again"
+# A list of tags or referrers, in bytes: far more than any registry's page.
+_LIST_BYTES: Final = 16 << 20
 # Uploads that the registry has forgotten, or counts otherwise than we do, begin anew.
 _LOST: Final = (404, 416)
 
@@ -95,19 +100,46 @@ class Repository:
         state = _Upload()
 
         def attempt() -> str:
-            if state.location is None:
+            if state.location is not None:
+                self._resume(state)
+            elif state.begun and self._has_now(blob.digest):
+                return "sent"  # all of it had arrived before the answer was lost
+            else:
                 mount = f"?mount={blob.digest}&from={mount_from}" if mount_from else ""
                 begun = self._exchange("POST", url + mount, scope=PUSH)
                 if begun.status_code == 201:
                     return "mounted"
                 self._must(begun, (202,), "the registry takes no uploads")
-                state.begin(urljoin(url, begun.headers["Location"]))
-            else:
-                self._resume(state)
+                state.begin(self._upload_at(url, begun))
             self._send(blob, state)
             return "sent"
 
-        return self._web.again(attempt, f"{self.name.api}/blobs/{blob.digest}", _HINT)
+        where = f"{self.name.api}/blobs/{blob.digest}"
+        return self._web.again(attempt, where, _HINT, progress=lambda: state.have)
+
+    def _has_now(self, digest: str) -> bool:
+        url = f"{self.name.api}/blobs/{digest}"
+        return self._exchange("HEAD", url, scope=PULL).status_code == 200
+
+    def _upload_at(self, asked: str, answer: Answer) -> str:
+        """Return where an upload goes on; ``Unavailable`` if that is nowhere, or not safe."""
+        said = answer.headers.get("Location")
+        if said is None:
+            raise Unavailable(
+                "the registry does not say where an upload goes",
+                where=self.name.repository,
+                why=f"HTTP status {answer.status_code} without the header Location",
+                hint="something between this host and the registry may answer in its place",
+            )
+        url = urljoin(asked, said)
+        if not self.name.may_send_to(url):
+            raise Unavailable(
+                f"{self.name.host} wants uploads at an address that is not safe",
+                where=without_secrets(url),
+                why="they would travel without encryption",
+                hint="a proxy before the registry that ends TLS must set X-Forwarded-Proto",
+            )
+        return url
 
     def _resume(self, state: "_Upload") -> None:
         """Ask how far an upload has come."""
@@ -118,7 +150,8 @@ class Repository:
             raise StumbleError("the registry has forgotten the upload", 0.0)
         self._must(status, (204, 202, 200), "the upload cannot go on")
         end = status.headers.get("Range", "").rpartition("-")[2]
-        state.begin(urljoin(state.location, status.headers.get("Location", state.location)))
+        if "Location" in status.headers:
+            state.begin(self._upload_at(state.location, status))
         # "0-0" may be one byte or none: registries do not agree, and one byte is sent soon.
         state.have = int(end) + 1 if end.isdecimal() and int(end) > 0 else 0
         if state.have == 0:
@@ -140,7 +173,8 @@ class Repository:
                 state.location = None
                 raise StumbleError("the registry has lost the upload", 0.0)
             self._must(answer, (202, 204), "the registry does not take the blob")
-            state.begin(urljoin(state.location, answer.headers.get("Location", state.location)))
+            if "Location" in answer.headers:
+                state.begin(self._upload_at(state.location, answer))
             state.have = blob.size
         end = with_query(state.location, {"digest": blob.digest})
         done = self._exchange("PUT", end, PUSH, {"Content-Length": "0"})
@@ -172,7 +206,8 @@ class Repository:
             if have < size:
                 self._stream(digest, target, have, size)
 
-        self._web.again(attempt, f"{self.name.api}/blobs/{digest}", _HINT)
+        where = f"{self.name.api}/blobs/{digest}"
+        self._web.again(attempt, where, _HINT, progress=lambda: held(target))
         found = f"sha256:{file_sha256(target)}"
         if found != digest:
             target.unlink()
@@ -188,11 +223,11 @@ class Repository:
         for again in (True, False):
             used = self._keys.headers(PULL)
             with self._web.streamed(url, headers=headers | used) as answer:
-                if answer.status_code == 401 and again and self._keys.answer(answer, PULL, used):
+                if again and self._logged_in(answer, PULL, used):
                     continue
                 if answer.status_code not in (200, 206):
-                    answer.read()
-                self._must(answer, (200, 206), f"the registry does not give {digest}")
+                    refused = _whole(answer, _LIST_BYTES, url)
+                    self._must(refused, (200, 206), f"the registry does not give {digest}")
                 with (
                     storage_errors(target.parent),
                     target.open("ab" if answer.status_code == 206 else "wb") as sink,
@@ -207,9 +242,9 @@ class Repository:
 
     def small_blob(self, digest: str, limit: int = 64 << 20) -> bytes:
         """Return a document of at most ``limit`` bytes, checked by its digest."""
-        answer = self._ask("GET", f"/blobs/{digest}", scope=PULL)
+        answer = self._get(f"/blobs/{digest}", limit)
         self._must(answer, (200,), f"the registry does not give {digest}")
-        if len(answer.content) > limit or digest_of(answer.content) != digest:
+        if digest_of(answer.content) != digest:
             raise HashMismatch(
                 f"{self.name.repository} sends other bytes than it was asked for",
                 why=f"asked for {digest}, got {digest_of(answer.content)}",
@@ -224,7 +259,7 @@ class Repository:
         Raises ``HashMismatch`` when a digest gets other bytes.
         """
         headers = {"Accept": _MANIFESTS}
-        answer = self._ask("GET", f"/manifests/{reference}", scope=PULL, headers=headers)
+        answer = self._get(f"/manifests/{reference}", _MANIFEST_BYTES, headers)
         if answer.status_code == 404:
             return None
         self._must(answer, (200,), f"the registry does not give {reference}")
@@ -267,25 +302,44 @@ class Repository:
 
     def tags(self) -> tuple[str, ...]:
         """Return the tags of the repository, sorted; none when there is no such repository."""
-        found: list[str] = []
-        below = "/tags/list?n=1000"
-        while below:
-            answer = self._ask("GET", below, scope=PULL)
+        found: set[str] = set()
+        for answer in self._pages("/tags/list", "?n=1000"):
             if answer.status_code == 404:
                 break
             self._must(answer, (200,), "the registry lists no tags")
-            found += answer.json().get("tags") or []
+            try:
+                found |= {str(tag) for tag in answer.json().get("tags") or []}
+            except (ValueError, AttributeError, TypeError):
+                raise Unavailable(
+                    "the registry answers with something else than its tags",
+                    where=self.name.repository,
+                    why=without_markup(answer.text) or "it is no JSON",
+                    hint="something between this host and the registry may answer in its place",
+                ) from None
+        return tuple(sorted(found))
+
+    def _pages(self, below: str, query: str) -> Iterator[Answer]:
+        """Yield the pages of a list; it ends where the registry sends a page once more."""
+        seen: set[str] = set()
+        while query not in seen:
+            seen.add(query)
+            answer = self._get(below + query, _LIST_BYTES)
+            yield answer
             more = answer.links.get("next", {}).get("url")
-            below = "/tags/list?" + str(more).partition("?")[2] if more else ""
-        return tuple(sorted(set(found)))
+            if not more:
+                return
+            query = "?" + str(more).partition("?")[2]
 
     def referrers(self, digest: str) -> list[dict[str, Any]] | None:
         """Return the descriptors that refer to a digest; ``None`` without the referrers API."""
-        answer = self._ask("GET", f"/referrers/{digest}", scope=PULL)
-        if answer.status_code != 200 or INDEX_TYPE not in answer.headers.get("Content-Type", ""):
-            return None
-        found = Document(content=answer.content, media_type=INDEX_TYPE).parsed().get("manifests")
-        return [entry for entry in found or [] if isinstance(entry, dict)]
+        found: list[dict[str, Any]] = []
+        for answer in self._pages(f"/referrers/{digest}", ""):
+            kind = answer.headers.get("Content-Type", "")
+            if answer.status_code != 200 or INDEX_TYPE not in kind:
+                return None
+            page = Document(content=answer.content, media_type=INDEX_TYPE).parsed()
+            found += [e for e in page.get("manifests") or [] if isinstance(e, dict)]
+        return found
 
     # Requests.
 
@@ -306,6 +360,29 @@ class Repository:
 
         return self._web.again(attempt, url, _HINT)
 
+    def _get(self, below: str, limit: int, headers: Mapping[str, str] | None = None) -> Answer:
+        """Ask for a small document; one of more than ``limit`` bytes is refused as it comes."""
+        url = self.name.api + below
+
+        def attempt() -> Answer:
+            for again in (True, False):
+                used = self._keys.headers(PULL)
+                with self._web.streamed(url, headers={**(headers or {}), **used}) as answer:
+                    if again and self._logged_in(answer, PULL, used):
+                        continue
+                    whole = _whole(answer, limit, url)
+                if whole.status_code in REFUSED:
+                    raise self._keys.refused("the registry refused the request", whole)
+                return whole
+            raise AssertionError("unreachable")
+
+        return self._web.again(attempt, url, _HINT)
+
+    def _logged_in(self, answer: Answer, scope: str, used: Mapping[str, str]) -> bool:
+        """Return whether a 401 of the registry itself has led to a login that may do."""
+        ours = self.name.is_at(str(answer.url))
+        return answer.status_code == 401 and ours and self._keys.answer(answer, scope, used)
+
     def _exchange(
         self,
         method: str,
@@ -314,16 +391,18 @@ class Repository:
         headers: Mapping[str, str] | None = None,
         content: bytes | Iterator[bytes] | None = None,
     ) -> Answer:
-        used = self._keys.headers(scope)
+        # An upload may go to another host, which must not get the login.
+        ours = self.name.is_at(url)
+        used = self._keys.headers(scope) if ours else {}
         answer = self._web.once(method, url, headers={**(headers or {}), **used}, content=content)
-        if answer.status_code == 401 and self._keys.answer(answer, scope, used):
+        if ours and self._logged_in(answer, scope, used):
             if content is not None and not isinstance(content, bytes):
                 raise StumbleError("the token has expired", 0.0)  # what was sent of it is gone
             used = self._keys.headers(scope)
             answer = self._web.once(
                 method, url, headers={**(headers or {}), **used}, content=content
             )
-        if answer.status_code in (401, 403):
+        if answer.status_code in REFUSED:
             raise self._keys.refused("the registry refused the request", answer)
         return answer
 
@@ -354,11 +433,26 @@ class _Upload:
 
     location: str | None = None
     have: int = 0
+    begun: bool = False
 
     def begin(self, location: str) -> None:
         if self.location is None:
             self.have = 0
-        self.location = location
+        self.location, self.begun = location, True
+
+
+def _whole(answer: Answer, limit: int, url: str) -> Answer:
+    """Return a streamed answer with its body, which may have ``limit`` bytes."""
+    body = bytearray()
+    for chunk in answer.iter_bytes():
+        body += chunk
+        if len(body) > limit:
+            raise HashMismatch(
+                f"{without_secrets(url)} sends more than {limit} bytes",
+                why="so large is no document that belongs there",
+            )
+    kept = {k: v for k, v in answer.headers.items() if k.lower() in _KEPT}
+    return Answer(answer.status_code, headers=kept, content=bytes(body), request=answer.request)
 
 
 def _said(answer: Answer) -> str:

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from mlruntime.errors import UsageError
 
@@ -12,6 +13,7 @@ _PATH: Final = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|_
 _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?")
+_PORTS: Final = {"http": 80, "https": 443}
 _EXAMPLE: Final = "for example registry.example.org/team/ml, or localhost:5000/ml"
 
 
@@ -37,6 +39,17 @@ class Name:
     def api(self) -> str:
         """Return the address that all of the repository's addresses begin with."""
         return f"http{'s' if self.secure else ''}://{self.host}/v2/{self.path}"
+
+    def is_at(self, url: str) -> bool:
+        """Return whether an address is the registry's own: same scheme, host and port."""
+        return _origin(url) == _origin(self.api)
+
+    def may_send_to(self, url: str) -> bool:
+        """Return whether what the registry is sent may go to an address: not in clear."""
+        parts = urlsplit(url)
+        if parts.scheme == "http":
+            return not self.secure and is_here(parts.netloc)
+        return parts.scheme == "https"
 
     @property
     def text(self) -> str:
@@ -71,6 +84,11 @@ def parse_name(text: str) -> Name:
         )
     secure = scheme == "https" or (not scheme and not is_here(host))
     return Name(host=host, path=path, tag=tag or None, digest=digest or None, secure=secure)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def is_here(host: str) -> bool:

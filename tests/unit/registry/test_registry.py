@@ -125,6 +125,32 @@ def test_an_upload_that_is_cut_goes_on_where_it_ended(registry: Registry) -> Non
     assert registry.received == len(DATA)
 
 
+def test_a_connection_that_is_cut_again_and_again_comes_to_an_end(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Two pauses are three tries; each of these four has sent or got half of the rest."""
+    registry.trouble += [("PATCH", "", "cut")] * 4 + [("GET", "/blobs/sha256", "cut")] * 4
+    with repository(registry.address) as there:
+        assert there.push_blob(Blob.of(DATA)) == "sent"
+        assert registry.received == len(DATA)
+        there.pull_blob(Blob.of(DATA).digest, tmp_path / "b", len(DATA))
+    assert (tmp_path / "b").read_bytes() == DATA
+    assert registry.count("GET", "/blobs/sha256") == 5
+
+
+def test_a_connection_on_which_nothing_arrives_is_given_up(registry: Registry) -> None:
+    registry.trouble += [("POST", "", 500)] * 3
+    with repository(registry.address) as there, pytest.raises(Unavailable, match="not be used"):
+        there.push_blob(Blob.of(DATA))
+
+
+def test_a_blob_whose_last_answer_was_lost_is_not_sent_again(registry: Registry) -> None:
+    registry.trouble.append(("PUT", "/blobs/uploads", "mute"))
+    with repository(registry.address) as there:
+        assert there.push_blob(Blob.of(DATA)) == "sent"
+    assert registry.received == len(DATA) and registry.count("POST") == 1
+
+
 def test_an_upload_that_the_registry_forgets_begins_anew(registry: Registry) -> None:
     registry.keeps_uploads = False
     registry.trouble.append(("PATCH", "", "cut"))
@@ -246,6 +272,112 @@ def test_a_login_never_goes_to_a_token_service_in_clear(registry: Registry) -> N
         pytest.raises(Unavailable, match="not safe"),
     ):
         there.push_blob(Blob.of(DATA))
+
+
+def test_a_login_goes_to_the_registry_and_not_where_it_sends_uploads(registry: Registry) -> None:
+    """The other host gets the bytes, at an address that has its own permission in it."""
+    registry.login = ("me", "secret")
+
+    def login(host: str) -> Login:
+        return Login(host=host, user="me", password="secret", setting="x")
+
+    with running(Registry()) as other:
+        other.uploads["abc"] = b""
+        place = f"http://{other.address}/v2/team/ml/blobs/uploads/abc"
+        registry.trouble.append(("POST", "", (202, {"Location": place})))
+        with repository(registry.address, login=login) as there:
+            there.has_blob("sha256:" + "0" * 64)
+            assert there.push_blob(Blob.of(DATA)) == "sent"
+        assert other.repository("team/ml")[Blob.of(DATA).digest] == DATA
+        assert other.authorizations == {""}
+        assert {bool(given) for given in registry.authorizations} == {True, False}
+        # Nor is it told a login when it asks for one.
+        other.login = ("me", "secret")
+        other.uploads["abc"] = b""
+        registry.trouble.append(("POST", "", (202, {"Location": place})))
+        with (
+            repository(registry.address, login=login) as there,
+            pytest.raises(Unavailable, match="refused the request"),
+        ):
+            there.push_blob(Blob.of(b"other"))
+        assert other.authorizations == {""}
+
+
+@pytest.mark.starts
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_uploads_do_not_leave_encryption(
+    authority: Authority,  # noqa: F811
+    method: str,
+) -> None:
+    with running(Registry(), authority.server()) as registry, running(Registry()) as clear:
+        place = f"http://{clear.address}/v2/team/ml/blobs/uploads/abc"
+        registry.trouble.append((method, "", (202, {"Location": place})))
+        with (
+            repository(f"https://{registry.address}", ca=authority.folder / "ca.pem") as there,
+            pytest.raises(Unavailable, match="not safe") as caught,
+        ):
+            there.push_blob(Blob.of(DATA))
+        assert "without encryption" in (caught.value.why or "")
+        assert clear.requests == []
+
+
+@pytest.mark.parametrize(
+    ("url", "own", "may"),
+    [
+        ("https://r.example/x", True, True),
+        ("https://r.example:443/x", True, True),
+        ("https://R.example/x", True, True),
+        ("https://r.example:8443/x", False, True),
+        ("https://store.example/x", False, True),
+        ("http://r.example/x", False, False),
+        ("http://127.0.0.1/x", False, False),
+        ("ftp://r.example/x", False, False),
+    ],
+)
+def test_which_addresses_are_the_registry_s_own(url: str, own: bool, may: bool) -> None:
+    name = parse_name("r.example/ml")
+    assert (name.is_at(url), name.may_send_to(url)) == (own, may)
+    here = parse_name("localhost:5000/ml")
+    assert here.may_send_to("http://127.0.0.1:9000/x") and not here.may_send_to("http://r.example")
+
+
+# what answers in the place of a registry
+
+
+def test_an_upload_without_an_address_is_told(registry: Registry) -> None:
+    registry.trouble.append(("POST", "", 202))
+    with repository(registry.address) as there, pytest.raises(Unavailable) as caught:
+        there.push_blob(Blob.of(DATA))
+    assert caught.value.what == "the registry does not say where an upload goes"
+
+
+def test_a_page_that_asks_for_a_login_is_no_list_of_tags(registry: Registry) -> None:
+    registry.trouble.append(("GET", "/tags/list", "portal"))
+    with repository(registry.address) as there, pytest.raises(Unavailable, match="something else"):
+        there.tags()
+
+
+def test_a_list_without_an_end_is_read_once(registry: Registry) -> None:
+    made = image(Blob.of(b"{}"))
+    with repository(registry.address) as there:
+        for number in range(4):
+            there.push_manifest(made, f"v{number}")
+        again = {"Link": '</v2/team/ml/tags/list?n=1000>; rel="next"'}
+        registry.trouble.append(("GET", "/tags/list", (200, again)))
+        assert there.tags() == ()
+    assert registry.count("GET", "/tags/list") == 1
+
+
+@pytest.mark.parametrize("what", ["manifest", "document"])
+def test_a_document_without_an_end_is_refused_as_it_comes(registry: Registry, what: str) -> None:
+    part = "/manifests/" if what == "manifest" else "/blobs/"
+    registry.trouble.append(("GET", part, "endless"))
+    with repository(registry.address) as there, pytest.raises(HashMismatch, match="sends more"):
+        if what == "manifest":
+            there.manifest("v1")
+        else:
+            there.small_blob(Blob.of(DATA).digest, 1 << 20)
+    assert registry.streamed < 64 << 20
 
 
 def test_logins_are_read_where_docker_and_podman_keep_them(tmp_path: Path) -> None:
