@@ -324,7 +324,7 @@ class Web:
                 self._sleep(seconds)
 
 
-def with_query(url: str, fields: Mapping[str, str]) -> str:
+def with_query(url: str, fields: Mapping[str, str | list[str]]) -> str:
     """Return an address with more fields in its query."""
     return str(httpx.URL(url).copy_merge_params(dict(fields)))
 

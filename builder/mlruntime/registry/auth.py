@@ -15,6 +15,8 @@ from mlruntime.registry.names import Name, is_here
 
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _LOGIN_HINT: Final = "log in: `docker login {host}`; its files and credential helpers are read"
+# In a scope: before the path of another repository that blobs are mounted from.
+ALSO: Final = " from "
 # Refusals, as the distribution specification has them.
 REFUSED: Final = (401, 403)
 
@@ -67,7 +69,11 @@ class Keys:
                 where=without_secrets(realm),
                 why="the login would travel without encryption",
             )
-        fields = {"scope": f"repository:{self._name.path}:{scope}"}
+        actions, _, other = scope.partition(ALSO)
+        scopes = [f"repository:{self._name.path}:{actions}"]
+        if other:
+            scopes.append(f"repository:{other}:pull")
+        fields: dict[str, str | list[str]] = {"scope": scopes}
         if service := challenge.get("service"):
             fields["service"] = service
         if login is not None and login.user == TOKEN_USER:
@@ -86,9 +92,9 @@ class Keys:
                 f"the token service gave no token (HTTP status {answer.status_code})"
             ) from None
 
-    def _refreshed(self, realm: str, fields: Mapping[str, str], login: Login) -> Answer:
+    def _refreshed(self, realm: str, fields: Mapping[str, str | list[str]], login: Login) -> Answer:
         form = {**fields, "grant_type": "refresh_token", "refresh_token": login.password or ""}
-        body = urlencode({**form, "client_id": "mlruntime"})
+        body = urlencode({**form, "client_id": "mlruntime"}, doseq=True)
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._web.once("POST", realm, headers=kind, content=body.encode())
 

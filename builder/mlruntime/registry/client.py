@@ -11,7 +11,7 @@ from mlruntime.errors import HashMismatch, Unavailable
 from mlruntime.fetch.web import Answer, StumbleError, Web, held, with_query, without_markup
 from mlruntime.host.settings import without_secrets
 from mlruntime.host.settings.credentials import Login
-from mlruntime.registry.auth import REFUSED, Keys
+from mlruntime.registry.auth import ALSO, REFUSED, Keys
 from mlruntime.registry.names import Name
 from mlruntime.store.store import file_sha256, storage_errors
 
@@ -106,7 +106,8 @@ class Repository:
                 return "sent"  # all of it had arrived before the answer was lost
             else:
                 mount = f"?mount={blob.digest}&from={mount_from}" if mount_from else ""
-                begun = self._exchange("POST", url + mount, scope=PUSH)
+                scope = f"{PUSH}{ALSO}{mount_from}" if mount_from else PUSH
+                begun = self._exchange("POST", url + mount, scope=scope)
                 if begun.status_code == 201:
                     return "mounted"
                 self._must(begun, (202,), "the registry takes no uploads")
@@ -131,7 +132,7 @@ class Repository:
                 why=f"HTTP status {answer.status_code} without the header Location",
                 hint="something between this host and the registry may answer in its place",
             )
-        url = urljoin(asked, said)
+        url = str(urljoin(asked, str(said)))
         if not self.name.may_send_to(url):
             raise Unavailable(
                 f"{self.name.host} wants uploads at an address that is not safe",

@@ -102,6 +102,11 @@ class Record:
         """Return the newest version, retired or not."""
         return max(self.versions, key=lambda v: v.version.patch, default=None)
 
+    def previous(self, version: RuntimeVersion) -> Released | None:
+        """Return the newest version that is older than another one."""
+        older = (v for v in self.versions if v.version < version)
+        return max(older, key=lambda v: v.version.patch, default=None)
+
     def version(self, text: str) -> Released:
         """Return a version, or raise ``UsageError`` with a "did you mean"."""
         wanted = parse_version(self.runtime, text)

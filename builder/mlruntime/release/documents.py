@@ -12,7 +12,7 @@ from mlruntime.registry.client import Blob
 from mlruntime.registry.referrers import Attachment
 from mlruntime.release import licences, sbom, statements, vex
 from mlruntime.release.policy import Allowed
-from mlruntime.release.signing import ENVELOPE_TYPE, SigningKey, enveloped
+from mlruntime.release.signing import ENVELOPE_TYPE
 from mlruntime.release.vex import Excepted
 from mlruntime.validation.reading import ReportSummary
 
@@ -136,11 +136,11 @@ def statements_of(made: Candidate, repository: str) -> dict[str, bytes]:
 
 
 def release_statement(
-    made: Candidate, version: str, documents: tuple[Attachment, ...], key: SigningKey
-) -> Attachment:
-    """Return the signed statement that says which documents, to the byte, belong to a release."""
+    made: Candidate, version: str, documents: tuple[Attachment, ...], *, revision: int = 1
+) -> bytes:
+    """Return the statement that says which documents, to the byte, belong to a release."""
     listed = {d.name: (d.artifact_type, d.blob.digest) for d in documents}
-    said = statements.released(
+    return statements.released(
         made.name,
         made.digest,
         runtime=made.lock.runtime,
@@ -152,5 +152,5 @@ def release_statement(
         documents=listed,
         lifecycle=made.lifecycle,
         accepted=[one.to_dict() for one in made.excepted],
+        revision=revision,
     )
-    return attachment(RELEASE, enveloped(said, key))

@@ -9,6 +9,8 @@ by the same command.
 import base64
 import json
 from collections.abc import Iterable
+from datetime import date
+from functools import partial
 from typing import Any, Final
 
 from mlruntime.definitions.lifecycle import Lifecycle
@@ -16,21 +18,10 @@ from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Docu
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.image.image import Blobs, Image, blob_file, verify
 from mlruntime.registry.client import Blob, Repository
-from mlruntime.registry.referrers import Attachment, attach, referrers
-from mlruntime.release.documents import (
-    RELEASE,
-    Candidate,
-    attachment,
-    plain_documents,
-    release_statement,
-    statements_of,
-)
 from mlruntime.release.signing import (
     SIGNATURE_ANNOTATION,
     SIMPLE_SIGNING_TYPE,
     SigningKey,
-    enveloped,
-    opened,
     signature_tag,
     simple_signing,
 )
@@ -40,8 +31,13 @@ VARIANT: Final = "io.mlruntime.variant"
 LIFECYCLE: Final = "io.mlruntime.lifecycle"
 
 
-def push_image(repository: Repository, image: Image, blobs: Blobs) -> dict[str, str]:
-    """Push an image by its digest; return what each blob took. Its layers are hashed first."""
+def push_image(
+    repository: Repository, image: Image, blobs: Blobs, mount_from: str | None = None
+) -> dict[str, str]:
+    """Push an image by its digest; return what each blob took. Its layers are hashed first.
+
+    ``mount_from`` is another repository of the registry, which may have some of them.
+    """
     for layer in image.layers:
         verify(layer, blobs)
     config = Blob(
@@ -57,7 +53,8 @@ def push_image(repository: Repository, image: Image, blobs: Blobs) -> dict[str, 
     }
     wanted = [config, *layers.values()]
     with TaskGroup(_PARALLEL, lambda: None, name="push") as group:
-        jobs = [group.submit(repository.push_blob, blob) for blob in wanted]
+        push = partial(repository.push_blob, mount_from=mount_from)
+        jobs = [group.submit(push, blob) for blob in wanted]
         took = {blob.digest: job.result() for blob, job in zip(wanted, jobs, strict=True)}
     repository.push_manifest(image.manifest)
     return took
@@ -88,59 +85,17 @@ def index_of(
     return Document.of(value, INDEX_TYPE)
 
 
-def attach_documents(
-    repository: Repository, made: Candidate, version: str, notes: str, key: SigningKey
-) -> tuple[Attachment, ...]:
-    """Attach every document of an image; what is attached already, signed by this key, stays."""
-    subject = made.image.manifest.descriptor()
-    there = _attached(repository, made.digest)
-    documents = list(plain_documents(made, version, notes))
-    for name, statement in statements_of(made, repository.name.path).items():
-        documents.append(_signed(name, statement, key, there.get(name, ())))
-    release = release_statement(made, version, tuple(documents), key)
-    same = _reused(release.content, key, there.get(RELEASE, ()))
-    documents.append(attachment(RELEASE, same or release.content))
-    for document in documents:
-        if document.content not in there.get(document.name, ()):
-            attach(repository, subject, document)
-    return tuple(documents)
-
-
-def _signed(name: str, statement: bytes, key: SigningKey, there: Iterable[bytes]) -> Attachment:
-    for known in there:
-        if base64.b64encode(statement).decode() in known.decode("utf-8", "replace"):
-            try:
-                opened(known, key.public, what=name)
-            except Exception:
-                continue
-            return attachment(name, known)
-    return attachment(name, enveloped(statement, key))
-
-
-def _reused(envelope: bytes, key: SigningKey, there: Iterable[bytes]) -> bytes | None:
-    """Return an envelope that is there with the same statement, signed by this key."""
-    payload = json.loads(envelope)["payload"]
-    for known in there:
-        try:
-            opened(known, key.public, what=RELEASE)
-            if json.loads(known)["payload"] == payload:
-                return known
-        except Exception:
-            continue
-    return None
-
-
-def _attached(repository: Repository, digest: str) -> dict[str, list[bytes]]:
-    """Return the documents of a digest that are there, by name."""
-    found: dict[str, list[bytes]] = {}
-    for entry in referrers(repository, digest):
-        manifest = repository.manifest(str(entry.get("digest")))
-        if manifest is None:
-            continue
-        for layer in manifest.parsed().get("layers", ()):
-            name = str((layer.get("annotations") or {}).get("org.opencontainers.image.title", ""))
-            found.setdefault(name, []).append(repository.small_blob(str(layer["digest"])))
-    return found
+def dates_of(index: Document) -> Lifecycle | None:
+    """Return the dates of support that the index of a version has."""
+    said = index.parsed().get("annotations") or {}
+    days = {
+        name: date.fromisoformat(str(said[f"{LIFECYCLE}.{name}"]))
+        for name in Lifecycle().to_dict()
+        if f"{LIFECYCLE}.{name}" in said
+    }
+    return (
+        Lifecycle(**{name.replace("-", "_"): day for name, day in days.items()}) if days else None
+    )
 
 
 def sign(repository: Repository, digest: str, key: SigningKey) -> None:

@@ -151,10 +151,12 @@ def released(
     documents: Mapping[str, tuple[str, str]],
     lifecycle: Lifecycle | None = None,
     accepted: Iterable[Mapping[str, Any]] = (),
+    revision: int = 1,
 ) -> bytes:
     """Return what a release is: ``documents`` are (artifact type, digest) by name.
 
-    ``accepted`` are the known vulnerabilities that it was released with.
+    ``accepted`` are the known vulnerabilities that it was released with; ``revision`` counts the
+    statements of this version about this image.
     """
     predicate: dict[str, Any] = {
         "runtime": runtime,
@@ -176,6 +178,8 @@ def released(
     }
     if lifecycle is not None:
         predicate["lifecycle"] = lifecycle.to_dict()
+    if revision > 1:
+        predicate["revision"] = revision
     return statement(name, digest, RELEASE, predicate)
 
 

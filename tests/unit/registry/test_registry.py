@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -114,6 +115,21 @@ def test_a_blob_of_another_repository_is_mounted(registry: Registry) -> None:
         assert there.push_blob(Blob.of(DATA), mount_from="team/old") == "mounted"
         assert there.push_blob(Blob.of(b"other"), mount_from="team/old") == "sent"
     assert registry.received == len(DATA) + len(b"other")
+
+
+def test_a_mount_asks_for_a_token_of_both_repositories(registry: Registry) -> None:
+    registry.login, registry.tokens = ("me", "secret"), True
+
+    def login(host: str) -> Login:
+        return Login(host=host, user="me", password="secret", setting="x")
+
+    with repository(registry.address, "team/old", login) as old:
+        old.push_blob(Blob.of(DATA))
+    with repository(registry.address, login=login) as there:
+        assert there.push_blob(Blob.of(DATA), mount_from="team/old") == "mounted"
+    asked = [parse_qs(urlsplit(path).query)["scope"] for _, path in registry.requests
+             if path.startswith("/token")]  # fmt: skip
+    assert ["repository:team/ml:pull,push", "repository:team/old:pull"] in asked
 
 
 def test_an_upload_that_is_cut_goes_on_where_it_ended(registry: Registry) -> None:

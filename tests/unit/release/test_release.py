@@ -35,6 +35,7 @@ from mlruntime.release.checking import Answer, check
 from mlruntime.release.documents import Candidate
 from mlruntime.release.notes import notes
 from mlruntime.release.policy import must_be_proven, parse_policy
+from mlruntime.release.publishing import push_image
 from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.release.signing import SigningKey, private_key, public_key, signature_tag
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
@@ -460,6 +461,26 @@ def _manifest_bytes(registry: Registry, toy: Candidate) -> int:
     """Return the bytes of what is pushed again: manifest and index, which cost nothing."""
     index = registry.manifests[PATH]["0.1.0-ml"][1]
     return len(toy.image.manifest.content) + len(index)
+
+
+def test_layers_of_another_repository_are_mounted(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
+) -> None:
+    with opened(registry, "team/old") as old:
+        push_image(old, toy.image, toy.blobs)
+    (tmp_path / "s").mkdir()
+    says: list[str] = []
+    with opened(registry) as there:
+        publish(
+            there,
+            (toy,),
+            key,
+            now=NOW,
+            scratch=tmp_path / "s",
+            say=says.append,
+            mount_from="team/old",
+        )
+    assert f"cpu: blobs 0 there, {len(toy.image.layers) + 1} mounted, 0 sent" in says
 
 
 def test_flavours_are_released_beside_core(

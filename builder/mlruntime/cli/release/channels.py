@@ -17,7 +17,7 @@ from mlruntime.release.tagging import read_record
 from mlruntime.release.versions import first, step
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.release.channels import move, retired, rolled_back
-from mlruntime.workflows.release.publishing import lock_of_latest
+from mlruntime.workflows.release.publishing import lock_before
 
 
 def plan(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json = False) -> None:
@@ -26,7 +26,7 @@ def plan(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json = 
     lock = fresh_lock(Definitions(context.root), runtime).cut(CORE)
     with repository_of(ctx, registry) as repository:
         record = read_record(repository, runtime)
-        found = step(lock_of_latest(repository, record), lock)
+        found = step(lock_before(repository, record), lock)
     latest = record.latest
     following = first(runtime) if latest is None else latest.version.next()
     version = None

@@ -29,7 +29,7 @@ from mlruntime.workflows.release.inputs import (
     read_policy,
     read_reports,
 )
-from mlruntime.workflows.release.publishing import intended, lock_of_latest, publish
+from mlruntime.workflows.release.publishing import as_released, intended, lock_before, publish
 from mlruntime.workflows.release.pulls import pulls
 from mlruntime.workflows.signing import key_of_command, key_of_file
 
@@ -65,6 +65,13 @@ def command(
     ] = None,
     public_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="the public key of --sign-command")
+    ] = None,
+    mount_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REPO",
+            help="another repository of the registry; layers that it has are not sent again",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="check everything, push nothing")
@@ -123,11 +130,20 @@ def command(
             record = read_record(repository, runtime)
             sizes = pulls(repository, record, made)
             if dry_run or signing is None:
-                wanted = intended(made, record, lock_of_latest(repository, record))
+                made = as_released(repository, record, made)
+                wanted = intended(made, record, lock_before(repository, record, made))
                 refuse_moved(repository, wanted.tags)
                 told = _told(repository, runtime, wanted.version, wanted.tags, sizes)
             else:
-                released = publish(repository, made, signing, now=now(), scratch=scratch, say=say)
+                released = publish(
+                    repository,
+                    made,
+                    signing,
+                    now=now(),
+                    scratch=scratch,
+                    say=say,
+                    mount_from=mount_from,
+                )
                 told = _told(repository, runtime, released.version, released.tags, sizes)
             done.append(told)
             word = "would release" if dry_run else "released"

@@ -1,7 +1,7 @@
 """From proven images to a version in a registry: pushed, pulled back, verified, tags last."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
 from mlruntime.registry.client import Repository
 from mlruntime.release import documents as names
+from mlruntime.release.attaching import attach_documents
 from mlruntime.release.channels import CANDIDATE, Record, Released, tags_of
 from mlruntime.release.checking import Answer, check, check_index
 from mlruntime.release.documents import Candidate
 from mlruntime.release.examined import Source
 from mlruntime.release.notes import notes
 from mlruntime.release.publishing import (
-    attach_documents,
+    dates_of,
     index_of,
     push_image,
     sign,
@@ -52,7 +53,7 @@ class Intended:
 
 
 def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -> Intended:
-    """Return which version these images would be.
+    """Return which version these images would be; ``before`` is as ``lock_before`` has it.
 
     Raises ``UsageError`` when they differ from the last version by more than a patch: that is a
     runtime of its own.
@@ -61,7 +62,7 @@ def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -
     images = tuple(sorted((c.tag, c.digest) for c in made))
     same = record.same(images)
     change = step(before, lock)
-    if change.size == "none" and same is None:
+    if change.size == "none":
         change = Step(size="patch", reasons=("the same artifacts in core, composed anew",))
     latest = record.latest
     if same is not None:
@@ -82,21 +83,39 @@ def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -
     return Intended(version=version, step=change, index=index, tags=tags, again=same is not None)
 
 
-def lock_of_latest(repository: Repository, record: Record) -> Lock | None:
-    """Return the lock of the newest version, as it was attached to one of its images."""
-    if record.latest is None:
-        return None
+def lock_before(
+    repository: Repository, record: Record, made: Iterable[Candidate] = ()
+) -> Lock | None:
+    """Return the lock of the newest version: of that before these images', if they are of one."""
+    same = record.same((c.tag, c.digest) for c in made)
+    released = record.previous(same.version) if same else record.latest
+    return _lock_of(repository, released) if released else None
+
+
+def as_released(
+    repository: Repository, record: Record, made: tuple[Candidate, ...]
+) -> tuple[Candidate, ...]:
+    """Return images with the dates of support that they were released with, if they were."""
+    same = record.same((c.tag, c.digest) for c in made)
+    index = repository.manifest(same.index) if same else None
+    if index is None:
+        return made
+    return tuple(replace(one, lifecycle=dates_of(index)) for one in made)
+
+
+def _lock_of(repository: Repository, released: Released) -> Lock:
+    """Return the lock of a version, as it was attached to one of its images."""
     source = RegistrySource(repository)
-    for _, digest in record.latest.variants:
+    for _, digest in released.variants:
         for entry in source.referrers(digest):
             manifest = source.manifest(str(entry["digest"]))
             if manifest is None or manifest.parsed().get("artifactType") != names.TYPES[names.LOCK]:
                 continue
             layer = manifest.parsed()["layers"][0]
             text = source.document(str(layer["digest"])).decode("utf-8")
-            return parse_lock(text, file=f"{record.latest.version.text}: {names.LOCK}")
+            return parse_lock(text, file=f"{released.version.text}: {names.LOCK}")
     raise HashMismatch(
-        f"{record.latest.version.text} has no lock any more",
+        f"{released.version.text} has no lock any more",
         where=repository.name.repository,
         why="somebody has removed a document that was released",
     )
@@ -111,15 +130,18 @@ def publish(
     scratch: Path,
     say: Callable[[str], None],
     after: Callable[[str], None] = lambda _: None,
+    mount_from: str | None = None,
 ) -> Released:
     """Release images as one version, and put it into the channel ``candidate``.
 
     ``now`` is RFC 3339; what is pulled back to be verified goes to ``scratch``; ``after`` is told
-    each step that is done. A release that was cut off is finished by doing it again.
+    each step that is done. A release that was cut off is finished by doing it again; one that was
+    whole gets back what is missing of it, and documents that say something else than before.
     """
     runtime = made[0].lock.runtime
     record = read_record(repository, runtime)
-    before = lock_of_latest(repository, record)
+    made = as_released(repository, record, made)
+    before = lock_before(repository, record, made)
     wanted = intended(made, record, before)
     version = wanted.version.text
     refuse_moved(repository, wanted.tags)
@@ -137,7 +159,7 @@ def publish(
     )
     index = wanted.tags[wanted.version.tag()]
     for one in made:
-        took = push_image(repository, one.image, one.blobs)
+        took = push_image(repository, one.image, one.blobs, mount_from)
         counted = ", ".join(
             f"{sum(t == how for t in took.values())} {how}" for how in ("there", "mounted", "sent")
         )
@@ -147,8 +169,7 @@ def publish(
         repository.push_manifest(wanted.index)
     after("index")
     for one in made:
-        if not wanted.again:
-            attach_documents(repository, one, version, text, key)
+        attach_documents(repository, one, version, text, key)
         after(f"documents {one.tag}")
         sign(repository, one.digest, key)
         after(f"signature {one.tag}")
@@ -157,7 +178,10 @@ def publish(
     today = datetime.fromisoformat(now).date()
     for one in made:
         say(f"{one.tag}: pulling it back to verify it")
-        refuse_wrong(verified(source, one.digest, key=key, today=today), repository.name.repository)
+        tag = wanted.version.tag(one.tag)
+        refuse_wrong(
+            verified(source, one.digest, key=key, today=today, tag=tag), repository.name.repository
+        )
     pushed = source.manifest(index)
     if pushed is None:
         raise HashMismatch(f"the index {index} is not there, though it has been pushed")
@@ -188,13 +212,13 @@ def verified(
     *,
     key: SigningKey,
     today: date,
-    require: tuple[str, ...] = (),
+    tag: str,
 ) -> tuple[Answer, ...]:
-    """Check one image by its digest with the key that has signed it."""
+    """Check an image by its digest, and the tag that it will get, with the key that signed it."""
     manifest = source.manifest(reference_)
     if manifest is None:
         raise HashMismatch(f"{reference_} is not there, though it has been pushed")
-    return check(source, manifest, key=key.public, today=today, require=require)
+    return check(source, manifest, key=key.public, today=today, tag=tag)
 
 
 def refuse_wrong(answers: Iterable[Answer], where: str) -> None:
