@@ -35,6 +35,17 @@ class Reach:
     snapshot: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Bundled:
+    """A package that is in a file of another one; ``file`` is that file's path."""
+
+    origin: str
+    name: str
+    version: str
+    purl: str
+    file: str
+
+
 class Upstream(Protocol):
     """Says what an ecosystem's registries have released."""
 
@@ -126,6 +137,14 @@ class Ecosystem(Protocol):
     def advised(self, name: str) -> str:
         """Return a package's name so that those of locks and of advisories can be compared."""
         return name
+
+    def bundled(self, path: str, content: Callable[[], bytes]) -> tuple["Bundled", ...] | None:
+        """Return the packages of its own that are in a file of any package.
+
+        ``None`` for a file that can have none in it, nothing for one that does not say.
+        """
+        del path, content
+        return None
 
     def version_order(self, version: str) -> Any:
         """Return what compares as the ecosystem compares versions."""

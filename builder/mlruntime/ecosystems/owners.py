@@ -23,6 +23,14 @@ class Owners(Protocol):
     def licences(self) -> Mapping[str, tuple[str, ...]]:
         """Return what packages say of their licences, by owner, without those that say nothing."""
 
+    @property
+    def sources(self) -> Mapping[str, tuple[str, str]]:
+        """Return (name, version) of the source that a package is made from, by owner.
+
+        Those that have the same name and version as their source may lack.
+        """
+        return {}
+
 
 def module_of(path: str) -> str:
     """Return the module that a file is the bytecode of, or the path itself."""
@@ -30,7 +38,7 @@ def module_of(path: str) -> str:
     return f"{found[1]}{found[2]}.py" if found else path
 
 
-class ListedOwners:
+class ListedOwners(Owners):
     """Owners whose packages list their own files. Bytecode that is not listed is its module's."""
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from mlruntime.lock.model import Lock, tag
 from mlruntime.registry.client import Blob
 from mlruntime.registry.referrers import Attachment
 from mlruntime.release import licences, sbom, statements, vex
+from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.policy import Allowed
 from mlruntime.release.signing import ENVELOPE_TYPE
 from mlruntime.release.vex import Excepted
@@ -48,7 +49,8 @@ TYPES: Final[Mapping[str, str]] = {
 class Candidate:
     """An image that may be released: its bytes, what made it, and the report of its validation.
 
-    ``licences`` are those of its packages, as ``attribute`` found them; ``vulnerabilities`` is the
+    ``licences`` are those of its packages, and ``inside`` is what else they say, as ``attribute``
+    found them; ``vulnerabilities`` is the
     document that says what is known, or that nobody has looked; ``lifecycle`` are the runtime's
     dates of support, where its definition has some. ``excepted`` are the vulnerabilities that it
     is released with, which ``author`` answers for.
@@ -64,6 +66,7 @@ class Candidate:
     built: statements.Built
     licences: Mapping[str, tuple[str, ...]]
     vulnerabilities: str
+    inside: Inside = NOTHING_INSIDE
     allowed: tuple[Allowed, ...] = ()
     lifecycle: Lifecycle | None = None
     excepted: tuple[Excepted, ...] = ()
@@ -92,7 +95,8 @@ def attachment(name: str, content: bytes) -> Attachment:
 
 def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachment, ...]:
     """Return the documents that are not signed by themselves."""
-    found = sbom.packages(made.lock, made.variant, made.licences, left_out(made.plan.layers))
+    left = left_out(made.plan.layers)
+    found = sbom.packages(made.lock, made.variant, made.licences, left, inside=made.inside)
     about = (made.name, made.digest, version, made.lock, found)
     texts = {
         SBOM: sbom.cyclonedx(*about),

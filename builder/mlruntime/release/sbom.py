@@ -14,6 +14,7 @@ from typing import Any, Final
 from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.lock.model import Lock, tag
 from mlruntime.lock.packages import Artifact
+from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.licences import expression
 from mlruntime.release.statements import in_image, purl
 
@@ -25,7 +26,8 @@ _NAMESPACE: Final = uuid.UUID("6f1d9a0e-3a52-5c1b-9a3e-2f4a6b1f7c11")
 class Package:
     """A package of an image; ``sha256`` is that of the file it came in, where there is one.
 
-    ``left_out`` says which of its files the image does not have, and why.
+    ``left_out`` says which of its files the image does not have, and why; ``bundled_in`` is the
+    file of another package that it is in.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Package:
     licences: tuple[str, ...] = ()
     built_from: str | None = None
     left_out: str | None = None
+    bundled_in: str | None = None
 
 
 def packages(
@@ -44,13 +47,26 @@ def packages(
     left_out: Mapping[str, str],
     *,
     has: Callable[[Artifact], bool] = lambda _: True,
+    inside: Inside = NOTHING_INSIDE,
 ) -> tuple[Package, ...]:
     """Return every package of an image, what is compiled here and our own library included.
+
+    Last are the projects in jars that packages bring, as PySpark brings those of Spark.
 
     ``licences`` are by owner, as ``attribute`` names them, ``left_out`` by name, as the plan does;
     an environment ``has`` not all of an image's files.
     """
-    return tuple(_packages(lock, variant, licences, left_out, has))
+    bundled = (
+        Package(
+            name=one.name,
+            version=one.version,
+            purl=one.purl,
+            sha256=None,
+            bundled_in=one.file,
+        )
+        for one in inside.beside(in_image(lock, variant)).bundled
+    )
+    return (*_packages(lock, variant, licences, left_out, has), *bundled)
 
 
 def _packages(
@@ -143,6 +159,8 @@ def _cyclonedx(top: Any, identity: str, lock: Lock, found: tuple[Package, ...]) 
             made.properties.add(Property(name="mlruntime:built-from", value=package.built_from))
         if package.left_out:
             made.properties.add(Property(name="mlruntime:left-out", value=package.left_out))
+        if package.bundled_in:
+            made.properties.add(Property(name="mlruntime:bundled-in", value=package.bundled_in))
         parts.append(made)
         bom.components.add(made)
     bom.register_dependency(top, parts)
@@ -224,7 +242,7 @@ def spdx(name: str, digest: str, version: str, lock: Lock, found: tuple[Package,
                 ExternalPackageRef(ExternalPackageRefCategory.PACKAGE_MANAGER, "purl", p.purl)
             ],
             license_comment=None if expression(p.licences) else "; ".join(p.licences) or None,
-            source_info=p.built_from,
+            source_info=p.built_from or (f"bundled in {p.bundled_in}" if p.bundled_in else None),
             comment=f"left out: {p.left_out}" if p.left_out else None,
         )
         for p in found

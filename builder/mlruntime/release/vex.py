@@ -17,7 +17,7 @@ from mlruntime.errors import ValidationFailed
 from mlruntime.lock.model import Lock
 from mlruntime.release.policy import POLICY_FILE, Accepted, Policy
 from mlruntime.release.statements import in_image, statement
-from mlruntime.release.vulnerabilities import Known, Vulnerability
+from mlruntime.release.vulnerabilities import Vulnerability
 
 CONTEXT: Final = "https://openvex.dev/ns/v0.2.0"
 PREDICATE: Final = "https://openvex.dev/ns"
@@ -65,15 +65,15 @@ def excepted(
     variant: str,
     policy: Policy,
     found: Iterable[Vulnerability],
-    known: Known | None,
     *,
+    looked: bool,
     today: date,
     where: str,
 ) -> tuple[Excepted, ...]:
     """Return what ``release.yaml`` accepts of an image: what was found in it, or names a package.
 
-    Raises ``ValidationFailed`` for an exception that has ended, unless advisories were read and
-    none of the image's packages has the vulnerability any more.
+    Raises ``ValidationFailed`` for an exception that has ended, unless there were advisories about
+    every package (``looked``), and none has the vulnerability any more.
     """
     named = package_urls(lock, variant)
     hits = tuple(found)
@@ -85,7 +85,7 @@ def excepted(
             canonicalize_name(p) for p in entry.packages
         }
         packages = sorted({pair for name in names for pair in named.get(name, ())})
-        unknown = known is None and not entry.packages
+        unknown = not looked and not entry.packages
         if today > entry.until and (packages or unknown):
             ended.append(entry)
         elif packages:

@@ -1,11 +1,12 @@
 """Known vulnerabilities of an image's packages, from a database of advisories (OSV). Core: no I/O.
 
-Without a database nothing is known, and that is ``not-run``, never "none".
+What no database was given for is ``not-run``, never "none".
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -13,12 +14,12 @@ from mlruntime.ecosystems.model import Ecosystem
 from mlruntime.ecosystems.registered import ECOSYSTEMS, ecosystem_of
 from mlruntime.errors import InvalidDefinition, ValidationFailed
 from mlruntime.lock.model import Lock
+from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.policy import Policy
+from mlruntime.release.severity import LEVELS, level_of
 from mlruntime.release.statements import in_image
 
-LEVELS: Final = ("unknown", "low", "medium", "high", "critical")
-# Lowest CVSS score of each level (CVSS 3.1, section 5).
-_SCORES: Final = ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (0.1, "low"))
+NOT_RUN: Final = "not-run"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,37 +36,56 @@ class Vulnerability:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Advisories by (ecosystem, package), as an OSV database has them."""
+    """Advisories by (ecosystem, package), as an OSV database has them.
+
+    ``ecosystems`` are those that it knows at all, as it calls them: ``PyPI``, ``Debian:12``.
+    """
 
     advisories: Mapping[tuple[str, str], tuple[Mapping[str, Any], ...]]
     count: int
+    ecosystems: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookedUp:
+    """A part of an image's packages; ``status`` is ``run`` if there were advisories about them.
+
+    ``why`` says why not.
+    """
+
+    ecosystem: str
+    packages: int
+    status: str
+    why: str = ""
 
 
 def parse_advisories(texts: Iterable[tuple[str, bytes]]) -> Known:
     """Read advisories: (file, JSON). ``InvalidDefinition`` for a file that has none."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    count = 0
+    count, ecosystems = 0, set()
     for file, content in texts:
         try:
             value = json.loads(content)
-            affected = [(a["package"], a) for a in value.get("affected", ())]
+            packages = [a["package"] for a in value.get("affected", ()) if "package" in a]
+            keys = [_key(str(p["ecosystem"]), str(p["name"])) for p in packages]
             str(value["id"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InvalidDefinition(
                 "this is no OSV advisory", where=file, hint="https://ossf.github.io/osv-schema/"
             ) from None
         count += 1
+        ecosystems |= {ecosystem for ecosystem, _ in keys}
         if value.get("withdrawn"):
             continue
-        for package, _ in affected:
-            key = _key(str(package.get("ecosystem", "")), str(package.get("name", "")))
+        for key in dict.fromkeys(keys):
             if value not in found.setdefault(key, []):
                 found[key].append(value)
     if not count:
         raise InvalidDefinition(
             "the given files contain no advisory", why="an empty database finds nothing"
         )
-    return Known({key: tuple(values) for key, values in found.items()}, count)
+    by_key = {key: tuple(values) for key, values in found.items()}
+    return Known(by_key, count, frozenset(ecosystems))
 
 
 def _key(advisories: str, name: str) -> tuple[str, str]:
@@ -75,38 +95,133 @@ def _key(advisories: str, name: str) -> tuple[str, str]:
     return advisories, ours.advised(name) if ours else name
 
 
-def vulnerabilities(lock: Lock, variant: str, known: Known) -> tuple[Vulnerability, ...]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """A package as advisories know it."""
+
+    ecosystem: Ecosystem
+    database: str
+    name: str
+    version: str
+    shown: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.database, self.ecosystem.advised(self.name)
+
+
+def vulnerabilities(
+    lock: Lock, variant: str, known: Known, inside: Inside = NOTHING_INSIDE
+) -> tuple[Vulnerability, ...]:
     """Return what an image is affected by, the gravest first.
 
-    A Debian package is looked for by its own name; Debian's advisories are about source packages,
-    which mostly have the same.
+    ``inside`` is what was read in it: Debian's advisories are about source packages, and a wheel
+    may bring jars.
     """
-    found = list(_vulnerabilities(lock, variant, known))
+    found = _levelled(_vulnerabilities(lock, variant, known, inside))
     return tuple(sorted(found, key=lambda v: (-LEVELS.index(v.level), v.package, v.id)))
 
 
-def _vulnerabilities(lock: Lock, variant: str, known: Known) -> Iterator[Vulnerability]:
+def looked_up(
+    lock: Lock, variant: str, known: Known | None, inside: Inside = NOTHING_INSIDE
+) -> tuple[LookedUp, ...]:
+    """Return for each ecosystem of an image whether there were advisories about it."""
+    counted: Counter[tuple[str, bool]] = Counter()
+    for asked in _asked(lock, variant, inside):
+        named = asked.database or f"{asked.ecosystem.origin} (OSV has no advisories for it)"
+        counted[named, known is not None and asked.database in known.ecosystems] += 1
+    made = [
+        LookedUp(ecosystem=name, packages=count, status="run")
+        if run
+        else LookedUp(
+            ecosystem=name,
+            packages=count,
+            status=NOT_RUN,
+            why="no advisories of it were given (--osv)",
+        )
+        for (name, run), count in sorted(counted.items())
+    ]
+    if inside.unnamed:
+        made.append(
+            LookedUp(
+                ecosystem="files that bundle packages",
+                packages=len(inside.unnamed),
+                status=NOT_RUN,
+                why="they do not say which: " + ", ".join(inside.unnamed[:3]),
+            )
+        )
+    return tuple(made)
+
+
+def _asked(lock: Lock, variant: str, inside: Inside) -> Iterator[_Asked]:
     versions = lock.all_components
-    native = (wheel.released for wheel in lock.variant(variant).native)
+    native = (wheel.released for wheel in lock.whole(variant).native)
     for package in (*in_image(lock, variant), *native):
         ecosystem = ecosystem_of(package)
-        key = ecosystem.advisories_of(versions), ecosystem.advised(package.name)
-        for advisory in known.advisories.get(key, ()):
-            if any(_affects(a, key, package.version, ecosystem) for a in advisory["affected"]):
+        name, version = inside.sources.get(
+            ecosystem.owner(package.name), (package.name, package.version)
+        )
+        yield _Asked(
+            ecosystem=ecosystem,
+            database=ecosystem.advisories_of(versions),
+            name=name,
+            version=version,
+            shown=package.name,
+        )
+    for one in inside.bundled:
+        ecosystem = ECOSYSTEMS[one.origin]
+        yield _Asked(
+            ecosystem=ecosystem,
+            database=ecosystem.advisories_of(versions),
+            name=one.name,
+            version=one.version,
+            shown=one.name,
+        )
+
+
+def _vulnerabilities(
+    lock: Lock, variant: str, known: Known, inside: Inside
+) -> Iterator[Vulnerability]:
+    for asked in _asked(lock, variant, inside):
+        for advisory in known.advisories.get(asked.key, ()):
+            hits = [
+                a for a in advisory["affected"]
+                if _affects(a, asked.key, asked.version, asked.ecosystem)
+            ]  # fmt: skip
+            if hits:
+                names = (*advisory.get("aliases", ()), *advisory.get("upstream", ()))
                 yield Vulnerability(
                     id=str(advisory["id"]),
-                    aliases=tuple(str(alias) for alias in advisory.get("aliases", ())),
-                    package=package.name,
-                    version=package.version,
-                    level=_level(advisory),
+                    aliases=tuple(dict.fromkeys(str(name) for name in names)),
+                    package=asked.shown,
+                    version=asked.version,
+                    level=level_of(advisory, hits),
                     summary=str(advisory.get("summary") or "")[:200],
                 )
+
+
+def _levelled(found: Iterable[Vulnerability]) -> Iterator[Vulnerability]:
+    """Yield each once; one without a level has that of another about the same, if there is one.
+
+    Databases copy from each other: PYSEC's often have no severity, and those of GitHub do.
+    """
+    every = list(dict.fromkeys(found))
+    for one in every:
+        if one.level == "unknown":
+            ids = {one.id, *one.aliases}
+            same = [
+                v.level for v in every
+                if v.package == one.package and ids & {v.id, *v.aliases}
+            ]  # fmt: skip
+            yield replace(one, level=max(same, key=LEVELS.index))
+        else:
+            yield one
 
 
 def _affects(
     affected: Mapping[str, Any], key: tuple[str, str], version: str, ecosystem: Ecosystem
 ) -> bool:
-    package = affected["package"]
+    package = affected.get("package") or {}
     if _key(str(package.get("ecosystem")), str(package.get("name"))) != key:
         return False
     if version in affected.get("versions", ()):
@@ -131,24 +246,22 @@ def _in_range(events: Iterable[Mapping[str, str]], ecosystem: Ecosystem, version
     return inside
 
 
-def _level(advisory: Mapping[str, Any]) -> str:
-    said = str((advisory.get("database_specific") or {}).get("severity") or "").lower()
-    named = {"moderate": "medium"}.get(said, said)
-    if named in LEVELS:
-        return named
-    scores = [
-        float(str(entry.get("score")))
-        for entry in advisory.get("severity", ())
-        if str(entry.get("score", "")).replace(".", "", 1).isdecimal()
+def to_json(
+    found: Iterable[Vulnerability], known: Known | None, looked: Iterable[LookedUp] = ()
+) -> str:
+    """Return the document: what was found, and what nobody has looked for.
+
+    ``status`` is ``run`` only when there were advisories about every package.
+    """
+    parts = [
+        {"ecosystem": one.ecosystem, "packages": one.packages, "status": one.status}
+        | ({"why": one.why} if one.why else {})
+        for one in looked
     ]
-    highest = max(scores, default=0.0)
-    return next((level for least, level in _SCORES if highest >= least), "unknown")
-
-
-def to_json(found: Iterable[Vulnerability], known: Known | None) -> str:
-    """Return the document: ``not-run`` without a database, whatever else."""
-    if known is None:
-        value: dict[str, Any] = {"status": "not-run", "why": "no database was given (--osv)"}
+    statuses = {part["status"] for part in parts}
+    if known is None or statuses == {NOT_RUN}:
+        why = "no database was given (--osv)" if known is None else "of no ecosystem in the image"
+        value: dict[str, Any] = {"status": NOT_RUN, "why": why, "ecosystems": parts}
     else:
         listed = [
             {
@@ -161,7 +274,12 @@ def to_json(found: Iterable[Vulnerability], known: Known | None) -> str:
             }
             for v in found
         ]
-        value = {"status": "run", "advisories": known.count, "vulnerabilities": listed}
+        value = {
+            "status": "partly-run" if NOT_RUN in statuses else "run",
+            "ecosystems": parts,
+            "advisories": known.count,
+            "vulnerabilities": listed,
+        }
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -34,7 +34,7 @@ FOLDER = "opt/toys"
 REGISTRY = {"bear": ("a bear", ("box",)), "box": ("a box to put it into", ())}
 
 
-class ToyOwners:
+class ToyOwners(Owners):
     """The name of a file is its package's."""
 
     def note(self, path: str, text: Callable[[], str]) -> None:

@@ -67,7 +67,13 @@ def of(lock: Lock, policy: str = POLICY, today: date = DAY, **more: Any) -> tupl
     known = more.get("known", KNOWN)
     found = vulnerabilities(lock, "cpu", known) if known else ()
     return excepted(
-        lock, "cpu", parse_policy(policy, file="r"), found, known, today=today, where="x"
+        lock,
+        "cpu",
+        parse_policy(policy, file="r"),
+        found,
+        looked=known is not None,
+        today=today,
+        where="x",
     )
 
 

@@ -17,10 +17,10 @@ from mlruntime.documents.reading import did_you_mean
 from mlruntime.errors import UsageError
 from mlruntime.registry.client import Repository
 from mlruntime.release.pulls import PullSizes
+from mlruntime.release.severity import LEVELS
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.tagging import read_record, refuse_moved
 from mlruntime.release.versions import RuntimeVersion
-from mlruntime.release.vulnerabilities import LEVELS
 from mlruntime.workflows.inputs import support_warning
 from mlruntime.workflows.release.candidates import Demands, candidates
 from mlruntime.workflows.release.inputs import (

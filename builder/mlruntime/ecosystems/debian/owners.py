@@ -7,6 +7,7 @@ from typing import Final
 from debian.deb822 import Deb822
 
 from mlruntime.ecosystems.debian.licences import of_copyright
+from mlruntime.ecosystems.owners import Owners
 
 _LIST: Final = re.compile(r"var/lib/dpkg/info/([^/:]+)(:[a-z0-9]+)?\.list")
 _OWN: Final = re.compile(r"var/lib/dpkg/info/([^/:]+)(:[a-z0-9]+)?\.[a-z0-9.-]+")
@@ -14,7 +15,7 @@ _COPYRIGHT: Final = re.compile(r"usr/share/doc/([^/]+)/copyright")
 _STATUS: Final = "var/lib/dpkg/status"
 
 
-class DebianOwners:
+class DebianOwners(Owners):
     """Debian packages as owners, ``deb:NAME``."""
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class DebianOwners:
         self._licences: dict[str, tuple[str, ...]] = {}
         self._copyrights: set[str] = set()
         self._sources: dict[str, str] = {}
+        self._versions: dict[str, str] = {}
 
     def note(self, path: str, text: Callable[[], str]) -> None:
         """Take what dpkg lists, which sources packages are from, and copyright files."""
@@ -31,7 +33,10 @@ class DebianOwners:
         elif path == _STATUS:
             for paragraph in Deb822.iter_paragraphs(text(), use_apt_pkg=False):
                 package = paragraph.get("Package", "")
-                self._sources[package] = paragraph.get("Source", package).partition(" ")[0]
+                source, _, version = paragraph.get("Source", package).partition(" ")
+                self._sources[package] = source
+                # A binary package may have a version of its own: Source: NAME (VERSION).
+                self._versions[package] = version.strip("() ") or paragraph.get("Version", "")
         elif found := _COPYRIGHT.fullmatch(path):
             self._copyrights.add(found[1])
             if licences := of_copyright(text()):
@@ -60,6 +65,13 @@ class DebianOwners:
             owner_of(name): by_source[source]
             for name, source in self._sources.items()
             if name not in self._copyrights and by_source.get(source)
+        }
+
+    @property
+    def sources(self) -> Mapping[str, tuple[str, str]]:
+        """Return the source package of each package that dpkg knows."""
+        return {
+            owner_of(name): (source, self._versions[name]) for name, source in self._sources.items()
         }
 
 

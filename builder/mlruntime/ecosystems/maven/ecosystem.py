@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 from packageurl import PackageURL
 
 from mlruntime.ecosystems.maven import ORIGIN
+from mlruntime.ecosystems.maven.inside import projects_in
 from mlruntime.ecosystems.maven.locator import MavenLocator
 from mlruntime.ecosystems.maven.owners import JarOwners, owner_of
 from mlruntime.ecosystems.maven.upstream import MavenUpstream
-from mlruntime.ecosystems.model import Ecosystem
+from mlruntime.ecosystems.model import Bundled, Ecosystem
 from mlruntime.ecosystems.owners import Owners
 from mlruntime.ecosystems.place import Place
 from mlruntime.errors import InvalidLock
@@ -68,6 +69,21 @@ class Maven(Ecosystem):
         group, name, *classifier = artifact.name.split(":")
         qualifiers = {"classifier": classifier[0], "type": "jar"} if classifier else {}
         return PackageURL("maven", group, name, artifact.version, qualifiers)
+
+    def bundled(self, path: str, content: Callable[[], bytes]) -> tuple[Bundled, ...] | None:
+        """Return the projects that a jar says that it has."""
+        if not path.endswith(".jar"):
+            return None
+        return tuple(
+            Bundled(
+                origin=ORIGIN,
+                name=name,
+                version=version,
+                purl=PackageURL("maven", *name.split(":"), version).to_string(),
+                file=path,
+            )
+            for name, version in projects_in(content())
+        )
 
     @property
     def advisories(self) -> str:

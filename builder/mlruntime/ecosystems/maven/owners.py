@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
+from mlruntime.ecosystems.owners import Owners
 
-class JarOwners:
+
+class JarOwners(Owners):
     """Jars as owners, ``jar:FILE``."""
 
     def note(self, path: str, text: Callable[[], str]) -> None:

@@ -13,9 +13,16 @@ from mlruntime.lock.model import CORE, Lock
 from mlruntime.release.attribution import attribute
 from mlruntime.release.documents import Candidate
 from mlruntime.release.policy import POLICY_FILE, Policy, must_be_proven
-from mlruntime.release.statements import Built
+from mlruntime.release.statements import Built, in_image
 from mlruntime.release.vex import excepted
-from mlruntime.release.vulnerabilities import Known, must_be_safe, to_json, vulnerabilities
+from mlruntime.release.vulnerabilities import (
+    NOT_RUN,
+    Known,
+    looked_up,
+    must_be_safe,
+    to_json,
+    vulnerabilities,
+)
 from mlruntime.validation.catalog import CHECKS
 from mlruntime.validation.reading import ReportSummary
 from mlruntime.validation.session import planned
@@ -101,9 +108,21 @@ def _candidate(
             why=", ".join(owned.nobody[:5]),
         )
     known = demands.known
-    unsafe = vulnerabilities(lock, variant, known) if known is not None else ()
+    inside = owned.inside.beside(in_image(lock, variant))
+    unsafe = vulnerabilities(lock, variant, known, inside) if known is not None else ()
+    looked = looked_up(lock, variant, known, inside)
+    for one in looked if known is not None else ():
+        if one.status == NOT_RUN:
+            host.say(f"{where}: vulnerabilities of {one.ecosystem}, {one.packages} packages:"
+                     f" not run, {one.why}")  # fmt: skip
     accepted = excepted(
-        lock, variant, demands.policy, unsafe, known, today=demands.today, where=where
+        lock,
+        variant,
+        demands.policy,
+        unsafe,
+        looked=all(one.status == "run" for one in looked),
+        today=demands.today,
+        where=where,
     )
     must_be_safe(unsafe, demands.policy, worst=demands.worst, today=demands.today, where=where)
     for entry in demands.policy.accepted:
@@ -120,7 +139,8 @@ def _candidate(
         report=report.text,
         built=Built(tool=__version__, plan=built.plan.digest, revision=revision(definitions.root)),
         licences=owned.licences,
-        vulnerabilities=to_json(unsafe, known),
+        vulnerabilities=to_json(unsafe, known, looked),
+        inside=inside,
         allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
         lifecycle=support(definitions, lock.runtime),
         excepted=accepted,

@@ -53,8 +53,9 @@ def read_advisories(paths: Iterable[Path]) -> Known | None:
                 continue
             try:
                 with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                    found += [(f"{file}: {n}", archive.read(n)) for n in archive.namelist()]
-            except (zipfile.BadZipFile, zlib.error, NotImplementedError) as problem:
+                    named_json = [n for n in archive.namelist() if n.endswith(".json")]
+                    found += [(f"{file}: {n}", archive.read(n)) for n in named_json]
+            except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as problem:
                 raise InvalidDefinition(
                     "not a zip archive of advisories", where=str(file), why=str(problem)
                 ) from None
