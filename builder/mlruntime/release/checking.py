@@ -17,7 +17,8 @@ Question = Callable[[ExaminedImage], str]
 CLUSTER_TESTED: Final = "cluster-tested"
 SUPPORTED: Final = "supported"
 INDEX: Final = "index"
-POLICIES: Final = (CLUSTER_TESTED, SUPPORTED)
+FROM_COMMIT: Final = "from-commit"
+POLICIES: Final = (CLUSTER_TESTED, SUPPORTED, FROM_COMMIT)
 _QUESTIONS: Final[tuple[tuple[str, Question], ...]] = (
     ("image", ask.ask_layers),
     ("signature", ask.ask_signature),
@@ -62,6 +63,7 @@ def check(
     policies: dict[str, Question] = {
         CLUSTER_TESTED: ask.ask_cluster_tested,
         SUPPORTED: partial(ask.ask_supported, today=today),
+        FROM_COMMIT: ask.ask_from_commit,
     }
     more = ((name, question) for name, question in policies.items() if name in require)
     return tuple(_answers(image, (*_QUESTIONS, *more)))

@@ -105,6 +105,20 @@ def ask_provenance(image: ExaminedImage) -> str:
     return f"{len(wanted)} materials, each of them in the lock"
 
 
+def ask_from_commit(image: ExaminedImage) -> str:
+    """Return the git commit of the definitions that it was made from."""
+    said = opened(image.bytes_of(names.PROVENANCE), image.key, what=names.PROVENANCE)
+    image.about(said, statements.PROVENANCE)
+    dependencies = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    for one in dependencies:
+        if commit := one["digest"].get("gitCommit"):
+            return str(commit)
+    raise ValidationFailed(
+        "the provenance names no git commit",
+        why="its definitions were in no repository, or had changes that were not committed",
+    )
+
+
 def ask_sbom(image: ExaminedImage) -> str:
     """Return how many packages its SBOM has: all those of the lock."""
     bom = json.loads(image.bytes_of(names.SBOM))

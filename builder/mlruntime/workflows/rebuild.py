@@ -18,6 +18,8 @@ from mlruntime.lock.model import Lock
 from mlruntime.store.store import Store, link_or_copy, storage_errors
 
 _SHOWN: Final = 20
+# Nothing is compiled: hours are for a slow disk, and for what is fetched again.
+_SECONDS: Final = 3 * 3600
 # What a build must not depend on: a time zone off the hour, a locale whose upper case of "i" is
 # not "I", another hash of strings.
 _ELSEWHERE: Final = {"TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"}
@@ -54,6 +56,7 @@ def rebuilt(
         run(
             ["env", *variables, *one_core, "sh", "-c", 'umask 077; exec "$@"', "sh", *build],
             cwd=scratch,
+            timeout=_SECONDS,
         )
         again = read_layout(layout)
         if again.manifest == image.manifest:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import shlex
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Final
 
@@ -20,20 +20,21 @@ def key_of_file(
     path: Path,
     password_file: Path | None,
     password_command: str | None,
-    environ: Mapping[str, str],
+    environ: MutableMapping[str, str],
 ) -> SigningKey:
     """Return the key in a file; its passphrase is never on a command line.
 
     It is from ``password_file``, else what ``password_command`` prints, else
-    ``MLRUNTIME_KEY_PASSWORD`` of ``environ``.
+    ``MLRUNTIME_KEY_PASSWORD`` of ``environ``, which loses it: no tool that is run later gets it.
     """
+    given = environ.pop(_PASSWORD, None)
     password: str | None
     if password_file is not None:
         password = read_bytes(password_file, str(password_file), UsageError).decode()
     elif password_command is not None:
         password = run(shlex.split(password_command), timeout=_SECONDS)
     else:
-        password = environ.get(_PASSWORD)
+        password = given
     secret = password.rstrip("\r\n").encode() if password is not None else None
     return private_key(read_bytes(path, str(path), UsageError), secret, file=str(path))
 

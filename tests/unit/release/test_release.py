@@ -17,11 +17,13 @@ from mlruntime.cli import main
 from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.errors import (
     InvalidDefinition,
+    Unavailable,
     UsageError,
     ValidationFailed,
     ValidationIncomplete,
 )
 from mlruntime.fetch.web import Web
+from mlruntime.host.command import run
 from mlruntime.image.difference import DEFAULT_VARIANT
 from mlruntime.image.files import different_files
 from mlruntime.lock.model import Flavour, Lock
@@ -49,6 +51,7 @@ from mlruntime.release.vulnerabilities import (
     vulnerabilities,
 )
 from mlruntime.validation.reading import parse_report
+from mlruntime.workflows.release.candidates import revision
 from mlruntime.workflows.release.channels import move, retired, rolled_back
 from mlruntime.workflows.release.inputs import read_advisories
 from mlruntime.workflows.release.publishing import publish
@@ -396,6 +399,9 @@ def test_keys_that_cannot_be_used_are_told_apart(tmp_path: Path) -> None:
     assert key_of_file(path, tmp_path / "p", None, {}).sign(b"x")
     environ = {"MLRUNTIME_KEY_PASSWORD": "pass phrase"}
     assert key_of_file(path, None, None, environ).sign(b"x")
+    assert environ == {}, "tools that are run later would get it"
+    environ = {"MLRUNTIME_KEY_PASSWORD": "unused"}
+    assert key_of_file(path, tmp_path / "p", None, environ).sign(b"x") and environ == {}
 
 
 @pytest.mark.starts
@@ -631,6 +637,65 @@ def test_the_next_version_and_the_change_that_is_too_large(
     with pytest.raises(UsageError, match="this is a minor change") as caught:
         release(registry, minor, key, tmp_path / "s")
     assert "spark 3.5.10 → 3.6.0" in (caught.value.why or "")
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [
+        ("2026-11-19T23:59:59Z", "the lock of 0.1-ml"),
+        ("2026-11-27T09:59:59Z", "the validation of 0.1-ml-cpu"),
+        ("2026-11-27T11:59:59Z", "the release of 0.1.0-ml"),
+    ],
+)
+def test_a_clock_that_is_behind_is_noticed(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path, now: str, what: str
+) -> None:
+    release(registry, toy, key, tmp_path / "s")
+    before, received = dict(registry.manifests[PATH]), registry.received
+    with opened(registry) as there, pytest.raises(Unavailable, match="clock is wrong") as caught:
+        publish(there, (toy,), key, now=now, scratch=tmp_path / "s", say=lambda _: None)
+    assert what in (caught.value.why or "")
+    assert (registry.manifests[PATH], registry.received) == (before, received)
+
+
+def test_who_asks_for_a_commit_gets_it(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
+) -> None:
+    release(registry, toy, key, tmp_path / "s")
+    assert answers(registry, "0.1.0-ml-cpu", key, ("from-commit",))["from-commit"].told == "a" * 40
+    made = replace(toy, built=replace(toy.built, revision=None))
+    release(registry, made, key, tmp_path / "s")
+    told = failed(answers(registry, "0.1.0-ml-cpu", key, ("from-commit",)))
+    assert told["from-commit"].startswith("the provenance names no git commit")
+    assert failed(answers(registry, "0.1.0-ml-cpu", key)) == {}
+
+
+@pytest.mark.starts
+def test_the_commit_is_that_of_the_definitions_and_lost_only_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.org")
+    says: list[str] = []
+    assert revision(tmp_path, says.append) is None
+    assert says.pop().startswith("the provenance names no git commit: env exited")
+    root = tmp_path / "checkout/definitions"
+    (root / "runtimes/6.0-ml").mkdir(parents=True)
+    (root / "matrix.yaml").write_text("a\n")
+    (root / "runtimes/6.0-ml/runtime.yaml").write_text("a\n")
+    git = ["git", "-C", str(tmp_path / "checkout")]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        run([*git, *words])
+    head = run([*git, "rev-parse", "HEAD"]).strip()
+    assert revision(root, says.append) == head
+    (root / "report.json").write_text("{}")
+    (tmp_path / "checkout/README").write_text("new\n")
+    assert revision(root, says.append) == head and says == []
+    (root / "images").mkdir()
+    (root / "images/new.yaml").write_text("new\n")
+    assert revision(root, says.append) is None
+    assert says == ["the provenance names no git commit: not committed are definitions/images/"]
 
 
 def test_a_tag_that_is_taken_is_never_moved(

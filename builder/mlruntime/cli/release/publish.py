@@ -29,7 +29,13 @@ from mlruntime.workflows.release.inputs import (
     read_policy,
     read_reports,
 )
-from mlruntime.workflows.release.publishing import as_released, intended, lock_before, publish
+from mlruntime.workflows.release.publishing import (
+    as_released,
+    intended,
+    lock_before,
+    must_be_later,
+    publish,
+)
 from mlruntime.workflows.release.pulls import pulls
 from mlruntime.workflows.signing import key_of_command, key_of_file
 
@@ -130,6 +136,7 @@ def command(
             record = read_record(repository, runtime)
             sizes = pulls(repository, record, made)
             if dry_run or signing is None:
+                must_be_later(now(), made, record)
                 made = as_released(repository, record, made)
                 wanted = intended(made, record, lock_before(repository, record, made))
                 refuse_moved(repository, wanted.tags)

@@ -79,10 +79,11 @@ class Maven(Ecosystem):
                 origin=ORIGIN,
                 name=name,
                 version=version,
-                purl=PackageURL("maven", *name.split(":"), version).to_string(),
+                purl=PackageURL("maven", group, artifact, version).to_string(),
                 file=path,
             )
             for name, version in projects_in(content())
+            for group, artifact in [name.split(":")]
         )
 
     @property

@@ -1,9 +1,10 @@
 """From a report to an image that may be released: proven, built again, every file attributed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from mlruntime import __version__
 from mlruntime.definitions.files import Definitions
@@ -32,6 +33,9 @@ from mlruntime.workflows.inputs import support
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.rebuild import rebuilt
 from mlruntime.workflows.release.inputs import Reported
+
+# What an image is made from, and released by, below the root of the definitions.
+DEFINITIONS: Final = ("matrix.yaml", "images", "runtimes", POLICY_FILE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,16 +72,23 @@ def candidates(
             why="what was not validated is not released",
             hint=f"`mlruntime validate {runtime} --report FILE`, then --report FILE here",
         )
+    commit = revision(definitions.root, host.say)
     made = [
-        _candidate(definitions, _lock_of(every, one.outcome), one, host, demands) for one in ours
+        _candidate(definitions, _lock_of(every, one.outcome), one, host, demands, commit)
+        for one in ours
     ]
     return tuple(sorted(made, key=lambda c: c.tag))
 
 
 def _candidate(
-    definitions: Definitions, lock: Lock, report: Reported, host: Host, demands: Demands
+    definitions: Definitions,
+    lock: Lock,
+    report: Reported,
+    host: Host,
+    demands: Demands,
+    commit: str | None,
 ) -> Candidate:
-    """Return the image that a report is of, as these definitions make it.
+    """Return the image that a report is of, as these definitions of a ``commit`` make it.
 
     Raises what ``must_be_proven``, ``must_be_safe`` and ``excepted`` raise, and
     ``ValidationFailed`` for a file that is nobody's or an image that is not the same when it is
@@ -137,7 +148,7 @@ def _candidate(
         plan=built.plan,
         outcome=outcome,
         report=report.text,
-        built=Built(tool=__version__, plan=built.plan.digest, revision=revision(definitions.root)),
+        built=Built(tool=__version__, plan=built.plan.digest, revision=commit),
         licences=owned.licences,
         vulnerabilities=to_json(unsafe, known, looked),
         inside=inside,
@@ -154,12 +165,21 @@ def _lock_of(every: Lock, outcome: ReportSummary) -> Lock:
     return next((lock for lock in cut if lock.digest == outcome.lock), every.cut(CORE))
 
 
-def revision(root: Path) -> str | None:
-    """Return the git commit of the definitions; ``None`` when they are in none, or changed."""
+def revision(root: Path, say: Callable[[str], None]) -> str | None:
+    """Return the git commit of the definitions; ``None``, and why, if there is none that has them.
+
+    Other files of the repository may be changed, or new: reports, for one.
+    """
     git = ["env", "LC_ALL=C", "git", "-C", str(root)]
     try:
-        if run([*git, "status", "--porcelain", "."]).strip():
-            return None
-        return run([*git, "rev-parse", "HEAD"]).strip() or None
-    except MlruntimeError:
+        changed = run([*git, "status", "--porcelain", "--", *DEFINITIONS]).splitlines()
+        run([*git, "ls-files", "--error-unmatch", "matrix.yaml"])  # not one that ignores them
+        commit = run([*git, "rev-parse", "HEAD"]).strip()
+    except MlruntimeError as problem:
+        say(f"the provenance names no git commit: {problem.what}")
         return None
+    if changed:
+        listed = ", ".join(line[3:] for line in changed[:5])
+        say(f"the provenance names no git commit: not committed are {listed}")
+        return None
+    return commit

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from mlruntime.documents.oci import Document
-from mlruntime.errors import HashMismatch, UsageError, ValidationFailed
+from mlruntime.errors import HashMismatch, Unavailable, UsageError, ValidationFailed
 from mlruntime.image.plan import left_out
 from mlruntime.lock.document import parse_lock
 from mlruntime.lock.model import Lock
@@ -83,6 +83,25 @@ def intended(made: tuple[Candidate, ...], record: Record, before: Lock | None) -
     return Intended(version=version, step=change, index=index, tags=tags, again=same is not None)
 
 
+def must_be_later(now: str, made: Iterable[Candidate], record: Record) -> None:
+    """Raise ``Unavailable`` if the clock is before what has already been.
+
+    Days of exceptions and of support would be judged by it, and releases be in a wrong order.
+    """
+    been = [(v.released, f"the release of {v.version.text}") for v in record.versions]
+    for one in made:
+        been.append((one.outcome.started, f"the validation of {one.name}"))
+        been.append((one.lock.snapshot, f"the lock of {one.lock.runtime}"))
+    at = datetime.fromisoformat(now)
+    for moment, what in been:
+        if at < datetime.fromisoformat(moment):
+            raise Unavailable(
+                "this host's clock is wrong, or that of another one was",
+                why=f"it is {now} here, which is before {what}, {moment}",
+                hint="set the clock (`timedatectl`), and release again",
+            )
+
+
 def lock_before(
     repository: Repository, record: Record, made: Iterable[Candidate] = ()
 ) -> Lock | None:
@@ -140,6 +159,7 @@ def publish(
     """
     runtime = made[0].lock.runtime
     record = read_record(repository, runtime)
+    must_be_later(now, made, record)
     made = as_released(repository, record, made)
     before = lock_before(repository, record, made)
     wanted = intended(made, record, before)
