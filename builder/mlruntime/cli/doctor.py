@@ -1,6 +1,7 @@
 """``mlruntime doctor``."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from mlruntime.doctor.gpus import (
     Verdict,
     judge,
 )
-from mlruntime.errors import Unavailable, UsageError
+from mlruntime.errors import InvalidDefinition, Unavailable, UsageError
 from mlruntime.host.gpus import (
     HostGpus,
     NoGpus,
@@ -25,7 +26,7 @@ from mlruntime.host.gpus import (
 from mlruntime.host.nvml import read_gpus
 from mlruntime.image.layout import is_layout, read_labels
 from mlruntime.lock.contract import HostContract, contract_of_labels, parse_contract
-from mlruntime.workflows.inputs import support
+from mlruntime.workflows.inputs import support, support_warning
 from mlruntime.workflows.locked import read_lock
 from mlruntime.workflows.store.stores import host_sources, store_root
 
@@ -74,9 +75,20 @@ def doctor(
             told, value["support"] = supported(definitions, runtime, datetime.now(UTC).date())
             text = f"{text}\n{told}" if told else text
         able = answer.judgement.able
+    else:
+        value["warnings"] = ended = list(_ended(definitions, datetime.now(UTC).date()))
+        text = "\n".join([text, *(f"warning: {line}" for line in ended)])
     emit(value, text, as_json)
     if not able:
         raise typer.Exit(Unavailable.exit_code)
+
+
+def _ended(definitions: Definitions, today: date) -> Iterator[str]:
+    """Yield a warning for each runtime whose support has ended."""
+    for runtime in definitions.runtimes():
+        with suppress(InvalidDefinition):  # this is about the host: who uses the runtime is told
+            if warning := support_warning(definitions, runtime, today):
+                yield warning
 
 
 def supported(

@@ -45,7 +45,9 @@ def verify(
     ] = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(metavar="POLICY", help="cluster-tested, supported or from-commit; repeatable"),
+        typer.Option(
+            metavar="POLICY", help="cluster-tested, supported, from-commit or keyless; repeatable"
+        ),
     ] = None,
     whole: Annotated[bool, typer.Option("--pull", help="also pull and hash every layer")] = False,
     output: Annotated[

@@ -1,4 +1,5 @@
 """Releases: publishing a validated image with signed documents, and verifying one.
 
-May import validation, image, ecosystems, registry, definitions, lock, host, store and documents.
+May import validation, image, ecosystems, registry, definitions, lock, host, matrix, store and
+documents.
 """

@@ -18,7 +18,13 @@ CLUSTER_TESTED: Final = "cluster-tested"
 SUPPORTED: Final = "supported"
 INDEX: Final = "index"
 FROM_COMMIT: Final = "from-commit"
-POLICIES: Final = (CLUSTER_TESTED, SUPPORTED, FROM_COMMIT)
+KEYLESS: Final = "keyless"
+POLICIES: Final = (CLUSTER_TESTED, SUPPORTED, FROM_COMMIT, KEYLESS)
+# What nobody can ask yet, and why: an answer all the same, so that it never passes unseen.
+_NOT_ASKED: Final = {
+    KEYLESS: "keyless signatures need Fulcio and Rekor, services that this mlruntime does not use:"
+    " releases are signed with keys"
+}
 _QUESTIONS: Final[tuple[tuple[str, Question], ...]] = (
     ("image", ask.ask_layers),
     ("signature", ask.ask_signature),
@@ -66,7 +72,12 @@ def check(
         FROM_COMMIT: ask.ask_from_commit,
     }
     more = ((name, question) for name, question in policies.items() if name in require)
-    return tuple(_answers(image, (*_QUESTIONS, *more)))
+    unasked = (
+        Answer(name=name, status="not-run", told=why)
+        for name, why in _NOT_ASKED.items()
+        if name in require
+    )
+    return (*_answers(image, (*_QUESTIONS, *more)), *unasked)
 
 
 def check_index(source: Source, index: Document, *, key: PublicKey | None) -> Answer:

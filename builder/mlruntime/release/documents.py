@@ -25,6 +25,7 @@ NOTES: Final = "release-notes.md"
 LICENCES: Final = "licences.md"
 VULNERABILITIES: Final = "vulnerabilities.json"
 CONTRACT: Final = "host-contract.json"
+EVIDENCE: Final = "evidence.json"
 PROVENANCE: Final = "provenance.intoto.json"
 TEST_RESULT: Final = "test-result.intoto.json"
 VEX: Final = "vex.intoto.json"
@@ -38,6 +39,7 @@ TYPES: Final[Mapping[str, str]] = {
     LICENCES: "text/markdown",
     VULNERABILITIES: "application/vnd.mlruntime.vulnerabilities.v1+json",
     CONTRACT: "application/vnd.mlruntime.host-contract.v1+json",
+    EVIDENCE: "application/vnd.mlruntime.evidence.v1+json",
     PROVENANCE: ENVELOPE_TYPE,
     TEST_RESULT: ENVELOPE_TYPE,
     VEX: ENVELOPE_TYPE,
@@ -53,7 +55,8 @@ class Candidate:
     found them; ``vulnerabilities`` is the
     document that says what is known, or that nobody has looked; ``lifecycle`` are the runtime's
     dates of support, where its definition has some. ``excepted`` are the vulnerabilities that it
-    is released with, which ``author`` answers for.
+    is released with, which ``author`` answers for. ``evidence`` are the rules that its versions
+    were chosen by.
     """
 
     variant: str
@@ -71,6 +74,7 @@ class Candidate:
     lifecycle: Lifecycle | None = None
     excepted: tuple[Excepted, ...] = ()
     author: str | None = None
+    evidence: str | None = None
 
     @property
     def digest(self) -> str:
@@ -111,6 +115,8 @@ def plain_documents(made: Candidate, version: str, notes: str) -> tuple[Attachme
     }
     if contract := made.lock.variant(made.variant).contract:
         texts[CONTRACT] = contract.to_json()
+    if made.evidence:
+        texts[EVIDENCE] = made.evidence
     return tuple(attachment(n, text.encode()) for n, text in texts.items())
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
+from mlruntime.release.channels import Released
 from mlruntime.release.policy import Allowed
 from mlruntime.release.pulls import PullSizes
 from mlruntime.release.versions import Step, all_artifacts
@@ -46,6 +47,16 @@ def notes(
         ["## Images", *_table(("image", "digest"), ((f"`{i[0]}`", f"`{i[4]}`") for i in named))],
     ]
     return "\n\n".join("\n".join(_spaced(section)) for section in sections if section) + "\n"
+
+
+def changelog(runtime: str, versions: Iterable[tuple[Released, Iterable[str]]]) -> str:
+    """Return Markdown: each version with its day and what changed in it, in the order given."""
+    parts = [[f"# Changelog of {runtime}"]]
+    for released, reasons in versions:
+        gone = [f"Retired: {released.retired}", ""] if released.retired is not None else []
+        day = released.released.partition("T")[0]
+        parts.append([f"## {released.version.text} - {day}", *gone, *(f"- {r}" for r in reasons)])
+    return "\n\n".join("\n".join(_spaced(part)) for part in parts) + "\n"
 
 
 def _spaced(section: list[str]) -> list[str]:

@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlruntime.cli import main
+from mlruntime.definitions.files import Definitions
 from mlruntime.release import documents as names
 from mlruntime.release.documents import Candidate
+from mlruntime.release.evidence import evidence
 from mlruntime.release.policy import parse_policy
 from mlruntime.release.signing import SigningKey, signature_tag
 from mlruntime.release.vex import excepted
 from mlruntime.validation.reading import parse_report
+from mlruntime.workflows.inputs import read_matrix
+from mlruntime.workflows.locked import read_lock
 
+from tests.conftest import CHECKOUT
 from tests.unit.registries import Registry
 from tests.unit.release.test_release import (
     PATH,
@@ -134,3 +140,64 @@ def test_what_is_missing_comes_back(
     assert failed(answers(registry, "0.1.0-ml-cpu", key)) == {}
     if what != "signature":  # each signature is another one
         assert manifests == before
+
+
+def test_a_changelog_says_what_changed_from_version_to_version(
+    registry: Registry,  # noqa: F811
+    toy: Candidate,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    release(registry, toy, key, tmp_path / "s")
+    release(registry, candidate(tmp_path / "store", lock_of("3.5.10")), key, tmp_path / "s")
+    release(registry, candidate(tmp_path / "store", settings=b"2\n"), key, tmp_path / "s")
+    where = ["--registry", f"{registry.address}/{PATH}"]
+    assert main(["release", "retire", "0.1-ml", "0.1.1-ml", *where, "--why", "CVE-1"]) == 0
+    capsys.readouterr()
+    assert main(["release", "changelog", "0.1-ml", *where]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "# Changelog of 0.1-ml",
+        "",
+        "## 0.1.2-ml - 2026-11-27",
+        "",
+        "- spark 3.5.10 → 3.5.9",
+        "",
+        "## 0.1.1-ml - 2026-11-27",
+        "",
+        "Retired: CVE-1",
+        "",
+        "- spark 3.5.9 → 3.5.10",
+        "",
+        "## 0.1.0-ml - 2026-11-27",
+        "",
+        "- the first version",
+    ]
+
+
+def test_the_evidence_of_a_lock_is_attached(
+    registry: Registry,  # noqa: F811
+    toy: Candidate,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    definitions = Definitions(CHECKOUT)
+    lock = read_lock(definitions, "6.0-ml")
+    text = evidence(read_matrix(definitions).rules, lock)
+    value = json.loads(text)
+    assert value["lock"] == lock.digest and value["rules"]
+    assert all(rule["source"] and rule["evidence"] for rule in value["rules"])
+    release(registry, replace(toy, evidence=text), key, tmp_path / "s")
+    found = answers(registry, "0.1.0-ml-cpu", key)
+    assert failed(found) == {} and found["documents"].told.startswith("10, ")
+
+
+def test_keyless_signatures_are_never_passed_unseen(
+    registry: Registry,  # noqa: F811
+    toy: Candidate,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    release(registry, toy, key, tmp_path / "s")
+    found = answers(registry, "0.1.0-ml-cpu", key, ("keyless",))["keyless"]
+    assert found.status == "not-run" and "Fulcio" in found.told

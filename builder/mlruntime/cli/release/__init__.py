@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlruntime.cli.release import publish
-from mlruntime.cli.release.channels import list_, plan, promote, retire, rollback
+from mlruntime.cli.release.channels import changelog, list_, plan, promote, retire, rollback
 
 
 class _Group(TyperGroup):
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     release.command("publish")(publish.command)
     release.command("plan")(plan)
     release.command("list")(list_)
+    release.command("changelog")(changelog)
     release.command("promote")(promote)
     release.command("rollback")(rollback)
     release.command("retire")(retire)

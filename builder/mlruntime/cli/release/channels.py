@@ -16,6 +16,7 @@ from mlruntime.release.channels import CHANNELS, STABLE, Record
 from mlruntime.release.tagging import read_record
 from mlruntime.release.versions import first, step
 from mlruntime.workflows.locked import fresh_lock
+from mlruntime.workflows.release.changelog import changelog_of
 from mlruntime.workflows.release.channels import move, retired, rolled_back
 from mlruntime.workflows.release.publishing import lock_before
 
@@ -50,6 +51,14 @@ def list_(ctx: typer.Context, runtime: Runtime, registry: Where, as_json: Json =
     with repository_of(ctx, registry) as repository:
         record = read_record(repository, runtime)
     _show(record, as_json)
+
+
+def changelog(ctx: typer.Context, runtime: Runtime, registry: Where) -> None:
+    """Print what changed from version to version, as Markdown."""
+    with repository_of(ctx, registry) as repository:
+        record = read_record(repository, runtime)
+        text = changelog_of(repository, record)
+    emit(None, text.rstrip("\n"), False)
 
 
 def _show(record: Record, as_json: bool) -> None:

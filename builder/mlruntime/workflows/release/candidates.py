@@ -13,6 +13,7 @@ from mlruntime.host.command import run
 from mlruntime.lock.model import CORE, Lock
 from mlruntime.release.attribution import attribute
 from mlruntime.release.documents import Candidate
+from mlruntime.release.evidence import evidence
 from mlruntime.release.policy import POLICY_FILE, Policy, must_be_proven
 from mlruntime.release.statements import Built, in_image
 from mlruntime.release.vex import excepted
@@ -29,7 +30,7 @@ from mlruntime.validation.reading import ReportSummary
 from mlruntime.validation.session import planned
 from mlruntime.workflows.build import build_locked, reference
 from mlruntime.workflows.host import Host
-from mlruntime.workflows.inputs import support
+from mlruntime.workflows.inputs import read_matrix, support
 from mlruntime.workflows.locked import fresh_lock
 from mlruntime.workflows.rebuild import rebuilt
 from mlruntime.workflows.release.inputs import Reported
@@ -156,6 +157,7 @@ def _candidate(
         lifecycle=support(definitions, lock.runtime),
         excepted=accepted,
         author=demands.policy.author,
+        evidence=evidence(read_matrix(definitions).rules, lock),
     )
 
 

@@ -108,7 +108,7 @@ def lock_before(
     """Return the lock of the newest version: of that before these images', if they are of one."""
     same = record.same((c.tag, c.digest) for c in made)
     released = record.previous(same.version) if same else record.latest
-    return _lock_of(repository, released) if released else None
+    return lock_of(repository, released) if released else None
 
 
 def as_released(
@@ -122,7 +122,7 @@ def as_released(
     return tuple(replace(one, lifecycle=dates_of(index)) for one in made)
 
 
-def _lock_of(repository: Repository, released: Released) -> Lock:
+def lock_of(repository: Repository, released: Released) -> Lock:
     """Return the lock of a version, as it was attached to one of its images."""
     source = RegistrySource(repository)
     for _, digest in released.variants:
