@@ -36,10 +36,8 @@ def _levels(part: Mapping[str, Any]) -> Iterator[str]:
 
 def _score(vector: str) -> float | None:
     """Return the base score of a vector, or of a number; ``None`` for what is neither."""
-    try:
-        return max(0.0, float(vector))
-    except ValueError:
-        pass
+    if vector.replace(".", "", 1).isdecimal():
+        return float(vector)
     from cvss import CVSS2, CVSS3, CVSS4  # type: ignore[import-untyped]
     from cvss.exceptions import CVSSError  # type: ignore[import-untyped]
 

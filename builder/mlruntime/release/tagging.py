@@ -27,6 +27,15 @@ def read_record(repository: Repository, runtime: str) -> Record:
     return record
 
 
+def reserve(
+    repository: Repository, record: Record, before: Record, tags: Mapping[str, str]
+) -> None:
+    """Write the record with one more version, whose tags are not taken: it is ours from now on."""
+    _must_be(repository, before)
+    refuse_moved(repository, tags)
+    write_record(repository, record, before)
+
+
 def write_record(repository: Repository, record: Record, before: Record) -> None:
     """Write the record, unless somebody else has done so since ``before`` was read.
 

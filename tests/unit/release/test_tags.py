@@ -171,8 +171,8 @@ def test_a_rollback_that_was_cut_off_is_finished_by_the_same_command(
     changed(registry, promoted("0.1.0-ml"))
     changed(registry, promoted("0.1.1-ml"))
     assert stable(registry) == both("0.1.1-ml")
-    writes = ["-record", "0.1-ml-cpu", "0.1-ml"]
-    registry.trouble.append(("PUT", f"/manifests/{writes[1 + written]}", 403))
+    writes = [("PUT", f"/manifests/0.1-ml{rest}", "nothing") for rest in ("-record", "-cpu", "")]
+    registry.trouble += [*writes[: written + 1], (*writes[written + 1][:2], 403)]
     with pytest.raises(Unavailable):
         changed(registry, back(), finish_first=True)
     assert stable(registry) != both("0.1.0-ml"), "it was not cut off"

@@ -158,7 +158,7 @@ def test_the_document_is_openvex() -> None:
 @pytest.fixture
 def accepting(toy: Candidate) -> Candidate:
     policy = parse_policy(POLICY, file="release.yaml")
-    found = excepted(toy.lock, "cpu", policy, (), None, today=DAY, where="x")
+    found = excepted(toy.lock, "cpu", policy, (), looked=False, today=DAY, where="x")
     assert [e.packages for e in found] == [(("g:toy", "pkg:maven/g/toy@1"),)]
     return replace(toy, excepted=found, author=policy.author)
 

@@ -29,8 +29,8 @@ from mlruntime.release.sources import RegistrySource
 from mlruntime.release.tagging import (
     read_record,
     refuse_moved,
+    reserve,
     settle,
-    write_record,
     write_version_tags,
 )
 from mlruntime.release.versions import RuntimeVersion, Step, first, step
@@ -88,10 +88,10 @@ def must_be_later(now: str, made: Iterable[Candidate], record: Record) -> None:
 
     Days of exceptions and of support would be judged by it, and releases be in a wrong order.
     """
-    been = [(v.released, f"the release of {v.version.text}") for v in record.versions]
-    for one in made:
-        been.append((one.outcome.started, f"the validation of {one.name}"))
-        been.append((one.lock.snapshot, f"the lock of {one.lock.runtime}"))
+    images = tuple(made)
+    been = [(one.lock.snapshot, f"the lock of {one.lock.runtime}") for one in images]
+    been += [(one.outcome.started, f"the validation of {one.name}") for one in images]
+    been += [(v.released, f"the release of {v.version.text}") for v in record.versions]
     at = datetime.fromisoformat(now)
     for moment, what in been:
         if at < datetime.fromisoformat(moment):
@@ -216,8 +216,7 @@ def publish(
         )
         changed = record.with_version(released)
         changed = changed.moved(CANDIDATE, wanted.version, at=now, why="released")
-        refuse_moved(repository, wanted.tags)
-        write_record(repository, changed, record)  # from now on nobody else gets this version
+        reserve(repository, changed, record, wanted.tags)
         record = changed
     after("record")
     write_version_tags(repository, wanted.tags, say)
