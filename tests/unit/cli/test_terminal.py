@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import socket
 import termios
 import threading
@@ -30,6 +31,7 @@ def test_keys_go_in_and_what_is_drawn_comes_out() -> None:
     thread = threading.Thread(target=process)
     thread.start()
     os.write(person, b"early\n")  # while the container is being started
+    select.select([terminal], [], [], 60)  # the kernel hands it over some time later
     interact(here, terminal, terminal, resize)
     thread.join()
     assert heard == [b"early\n", b"\x03"]
