@@ -82,6 +82,7 @@ def parts() -> dict[tuple[str, str], str]:
         ("docs/evidence.md", "evidence"): evidence_page(evidence_records(CHECKOUT)),
         ("docs/validation.md", "checks"): markdown(checks()),
         ("docs/host-settings.md", "settings"): settings_table.markdown().rstrip("\n"),
+        ("docs/host-settings.md", "other settings"): settings_table.other_markdown().rstrip("\n"),
     }
 
 

@@ -228,6 +228,71 @@ ROWS: Final = (
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherRow:
+    """A setting that is about no ecosystem of the table above, whose it is, and what it does."""
+
+    setting: str
+    client: str
+    does: str
+
+
+OTHER_ROWS: Final = (
+    OtherRow(
+        setting="`DOCKER_HOST`",
+        client="docker",
+        does="the address of the engine; goes before contexts",
+    ),
+    OtherRow(
+        setting="`DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`",
+        client="docker",
+        does="that the engine's certificate is checked; the folder with `ca.pem`, `cert.pem` and"
+        " `key.pem`",
+    ),
+    OtherRow(
+        setting="`DOCKER_CONTEXT`, `currentContext`",
+        client="docker",
+        does="the context that names the engine, and its certificates",
+    ),
+    OtherRow(
+        setting="`DOCKER_CONFIG`",
+        client="docker",
+        does="the folder with `config.json`, contexts and logins, instead of `~/.docker`",
+    ),
+    OtherRow(
+        setting="`auths`, `credHelpers`, `credsStore`",
+        client="docker, podman",
+        does="logins for container registries, in `config.json` or podman's `auth.json`",
+    ),
+    OtherRow(
+        setting="`REGISTRY_AUTH_FILE`",
+        client="podman, skopeo",
+        does="another file with these logins, asked first",
+    ),
+    OtherRow(
+        setting="`MLRUNTIME_CONDA_CHANNELS`",
+        client="mlruntime",
+        does="the addresses of conda channels, by name",
+    ),
+    OtherRow(
+        setting="`CONDA_CHANNEL_ALIAS`",
+        client="conda",
+        does="where all other channels with a name are",
+    ),
+    OtherRow(
+        setting="`CONDARC`, `.condarc`",
+        client="conda",
+        does="files with `custom_channels` and `channel_alias`",
+    ),
+)
+
+
+def other_markdown() -> str:
+    """Return the table of the other settings."""
+    rows = (f"| {row.setting} | {row.client} | {row.does} |" for row in OTHER_ROWS)
+    return "\n".join(["| setting | whose | what it does |", "| --- " * 3 + "|", *rows]) + "\n"
+
+
 def markdown() -> str:
     """Return the table."""
     lines = ["| setting | whose | what it does | Debian | PyPI | Maven |", "| --- " * 6 + "|"]
