@@ -187,6 +187,8 @@ def no_images(root: Path) -> None:
 
 CHECK, RESOLVE = ("matrix", "check"), ("resolve", "0.1-ml")
 BUILD, STALE = ("build", "0.1-ml"), ("lock", "0.1-ml", "--check")
+WITH = (*BUILD, "--with", "{root}/mine")
+WITH_JARS = (*BUILD, "--with-jars", "{root}/mine")
 Y, R, L, C = "matrix.yaml", "runtimes/0.1-ml/runtime.yaml", "images/layers.yaml", LOCKED
 P, T = "images/toy/recipe.yaml", "images/rootfs/settings/etc/settings.j2"
 LATIN = b"summary: caf\xe9\n"
@@ -275,6 +277,18 @@ CASES = {
             swap(C, '"spark": "3.5.8"', '"spark": "3.5.7"')(root),
         ]),
     ],
+    "additions": [
+        Bad("a URL", 4, WITH, whole("mine", b"toy @ https://example.org/toy.whl\n")),
+        Bad("a file", 4, WITH, whole("mine", b"./toy-1-py3-none-any.whl\n")),
+        Bad("an editable install", 4, WITH, whole("mine", b"-e .\n")),
+        Bad("a hash of another kind", 4, WITH, whole("mine", b"toy==1 --hash=md5:00\n")),
+        Bad("a requirement that is none", 4, WITH, whole("mine", b"toy=1\n")),
+        Bad("not UTF-8", 4, WITH, whole("mine", LATIN)),
+        Bad("missing", 4, WITH),
+        Bad("a jar by its address", 4, WITH_JARS, whole("mine", b"https://example.org/toy.jar\n")),
+        Bad("a jar by its file", 4, WITH_JARS, whole("mine", b"./toy.jar\n")),
+        Bad("jars missing", 4, WITH_JARS),
+    ],
     "usage": [
         Bad("an unknown runtime", 2, ("resolve", "0.1-lm")),
         Bad("an unknown runtime to lock", 2, ("lock", "1")),
@@ -322,7 +336,8 @@ def test_bad_input_is_told_with_its_place(
     group: str, case: Bad, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case.change(root)
-    code, err = told(case.words, root, capsys)
+    words = tuple(word.replace("{root}", str(root)) for word in case.words)
+    code, err = told(words, root, capsys)
     found, expected = f"{err}\n", golden(group)
     title = f"{case.name}: exit {code}"
     if os.environ.get("MLRUNTIME_GOLDEN") == "write":
