@@ -144,7 +144,7 @@ def test_logins_that_cannot_be_read_are_told(tmp_path: Path, file: str, text: st
     assert sources.network.credentials.logins == ()
 
 
-@pytest.mark.parametrize("inside", ["home", "home/.config"])
+@pytest.mark.parametrize("inside", ["home", "home/.config", "etc/apt"])
 def test_folders_that_this_user_may_not_enter_are_told_and_passed_over(
     tmp_path: Path, inside: str
 ) -> None:
@@ -152,6 +152,8 @@ def test_folders_that_this_user_may_not_enter_are_told_and_passed_over(
     for name in (".netrc", ".config/uv/uv.toml", ".config/pip/pip.conf", ".m2/settings.xml"):
         (tmp_path / "home" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "home" / name).write_text("")
+    (tmp_path / "etc/apt").mkdir(parents=True)
+    (tmp_path / "etc/os-release").write_text(ETC["os-release"])
     environ = {"UV_DEFAULT_INDEX": "https://i.example/simple"}
 
     def look() -> list[tuple[str, str]]:
@@ -168,10 +170,10 @@ def test_folders_that_this_user_may_not_enter_are_told_and_passed_over(
 def closed(folder: Path) -> Iterator[None]:
     """Let this process not enter a folder; root may enter all of them, so it is another user."""
     root = os.geteuid() == 0
-    above = [path for path in folder.parents if root and not path.stat().st_mode & 1]
+    above = [path for path in folder.parents if root and path.stat().st_mode & 0o11 != 0o11]
     modes = {path: path.stat().st_mode for path in (folder, *above)}
     for path in above:
-        path.chmod(modes[path] | 1)
+        path.chmod(modes[path] | 0o11)
     folder.chmod(0)
     if root:
         os.seteuid(65534)

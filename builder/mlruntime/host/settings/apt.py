@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mlruntime.host.secrets import redacted
-from mlruntime.host.settings.files import is_there
+from mlruntime.host.settings.files import is_there, listed
 from mlruntime.host.settings.network import Found
 from mlruntime.host.settings.proxies import Proxy, ProxyRules, proxy
 
@@ -27,7 +27,7 @@ class AptSettings:
 
 def mentions(etc: Path) -> bool:
     """Return whether a file of apt's configuration may say how archives are reached."""
-    files = [etc / "apt/apt.conf", *sorted((etc / "apt/apt.conf.d").glob("*"))]
+    files = [etc / "apt/apt.conf", *listed(etc / "apt/apt.conf.d", "*")]
     for path in files:
         try:
             if is_there(path) and _MENTIONS.search(path.read_text(errors="replace")):

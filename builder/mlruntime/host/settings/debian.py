@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlruntime.errors import UsageError
 from mlruntime.host.settings.credentials import Login, of_url
-from mlruntime.host.settings.files import is_there
+from mlruntime.host.settings.files import is_there, listed
 
 DEBIAN_HINT: Final = (
     "point MLRUNTIME_DEBIAN_SOURCES at a deb822 .sources file that names a Debian mirror,"
@@ -97,8 +97,8 @@ def debian_files(etc: Path) -> list[Path]:
     lists = etc / "apt/sources.list.d"
     return [
         etc / "apt/sources.list",
-        *sorted(lists.glob("*.list")),
-        *sorted(lists.glob("*.sources")),
+        *listed(lists, "*.list"),
+        *listed(lists, "*.sources"),
     ]
 
 

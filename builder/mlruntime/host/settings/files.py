@@ -23,6 +23,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """Return what a folder has by a pattern, in order; nothing where this user may not look."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
 def forbidden(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield the files that this user may not read, and the folders that hide others."""
     for path in paths:

@@ -27,7 +27,7 @@ from mlruntime.host.settings.credentials import (
     uv_file,
 )
 from mlruntime.host.settings.debian import AptSource, debian_files, debian_sources, suite_part
-from mlruntime.host.settings.files import forbidden, is_there
+from mlruntime.host.settings.files import forbidden, is_there, listed
 from mlruntime.host.settings.found import (
     client_found,
     debian_found,
@@ -197,7 +197,7 @@ def _client_certificate(python: PythonSettings) -> Path | None:
 
 
 def _apt_logins(etc: Path) -> Iterator[Path]:
-    files = (etc / "apt/auth.conf", *sorted((etc / "apt/auth.conf.d").glob("*.conf")))
+    files = (etc / "apt/auth.conf", *listed(etc / "apt/auth.conf.d", "*.conf"))
     return filter(is_there, files)
 
 
