@@ -12,7 +12,14 @@ from mlruntime.layers.sink import MTIME
 _CLONE: Final = 0x40049409
 _CANNOT_CLONE: Final = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS)
 # Another file system, one without links, links of others' files forbidden, too many of one file.
-_CANNOT_LINK: Final = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES)
+_CANNOT_LINK: Final = (
+    errno.EXDEV,
+    errno.EPERM,
+    errno.EMLINK,
+    errno.EOPNOTSUPP,
+    errno.EACCES,
+    errno.ENOSYS,
+)
 
 REFLINK: Final = "reflink"
 LINK: Final = "hard link"

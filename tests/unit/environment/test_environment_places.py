@@ -51,7 +51,9 @@ def test_on_another_file_system_than_the_store_files_are_copied(
     assert os.access(root / "bin" / "toy", os.X_OK)
 
 
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.EMLINK])
+@pytest.mark.parametrize(
+    "number", [errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS]
+)
 def test_where_the_kernel_refuses_links_files_are_copied(
     world: World, tmp_path: Path, number: int
 ) -> None:
