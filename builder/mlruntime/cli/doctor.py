@@ -76,14 +76,14 @@ def doctor(
             text = f"{text}\n{told}" if told else text
         able = answer.judgement.able
     else:
-        value["warnings"] = ended = list(_ended(definitions, datetime.now(UTC).date()))
+        value["warnings"] = ended = list(ended_support(definitions, datetime.now(UTC).date()))
         text = "\n".join([text, *(f"warning: {line}" for line in ended)])
     emit(value, text, as_json)
     if not able:
         raise typer.Exit(Unavailable.exit_code)
 
 
-def _ended(definitions: Definitions, today: date) -> Iterator[str]:
+def ended_support(definitions: Definitions, today: date) -> Iterator[str]:
     """Yield a warning for each runtime whose support has ended."""
     for runtime in definitions.runtimes():
         with suppress(InvalidDefinition):  # this is about the host: who uses the runtime is told

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from mlruntime.cli.doctor import supported
+from mlruntime.cli.doctor import ended_support, supported
 from mlruntime.definitions.files import Definitions
 from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.definitions.runtime import RuntimeDefinition, parse_runtime
@@ -104,3 +104,13 @@ def test_dates_change_no_lock() -> None:
     )
     resolution = resolve(matrix, plain.request)
     assert ask(matrix, read(DATES), resolution) == ask(matrix, plain, resolution)
+
+
+def test_doctor_warns_of_every_runtime_whose_support_has_ended(tmp_path: Path) -> None:
+    for runtime, content in (("6.0-ml", text(DATES)), ("7.0-ml", "broken: ["), ("8.0-ml", "")):
+        (tmp_path / "runtimes" / runtime).mkdir(parents=True)
+        (tmp_path / "runtimes" / runtime / "runtime.yaml").write_text(content, encoding="utf-8")
+    found = Definitions(tmp_path)
+    assert list(ended_support(found, SUPPORT)) == []
+    (warning,) = ended_support(found, SUPPORT + DAY)
+    assert warning.startswith("6.0-ml is not supported since 2027-06-30")
