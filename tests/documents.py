@@ -82,7 +82,7 @@ def parts() -> dict[tuple[str, str], str]:
         ("docs/evidence.md", "evidence"): evidence_page(evidence_records(CHECKOUT)),
         ("docs/validation.md", "checks"): markdown(checks()),
         ("docs/host-settings.md", "settings"): settings_table.markdown().rstrip("\n"),
-        ("docs/host-settings.md", "other settings"): settings_table.other_markdown().rstrip("\n"),
+        ("docs/host-settings.md", "other-settings"): settings_table.other_markdown().rstrip("\n"),
     }
 
 
@@ -251,7 +251,7 @@ def span(name: str) -> re.Pattern[str]:
 
 def markers(page: str) -> Iterator[str]:
     """Yield the names of the parts that a page has."""
-    yield from re.findall(r"^<!-- /([a-z]+) -->$", page, re.MULTILINE)
+    yield from re.findall(r"^<!-- /([a-z-]+) -->$", page, re.MULTILINE)
 
 
 def main() -> None:

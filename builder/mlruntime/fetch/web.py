@@ -7,8 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,6 +14,7 @@ import httpx
 
 from mlruntime.errors import Unavailable
 from mlruntime.fetch.local import opened, path_of
+from mlruntime.fetch.retries import Retries, TemporaryFailure, pause_of
 from mlruntime.fetch.routes import Routes
 from mlruntime.host.settings import Sources, redacted, without_secrets
 from mlruntime.store.store import storage_errors
@@ -23,8 +22,6 @@ from mlruntime.store.store import storage_errors
 # How long a server may be silent, unless the host's settings say something else.
 _SILENCE: Final = 60.0
 _CONNECT: Final = 20.0
-# The longest ``Retry-After`` that is waited for, in seconds.
-_PATIENCE: Final = 120.0
 # The longest document that is taken into memory, unpacked: some indexes have 30 MB of a project.
 _LARGEST: Final = 256 << 20
 # What no longer holds of a body that was unpacked.
@@ -33,17 +30,6 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 # A server's answer, for those who ask with ``Web.once``.
 Answer = httpx.Response
-
-
-class StumbleError(Exception):
-    """A temporary failure of the registry; another try may succeed after ``pause`` seconds.
-
-    Raised within an attempt that ``Web.again`` makes, and never seen outside of it.
-    """
-
-    def __init__(self, said: str, pause: float | None = None) -> None:
-        super().__init__(said)
-        self.pause = pause
 
 
 class _StoppedError(Exception):
@@ -68,8 +54,6 @@ class Web:
         largest: int = _LARGEST,
     ) -> None:
         self._largest = largest
-        self._pauses = pauses
-        self._sleep = sleep
         silence = sources.network.timeout or _SILENCE
         self._routes = Routes(sources)
         self._client = httpx.Client(
@@ -79,6 +63,7 @@ class Web:
             trust_env=False,
         )
         self.stop = threading.Event()
+        self._retries = Retries(pauses=pauses, sleep=sleep, stop=self.stop.is_set)
 
     def __enter__(self) -> "Web":
         return self
@@ -104,7 +89,7 @@ class Web:
                 return None
             return str(answer.url), answer.headers.get("Content-Type", ""), answer.text
 
-        return self._again(get, url)
+        return self._read_again(get, url)
 
     def download(
         self,
@@ -129,10 +114,8 @@ class Web:
                     shutil.copyfileobj(file, sink)
             grown(held(target))
             return True
-        return self._again(
-            lambda: self._stream(url, target, grown, size, part),
-            url,
-            progress=lambda: held(target),
+        return self._read_again(
+            lambda: self._stream(url, target, grown, size, part), url, lambda: held(target)
         )
 
     def once(
@@ -147,7 +130,7 @@ class Web:
     ) -> httpx.Response:
         """Send one request and return its answer, whatever its status, read to the end.
 
-        Raises ``StumbleError`` for what another try may mend: a cut connection, a server's own
+        Raises ``TemporaryFailure`` for what another try may mend: a cut connection, a server's own
         trouble (5xx), and too many requests (429). For use within ``again``.
         """
         exchange = self._client.stream(
@@ -162,9 +145,9 @@ class Web:
             answer = self._whole(stream)
         if answer.status_code >= 500 or answer.status_code in (408, 429):
             said = without_markup(answer.text)
-            raise StumbleError(
+            raise TemporaryFailure(
                 f"HTTP status {answer.status_code}" + (f": {said}" if said else ""),
-                _later(answer, url),
+                pause_of(answer, url),
             )
         return answer
 
@@ -176,7 +159,7 @@ class Web:
         )
         with self._stumbling(url, None), exchange as answer:
             if answer.status_code >= 500 or answer.status_code in (408, 429):
-                raise StumbleError(f"HTTP status {answer.status_code}", _later(answer, url))
+                raise TemporaryFailure(f"HTTP status {answer.status_code}", pause_of(answer, url))
             yield answer
 
     def again(
@@ -187,12 +170,23 @@ class Web:
         *,
         progress: Callable[[], int] = lambda: 0,
     ) -> T:
-        """Return what ``attempt`` returns, tried again after each ``StumbleError``.
+        """Return what ``attempt`` returns, tried again after each ``TemporaryFailure``.
 
         After the last try it raises ``Unavailable`` with ``hint``. Tries that got further, as
         ``progress`` tells in bytes, do not count.
         """
-        return self._again(attempt, url, "could not be used", hint, progress)
+        return self._retries.again(
+            attempt, url, failed="could not be used", hint=hint, progress=progress
+        )
+
+    def _read_again(
+        self, attempt: Callable[[], T], url: str, progress: Callable[[], int] = lambda: 0
+    ) -> T:
+        hint = "check the network, the proxy and the registry, then run it again: what was"
+        hint += " downloaded is kept"
+        return self._retries.again(
+            attempt, url, failed="could not be read", hint=hint, progress=progress
+        )
 
     def _stream(
         self,
@@ -210,7 +204,7 @@ class Web:
             if answer.status_code == 416 or (answer.status_code == 206 and useless):
                 target.unlink(missing_ok=True)
                 grown(-have)
-                raise StumbleError("it would not send the rest of the file")
+                raise TemporaryFailure("it would not send the rest of the file")
             if self._absent(answer, url, part):
                 return False
             if useless:
@@ -226,7 +220,7 @@ class Web:
                         return True
                 # Without a Content-Length, only the expected size tells of a cut connection.
                 if "Content-Length" not in answer.headers and sink.tell() < (size or 0):
-                    raise StumbleError("the connection was cut")
+                    raise TemporaryFailure("the connection was cut")
         return True
 
     def _whole(self, answer: httpx.Response) -> httpx.Response:
@@ -248,7 +242,7 @@ class Web:
 
     @contextmanager
     def _stumbling(self, url: str, part: str | None) -> Iterator[None]:
-        """Turn temporary network errors into ``StumbleError``; certificates are not retried."""
+        """Turn temporary network errors into ``TemporaryFailure``; certificates are not retried."""
         try:
             yield
         except (httpx.RequestError, httpx.InvalidURL) as error:
@@ -265,7 +259,7 @@ class Web:
                 said += f", through the proxy {proxy}"
             if isinstance(error, httpx.ProxyError) and re.match(r"40[37]\b", said):
                 raise _proxy_refuses(url, said) from None
-            raise StumbleError(said) from None
+            raise TemporaryFailure(said) from None
 
     def _absent(self, answer: httpx.Response, url: str, part: str | None) -> bool:
         """Return whether the registry has no such file; raise for every other refusal."""
@@ -273,7 +267,7 @@ class Web:
         if status in (404, 410):
             return True
         if status >= 500 or status in (408, 429):
-            raise StumbleError(f"HTTP status {status}", _later(answer, url))
+            raise TemporaryFailure(f"HTTP status {status}", pause_of(answer, url))
         if status == 407:
             raise _proxy_refuses(url, f"HTTP status 407, by {self._routes.proxy(url, part)}")
         if status == 401:
@@ -288,40 +282,6 @@ class Web:
         if status >= 400:
             raise Unavailable(f"{without_secrets(url)} was refused", why=f"HTTP status {status}")
         return False
-
-    def _again(
-        self,
-        attempt: Callable[[], T],
-        url: str,
-        failed: str = "could not be read",
-        hint: str = "check the network, the proxy and the registry, then run it again:"
-        " what was downloaded is kept",
-        progress: Callable[[], int] = lambda: 0,
-    ) -> T:
-        """Try again after a temporary failure.
-
-        Not with tenacity: how long to wait is the server's word or ours, and an interrupt ends it;
-        the rules would be as long as this loop.
-        """
-        tries, best = 0, progress()
-        while True:
-            try:
-                return attempt()
-            except StumbleError as error:
-                if (have := progress()) > best:
-                    tries, best = 0, have
-                pause = self._pauses[tries] if tries < len(self._pauses) else None
-                tries += 1
-                if pause is None or self.stop.is_set():
-                    raise Unavailable(
-                        f"{without_secrets(url)} {failed}",
-                        why=f"{error} ({len(self._pauses) + 1} tries)",
-                        hint=hint,
-                    ) from None
-                seconds = pause if error.pause is None else max(pause, error.pause)
-                shown = without_secrets(url)
-                _LOG.info("%s: %s; trying again in %.1f s", shown, error, seconds)
-                self._sleep(seconds)
 
 
 def with_query(url: str, fields: Mapping[str, str | list[str]]) -> str:
@@ -341,26 +301,6 @@ def _proxy_refuses(url: str, why: str) -> Unavailable:
         why=why,
         hint="put a user name and password into that setting, or leave the host out with NO_PROXY",
     )
-
-
-def _later(answer: httpx.Response, url: str) -> float | None:
-    """Return how many seconds the server asks us to wait; raise when that is too long."""
-    said = answer.headers.get("Retry-After", "").strip()
-    if said.isdigit():
-        seconds = float(said)
-    else:
-        try:
-            moment = parsedate_to_datetime(said)
-        except ValueError:
-            return None
-        seconds = max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
-    if seconds > _PATIENCE:
-        raise Unavailable(
-            f"{without_secrets(url)} asks clients to wait",
-            why=f"HTTP status {answer.status_code}, in {seconds:.0f} s (Retry-After)",
-            hint="run it again then: what was downloaded is kept",
-        )
-    return seconds
 
 
 def _continues(answer: httpx.Response, have: int) -> bool:

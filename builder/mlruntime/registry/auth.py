@@ -7,7 +7,8 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 from mlruntime.errors import Unavailable
-from mlruntime.fetch.web import Answer, StumbleError, Web, with_query
+from mlruntime.fetch.retries import TemporaryFailure
+from mlruntime.fetch.web import Answer, Web, with_query
 from mlruntime.host.settings import without_secrets
 from mlruntime.host.settings.containers import TOKEN_USER
 from mlruntime.host.settings.credentials import Login
@@ -21,7 +22,7 @@ ALSO: Final = " from "
 REFUSED: Final = (401, 403)
 
 
-class Keys:
+class Authorization:
     """Authorizes requests to a repository: by nothing, a password, or a token for each scope.
 
     Safe to use from many threads.
@@ -88,7 +89,7 @@ class Keys:
             said = answer.json()
             return f"Bearer {said.get('token') or said['access_token']}"
         except (ValueError, KeyError, AttributeError):
-            raise StumbleError(
+            raise TemporaryFailure(
                 f"the token service gave no token (HTTP status {answer.status_code})"
             ) from None
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mlruntime.documents.oci import INDEX_TYPE, MANIFEST_TYPE, Document
-from mlruntime.registry.client import Blob, Repository
+from mlruntime.registry.client import Repository
+from mlruntime.registry.uploads import Blob
 
 EMPTY: Final = Blob.of(b"{}")
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"

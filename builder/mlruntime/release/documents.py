@@ -8,8 +8,8 @@ from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.image.image import Blobs, Image
 from mlruntime.image.plan import Plan, left_out
 from mlruntime.lock.model import Lock, tag
-from mlruntime.registry.client import Blob
 from mlruntime.registry.referrers import Attachment
+from mlruntime.registry.uploads import Blob
 from mlruntime.release import licences, sbom, statements, vex
 from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.policy import Allowed

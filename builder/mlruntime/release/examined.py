@@ -9,7 +9,7 @@ from mlruntime.documents.oci import Document
 from mlruntime.errors import ValidationFailed
 from mlruntime.image.config import LABEL
 from mlruntime.lock.model import Lock
-from mlruntime.registry.client import Blob
+from mlruntime.registry.uploads import Blob
 from mlruntime.release import documents as names
 from mlruntime.release.signing import (
     SIGNATURE_ANNOTATION,

@@ -17,7 +17,8 @@ from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.image.image import Blobs, Image, blob_file, verify
-from mlruntime.registry.client import Blob, Repository
+from mlruntime.registry.client import Repository
+from mlruntime.registry.uploads import Blob
 from mlruntime.release.signing import (
     SIGNATURE_ANNOTATION,
     SIMPLE_SIGNING_TYPE,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mlruntime.errors import MlruntimeError, ValidationFailed
 from mlruntime.image.config import LABEL
 from mlruntime.lock.document import parse_lock
-from mlruntime.registry.client import Blob
+from mlruntime.registry.uploads import Blob
 from mlruntime.release import documents as names
 from mlruntime.release import statements, vex
 from mlruntime.release.channels import misnamed

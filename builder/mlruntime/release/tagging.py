@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 from mlruntime.documents.oci import MANIFEST_TYPE, Document
 from mlruntime.errors import UsageError
-from mlruntime.registry.client import Blob, Repository
+from mlruntime.registry.client import Repository
 from mlruntime.registry.referrers import EMPTY, EMPTY_TYPE
+from mlruntime.registry.uploads import Blob
 from mlruntime.release.channels import RECORD_TYPE, Record, parse_record, record_tag
 
 

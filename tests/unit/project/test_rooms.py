@@ -313,7 +313,7 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
             },
         ),
         ("subprocess", {"host.command"}),
-        ("httpx", {"fetch.routes", "fetch.web"}),
+        ("httpx", {"fetch.retries", "fetch.routes", "fetch.web"}),
         ("fcntl", {"environment.linking", "store.locking"}),
         ("pynvml", {"host.nvml"}),
     ],

@@ -17,9 +17,10 @@ from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
 from mlruntime.host.settings.containers import registry_logins
 from mlruntime.host.settings.credentials import Login
-from mlruntime.registry.client import Blob, Repository
+from mlruntime.registry.client import Repository
 from mlruntime.registry.names import parse_name
 from mlruntime.registry.referrers import Attachment, attach, fallback_tag, referrers
+from mlruntime.registry.uploads import Blob
 from mlruntime.store.store import file_sha256
 
 from tests.unit.host.conftest import authority  # noqa: F401
