@@ -10,8 +10,10 @@ from mlruntime.ecosystems.debian.packages import ConfiguredFiles
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.place import Place, image_place
 from mlruntime.ecosystems.pypi.stored import StoredWheel
+from mlruntime.ecosystems.registered import ECOSYSTEMS
 from mlruntime.fetch.locating import last_seen
 from mlruntime.image.plan import Plan
+from mlruntime.layers.sink import Sink
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
 
@@ -55,6 +57,11 @@ class BuildSupplies:
         """Return such a file, its hash computed once more; ``Damaged`` if it is another one now."""
         refuse_damaged(self._context.store, (artifact,))
         return self.file(artifact)
+
+    def install(self, origin: str, sink: Sink, packages: tuple[Artifact, ...]) -> None:
+        """Put packages into a layer as their ecosystem does it, their hashes computed once more."""
+        files = ((one, self.intact(one)) for one in packages)
+        ECOSYSTEMS[origin].install(sink, self.place, files)
 
     def build_depends(self, wheel: NativeWheel) -> tuple[Artifact, ...]:
         """Return the Debian packages that a native wheel is compiled with."""

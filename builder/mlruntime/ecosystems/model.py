@@ -86,12 +86,9 @@ class Ecosystem(Protocol):
         raise NotImplementedError(f"{self.origin} is joined with others")
 
     @property
-    def is_joined(self) -> bool:
-        """Return whether what is locked of it depends on other ecosystems, as wheels on Debian's.
-
-        ``locking`` has the order of these, and what each is told of the others.
-        """
-        return False
+    def recipe(self) -> str:
+        """Return what stands for ``install`` in keys of layers: another word for other bytes."""
+        return "1"
 
     def install(self, sink: Sink, place: Place, artifacts: Iterable[tuple[Artifact, Path]]) -> None:
         """Put packages into a place; ``InvalidLock`` for one that cannot be."""

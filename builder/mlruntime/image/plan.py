@@ -23,6 +23,7 @@ from mlruntime.image.stack import Stack
 from mlruntime.image.templates import render, variables
 from mlruntime.lock.model import CORE, Lock
 from mlruntime.lock.packages import Artifact, NativeWheel
+from mlruntime.matrix.origins import ORIGINS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,10 +144,12 @@ def _refuse_homeless(lock: Lock, variant: str, layers: tuple[PlannedLayer, ...])
         for one in (*(package.artifact for package in part.conda), *part.packages):
             if one.sha256 not in placed:
                 origin = one.origin.partition(":")[0]
+                joined = ORIGINS[origin].joined
+                how = f'{origin}, packages: ["*"]' if joined else f"ecosystem, ecosystem: {origin}"
                 raise InvalidDefinition(
                     f"no layer has the {origin} packages of {lock.runtime}",
                     where=STACK_FILE,
-                    hint=f'add a layer `{{name: {origin}, source: {origin}, packages: ["*"]}}`'
+                    hint=f"add a layer `{{name: {origin}, source: {how}}}`"
                     " above those of Debian, and below those of Python",
                 )
         if homeless and flavour != CORE:

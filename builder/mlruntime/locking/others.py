@@ -10,6 +10,7 @@ from mlruntime.ecosystems.wanted import RequestedArtifact
 from mlruntime.errors import InvalidDefinition
 from mlruntime.lock.packages import Artifact
 from mlruntime.locking.request import FlavourRequest, LockRequest
+from mlruntime.matrix.origins import ORIGINS
 
 
 class HasReach(Protocol):
@@ -66,7 +67,7 @@ def _wanted(
     request: LockRequest | FlavourRequest,
 ) -> Iterator[tuple[Ecosystem, tuple[RequestedArtifact, ...]]]:
     for origin, ecosystem in ECOSYSTEMS.items():
-        wanted = () if ecosystem.is_joined else request.of(origin)
+        wanted = () if ORIGINS[origin].joined else request.of(origin)
         if wanted:
             yield ecosystem, wanted
 

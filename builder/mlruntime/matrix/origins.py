@@ -15,7 +15,9 @@ from packaging.utils import canonicalize_name
 class OriginTraits:
     """What an artifact of some origin can have: ``extras``, a ``pin``, ``provides``, ``excludes``.
 
-    ``canonical`` returns a package's name as the registry knows it.
+    ``canonical`` returns a package's name as the registry knows it. What is locked of an ecosystem
+    that is ``joined`` depends on others, as wheels do on Debian's C library: ``locking`` has the
+    order of these, and what each is told of the others.
     """
 
     canonical: Callable[[str], str] = str
@@ -23,13 +25,16 @@ class OriginTraits:
     pins: bool = False
     provides: bool = False
     excludes: bool = False
+    joined: bool = False
 
 
 ORIGINS: Final[Mapping[str, OriginTraits]] = {
-    "pypi": OriginTraits(canonical=canonicalize_name, extras=True, pins=True, provides=True),
-    "debian": OriginTraits(),
-    "maven": OriginTraits(excludes=True),
-    "conda": OriginTraits(pins=True),
+    "pypi": OriginTraits(
+        canonical=canonicalize_name, extras=True, pins=True, provides=True, joined=True
+    ),
+    "debian": OriginTraits(joined=True),
+    "maven": OriginTraits(excludes=True, joined=True),
+    "conda": OriginTraits(pins=True, joined=True),
 }
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from mlruntime.documents.reading import did_you_mean
 from mlruntime.ecosystems.debian import packages as debian
 from mlruntime.ecosystems.native import build as native
 from mlruntime.ecosystems.pypi import bytecode
+from mlruntime.ecosystems.registered import ECOSYSTEMS
 from mlruntime.errors import UsageError
 from mlruntime.image.plan import Plan, plan
 from mlruntime.image.sources.jars import JarsSource
@@ -26,6 +27,7 @@ TOOLS: Final = Tools(
     configuring_more=bootstrap.RECIPE_ON_TOP,
     bytecode=bytecode.RECIPE,
     native=native.recipe,
+    installing=lambda origin: ECOSYSTEMS[origin].recipe,
 )
 
 # Where Spark's own jars are, if no layer has jars of the runtime.

@@ -14,6 +14,7 @@ from mlruntime.ecosystems.registered import ECOSYSTEMS, ecosystem_of
 from mlruntime.errors import ArtifactNotFound, InvalidDefinition, InvalidLock
 from mlruntime.image.plan import Plan, plan
 from mlruntime.image.sizes import locked_sizes, sizes
+from mlruntime.image.sources.ecosystem import EcosystemSource
 from mlruntime.image.stack import parse_stack
 from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.document import parse_lock
@@ -26,14 +27,14 @@ from mlruntime.release.attribution import noted
 from mlruntime.release.sbom import packages
 from mlruntime.release.vex import package_urls
 
-from tests.unit.ecosystems.toy import FOLDER, REGISTRY, Toy, ToySource
+from tests.unit.ecosystems.toy import FOLDER, REGISTRY, Toy
 from tests.unit.image.test_plan import FILES, TOOLS
 from tests.unit.locking import test_locking_assemble as assembling
 from tests.unit.locking.test_locking_assemble import ASKED, World, wanted, world
 
 __all__ = ["world"]  # a fixture
 BEAR = wanted("bear", "toy", "bear", "1")
-SOURCE = ToySource(name="toys", packages=["*"])
+SOURCE = EcosystemSource(name="toys", ecosystem="toy")
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def locked(world: World, scratch: Path, request: LockRequest | None = None, **wo
     return assembling.locked(registries, request or asked(BEAR), **words)
 
 
-def planned(lock: Lock, *more: ToySource) -> Plan:
+def planned(lock: Lock, *more: EcosystemSource) -> Plan:
     stack = parse_stack(FILES["layers.yaml"].decode(), file="images/layers.yaml")
     stack = replace(stack, layers=(*stack.layers, *more))
     lock = replace(lock, components=(*lock.components, ("spark", "3.5.9")))
@@ -115,15 +116,24 @@ def test_its_packages_are_in_a_layer_that_an_image_has(lock: Lock) -> None:
     (layer,) = (layer for layer in made.layers if layer.name == "toys")
     assert [a.name for a in layer.content.artifacts] == ["bear", "box"]
     assert {*lock.packages} <= {*made.artifacts}
-    with pytest.raises(InvalidDefinition, match="no layer has the toy packages of 6"):
+    with pytest.raises(InvalidDefinition, match="no layer has the toy packages of 6") as error:
         planned(lock)
+    assert error.value.hint and "{name: toy, source: ecosystem, ecosystem: toy}" in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["toi", "debian"])
+def test_a_layer_of_no_such_ecosystem_is_refused(lock: Lock, name: str) -> None:
+    with pytest.raises(InvalidDefinition, match=f"stands alone is called '{name}'"):
+        planned(lock, EcosystemSource(name="toys", ecosystem=name))
 
 
 def test_its_layer_is_written_and_says_whose_its_files_are(lock: Lock, tmp_path: Path) -> None:
     for artifact in lock.packages:
         (tmp_path / artifact.name).write_text(REGISTRY[artifact.name][0])
     supplies: Any = SimpleNamespace(
-        place=image_place("3.11"), intact=lambda artifact: tmp_path / artifact.name
+        install=lambda origin, sink, packages: ECOSYSTEMS[origin].install(
+            sink, image_place("3.11"), [(one, tmp_path / one.name) for one in packages]
+        )
     )
     (layer,) = (x for x in planned(lock, SOURCE).layers if x.name == "toys")
     made = io.BytesIO()

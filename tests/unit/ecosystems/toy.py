@@ -1,10 +1,9 @@
-"""An ecosystem that mlruntime does not have, and layers of its packages: nothing of it elsewhere.
+"""An ecosystem that mlruntime does not have: nothing of it is elsewhere.
 
 Its registry is a dictionary; its packages are single files of text.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,16 +15,7 @@ from mlruntime.errors import ArtifactNotFound
 from mlruntime.fetch.locating import Locator
 from mlruntime.fetch.web import Web
 from mlruntime.host.settings import Sources
-from mlruntime.image.sources.model import (
-    Packages,
-    PlannedLayer,
-    Planning,
-    SharedOut,
-    Supplies,
-    layer_key,
-)
 from mlruntime.layers.sink import Sink
-from mlruntime.layers.writer import LayerWriter
 from mlruntime.lock.packages import Artifact
 from packageurl import PackageURL
 
@@ -86,21 +76,3 @@ class Toy(Ecosystem):
 
     def purl(self, artifact: Artifact, versions: Mapping[str, str]) -> PackageURL:
         return PackageURL("generic", "toy", artifact.name, artifact.version, {"for": "bears"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToyPackages(Packages):
-    """Toys in a layer."""
-
-    def write(self, layer: LayerWriter, supplies: Supplies) -> None:
-        Toy().install(layer, supplies.place, [(a, supplies.intact(a)) for a in self.packages])
-
-
-class ToySource(SharedOut, frozen=True, kw_only=True, tag="toy"):
-    """Toys, by name or pattern."""
-
-    def planned(self, planning: Planning) -> PlannedLayer:
-        here = planning.chosen(self)
-        packages = tuple(a for a in planning.part.packages if here(a.name))
-        key = layer_key("toy", [a.sha256 for a in packages])
-        return PlannedLayer(name=self.name, key=key, content=ToyPackages(packages=packages))

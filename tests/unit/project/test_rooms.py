@@ -84,6 +84,7 @@ PURE_MODULES = frozenset(
         "image.sources",
         "image.sources.conda",
         "image.sources.debian",
+        "image.sources.ecosystem",
         "image.sources.jars",
         "image.sources.literal",
         "image.sources.model",

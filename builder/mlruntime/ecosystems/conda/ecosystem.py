@@ -25,7 +25,6 @@ class Conda(Ecosystem):
     """Packages of conda's channels, unpacked into one prefix."""
 
     origin: Final = ORIGIN
-    is_joined: Final = True
 
     def locator(self, sources: Sources, web: "Web") -> CondaLocator:
         """Return what knows the channels' layout."""

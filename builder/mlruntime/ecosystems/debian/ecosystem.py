@@ -25,7 +25,6 @@ class Debian(Ecosystem):
     """Packages of the image's system, unpacked below the sink's root."""
 
     origin: Final = ORIGIN
-    is_joined: Final = True
 
     def locator(self, sources: Sources, web: "Web") -> DebianLocator:
         """Return what knows the pools of this host's archives."""

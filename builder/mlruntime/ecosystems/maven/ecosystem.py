@@ -28,7 +28,6 @@ class Maven(Ecosystem):
     """Jars, put beside Spark's own."""
 
     origin: Final = ORIGIN
-    is_joined: Final = True
 
     def locator(self, sources: Sources, web: "Web") -> MavenLocator:
         """Return what knows the layout of this host's repository."""

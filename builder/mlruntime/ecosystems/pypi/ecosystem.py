@@ -29,7 +29,6 @@ class Pypi(Ecosystem):
     """Wheels, installed into an environment."""
 
     origin: Final = ORIGIN
-    is_joined: Final = True
 
     def locator(self, sources: Sources, web: "Web") -> PypiLocator:
         """Return what asks this host's package indexes."""

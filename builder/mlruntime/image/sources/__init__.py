@@ -5,6 +5,7 @@ A source says what enters its layers' keys, and its content writes itself.
 
 from mlruntime.image.sources.conda import CondaSource
 from mlruntime.image.sources.debian import ConfiguredSource, DebianSource
+from mlruntime.image.sources.ecosystem import EcosystemSource
 from mlruntime.image.sources.jars import JarsSource
 from mlruntime.image.sources.literal import ContractSource, FilesSource, LibrarySource
 from mlruntime.image.sources.python import PythonSource
@@ -17,6 +18,7 @@ AnySource = (
     | ConfiguredSource
     | ContractSource
     | DebianSource
+    | EcosystemSource
     | FilesSource
     | JarsSource
     | LibrarySource

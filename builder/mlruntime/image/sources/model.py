@@ -16,6 +16,7 @@ from mlruntime.ecosystems.pypi.stored import StoredWheel
 from mlruntime.errors import InvalidDefinition
 from mlruntime.image.templates import render
 from mlruntime.layers.gzipped import COMPRESSOR
+from mlruntime.layers.sink import Sink
 from mlruntime.layers.writer import WRITER, LayerWriter
 from mlruntime.lock.model import CORE, Lock, Part, Variant
 from mlruntime.lock.packages import Artifact, NativeWheel
@@ -44,6 +45,9 @@ class Supplies(Protocol):
 
     def bytecode(self, sha256: str) -> Path:
         """Return the archive with a wheel's bytecode."""
+
+    def install(self, origin: str, sink: Sink, packages: tuple[Artifact, ...]) -> None:
+        """Put packages into a layer as their ecosystem does it, their hashes computed once more."""
 
     def configured(self, packages: tuple[Artifact, ...]) -> AbstractContextManager[ConfiguredFiles]:
         """Yield what configuring these Debian packages changes in the layers below."""
@@ -247,7 +251,8 @@ class Tools:
     """Digests of our own recipes: an edit of one must change the keys of what it makes.
 
     ``configuring_more`` is of packages on top of a system that is configured; ``native`` returns
-    the one that a wheel is built by.
+    the one that a wheel is built by, ``installing`` that of an ecosystem without a source of its
+    own.
     """
 
     unpacking: str
@@ -255,6 +260,7 @@ class Tools:
     configuring_more: str
     bytecode: str
     native: Callable[[NativeWheel], str]
+    installing: Callable[[str], str] = lambda _: "1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
