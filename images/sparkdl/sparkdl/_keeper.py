@@ -38,7 +38,7 @@ _PR_SET_PDEATHSIG = 1
 _SIZE = struct.Struct(">Q")
 DESCRIPTORS = 3
 # What every rank needs, imported once instead of in each.
-_OWN = ("cloudpickle", "sparkdl._rank", "sparkdl.horovod")
+OWN = ("cloudpickle", "sparkdl._rank", "sparkdl.horovod")
 # What takes long to import, in an order in which none imports a later one.
 FRAMEWORKS = ("tensorflow", "horovod.tensorflow", "keras", "horovod.tensorflow.keras")
 # These change what importing Keras does: a main that sets them must do that for itself.
@@ -153,7 +153,7 @@ class _Keeper:
             def tell(name: str) -> None:
                 connection.sendall(json.dumps({"importing": name}).encode() + b"\n")
 
-            preload([*_OWN, *request["preload"]], self.import_timeout, tell)
+            preload([*OWN, *request["preload"]], self.import_timeout, tell)
             pid = self._fork(request, descriptors, connection)
             connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
         except (OSError, ValueError, KeyError):

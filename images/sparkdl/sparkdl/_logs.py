@@ -228,7 +228,8 @@ class RunLogs:
         self._clear_progress()
         with self._lock:
             for file in self._files.values():
-                file.close()
+                with contextlib.suppress(OSError):  # some disks say only now that they are full
+                    file.close()
             self._files.clear()
         if self.path is not None and self.keep is not None:
             _retention.prune(self.path.parent, self.keep)

@@ -90,8 +90,11 @@ class RunOptions:
                 raise TypeError(f"{name} must be {names}, not {type(value).__name__}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is not None and not value >= least:  # nan, too
                 raise ValueError(f"{name} must be at least {least:g}, not {value:g}")
+        if self.import_timeout > _MOST_IMPORT_SECONDS:
+            most = f"{_MOST_IMPORT_SECONDS:g}"
+            raise ValueError(f"import_timeout must be at most {most}, not {self.import_timeout:g}")
         if self.visible_gpus not in _VISIBLE_GPUS:
             known = " or ".join(repr(one) for one in _VISIBLE_GPUS)
             raise ValueError(f"visible_gpus is {known}, not {self.visible_gpus!r}")
@@ -114,6 +117,8 @@ class RunOptions:
 
 _VISIBLE_GPUS = ("own", "host")
 _NONE = type(None)
+# A day: what a socket and a timer can wait for several modules has a limit, too.
+_MOST_IMPORT_SECONDS = 86400.0
 _KINDS: dict[str, tuple[type, ...]] = {
     "executor_timeout": (int, float),
     "queue_timeout": (int, float, _NONE),

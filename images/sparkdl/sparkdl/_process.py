@@ -140,11 +140,13 @@ def _start(request: Mapping[str, Any], owners: list[int], keep_warm: float) -> R
 
 def _made(connection: socket.socket, seconds: float, preload: list[str]) -> int:
     """Return the process of the rank, which is made when everything is imported."""
-    connection.settimeout(seconds)
     name = " or ".join(preload)  # until it says which it is: it may be busy with another rank's
+    # It imports one module after the other for that one, and each may take so long.
+    connection.settimeout(seconds * len([*_keeper.OWN, *preload]))
     try:
         while "pid" not in (said := _line(connection)):
             name = said["importing"]
+            connection.settimeout(seconds)
     except TimeoutError:
         raise TimeoutError(
             f"importing {name or 'sparkdl'} did not end within {seconds:g} s on "

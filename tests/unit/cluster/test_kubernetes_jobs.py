@@ -128,6 +128,19 @@ def test_last_lines_that_nobody_has_any_more() -> None:
         list(followed(kube, "pod", "job", log.ended, clock=lambda: next(times)))
 
 
+def test_a_pod_that_has_gone_has_no_more_lines() -> None:
+    log = Log([], [])
+    log.pieces = lambda *words: (_ for _ in ()).throw(NotThere("no such pod"))  # type: ignore[method-assign]
+    kube: Any = log
+    assert list(followed(kube, "pod", "job", log.ended, gone=lambda code: code == 7)) == []
+
+
+@pytest.mark.parametrize("own", ["2031-01-01T00:00:00Z step 5\n", "2019-01-01T00:00:00Z step 5\n"])
+def test_a_time_that_a_program_writes_after_a_carriage_return_is_its_own(own: str) -> None:
+    lines = [stamped(0, "a\n"), own, stamped(900, "b\n")]
+    assert read(Log(lines, [(len(lines[0]) + len(own), True)]))[0] == ["a", own.rstrip("\n"), "b"]
+
+
 @pytest.mark.parametrize("error", [NoAnswer("no"), CommandFailed("kubectl exited with 1")])
 def test_who_asks_patiently_is_answered_or_told_of_the_silence(error: Unavailable) -> None:
     answers: list[int | Unavailable] = [error, error, 5]
@@ -228,6 +241,21 @@ def test_a_job_outlives_broken_connections(kube: Kubectl, tmp_path: Path) -> Non
     verbs = asked(tmp_path)
     assert verbs.index("delete") > max(n for n, verb in enumerate(verbs) if verb == "logs")
     assert verbs.count("delete") == 2
+
+
+@pytest.mark.starts
+def test_how_a_job_ended_is_said_though_it_cannot_be_removed(
+    kube: Kubectl,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(jobs, "STARTING_SECONDS", 0.0)
+    answers(tmp_path, "pods", RUNNING, ENDED)
+    answers(tmp_path, "logs", (0, stamped(0, "one\n")))
+    answers(tmp_path, "delete", NO_CONNECTION)
+    assert run(kube) == (3, ["one"])
+    assert "has ended and is still there" in caplog.text and "cluster down" in caplog.text
 
 
 @pytest.mark.starts

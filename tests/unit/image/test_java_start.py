@@ -12,7 +12,7 @@ pytestmark = pytest.mark.starts
 PARALLEL = "-XX:+UseParallelGC"
 
 
-def started(root: Path, *words: str, **environment: str) -> list[str]:
+def started(root: Path, *words: str, linked: bool = False, **environment: str) -> list[str]:
     """Run the script in a tree like the image's; return the words that Java is started with."""
     real = root / "jvm"
     (real / "bin").mkdir(parents=True)
@@ -23,8 +23,12 @@ def started(root: Path, *words: str, **environment: str) -> list[str]:
     (home / "bin").mkdir(parents=True)
     (home / "lib").symlink_to(real / "lib")
     shutil.copy(SCRIPT, home / "bin/java")
+    link = root / "usr/bin/java"  # as in an image that is made from one of ours
+    link.parent.mkdir(parents=True)
+    link.symlink_to(home / "bin/java")
+    (root / "usr/lib").mkdir()
     done = subprocess.run(
-        [str(home / "bin/java"), *words],
+        [str(link if linked else home / "bin/java"), *words], timeout=60,
         capture_output=True, text=True, check=True, env={"PATH": os.defpath, **environment},
     )  # fmt: skip
     program, *found = done.stdout.splitlines()
@@ -37,9 +41,15 @@ def test_the_parallel_collector_is_the_default(tmp_path: Path) -> None:
     assert started(tmp_path, *words) == [PARALLEL, *words]
 
 
-@pytest.mark.parametrize("word", ["-XX:+UseG1GC", "-XX:+UseZGC", PARALLEL, "@options"])
+@pytest.mark.parametrize(
+    "word", ["-XX:+UseG1GC", "-XX:+UseZGC", PARALLEL, "@options", "-XX:Flags=f"]
+)
 def test_a_collector_that_is_chosen_stays_the_only_one(tmp_path: Path, word: str) -> None:
     assert started(tmp_path, "-Xmx1g", word, "Main") == ["-Xmx1g", word, "Main"]
+
+
+def test_a_link_to_it_starts_the_same(tmp_path: Path) -> None:
+    assert started(tmp_path, "Main", linked=True) == [PARALLEL, "Main"]
 
 
 @pytest.mark.parametrize("name", ["JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"])

@@ -38,6 +38,8 @@ def test_an_unknown_option_is_told_with_the_nearest() -> None:
         ("max_restarts", -1, "max_restarts must be at least 0, not -1"),
         ("max_restarts", True, "max_restarts must be int, not bool"),
         ("rank_timeout", 0.5, "rank_timeout must be at least 2, not 0.5"),
+        ("rank_timeout", float("nan"), "rank_timeout must be at least 2, not nan"),
+        ("import_timeout", float("inf"), "import_timeout must be at most 86400, not inf"),
         ("threads", "2", "threads must be int or None, not str"),
         ("elastic", 1, "elastic must be bool, not int"),
         ("environment", {"A": 1}, "environment maps names to text, not 'A' to 1"),

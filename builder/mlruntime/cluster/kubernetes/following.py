@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from mlruntime.cluster.kubernetes.kubectl import Kubectl, NotThere
@@ -21,6 +21,8 @@ _STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d
 # Lines of two streams may be written in another order than that of their times, which are whole
 # seconds where a log is asked for from a time on.
 _OVERLAP: Final = timedelta(seconds=1)
+# How far clocks of nodes may be apart.
+_ASTRAY: Final = timedelta(hours=1)
 PAUSE: Final = 0.5
 End = TypeVar("End")
 
@@ -33,11 +35,13 @@ def followed(
     *,
     tail: int | None = None,
     last: float = STARTING_SECONDS,
+    gone: Callable[[End], bool] = lambda _: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[str, None, End]:
     """Yield what a container writes until it has ended; return what ``ended`` says of that.
 
-    ``ended`` is asked whenever a connection ends. ``tail``: begin with so many lines from before.
+    ``ended`` is asked whenever a connection ends; ``gone`` tells whether its answer means that the
+    pod is not there, with nothing more to read. ``tail``: begin with so many lines from before.
     Raises ``ClusterFailed`` when the container has ended, and its last lines cannot be read within
     ``last`` seconds.
     """
@@ -56,6 +60,8 @@ def followed(
             if not (passing(error) or isinstance(error, NotThere)):
                 raise
             trouble = error
+            if over is not None and gone(over):
+                return over
         if over is None:
             over = ended()
             since = clock()
@@ -65,6 +71,10 @@ def followed(
             raise ClusterFailed(f"the last lines of {pod} cannot be read", why=trouble.what)
         if over is None or trouble:
             time.sleep(PAUSE)
+
+
+def _second(stamp: re.Match[str]) -> datetime:
+    return datetime.fromisoformat(stamp[1] + stamp[2].replace("Z", "+00:00"))
 
 
 class _Lines:
@@ -94,9 +104,9 @@ class _Lines:
     def new(self, piece: str) -> list[str]:
         """Return what there is to pass on of a line, or of a part of it up to a carriage return."""
         text = piece
-        if found := _STAMP.match(piece):
-            self._stamp, text = found[0], piece[found.end() :]
-            self._second = datetime.fromisoformat(found[1] + found[2].replace("Z", "+00:00"))
+        found = _STAMP.match(piece)
+        if found and self._plausible(second := _second(found)):
+            self._stamp, self._second, text = found[0], second, piece[found.end() :]
             self._forget()
         line = (self._stamp, text)
         if self._again[line]:
@@ -104,6 +114,11 @@ class _Lines:
             return []
         self._passed.setdefault(self._second, Counter())[line] += 1
         return [text.rstrip("\n")]
+
+    def _plausible(self, second: datetime) -> bool:
+        """Return whether a time may be that of the next line, not a program's own after a CR."""
+        begin = second if self._newest is None else self._newest - _ASTRAY
+        return begin <= second <= datetime.now(UTC) + _ASTRAY
 
     def _forget(self) -> None:
         """Forget what will not come again, now that there is a line of this second."""

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +30,9 @@ from mlruntime.cluster.rendering import JobFiles, RenderRequest, render
 from mlruntime.cluster.running import ClusterFailed
 from mlruntime.cluster.signals import ended_as_by_ctrl_c, unimpressed
 from mlruntime.cluster.starting import HOME
-from mlruntime.errors import UsageError
+from mlruntime.errors import MlruntimeError, UsageError
 
+_LOG: Final = logging.getLogger(__name__)
 # Of a ConfigMap, all in all; Base64 and the object itself need some of it.
 _LIMIT: Final = 1 << 20
 PAUSE: Final = 0.5
@@ -68,8 +70,17 @@ def submit(
                 remove(kube, selector(full))
             raise
         with unimpressed():
-            patiently(lambda: remove(kube, selector(full)), RUNNING_SECONDS)
+            _remove_ended(kube, cluster, ident, full)
     return FinishedJob(job=ident, exit_code=code, out_of_memory=out_of_memory)
+
+
+def _remove_ended(kube: Kubectl, cluster: KubernetesCluster, ident: str, full: str) -> None:
+    """Remove a job whose end is known: that it cannot be removed must not hide how it ended."""
+    try:
+        patiently(lambda: remove(kube, selector(full)), STARTING_SECONDS)
+    except MlruntimeError as error:
+        hint = f"`mlruntime cluster down --on kubernetes {cluster.name}` removes it"
+        _LOG.warning("%s has ended and is still there (%s): %s", ident, error.what, hint)
 
 
 def detach(

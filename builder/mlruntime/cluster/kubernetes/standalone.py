@@ -221,8 +221,10 @@ def logs(kube: Kubectl, name: str, node: str, *, tail: int, follow: bool) -> Ite
         yield from kube.lines("logs", pod, f"--container={container}", f"--tail={tail}")
         return
 
-    def ended() -> bool | None:
+    def ended() -> str | None:
         found = patiently(partial(nodes_of, kube, name), RUNNING_SECONDS).get(node)
-        return None if found is not None and pods_.ended(found) is None else True
+        if found is None:
+            return "gone"
+        return None if pods_.ended(found) is None else "ended"
 
-    yield from followed(kube, pod, container, ended, tail=tail)
+    yield from followed(kube, pod, container, ended, tail=tail, gone=lambda how: how == "gone")

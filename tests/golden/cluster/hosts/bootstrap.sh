@@ -132,7 +132,7 @@ start() {
     systemctl daemon-reload
     systemctl enable "$unit"
     # Started again only when something of it has changed.
-    sum=$(cat "$ETC/$role.env" "$UNITS/$unit" "$ETC/conf/spark-defaults.conf" | sha256sum)
+    sum=$(cat "$ETC/$role.env" "$UNITS/$unit" "$ETC/conf"/* | sha256sum)
     if [ "$sum" != "$(cat "$ETC/$role.sum" 2>/dev/null)" ] || ! systemctl --quiet is-active "$unit"
     then
         systemctl restart "$unit"
@@ -141,7 +141,7 @@ start() {
     await "$role"
 }
 
-JOINED='import json, sys, urllib.request as web; page = "http://127.0.0.1:8081/json/"; sys.exit(not json.load(web.urlopen(page, timeout=5))["masterurl"])'
+JOINED='import json, sys, urllib.request as web; here = web.build_opener(web.ProxyHandler({})); sys.exit(not json.load(here.open("http://127.0.0.1:8081/json/", timeout=5))["masterurl"])'
 # ready CONTAINER ROLE: a worker answers also while no master has let it in, but names none then.
 ready() {
     "$ENGINE" exec "$1" /opt/entrypoint.sh health "$2" 2>/dev/null || return 1
@@ -190,12 +190,12 @@ rollback() {
     for role in master worker; do
         [ -f "$ETC/$role.env.before" ] || continue
         found=yes
+        IMAGE=$(sed -n 's/^IMAGE=//p' "$ETC/$role.env.before")
+        fetch # before anything is changed: it may have been removed since
         cp "$ETC/$role.env" "$ETC/$role.env.now"
         mv "$ETC/$role.env.before" "$ETC/$role.env"
         mv "$ETC/$role.env.now" "$ETC/$role.env.before"
         rm -f "$ETC/$role.sum"
-        # Its settings begin with the defaults of the image.
-        IMAGE=$(sed -n 's/^IMAGE=//p' "$ETC/$role.env")
         configure "$(sed -n 's,^MASTER=spark://\(.*\):7077$,\1,p' "$ETC/$role.env")"
         systemctl restart "mlruntime-$NAME-$role.service"
         await "$role"
