@@ -6,6 +6,8 @@ from glob import escape
 from pathlib import Path
 from typing import Final
 
+from msgspec import structs
+
 from mlruntime.environment.creation import (
     Order,
     beside,
@@ -45,7 +47,9 @@ def repair(root: Path, order: Order, damaged: Iterable[str], linker: Linker) -> 
             if piece.entry.path in wanted:
                 new[piece.entry.path] = folder / str(number)
                 put(f"{folder}/{number}", piece, linker)
-        _write_list(root, (after | before | {LOCK: after[LOCK]}).values(), folder)
+        # Any order puts anew what is just being replaced: it may be the one file or the other.
+        unsure = {path: structs.replace(after[path], size=-1, sha256="") for path in new}
+        _write_list(root, (after | before | unsure | {LOCK: after[LOCK]}).values(), folder)
         for path in gone:
             _remove_file(root, path)
         locked = new.pop(LOCK)
@@ -121,6 +125,12 @@ def remove(root: Path, added: Iterable[str], *, force: bool = False) -> None:
             f"files that no package brought are in it: {', '.join(own[:_SHOWN])}{more}",
             where=str(root),
             hint="move them, or remove it all with --force",
+        )
+    if root.is_symlink():
+        raise UsageError(
+            "this is a link to an environment",
+            where=str(root),
+            hint=f"remove {root.resolve()}, and then the link",
         )
     with storage_errors(root.parent, instead="remove it as who made it"), beside(root) as folder:
         root.rename(folder / "removed")

@@ -20,22 +20,30 @@ def changing(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     then: another process may have changed it meanwhile.
     """
     refuse_path(root)
-    while True:
-        read_description(root)
-        before = (root / NOTES).stat()
-        with held(root / NOTES, say=say):
-            read_description(root)
-            if not os.path.samestat(before, (root / NOTES).stat()):
-                continue  # removed and made anew meanwhile
-            yield
-            return
+    with _found(root, say, shared=False):
+        yield
 
 
 @contextmanager
 def reading(root: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Keep an environment from being changed, where the file system has locks."""
-    read_description(root)
     with ExitStack() as stack:
         with suppress(StorageError):  # without locks, nobody can change it here, either
-            stack.enter_context(held(root / NOTES, shared=True, say=say))
+            stack.enter_context(_found(root, say, shared=True))
+        yield
+
+
+@contextmanager
+def _found(root: Path, say: Callable[[str], None], *, shared: bool) -> Iterator[None]:
+    """Lock the environment that is at a path when nobody else has it any more."""
+    with ExitStack() as stack:
+        while True:
+            read_description(root)
+            with suppress(FileNotFoundError):  # removed meanwhile: there may be another one
+                before = (root / NOTES).stat()
+                stack.enter_context(held(root / NOTES, shared=shared, say=say))
+                if os.path.samestat(before, (root / NOTES).stat()):
+                    break
+            stack.close()
+        read_description(root)
         yield

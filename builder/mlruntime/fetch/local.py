@@ -12,7 +12,8 @@ from mlruntime.host.settings import without_secrets
 def path_of(url: str) -> Path | None:
     """Return the file that an address names, ``None`` if it names none of this host."""
     parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme in ("file", "copy") else None
+    ours = parts.scheme in ("file", "copy") and parts.netloc in ("", "localhost")
+    return Path(unquote(parts.path)) if ours else None
 
 
 def opened(path: Path, url: str) -> AbstractContextManager[BinaryIO | None]:

@@ -4,7 +4,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from mlruntime.errors import Unavailable
 from mlruntime.fetch.retries import TemporaryFailure
@@ -12,7 +12,7 @@ from mlruntime.fetch.web import Answer, Web, with_query
 from mlruntime.host.settings import without_secrets
 from mlruntime.host.settings.containers import TOKEN_USER
 from mlruntime.host.settings.credentials import Login
-from mlruntime.registry.names import Name, is_here
+from mlruntime.registry.names import Name, is_safe
 
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _LOGIN_HINT: Final = "log in: `docker login {host}`; its files and credential helpers are read"
@@ -63,8 +63,7 @@ class Authorization:
 
     def _token(self, challenge: Mapping[str, str], scope: str, login: Login | None) -> str:
         realm = challenge.get("realm", "")
-        parts = urlsplit(realm)
-        if parts.scheme != "https" and not (parts.scheme == "http" and is_here(parts.netloc)):
+        if not is_safe(realm):
             raise Unavailable(
                 f"{self._name.host} wants its token from an address that is not safe",
                 where=without_secrets(realm),

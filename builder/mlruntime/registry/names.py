@@ -46,10 +46,7 @@ class Name:
 
     def may_send_to(self, url: str) -> bool:
         """Return whether what the registry is sent may go to an address: not in clear."""
-        parts = urlsplit(url)
-        if parts.scheme == "http":
-            return not self.secure and is_here(parts.netloc)
-        return parts.scheme == "https"
+        return is_safe(url) and not (self.secure and _origin(url)[0] == "http")
 
     @property
     def text(self) -> str:
@@ -87,8 +84,18 @@ def parse_name(text: str) -> Name:
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    """Return scheme, host and port; of what is no address, nothing that a repository is at."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return "", None, None
+
+
+def is_safe(url: str) -> bool:
+    """Return whether nobody on the way to an address can read what is sent."""
+    scheme, host, _ = _origin(url)
+    return host is not None and (scheme == "https" or (scheme == "http" and is_here(host)))
 
 
 def is_here(host: str) -> bool:

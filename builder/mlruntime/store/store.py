@@ -184,6 +184,7 @@ def _sweep(parent: Path) -> None:
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED: Final = (
     errno.EACCES,
+    errno.EBUSY,
     errno.EEXIST,
     errno.EIO,
     errno.EISDIR,
@@ -191,6 +192,7 @@ _REFUSED: Final = (
     errno.ENOTDIR,
     errno.EPERM,
     errno.EROFS,
+    errno.EXDEV,
 )
 
 

@@ -86,10 +86,12 @@ def contents_of(root: Path) -> dict[str, bytes]:
 def orders(world: World, definitions: Definitions, tmp_path: Path) -> tuple[Order, Order]:
     """Return an environment's order, and another: one package gone, one changed, one new."""
     root, everything = tmp_path / "ml", world.wheels
+    # Of one size and, like all files, of one date.
+    wheel(world, "old", "toy", {**TOY, "toy/version.py": "1.2.3"})
     wheel(world, "old", "gone", {"gone/__init__.py": "", "gone/part.py": "", "place": "a file"})
     before = order(world, definitions, root)
     world.wheels = everything
-    wheel(world, "new", "toy", TOY)
+    wheel(world, "new", "toy", {**TOY, "toy/version.py": "1.2.4"})
     wheel(world, "new", "fresh", {"fresh/part.py": "x = 1\n", "place/part.py": "a directory\n"})
     return before, order(world, definitions, root)
 
@@ -109,10 +111,12 @@ def test_a_change_that_is_killed_anywhere_is_seen_and_finished(
         if not differences(root, read_files(root)).damaged:
             assert contents_of(root).items() <= made[read_lock_of(root).digest].items(), step
         shutil.copytree(root, halfway, symlinks=True)
-        change(root, after, Linker())
-        assert contents_of(root) == made[after.description.lock], step
-        shutil.rmtree(root)
-        halfway.rename(root)
+        for goal in (after, before):
+            change(root, goal, Linker())
+            assert contents_of(root) == made[goal.description.lock], step
+            shutil.rmtree(root)
+            shutil.copytree(halfway, root, symlinks=True)
+        shutil.rmtree(halfway)
         repair_environment(definitions, root, world.host, {})
         lock = read_lock_of(root).digest
         assert read_description(root).lock == lock

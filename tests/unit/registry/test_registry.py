@@ -349,6 +349,9 @@ def test_uploads_do_not_leave_encryption(
         ("http://r.example/x", False, False),
         ("http://127.0.0.1/x", False, False),
         ("ftp://r.example/x", False, False),
+        ("https://r.example:99999/x", False, False),
+        ("https://[r.example/x", False, False),
+        ("https:///x", False, False),
     ],
 )
 def test_which_addresses_are_the_registry_s_own(url: str, own: bool, may: bool) -> None:

@@ -132,7 +132,7 @@ ROWS: Final = (
     Row(
         setting="`PIP_INDEX_URL`, `PIP_EXTRA_INDEX_URL`",
         client="pip",
-        does="the indexes, where uv has no default index of its own",
+        does="the index, where uv has no default index of its own; extra ones in any case",
         test="test_indexes_from_the_environment",
         parts=("PyPI",),
     ),
