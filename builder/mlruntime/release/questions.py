@@ -190,11 +190,13 @@ def ask_supported(image: ExaminedImage, today: date) -> str:
     support = (predicate.get("lifecycle") or {}).get("end-of-support")
     if support and today > date.fromisoformat(support):
         raise ValidationFailed(f"its support has ended on {support}")
-    days = {a["id"]: date.fromisoformat(a["until"]) for a in predicate.get("accepted", ())}
-    late = sorted(f"{name} until {day}" for name, day in days.items() if today > day)
+    # One vulnerability may be accepted twice, for different packages.
+    days = [(a["id"], date.fromisoformat(a["until"])) for a in predicate.get("accepted", ())]
+    late = sorted(f"{name} until {day}" for name, day in days if today > day)
     if late:
         raise ValidationFailed(
             "vulnerabilities were accepted for a time that has passed", why=", ".join(late)
         )
-    until = min([*days.values(), *([date.fromisoformat(support)] if support else ())], default=None)
+    ends = [date.fromisoformat(support)] if support else []
+    until = min([*(day for _, day in days), *ends], default=None)
     return f"until {until}" if until else "no last day was set"

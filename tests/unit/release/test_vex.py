@@ -195,6 +195,26 @@ def test_an_image_is_supported_as_long_as_what_it_was_released_with_is_accepted(
         assert found.status == "failed" and "CVE-2 until 2027-01-31" in found.told
 
 
+def test_the_first_of_two_last_days_of_one_vulnerability_counts(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
+) -> None:
+    """It may be accepted for one package until a day, and for another one until another day."""
+    lock = replace(toy.lock, jars=(*toy.lock.jars, replace(toy.lock.jars[0], name="g:more")))
+    entries = ", ".join(
+        f"{{id: CVE-1, why: w, until: {until}, packages: ['{package}']}}"
+        for package, until in (("g:toy", "2026-12-31"), ("g:more", "2027-06-30"))
+    )
+    text = f"vulnerabilities: [{entries}]"
+    made = replace(toy, excepted=of(lock, text, known=None))
+    release(registry, made, key, tmp_path / "s")
+
+    def told(day: date) -> str:
+        return answers(registry, "0.1.0-ml-cpu", key, ("supported",), day)["supported"].told
+
+    assert told(date(2026, 12, 31)) == "until 2026-12-31"
+    assert told(date(2027, 1, 1)).endswith("(CVE-1 until 2026-12-31)")
+
+
 def test_nothing_accepted_is_no_document(
     registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path
 ) -> None:
