@@ -20,6 +20,8 @@ from mlruntime.release.severity import LEVELS, level_of
 from mlruntime.release.statements import in_image
 
 NOT_RUN: Final = "not-run"
+# Events of OSV's ranges, in the order in which those of the same version happen.
+_EVENTS: Final = ("fixed", "introduced", "last_affected")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,18 +233,23 @@ def _affects(
 
 
 def _in_range(events: Iterable[Mapping[str, str]], ecosystem: Ecosystem, version: str) -> bool:
-    """Return whether a version is in a range of OSV's: introduced, fixed, last_affected."""
-    inside = False
+    """Return whether a version is in a range of OSV's: introduced, fixed, last_affected.
+
+    Databases list events in any order, and OSV's own algorithm sorts them.
+    """
     order = ecosystem.version_order
     at = order(version)
-    for event in events:
-        for kind, bound in event.items():
-            if kind == "introduced":
-                inside = inside or bound == "0" or at >= order(bound)
-            elif kind == "fixed":
-                inside = inside and at < order(bound)
-            elif kind == "last_affected":
-                inside = inside and at <= order(bound)
+    bounds = [(kind, bound) for event in events for kind, bound in event.items() if kind in _EVENTS]
+    inside = ("introduced", "0") in bounds
+    later = [(order(bound), kind) for kind, bound in bounds if (kind, bound) != ("introduced", "0")]
+    later.sort(key=lambda event: (event[0], _EVENTS.index(event[1])))
+    for bound, kind in later:
+        if kind == "introduced":
+            inside = inside or at >= bound
+        elif kind == "fixed":
+            inside = inside and at < bound
+        else:
+            inside = inside and at <= bound
     return inside
 
 

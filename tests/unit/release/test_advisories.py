@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlruntime.ecosystems.debian.owners import DebianOwners
 from mlruntime.ecosystems.maven.inside import projects_in
 from mlruntime.ecosystems.model import Bundled
@@ -209,6 +211,34 @@ def test_a_record_without_a_level_is_grave_unless_another_says_more() -> None:
     assert alone.level == "unknown"
     mild = GHSA | {"severity": [{"type": "CVSS_V3", "score": LOW}], "database_specific": {}}
     assert {v.level for v in vulnerabilities(tiny(), "cpu", known_of(PYSEC, mild))} == {"low"}
+
+
+def is_hit(version: str, *events: dict[str, str]) -> bool:
+    """Return whether a version of numpy is in a range with these events."""
+    lock = tiny()
+    numpy = next(wheel for wheel in lock.python if wheel.name == "numpy")
+    others = tuple(wheel for wheel in lock.python if wheel.name != "numpy")
+    lock = replace(lock, python=(*others, replace(numpy, version=version)))
+    package = {"ecosystem": "PyPI", "name": "numpy"}
+    ranges = [{"type": "ECOSYSTEM", "events": list(events)}]
+    record = {"id": "P-1", "affected": [{"package": package, "ranges": ranges}]}
+    return bool(vulnerabilities(lock, "cpu", known_of(record)))
+
+
+TWICE = ({"introduced": "0"}, {"fixed": "1.9"}, {"introduced": "1.10"}, {"fixed": "1.26.4"},
+         {"introduced": "1.26.5"}, {"last_affected": "1.26.5"})  # fmt: skip
+
+
+@given(st.permutations(TWICE))
+def test_events_may_be_listed_in_any_order(events: list[dict[str, str]]) -> None:
+    versions = ("1.8", "1.9", "1.9.9", "1.10", "1.26.3", "1.26.4", "1.26.5", "1.26.6")
+    hit = {"1.8", "1.10", "1.26.3", "1.26.5"}
+    assert {version for version in versions if is_hit(version, *events)} == hit
+
+
+def test_what_is_introduced_where_something_is_fixed_is_there() -> None:
+    events = ({"introduced": "1.2"}, {"introduced": "0"}, {"fixed": "1.2"})
+    assert is_hit("1.2", *events) and is_hit("1.3", *events)
 
 
 # Debian's packages by their sources
