@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from mlruntime.ecosystems.registered import ecosystem_of
 from mlruntime.errors import ValidationFailed
 from mlruntime.lock.model import Lock
+from mlruntime.release.inside import Inside
 from mlruntime.release.policy import POLICY_FILE, Accepted, Policy
 from mlruntime.release.statements import in_image, statement
 from mlruntime.release.vulnerabilities import Vulnerability
@@ -66,6 +67,7 @@ def excepted(
     policy: Policy,
     found: Iterable[Vulnerability],
     *,
+    inside: Inside,
     looked: bool,
     today: date,
     where: str,
@@ -75,7 +77,7 @@ def excepted(
     Raises ``ValidationFailed`` for an exception that has ended, unless there were advisories about
     every package (``looked``), and none has the vulnerability any more.
     """
-    named = package_urls(lock, variant)
+    named = package_urls(lock, variant, inside)
     hits = tuple(found)
     made: list[Excepted] = []
     ended: list[Accepted] = []
@@ -104,13 +106,18 @@ def excepted(
     return tuple(made)
 
 
-def package_urls(lock: Lock, variant: str) -> Mapping[str, set[tuple[str, str]]]:
-    """Return an image's packages as scanners know them: by name, (name, package URL)."""
+def package_urls(lock: Lock, variant: str, inside: Inside) -> Mapping[str, set[tuple[str, str]]]:
+    """Return an image's packages as scanners know them: by name, (name, package URL).
+
+    ``inside`` has those that are in files of others, such as jars in a wheel.
+    """
     found: dict[str, set[tuple[str, str]]] = defaultdict(set)
     native = (wheel.released for wheel in lock.whole(variant).native)
     for artifact in (*in_image(lock, variant), *native):
         known = ecosystem_of(artifact).scanned(artifact).to_string()
         found[canonicalize_name(artifact.name)].add((artifact.name, known))
+    for one in inside.bundled:
+        found[canonicalize_name(one.name)].add((one.name, one.purl))
     return found
 
 

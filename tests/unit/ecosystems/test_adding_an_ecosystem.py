@@ -24,6 +24,7 @@ from mlruntime.locking.request import FlavourRequest, LockRequest
 from mlruntime.locking.staleness import stale_artifacts
 from mlruntime.matrix.origins import ORIGINS, OriginTraits
 from mlruntime.release.attribution import noted
+from mlruntime.release.inside import NOTHING_INSIDE
 from mlruntime.release.sbom import packages
 from mlruntime.release.vex import package_urls
 
@@ -154,7 +155,7 @@ def test_documents_have_its_packages(lock: Lock) -> None:
     assert found["bear"].purl == "pkg:generic/toy/bear@1?for=bears"
     assert found["bear"].licences == ("MIT",) and found["box"].licences == ()
     assert found["bear"].sha256 == lock.packages[0].sha256
-    assert package_urls(lock, "cpu")["bear"] == {("bear", "pkg:generic/toy/bear@1")}
+    assert package_urls(lock, "cpu", NOTHING_INSIDE)["bear"] == {("bear", "pkg:generic/toy/bear@1")}
 
 
 def test_sizes_have_its_packages(lock: Lock) -> None:

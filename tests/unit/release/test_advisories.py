@@ -24,7 +24,7 @@ from mlruntime.errors import ValidationFailed
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
 from mlruntime.release.attribution import noted
-from mlruntime.release.inside import Inside
+from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.policy import parse_policy
 from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.release.severity import level_of
@@ -372,8 +372,15 @@ def test_each_ecosystem_without_advisories_is_not_run() -> None:
 def test_an_exception_ends_also_where_only_some_was_looked_up() -> None:
     policy = parse_policy("vulnerabilities: [{id: CVE-9, why: w, until: 2026-01-01}]", file="r")
     with pytest.raises(ValidationFailed, match="no longer accepted"):
-        excepted(tiny(), "cpu", policy, (), looked=False, today=DAY, where="x")
-    assert excepted(tiny(), "cpu", policy, (), looked=True, today=DAY, where="x") == ()
+        excepted(
+            tiny(), "cpu", policy, (), inside=NOTHING_INSIDE, looked=False, today=DAY, where="x"
+        )
+    assert (
+        excepted(
+            tiny(), "cpu", policy, (), inside=NOTHING_INSIDE, looked=True, today=DAY, where="x"
+        )
+        == ()
+    )
 
 
 def test_a_zip_may_have_other_files(tmp_path: Path) -> None:

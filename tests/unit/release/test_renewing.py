@@ -14,6 +14,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.release import documents as names
 from mlruntime.release.documents import Candidate
 from mlruntime.release.evidence import evidence
+from mlruntime.release.inside import NOTHING_INSIDE
 from mlruntime.release.policy import parse_policy
 from mlruntime.release.signing import SigningKey, signature_tag
 from mlruntime.release.vex import excepted
@@ -40,7 +41,9 @@ ACCEPTED = "vulnerabilities: [{id: CVE-1, packages: ['g:toy'], why: not called, 
 
 def accepting(made: Candidate, until: str) -> Candidate:
     policy = parse_policy(ACCEPTED % until, file="release.yaml")
-    found = excepted(made.lock, "cpu", policy, (), looked=False, today=TODAY, where="toy")
+    found = excepted(
+        made.lock, "cpu", policy, (), inside=NOTHING_INSIDE, looked=False, today=TODAY, where="toy"
+    )
     return replace(made, excepted=found)
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlruntime.ecosystems.model import Bundled
 from mlruntime.errors import InvalidDefinition, ValidationFailed
 from mlruntime.lock.model import Lock
 from mlruntime.release import documents as names
 from mlruntime.release.documents import Candidate
+from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.notes import notes
 from mlruntime.release.policy import parse_policy
 from mlruntime.release.signing import SigningKey, opened
@@ -65,12 +67,14 @@ KNOWN = parse_advisories(
 
 def of(lock: Lock, policy: str = POLICY, today: date = DAY, **more: Any) -> tuple[Excepted, ...]:
     known = more.get("known", KNOWN)
-    found = vulnerabilities(lock, "cpu", known) if known else ()
+    inside = more.get("inside", NOTHING_INSIDE)
+    found = vulnerabilities(lock, "cpu", known, inside) if known else ()
     return excepted(
         lock,
         "cpu",
         parse_policy(policy, file="r"),
         found,
+        inside=inside,
         looked=known is not None,
         today=today,
         where="x",
@@ -82,6 +86,25 @@ def test_what_is_accepted_names_the_packages_that_have_it() -> None:
     assert (first.entry.id, first.aliases) == ("CVE-1", ("GHSA-1",))
     assert first.packages == (("numpy", "pkg:pypi/numpy@1.26.4"),)
     assert second.packages == (("python3.11", "pkg:deb/debian/python3.11@3.11.2-6"),)
+
+
+def test_a_jar_inside_a_wheel_is_named_as_well() -> None:
+    jar = Bundled(
+        origin="maven",
+        name="org.apache:log4j",
+        version="2.14.1",
+        purl="pkg:maven/org.apache/log4j@2.14.1",
+        file="opt/spark/jars/log4j.jar",
+    )
+    known = parse_advisories(
+        [("1", advisory("GHSA-2", ("Maven", "org.apache:log4j"), {"introduced": "2.0"}, **GRAVE))]
+    )
+    policy = "vulnerabilities: [{id: GHSA-2, why: no lookups, until: 2027-03-31%s}]"
+    for more in ("", ", packages: ['org.apache:log4j']"):
+        inside = Inside(bundled=(jar,))
+        (found,) = of(tiny(), policy.replace("%s", more), known=known, inside=inside)
+        assert found.packages == ((jar.name, jar.purl),)
+        assert of(tiny(), policy.replace("%s", more), known=known) == ()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +181,9 @@ def test_the_document_is_openvex() -> None:
 @pytest.fixture
 def accepting(toy: Candidate) -> Candidate:
     policy = parse_policy(POLICY, file="release.yaml")
-    found = excepted(toy.lock, "cpu", policy, (), looked=False, today=DAY, where="x")
+    found = excepted(
+        toy.lock, "cpu", policy, (), inside=NOTHING_INSIDE, looked=False, today=DAY, where="x"
+    )
     assert [e.packages for e in found] == [(("g:toy", "pkg:maven/g/toy@1"),)]
     return replace(toy, excepted=found, author=policy.author)
 

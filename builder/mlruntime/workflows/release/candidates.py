@@ -132,6 +132,7 @@ def _candidate(
         variant,
         demands.policy,
         unsafe,
+        inside=inside,
         looked=all(one.status == "run" for one in looked),
         today=demands.today,
         where=where,
