@@ -147,15 +147,27 @@ class Record:
         move = Move(channel=channel, version=version, at=at, why=why)
         return replace(self, moves=(*self.moves, move))
 
+    def trail(self, channel: str) -> tuple[RuntimeVersion, ...]:
+        """Return the versions by which a channel came to where it is, the newest last.
+
+        When it goes back to one of them, what came after that one is left: going back twice must
+        not lead forward again.
+        """
+        found: list[RuntimeVersion] = []
+        for move in self.moves:
+            if move.channel != channel or move.version is None:
+                continue
+            if move.version in found:
+                del found[found.index(move.version) :]
+            found.append(move.version)
+        return tuple(found)
+
     def before(self, channel: str) -> RuntimeVersion | None:
-        """Return the last version that a channel pointed at before, and that is not retired."""
-        now = self.where(channel)
-        for move in reversed(self.moves):
-            if move.channel == channel and move.version not in (None, now):
-                assert move.version is not None
-                if self.version(move.version.text).retired is None:
-                    return move.version
-        return None
+        """Return the last version on a channel's trail before this one that is not retired."""
+        trail = self.trail(channel)
+        older = trail if self.where(channel) is None else trail[:-1]
+        usable = (v for v in reversed(older) if self.version(v.text).retired is None)
+        return next(usable, None)
 
     def retiring(self, version: RuntimeVersion, *, at: str, why: str) -> "Record":
         """Return the record with a version retired; channels at it go back to the one before."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from mlruntime.errors import Unavailable, UsageError
-from mlruntime.release.channels import CHANNELS, Record
+from mlruntime.release.channels import CHANNELS, Record, Released
 from mlruntime.release.documents import Candidate
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.tagging import read_record, write_record
+from mlruntime.release.versions import RuntimeVersion
 from mlruntime.workflows.release.channels import move, retired, rolled_back
 
 from tests.unit.registries import Registry, debian_registry, sha256
@@ -182,6 +183,57 @@ def test_a_rollback_that_was_cut_off_is_finished_by_the_same_command(
     assert says[-1].startswith("the last move of stable was cut off")
     assert [m.version.text for m in record.moves if m.channel == "stable" and m.version] == [
         "0.1.0-ml", "0.1.1-ml", "0.1.0-ml"]  # fmt: skip
+
+
+def record_of(*moves: str | None) -> Record:
+    """Return the record of four versions, the channel stable having moved so."""
+    numbers = [RuntimeVersion(runtime="0.1-ml", patch=n) for n in range(4)]
+    digest = "sha256:" + "1" * 64
+    record = Record(
+        runtime="0.1-ml",
+        versions=tuple(
+            Released(version=v, index=digest, variants=(("cpu", digest),), released=NOW)
+            for v in numbers
+        ),
+    )
+    for to in moves:
+        record = record.moved("stable", numbers[int(to)] if to else None, at=NOW, why="tried")
+    return record
+
+
+@pytest.mark.parametrize(
+    ("moves", "retiring", "before"),
+    [
+        ("01", "", "0"),
+        ("010", "", None),  # rolled back: not forward to the one that was bad
+        ("0121", "", "0"),
+        ("01210", "", None),
+        ("0120", "", None),
+        ("01213", "", "1"),
+        ("012", "1", "0"),
+        ("0-", "", "0"),
+        ("01-", "1", "0"),
+    ],
+)
+def test_the_version_before_is_the_one_that_a_channel_came_from(
+    moves: str, retiring: str, before: str | None
+) -> None:
+    record = record_of(*(None if to == "-" else to for to in moves))
+    for number in retiring:
+        version = record.version(f"0.1.{number}-ml").version
+        record = record.retiring(version, at=NOW, why="CVE")
+    found = record.before("stable")
+    assert (found.text if found else None) == (f"0.1.{before}-ml" if before else None)
+
+
+def test_rolling_back_twice_and_retiring_after_it_do_not_go_forward() -> None:
+    record = rolled_back(rolled_back(record_of("0", "1", "2"), "stable", at=NOW), "stable", at=NOW)
+    assert record.where("stable") == record.version("0.1.0-ml").version
+    with pytest.raises(UsageError, match="no version before"):
+        rolled_back(record, "stable", at=NOW)
+    record = rolled_back(record_of("0", "1", "2"), "stable", at=NOW)
+    record = retired(record, "0.1.1-ml", at=NOW, why="CVE")
+    assert record.where("stable") == record.version("0.1.0-ml").version
 
 
 def test_a_rollback_to_a_version_can_be_repeated(
