@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from mlruntime.documents.reading import did_you_mean, read_json
 from mlruntime.documents.schema import Form, Natural, Text, checked, described
 from mlruntime.errors import HashMismatch, MlruntimeError, UsageError, ValidationFailed
-from mlruntime.release.versions import RuntimeVersion, parse_version
+from mlruntime.release.versions import RuntimeVersion, parse_version, runtime_of
 
 FORMAT: Final = 1
 CANDIDATE: Final = "candidate"
@@ -21,6 +21,10 @@ STABLE: Final = "stable"
 CHANNELS: Final = (CANDIDATE, STABLE)
 # What versions and channels begin with.
 _OURS: Final = re.compile(r"\d+\.\d+")
+_MOVED: Final = (
+    "a version's tag never moves, and a channel's stays with its runtime and variant:"
+    " somebody has moved it"
+)
 RECORD_TYPE: Final = "application/vnd.mlruntime.record.v1+json"
 Digest = Annotated[str, described("a digest", "^sha256:[0-9a-f]{64}$")]
 
@@ -251,11 +255,15 @@ def misnamed(
         ours |= {channel_tag(runtime, variant, channel) for channel in CHANNELS}
     if tag is None or not _OURS.match(tag) or tag in ours:
         return None
-    return ValidationFailed(
-        f"the tag {tag} is on {version}, {variant}",
-        why="a version's tag never moves, and a channel's stays with its runtime and variant:"
-        " somebody has moved it",
-    )
+    return ValidationFailed(f"the tag {tag} is on {version}, {variant}", why=_MOVED)
+
+
+def misnamed_index(tag: str | None, version: str) -> ValidationFailed | None:
+    """Return what is wrong with the tag of an index, which says of which ``version`` it is."""
+    ours = {version, *(channel_tag(runtime_of(version), None, channel) for channel in CHANNELS)}
+    if tag is None or not _OURS.match(tag) or tag in ours:
+        return None
+    return ValidationFailed(f"the tag {tag} is on the index of {version}", why=_MOVED)
 
 
 def record_tag(runtime: str) -> str:

@@ -9,7 +9,9 @@ from typing import Final, Literal
 from mlruntime.documents.oci import Document
 from mlruntime.errors import MlruntimeError
 from mlruntime.release import questions as ask
+from mlruntime.release.channels import misnamed_index
 from mlruntime.release.examined import ExaminedImage, Source, must_be_signed
+from mlruntime.release.publishing import VERSION
 from mlruntime.release.signing import PublicKey
 
 Status = Literal["passed", "failed", "not-run"]
@@ -80,14 +82,22 @@ def check(
     return (*_answers(image, (*_QUESTIONS, *more)), *unasked)
 
 
-def check_index(source: Source, index: Document, *, key: PublicKey | None) -> Answer:
-    """Ask whether an index is the one that was released; its images are asked one by one."""
-    return _answer(INDEX, partial(_ask_index, source, index, key), key)
+def check_index(
+    source: Source, index: Document, *, key: PublicKey | None, tag: str | None = None
+) -> Answer:
+    """Ask whether an index is the one that was released; its images are asked one by one.
+
+    Two versions may share images, so what these say does not tell whether it is the ``tag``'s.
+    """
+    return _answer(INDEX, partial(_ask_index, source, index, key, tag), key)
 
 
-def _ask_index(source: Source, index: Document, key: PublicKey | None) -> str:
+def _ask_index(source: Source, index: Document, key: PublicKey | None, tag: str | None) -> str:
     must_be_signed(source, index.digest, key)
-    return f"{index.digest}, {len(index.parsed()['manifests'])} images"
+    said = index.parsed()
+    if problem := misnamed_index(tag, str(said["annotations"][VERSION])):
+        raise problem
+    return f"{index.digest}, {len(said['manifests'])} images"
 
 
 def _answers(image: ExaminedImage, questions: Iterable[tuple[str, Question]]) -> Iterator[Answer]:

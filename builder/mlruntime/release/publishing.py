@@ -28,6 +28,7 @@ from mlruntime.release.signing import (
 )
 
 _PARALLEL: Final = 4
+VERSION: Final = "org.opencontainers.image.version"
 VARIANT: Final = "io.mlruntime.variant"
 LIFECYCLE: Final = "io.mlruntime.lifecycle"
 
@@ -80,7 +81,7 @@ def index_of(
             }
             for variant, manifest in sorted(images)
         ],
-        "annotations": {"org.opencontainers.image.version": version}
+        "annotations": {VERSION: version}
         | {f"{LIFECYCLE}.{name}": day for name, day in dates.items() if day},
     }
     return Document.of(value, INDEX_TYPE)

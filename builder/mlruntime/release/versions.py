@@ -76,6 +76,11 @@ def parse_version(runtime: str, text: str) -> RuntimeVersion:
     return RuntimeVersion(runtime=runtime, patch=int(number))
 
 
+def runtime_of(version: str) -> str:
+    """Return the id of the runtime that a version is of: ``6.0-ml`` for ``6.0.3-ml``."""
+    return re.sub(r"^(\d+\.\d+)\.\d+", r"\1", version)
+
+
 def _around(runtime: str) -> tuple[str, str]:
     first(runtime)
     found = _ID.fullmatch(runtime)

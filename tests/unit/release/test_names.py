@@ -88,7 +88,7 @@ def index_answer(registry: Registry, tag: str, key: SigningKey | None) -> tuple[
         source = RegistrySource(there)
         index = source.manifest(tag)
         assert index is not None
-        found = check_index(source, index, key=key.public if key else None)
+        found = check_index(source, index, key=key.public if key else None, tag=tag)
     return found.status, found.told
 
 
@@ -106,6 +106,23 @@ def test_another_index_is_refused(two: Registry, key: SigningKey) -> None:  # no
     assert status == "failed" and told.startswith("it is not signed")
     manifests[signature_tag(sha256(other))] = manifests[signature_tag(sha256(content))]
     assert index_answer(two, "0.1.0-ml", key) == ("failed", "the signature is of another image")
+
+
+def test_the_index_of_another_version_is_refused(
+    two: Registry,
+    key: SigningKey,  # noqa: F811
+) -> None:
+    """Also where all of its images are of the tag's version as well."""
+    manifests = two.manifests[PATH]
+    old = manifests["0.1.0-ml"]
+    passed = index_answer(two, "0.1.0-ml", key)
+    for tag in ("0.1-ml", "0.1-ml-candidate", "latest"):
+        manifests[tag] = old
+        assert index_answer(two, tag, key) == passed
+    for tag in ("0.1.1-ml", "0.1.0", "0.2-ml", "0.1-other"):
+        manifests[tag] = old
+        status, told = index_answer(two, tag, key)
+        assert status == "failed" and told.startswith(f"the tag {tag} is on the index of 0.1.0-ml")
 
 
 def test_verify_asks_about_the_index_and_what_it_calls_its_images(
@@ -138,6 +155,8 @@ def test_verify_asks_about_the_index_and_what_it_calls_its_images(
     told = {a["name"]: a["told"] for a in found["images"][0]["answers"]}
     assert told["release"].startswith("the index calls it gpu, and it was released as cpu")
     two.manifests[PATH]["0.1.1-ml"] = (kind, two.manifests[PATH]["0.1.0-ml"][1])
-    (image,) = verified(f"{where}:0.1.1-ml", 7)["images"]
+    found = verified(f"{where}:0.1.1-ml", 7)
+    assert found["index"]["told"].startswith("the tag 0.1.1-ml is on the index of 0.1.0-ml")
+    (image,) = found["images"]
     told = {a["name"]: a["told"] for a in image["answers"]}
     assert told["release"].startswith("the tag 0.1.1-ml is on 0.1.0-ml, cpu")

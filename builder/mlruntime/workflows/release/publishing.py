@@ -205,7 +205,8 @@ def publish(
     pushed = source.manifest(index)
     if pushed is None:
         raise HashMismatch(f"the index {index} is not there, though it has been pushed")
-    refuse_wrong([check_index(source, pushed, key=key.public)], repository.name.repository)
+    told = check_index(source, pushed, key=key.public, tag=wanted.version.tag())
+    refuse_wrong([told], repository.name.repository)
     after("verified")
     if not wanted.again:
         released = Released(

@@ -45,7 +45,7 @@ def verify(
     index = found if found.media_type == INDEX_TYPE else None
     named = list(_entries(source, index)) if index else [(None, reference_, found)]
     return Verified(
-        index=check_index(source, index, key=key) if index else None,
+        index=check_index(source, index, key=key, tag=tag) if index else None,
         images=tuple(
             (
                 name,
