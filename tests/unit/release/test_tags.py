@@ -251,6 +251,24 @@ def test_a_rollback_to_a_version_can_be_repeated(
         assert stable(registry) == both("0.1.0-ml")
 
 
+def test_a_move_meanwhile_is_not_undone_by_one_that_changes_nothing(
+    registry: Registry,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    two_versions(registry, key, tmp_path)
+    for version in ("0.1.0-ml", "0.1.1-ml"):
+        changed(registry, promoted(version))
+
+    def meanwhile(record: Record) -> Record:
+        changed(registry, back())
+        return promoted("0.1.1-ml")(record)
+
+    record = changed(registry, meanwhile)
+    assert record.where("stable") == record.version("0.1.0-ml").version
+    assert stable(registry) == both("0.1.0-ml")
+
+
 def test_a_version_that_was_deleted_at_the_end_of_its_life_is_in_nobodys_way(
     registry: Registry,  # noqa: F811
     key: SigningKey,  # noqa: F811

@@ -43,12 +43,13 @@ def move(
     after = change(before)
     if after != before:
         write_record(repository, after, before)
+    now = read_record(repository, runtime)  # somebody may have moved a channel since
     for channel in named:
-        at = after.where(channel)
+        at = now.where(channel)
         if at is not None:
-            write_version_tags(repository, after.version(at.text).tags, say)
-        settle(repository, after.channel_tags(channel), say)
-    return after
+            write_version_tags(repository, now.version(at.text).tags, say)
+        settle(repository, now.channel_tags(channel), say)
+    return now
 
 
 def rolled_back(record: Record, channel: str, *, at: str, to: str | None = None) -> Record:
