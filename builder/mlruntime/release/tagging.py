@@ -1,8 +1,8 @@
 """What gives a release its names: the record of a runtime, tags of versions, tags of channels.
 
-The record is first: whoever has written a version into it, has that version. Tags follow the
+The record is first: whose images are in it under a version, has that version. Tags follow the
 record. Registries cannot be asked to write only if nobody else has, so each look at what is there
-comes right before the write.
+comes right before the write, and the record is looked at again before tags are written.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from mlruntime.errors import UsageError
 from mlruntime.registry.client import Repository
 from mlruntime.registry.referrers import EMPTY, EMPTY_TYPE
 from mlruntime.registry.uploads import Blob
-from mlruntime.release.channels import RECORD_TYPE, Record, parse_record, record_tag
+from mlruntime.release.channels import RECORD_TYPE, Record, Released, parse_record, record_tag
 
 
 def read_record(repository: Repository, runtime: str) -> Record:
@@ -40,9 +40,9 @@ def reserve(
 def write_record(repository: Repository, record: Record, before: Record) -> None:
     """Write the record, unless somebody else has done so since ``before`` was read.
 
-    It is read once more afterwards: of two who write at the same moment, one goes on.
+    Nothing comes between the last look and the write, and it is read once more afterwards. Who
+    writes in between all the same replaces it: so ``must_be_ours`` comes before tags.
     """
-    _must_be(repository, before)
     blob = Blob.of(record.to_json().encode())
     value = {
         "schemaVersion": 2,
@@ -54,6 +54,7 @@ def write_record(repository: Repository, record: Record, before: Record) -> None
     for part in (EMPTY, blob):
         repository.push_blob(part)
     manifest = Document.of(value, MANIFEST_TYPE)
+    _must_be(repository, before)
     repository.push_manifest(manifest, record_tag(record.runtime))
     _must_be(repository, record)
 
@@ -65,6 +66,20 @@ def _must_be(repository: Repository, record: Record) -> None:
             where=repository.name.repository,
             hint="no tag was written; run it again",
         )
+
+
+def must_be_ours(repository: Repository, released: Released) -> Record:
+    """Return the record as it is now; raise unless a version in it is what we have released."""
+    record = read_record(repository, released.version.runtime)
+    images = (released.version, released.index, released.variants)
+    if images not in ((v.version, v.index, v.variants) for v in record.versions):
+        raise UsageError(
+            f"somebody else has released {released.version.text} at the same time",
+            where=repository.name.repository,
+            why="the record of versions was replaced after these images were written into it",
+            hint="run it again: they become another version",
+        )
+    return record
 
 
 def refuse_moved(repository: Repository, wanted: Mapping[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Tags of versions never move, those of channels follow the record, whatever happens meanwhile."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,63 @@ def test_a_version_is_reserved_before_its_tags_are_written(
     tags = named(registry)
     assert (tags["0.1.0-ml-cpu"], tags["0.1.1-ml-cpu"]) == (toy.digest, other.digest)
     assert tags["0.1-ml-cpu-candidate"] == other.digest, "the newest release is the candidate"
+
+
+def test_a_release_whose_record_was_replaced_writes_no_tag(
+    registry: Registry,  # noqa: F811
+    toy: Candidate,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Another one has looked before the record was written, and writes its own over it."""
+    other = candidate(tmp_path / "store", lock_of("3.5.10"))
+    seen: list[dict[str, str]] = []
+
+    def meanwhile() -> None:
+        del registry.manifests[PATH]["0.1-ml-record"]
+        assert release(registry, other, key, tmp_path / "t") == "0.1.0-ml"
+        seen.append(named(registry))
+
+    with pytest.raises(UsageError, match=r"somebody else has released 0\.1\.0-ml"):
+        release(registry, toy, key, tmp_path / "s", at("record", meanwhile))
+    assert seen == [named(registry)]
+    assert failed(answers(registry, "0.1.0-ml-cpu", key)) == {}
+    assert release(registry, toy, key, tmp_path / "s") == "0.1.1-ml"
+
+
+def test_a_release_whose_record_was_replaced_later_moves_no_channel(
+    registry: Registry,  # noqa: F811
+    toy: Candidate,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    def meanwhile() -> None:
+        with opened(registry) as there:
+            record = read_record(there, "0.1-ml")
+            (only,) = record.versions
+            others = replace(only, variants=(("cpu", only.index),))
+            write_record(there, replace(record, versions=(others,)), record)
+
+    with pytest.raises(UsageError, match=r"somebody else has released 0\.1\.0-ml"):
+        release(registry, toy, key, tmp_path / "s", at("tags", meanwhile))
+    assert not [tag for tag in named(registry) if tag.endswith("-candidate")]
+
+
+def test_nothing_comes_between_the_last_look_at_the_record_and_the_write(
+    registry: Registry,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    two_versions(registry, key, tmp_path)
+    path = f"/v2/{PATH}/manifests/0.1-ml-record"
+    old = json.loads(registry.manifests[PATH]["0.1-ml-record"][1])["layers"][0]["digest"]
+    registry.requests.clear()
+    changed(registry, promoted("0.1.1-ml"))
+    write = registry.requests.index(("PUT", path))
+    assert registry.requests[write - 2 : write] == [
+        ("GET", path),
+        ("GET", f"/v2/{PATH}/blobs/{old}"),
+    ]
 
 
 @pytest.mark.parametrize("tag", ["0.1.0-ml-cpu", "0.1.0-ml"])

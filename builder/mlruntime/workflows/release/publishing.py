@@ -27,6 +27,7 @@ from mlruntime.release.publishing import (
 from mlruntime.release.signing import SigningKey
 from mlruntime.release.sources import RegistrySource
 from mlruntime.release.tagging import (
+    must_be_ours,
     read_record,
     refuse_moved,
     reserve,
@@ -220,10 +221,12 @@ def publish(
         reserve(repository, changed, record, wanted.tags)
         record = changed
     after("record")
+    ours = record.version(version)
+    must_be_ours(repository, ours)
     write_version_tags(repository, wanted.tags, say)
     after("tags")
-    settle(repository, read_record(repository, runtime).channel_tags(CANDIDATE), say)
-    return record.version(version)
+    settle(repository, must_be_ours(repository, ours).channel_tags(CANDIDATE), say)
+    return ours
 
 
 def verified(
