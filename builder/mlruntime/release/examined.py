@@ -2,11 +2,12 @@
 
 import base64
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mlruntime.documents.oci import Document
-from mlruntime.errors import ValidationFailed
+from mlruntime.errors import HashMismatch, Unavailable, ValidationFailed
 from mlruntime.image.config import LABEL
 from mlruntime.lock.model import Lock
 from mlruntime.registry.uploads import Blob
@@ -117,8 +118,10 @@ class ExaminedImage:
             for layer in manifest.parsed().get("layers", ()):
                 title = (layer.get("annotations") or {}).get("org.opencontainers.image.title", "")
                 if title in names.TYPES:
-                    content = self.source.document(str(layer["digest"]))
-                    found.setdefault(str(title), []).append(content)
+                    # What is lost is missed if the newest statement lists it, and not otherwise.
+                    with suppress(Unavailable, HashMismatch):
+                        content = self.source.document(str(layer["digest"]))
+                        found.setdefault(str(title), []).append(content)
         return found
 
 

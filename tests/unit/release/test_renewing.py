@@ -80,6 +80,33 @@ def test_an_exception_is_renewed_without_a_new_version(
     assert failed(found) == {} and found["vex"].told == "no known vulnerability was accepted"
 
 
+def vex_of(registry: Registry, until: str) -> str:  # noqa: F811
+    """Return the digest of the VEX document that accepts something until a day."""
+    for digest, content in registry.repository(PATH).items():
+        if b'"payload"' in content:
+            said = json.loads(base64.b64decode(json.loads(content)["payload"]))
+            if "openvex" in said["predicateType"] and until in json.dumps(said):
+                return digest
+    raise AssertionError(until)
+
+
+def test_only_what_the_newest_statement_lists_is_missed(
+    registry: Registry,  # noqa: F811
+    toy: Candidate,  # noqa: F811
+    key: SigningKey,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    release(registry, accepting(toy, "2026-12-31"), key, tmp_path / "s")
+    release(registry, accepting(toy, "2027-06-30"), key, tmp_path / "s")
+    blobs = registry.repository(PATH)
+    del blobs[vex_of(registry, "2026-12-31")]
+    assert failed(answers(registry, "0.1.0-ml-cpu", key)) == {}
+    newest = vex_of(registry, "2027-06-30")
+    blobs[newest] = blobs[newest][:-1]
+    told = failed(answers(registry, "0.1.0-ml-cpu", key))
+    assert told["documents"].startswith(f"{names.VEX} is missing")
+
+
 def test_a_newer_report_is_stated_anew(
     registry: Registry,  # noqa: F811
     toy: Candidate,  # noqa: F811
