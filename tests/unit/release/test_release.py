@@ -698,6 +698,16 @@ def test_the_commit_is_that_of_the_definitions_and_lost_only_when_they_change(
     (root / "images/new.yaml").write_text("new\n")
     assert revision(root, says.append) is None
     assert says == ["the provenance names no git commit: not committed are definitions/images/"]
+    run(["rm", "-r", str(root / "images")])
+    says.clear()
+    (tmp_path / "checkout/.git/info/exclude").write_text("*.log\n*.local.yaml\n*.pyc\n")
+    (root / "runtimes.log").write_text("")
+    (root / "runtimes/__pycache__").mkdir()
+    (root / "runtimes/__pycache__/a.pyc").write_bytes(b"")
+    assert revision(root, says.append) == head and says == []
+    (root / "runtimes/6.0-ml/more.local.yaml").write_text("new\n")
+    assert revision(root, says.append) is None
+    assert says[0].endswith("not committed are definitions/runtimes/6.0-ml/more.local.yaml")
 
 
 def test_a_tag_that_is_taken_is_never_moved(

@@ -37,6 +37,8 @@ from mlruntime.workflows.release.inputs import Reported
 
 # What an image is made from, and released by, below the root of the definitions.
 DEFINITIONS: Final = ("matrix.yaml", "images", "runtimes", POLICY_FILE)
+# What ``Definitions`` passes over, too.
+_BYTECODE: Final = ":(exclude,glob)**/__pycache__/**"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,11 +173,13 @@ def _lock_of(every: Lock, outcome: ReportSummary) -> Lock:
 def revision(root: Path, say: Callable[[str], None]) -> str | None:
     """Return the git commit of the definitions; ``None``, and why, if there is none that has them.
 
-    Other files of the repository may be changed, or new: reports, for one.
+    Other files of the repository may be changed, or new: reports, for one. Among the definitions
+    one that git ignores is read like any other, and is in no commit.
     """
     git = ["env", "LC_ALL=C", "git", "-C", str(root)]
     try:
-        changed = run([*git, "status", "--porcelain", "--", *DEFINITIONS]).splitlines()
+        status = ["status", "--porcelain", "--ignored", "--", *DEFINITIONS, _BYTECODE]
+        changed = run([*git, *status]).splitlines()
         run([*git, "ls-files", "--error-unmatch", "matrix.yaml"])  # not one that ignores them
         commit = run([*git, "rev-parse", "HEAD"]).strip()
     except MlruntimeError as problem:
