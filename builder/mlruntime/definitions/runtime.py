@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -13,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from mlruntime.definitions.lifecycle import Lifecycle, LifecycleForm, lifecycle
 from mlruntime.documents.reading import Location, did_you_mean, read_yaml
-from mlruntime.documents.schema import Form, Natural, Text, checked, described
+from mlruntime.documents.schema import Form, Natural, Text, checked, described, moment
 from mlruntime.errors import UsageError
 from mlruntime.lock.contract import Promise, PromiseForm, promise
 from mlruntime.lock.model import CORE, tag
@@ -195,7 +194,7 @@ def parse_runtime(text: str, *, file: str) -> RuntimeDefinition:
     return RuntimeDefinition(
         runtime=form.runtime,
         summary=form.summary,
-        snapshot=_moment(form.snapshot, top.get("snapshot")),
+        snapshot=moment(form.snapshot, top.get("snapshot")),
         variants=_different(form.variants, top, "variants"),
         request=_request(form.request, top),
         python=_requirements(top.get("python")) if form.python else (),
@@ -268,18 +267,6 @@ def _gpu(form: RuntimeForm, top: Location) -> Promise | None:
     if "gpu" not in form.variants:
         raise top.get("gpu").fail("this runtime has no gpu variant", hint="add gpu to variants")
     return promise(form.gpu, top.get("gpu"))
-
-
-def _moment(text: str, place: Location) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo != UTC:
-        raise place.fail(
-            f"{text!r} is not a UTC timestamp", hint="for example 2026-11-20T00:00:00Z"
-        )
-    return text
 
 
 def _different(texts: Iterable[str], top: Location, key: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ value does not fit, so ``explain`` looks again, for the words; what is accepted 
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -43,6 +43,19 @@ def day(text: str, place: Location) -> date:
         return date.fromisoformat(text)
     except ValueError as problem:
         raise place.fail(f"{text!r} is not a date", why=str(problem)) from None
+
+
+def moment(text: str, place: Location) -> str:
+    """Return a moment (RFC 3339, UTC); anything else is an error at its ``place``."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo != UTC:
+        raise place.fail(
+            f"{text!r} is not a UTC timestamp", hint="for example 2026-11-20T00:00:00Z"
+        )
+    return text
 
 
 def checked(kind: type[T], place: Location) -> T:

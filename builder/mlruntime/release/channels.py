@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from mlruntime.documents.reading import did_you_mean, read_json
-from mlruntime.documents.schema import Form, Natural, Text, checked, described
+from mlruntime.documents.schema import Form, Natural, Text, checked, described, moment
 from mlruntime.errors import HashMismatch, MlruntimeError, UsageError, ValidationFailed
 from mlruntime.release.versions import RuntimeVersion, parse_version, runtime_of
 
@@ -290,10 +290,10 @@ def parse_record(text: str, *, file: str, error: type[MlruntimeError] = HashMism
                 version=version(v.version),
                 index=v.index,
                 variants=tuple(sorted(v.variants.items())),
-                released=v.released,
+                released=moment(v.released, top.get("versions").at(index).get("released")),
                 retired=v.retired,
             )
-            for v in form.versions
+            for index, v in enumerate(form.versions)
         ),
         moves=tuple(
             Move(

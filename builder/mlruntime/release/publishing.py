@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mlruntime.definitions.lifecycle import Lifecycle
 from mlruntime.documents.oci import CONFIG_TYPE, INDEX_TYPE, MANIFEST_TYPE, Document
+from mlruntime.errors import HashMismatch
 from mlruntime.host.tasks import TaskGroup
 from mlruntime.image.image import Blobs, Image, blob_file, verify
 from mlruntime.registry.client import Repository
@@ -90,11 +91,13 @@ def index_of(
 def dates_of(index: Document) -> Lifecycle | None:
     """Return the dates of support that the index of a version has."""
     said = index.parsed().get("annotations") or {}
-    days = {
-        name: date.fromisoformat(str(said[f"{LIFECYCLE}.{name}"]))
-        for name in Lifecycle().to_dict()
-        if f"{LIFECYCLE}.{name}" in said
-    }
+    texts = {name: said.get(f"{LIFECYCLE}.{name}") for name in Lifecycle().to_dict()}
+    try:
+        days = {name: date.fromisoformat(str(text)) for name, text in texts.items() if text}
+    except ValueError as problem:
+        raise HashMismatch(
+            f"the index {index.digest} has dates of support that are none", why=str(problem)
+        ) from None
     return (
         Lifecycle(**{name.replace("-", "_"): day for name, day in days.items()}) if days else None
     )

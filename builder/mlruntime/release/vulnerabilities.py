@@ -14,6 +14,7 @@ from mlruntime.ecosystems.model import Ecosystem
 from mlruntime.ecosystems.registered import ECOSYSTEMS, ecosystem_of
 from mlruntime.errors import InvalidDefinition, ValidationFailed
 from mlruntime.lock.model import Lock
+from mlruntime.release.advisories import Known, key_of
 from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.policy import Policy
 from mlruntime.release.severity import LEVELS, level_of
@@ -36,18 +37,6 @@ class Vulnerability:
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Advisories by (ecosystem, package), as an OSV database has them.
-
-    ``ecosystems`` are those that it knows at all, as it calls them: ``PyPI``, ``Debian:12``.
-    """
-
-    advisories: Mapping[tuple[str, str], tuple[Mapping[str, Any], ...]]
-    count: int
-    ecosystems: frozenset[str]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LookedUp:
     """A part of an image's packages; ``status`` is ``run`` if there were advisories about them.
@@ -59,42 +48,6 @@ class LookedUp:
     packages: int
     status: str
     why: str = ""
-
-
-def parse_advisories(texts: Iterable[tuple[str, bytes]]) -> Known:
-    """Read advisories: (file, JSON). ``InvalidDefinition`` for a file that has none."""
-    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    count, ecosystems = 0, set()
-    for file, content in texts:
-        try:
-            value = json.loads(content)
-            packages = [a["package"] for a in value.get("affected", ()) if "package" in a]
-            keys = [_key(str(p["ecosystem"]), str(p["name"])) for p in packages]
-            str(value["id"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InvalidDefinition(
-                "this is no OSV advisory", where=file, hint="https://ossf.github.io/osv-schema/"
-            ) from None
-        count += 1
-        ecosystems |= {ecosystem for ecosystem, _ in keys}
-        if value.get("withdrawn"):
-            continue
-        for key in dict.fromkeys(keys):
-            if value not in found.setdefault(key, []):
-                found[key].append(value)
-    if not count:
-        raise InvalidDefinition(
-            "the given files contain no advisory", why="an empty database finds nothing"
-        )
-    by_key = {key: tuple(values) for key, values in found.items()}
-    return Known(by_key, count, frozenset(ecosystems))
-
-
-def _key(advisories: str, name: str) -> tuple[str, str]:
-    """Return what an advisory is found by; OSV has more ecosystems, whose names stay."""
-    whole = advisories.partition(":")[0]
-    ours = next((one for one in ECOSYSTEMS.values() if one.advisories == whole), None)
-    return advisories, ours.advised(name) if ours else name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,10 +139,7 @@ def _vulnerabilities(
 ) -> Iterator[Vulnerability]:
     for asked in _asked(lock, variant, inside):
         for advisory in known.advisories.get(asked.key, ()):
-            hits = [
-                a for a in advisory["affected"]
-                if _affects(a, asked.key, asked.version, asked.ecosystem)
-            ]  # fmt: skip
+            hits = _hits(advisory, asked)
             if hits:
                 names = (*advisory.get("aliases", ()), *advisory.get("upstream", ()))
                 yield Vulnerability(
@@ -200,6 +150,21 @@ def _vulnerabilities(
                     level=level_of(advisory, hits),
                     summary=str(advisory.get("summary") or "")[:200],
                 )
+
+
+def _hits(advisory: Mapping[str, Any], asked: _Asked) -> list[Mapping[str, Any]]:
+    """Return the parts of an advisory by which a package is affected."""
+    try:
+        return [
+            part for part in advisory["affected"]
+            if _affects(part, asked.key, asked.version, asked.ecosystem)
+        ]  # fmt: skip
+    except ValueError as problem:
+        raise InvalidDefinition(
+            f"the advisory {advisory['id']} has a version of {asked.name} that is none",
+            why=str(problem),
+            hint="leave it out of what --osv names, or mend it",
+        ) from None
 
 
 def _levelled(found: Iterable[Vulnerability]) -> Iterator[Vulnerability]:
@@ -224,7 +189,7 @@ def _affects(
     affected: Mapping[str, Any], key: tuple[str, str], version: str, ecosystem: Ecosystem
 ) -> bool:
     package = affected.get("package") or {}
-    if _key(str(package.get("ecosystem")), str(package.get("name"))) != key:
+    if key_of(str(package.get("ecosystem")), str(package.get("name"))) != key:
         return False
     if version in affected.get("versions", ()):
         return True

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mlruntime.documents.reading import read_json
-from mlruntime.documents.schema import Form, Natural, Text, checked
+from mlruntime.documents.schema import Form, Natural, Text, checked, moment
 from mlruntime.errors import InvalidDefinition
 from mlruntime.validation.report import FORMAT, Status
 
@@ -84,7 +84,7 @@ def parse_report(text: str, *, file: str) -> ReportSummary:
         manifest=form.manifest,
         lock=form.lock,
         workers=form.workers,
-        started=form.started,
+        started=moment(form.started, top.get("started")),
         passed=tuple(name for name, _ in passed),
         failed=failed,
         not_run=not_run,

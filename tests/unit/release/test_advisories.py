@@ -8,6 +8,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -20,25 +21,20 @@ from mlruntime.ecosystems.debian.owners import DebianOwners
 from mlruntime.ecosystems.maven.inside import projects_in
 from mlruntime.ecosystems.model import Bundled
 from mlruntime.ecosystems.registered import ECOSYSTEMS
-from mlruntime.errors import ValidationFailed
+from mlruntime.errors import InvalidDefinition, ValidationFailed
 from mlruntime.lock.model import Lock
 from mlruntime.lock.packages import Artifact
+from mlruntime.release.advisories import Known, parse_advisories
 from mlruntime.release.attribution import noted
 from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.policy import parse_policy
 from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.release.severity import level_of
 from mlruntime.release.vex import excepted
-from mlruntime.release.vulnerabilities import (
-    Known,
-    looked_up,
-    must_be_safe,
-    parse_advisories,
-    to_json,
-    vulnerabilities,
-)
+from mlruntime.release.vulnerabilities import looked_up, must_be_safe, to_json, vulnerabilities
 from mlruntime.workflows.release.inputs import read_advisories
 
+from tests.unit.damaged import damaged, other_values
 from tests.unit.lock.test_lock import tiny
 
 DAY = date(2026, 11, 27)
@@ -239,6 +235,45 @@ def test_events_may_be_listed_in_any_order(events: list[dict[str, str]]) -> None
 def test_what_is_introduced_where_something_is_fixed_is_there() -> None:
     events = ({"introduced": "1.2"}, {"introduced": "0"}, {"fixed": "1.2"})
     assert is_hit("1.2", *events) and is_hit("1.3", *events)
+
+
+# advisories that are none
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"affected": ["x"]}, "$.affected[0]"),
+        ({"affected": [{"package": "numpy"}]}, "$.affected[0].package"),
+        ({"affected": [{"ranges": [{"type": "ECOSYSTEM", "events": ["0"]}]}]}, "events[0]"),
+        ({"affected": [{"versions": [1]}]}, "versions[0]"),
+        ({"affected": 1}, "$.affected"),
+        ({"database_specific": "HIGH"}, "$.database_specific"),
+        ({"severity": HIGH}, "$.severity"),
+        ({"severity": [HIGH]}, "$.severity[0]"),
+        ({"aliases": "CVE-1"}, "$.aliases"),
+        ({"id": None}, "$.id"),
+    ],
+)
+def test_what_is_no_advisory_is_told_with_its_place(more: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidDefinition, match="no OSV advisory") as caught:
+        parse_advisories([("a.json", json.dumps(GHSA | more).encode())])
+    assert caught.value.where == "a.json" and why in (caught.value.why or "")
+
+
+def test_a_bound_that_is_no_version_is_told_with_its_advisory() -> None:
+    lock = system(deb("libssl3", "3.0.9-1"))
+    wrong = json.loads(json.dumps(DEBIAN).replace("3.0.11-1~deb12u1", "<not yet>"))
+    with pytest.raises(InvalidDefinition, match="DEBIAN-CVE-2026-0464 has a version of openssl"):
+        vulnerabilities(lock, "cpu", known_of(wrong), Inside(sources=dpkg().sources))
+
+
+@given(other_values(GHSA) | other_values(DEBIAN) | damaged(json.dumps(PYSEC).encode()))
+def test_no_advisory_is_a_bug_of_ours(content: bytes) -> None:
+    lock = system(deb("openssl", "3.0.9-1"))
+    with suppress(InvalidDefinition):
+        found = vulnerabilities(lock, "cpu", parse_advisories([("a.json", content)]))
+        assert to_json(found, None)
 
 
 # Debian's packages by their sources

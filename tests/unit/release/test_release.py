@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from mlruntime.cli import main
 from mlruntime.definitions.lifecycle import Lifecycle
+from mlruntime.documents.oci import INDEX_TYPE, Document
 from mlruntime.errors import (
+    HashMismatch,
     InvalidDefinition,
     Unavailable,
     UsageError,
@@ -31,25 +33,21 @@ from mlruntime.registry.client import Repository
 from mlruntime.registry.names import parse_name
 from mlruntime.registry.referrers import Attachment, attach
 from mlruntime.release import documents as names
+from mlruntime.release.advisories import parse_advisories
 from mlruntime.release.attribution import attribute
 from mlruntime.release.channels import CHANNELS, Record, parse_record
 from mlruntime.release.checking import Answer, check
 from mlruntime.release.documents import Candidate
 from mlruntime.release.notes import notes
 from mlruntime.release.policy import must_be_proven, parse_policy
-from mlruntime.release.publishing import push_image
+from mlruntime.release.publishing import dates_of, push_image
 from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.release.signing import SigningKey, private_key, public_key, signature_tag
 from mlruntime.release.sources import LayoutSource, RegistrySource, pull
 from mlruntime.release.statements import purl
 from mlruntime.release.tagging import read_record, write_record
 from mlruntime.release.versions import parse_version, step
-from mlruntime.release.vulnerabilities import (
-    must_be_safe,
-    parse_advisories,
-    to_json,
-    vulnerabilities,
-)
+from mlruntime.release.vulnerabilities import must_be_safe, to_json, vulnerabilities
 from mlruntime.validation.reading import parse_report
 from mlruntime.workflows.release.candidates import revision
 from mlruntime.workflows.release.channels import move, retired, rolled_back
@@ -185,6 +183,8 @@ def test_an_edited_report_is_refused() -> None:
     for edited in (
         report | {"failed": 0},
         report | {"format": 9},
+        report | {"started": "2026-11-27T10:00:00"},
+        report | {"started": "yesterday"},
         report | {"checks": report["checks"] * 2},
     ):
         with pytest.raises(InvalidDefinition):
@@ -708,6 +708,25 @@ def test_the_commit_is_that_of_the_definitions_and_lost_only_when_they_change(
     (root / "runtimes/6.0-ml/more.local.yaml").write_text("new\n")
     assert revision(root, says.append) is None
     assert says[0].endswith("not committed are definitions/runtimes/6.0-ml/more.local.yaml")
+
+
+@pytest.mark.parametrize("released", ["yesterday", "2026-11-27", "2026-11-27T12:00:00"])
+def test_a_record_with_a_moment_that_is_none_is_refused(
+    registry: Registry, toy: Candidate, key: SigningKey, tmp_path: Path, released: str
+) -> None:
+    release(registry, toy, key, tmp_path / "s")
+    with opened(registry) as there:
+        text = read_record(there, "0.1-ml").to_json()
+    edited = text.replace(f'"released": "{NOW}"', f'"released": "{released}"')
+    with pytest.raises(HashMismatch, match=f"'{released}' is not a UTC timestamp") as caught:
+        parse_record(edited, file="r")
+    assert caught.value.where == "r: versions[0].released"
+
+
+def test_an_index_with_a_date_that_is_none_is_refused() -> None:
+    value = {"annotations": {"io.mlruntime.lifecycle.end-of-support": "2027-02-30"}}
+    with pytest.raises(HashMismatch, match="has dates of support that are none"):
+        dates_of(Document.of(value, INDEX_TYPE))
 
 
 def test_a_tag_that_is_taken_is_never_moved(

@@ -12,6 +12,7 @@ from mlruntime.ecosystems.model import Bundled
 from mlruntime.errors import InvalidDefinition, ValidationFailed
 from mlruntime.lock.model import Lock
 from mlruntime.release import documents as names
+from mlruntime.release.advisories import parse_advisories
 from mlruntime.release.documents import Candidate
 from mlruntime.release.inside import NOTHING_INSIDE, Inside
 from mlruntime.release.notes import notes
@@ -19,7 +20,7 @@ from mlruntime.release.policy import parse_policy
 from mlruntime.release.signing import SigningKey, opened
 from mlruntime.release.versions import step
 from mlruntime.release.vex import Excepted, attested, excepted
-from mlruntime.release.vulnerabilities import parse_advisories, vulnerabilities
+from mlruntime.release.vulnerabilities import vulnerabilities
 
 from tests.unit.lock.test_lock import tiny
 from tests.unit.registries import Registry

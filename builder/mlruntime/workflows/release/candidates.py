@@ -11,6 +11,7 @@ from mlruntime.definitions.files import Definitions
 from mlruntime.errors import MlruntimeError, UsageError, ValidationFailed
 from mlruntime.host.command import run
 from mlruntime.lock.model import CORE, Lock
+from mlruntime.release.advisories import Known
 from mlruntime.release.attribution import attribute
 from mlruntime.release.documents import Candidate
 from mlruntime.release.evidence import evidence
@@ -19,7 +20,6 @@ from mlruntime.release.statements import Built, in_image
 from mlruntime.release.vex import excepted
 from mlruntime.release.vulnerabilities import (
     NOT_RUN,
-    Known,
     looked_up,
     must_be_safe,
     to_json,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mlruntime.definitions.files import Definitions, read_bytes, read_text
 from mlruntime.errors import InvalidDefinition, UsageError
+from mlruntime.release.advisories import Known, parse_advisories
 from mlruntime.release.policy import POLICY_FILE, Policy, parse_policy
-from mlruntime.release.vulnerabilities import Known, parse_advisories
 from mlruntime.validation.reading import ReportSummary, parse_report
 
 
