@@ -52,11 +52,10 @@ class Candidate:
     """An image that may be released: its bytes, what made it, and the report of its validation.
 
     ``licences`` are those of its packages, and ``inside`` is what else they say, as ``attribute``
-    found them; ``vulnerabilities`` is the
-    document that says what is known, or that nobody has looked; ``lifecycle`` are the runtime's
-    dates of support, where its definition has some. ``excepted`` are the vulnerabilities that it
-    is released with, which ``author`` answers for. ``evidence`` are the rules that its versions
-    were chosen by.
+    found them. ``vulnerabilities`` is the document that says what is known, or that nobody has
+    looked. ``lifecycle`` are the runtime's dates of support, where its definition has some.
+    ``excepted`` are the vulnerabilities that it is released with, which ``author`` answers for.
+    ``evidence`` are the rules that its versions were chosen by.
     """
 
     variant: str
@@ -125,13 +124,12 @@ def statements_of(made: Candidate, repository: str) -> dict[str, bytes]:
 
     ``repository`` is where the image will be: scanners look for it by that name.
     """
-    allowed = {entry.check: entry for entry in made.allowed}
     report = Blob.of(made.report.encode()).digest
     found = {
         PROVENANCE: statements.provenance(
             made.name, made.digest, made.lock, made.variant, made.built
         ),
-        TEST_RESULT: statements.test_result(made.name, made.digest, made.outcome, report, allowed),
+        TEST_RESULT: statements.test_result(made.name, made.digest, made.outcome, report),
     }
     if made.excepted:
         found[VEX] = vex.attested(

@@ -50,7 +50,9 @@ def ask_release(image: ExaminedImage) -> str:
     for envelope in image.found.get(names.RELEASE, []):
         try:
             said.append(
-                image.about(opened(envelope, image.key, what=names.RELEASE), statements.RELEASE)
+                image.about(
+                    opened(envelope, image.key, what=names.RELEASE), statements.RELEASE_TYPE
+                )
             )
         except MlruntimeError as error:
             wrong = error
@@ -95,7 +97,7 @@ def ask_provenance(image: ExaminedImage) -> str:
     """Return how many files it was made from: all those of the lock."""
     envelope = image.bytes_of(names.PROVENANCE)
     said = opened(envelope, image.key, what=names.PROVENANCE)
-    image.about(said, statements.PROVENANCE)
+    image.about(said, statements.PROVENANCE_TYPE)
     lock, variant = image.locked()
     dependencies = said["predicate"]["buildDefinition"]["resolvedDependencies"]
     there = {d["digest"].get("sha256") for d in dependencies}
@@ -108,7 +110,7 @@ def ask_provenance(image: ExaminedImage) -> str:
 def ask_from_commit(image: ExaminedImage) -> str:
     """Return the git commit of the definitions that it was made from."""
     said = opened(image.bytes_of(names.PROVENANCE), image.key, what=names.PROVENANCE)
-    image.about(said, statements.PROVENANCE)
+    image.about(said, statements.PROVENANCE_TYPE)
     dependencies = said["predicate"]["buildDefinition"]["resolvedDependencies"]
     for one in dependencies:
         if commit := one["digest"].get("gitCommit"):
@@ -135,7 +137,7 @@ def ask_sbom(image: ExaminedImage) -> str:
 def ask_test_result(image: ExaminedImage) -> str:
     """Return what passed, as the report of its validation says."""
     said = opened(image.bytes_of(names.TEST_RESULT), image.key, what=names.TEST_RESULT)
-    image.about(said, statements.TEST_RESULT)
+    image.about(said, statements.TEST_RESULT_TYPE)
     report = parse_report(image.bytes_of(names.REPORT).decode("utf-8"), file=names.REPORT)
     if report.manifest != image.digest:
         raise ValidationFailed("the report is of another image", why=str(report.manifest))

@@ -17,10 +17,10 @@ from mlruntime.release.versions import parse_version
 from mlruntime.validation.reading import ReportSummary
 
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
-PROVENANCE: Final = "https://slsa.dev/provenance/v1"
-TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
+PROVENANCE_TYPE: Final = "https://slsa.dev/provenance/v1"
+TEST_RESULT_TYPE: Final = "https://in-toto.io/attestation/test-result/v0.1"
 # Ours: which documents belong to a release, so that none can be taken away or changed unseen.
-RELEASE: Final = "urn:mlruntime:release:v1"
+RELEASE_TYPE: Final = "urn:mlruntime:release:v1"
 BUILD_TYPE: Final = "urn:mlruntime:build:v1"
 BUILDER: Final = "urn:mlruntime:builder"
 
@@ -110,16 +110,14 @@ def provenance(name: str, digest: str, lock: Lock, variant: str, built: Built) -
         },
     }
     _fits("provenance", predicate)
-    return statement(name, digest, PROVENANCE, predicate)
+    return statement(name, digest, PROVENANCE_TYPE, predicate)
 
 
 def _native(wheel: NativeWheel) -> dict[str, str]:
     return {"name": wheel.name, "version": wheel.version, "recipe": f"sha256:{wheel.key}"}
 
 
-def test_result(
-    name: str, digest: str, outcome: ReportSummary, report: str, allowed: Mapping[str, Allowed]
-) -> bytes:
+def test_result(name: str, digest: str, outcome: ReportSummary, report: str) -> bytes:
     """Return the outcome of a validation; ``report`` is the digest of the whole report.
 
     What was not run, and allowed not to be, is in ``warnedTests``: it never counts as passed.
@@ -135,7 +133,7 @@ def test_result(
         "failedTests": sorted(name for name, _ in outcome.failed),
     }
     _fits("test_result", predicate)
-    return statement(name, digest, TEST_RESULT, predicate)
+    return statement(name, digest, TEST_RESULT_TYPE, predicate)
 
 
 def released(
@@ -180,7 +178,7 @@ def released(
         predicate["lifecycle"] = lifecycle.to_dict()
     if revision > 1:
         predicate["revision"] = revision
-    return statement(name, digest, RELEASE, predicate)
+    return statement(name, digest, RELEASE_TYPE, predicate)
 
 
 def age(release: Mapping[str, Any]) -> tuple[int, int]:

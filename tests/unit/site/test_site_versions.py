@@ -24,7 +24,12 @@ def record(folder: Path) -> Path:
     for text in ("6.0.0-ml", "6.0.1-ml", "6.0.2-ml"):
         version = parse_version("6.0-ml", text)
         made = made.with_version(
-            Released(version=version, index=DIGEST, variants=(("cpu", DIGEST),), released="2026-1")
+            Released(
+                version=version,
+                index=DIGEST,
+                variants=(("cpu", DIGEST),),
+                released="2026-11-27T12:00:00Z",
+            )
         ).moved("candidate", version, at="2026-1", why="released")
     made = made.moved("stable", parse_version("6.0-ml", "6.0.1-ml"), at="2026-1", why="good")
     made = made.retiring(parse_version("6.0-ml", "6.0.0-ml"), at="2026-1", why="CVE <1>")

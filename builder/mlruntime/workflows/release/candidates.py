@@ -15,9 +15,10 @@ from mlruntime.release.advisories import Known
 from mlruntime.release.attribution import attribute
 from mlruntime.release.documents import Candidate
 from mlruntime.release.evidence import evidence
+from mlruntime.release.inside import Inside
 from mlruntime.release.policy import POLICY_FILE, Policy, must_be_proven
 from mlruntime.release.statements import Built, in_image
-from mlruntime.release.vex import excepted
+from mlruntime.release.vex import Excepted, excepted
 from mlruntime.release.vulnerabilities import (
     NOT_RUN,
     looked_up,
@@ -93,9 +94,8 @@ def _candidate(
 ) -> Candidate:
     """Return the image that a report is of, as these definitions of a ``commit`` make it.
 
-    Raises what ``must_be_proven``, ``must_be_safe`` and ``excepted`` raise, and
-    ``ValidationFailed`` for a file that is nobody's or an image that is not the same when it is
-    built again.
+    Raises what ``must_be_proven`` and ``_examined`` raise, and ``ValidationFailed`` for a file that
+    is nobody's or an image that is not the same when it is built again.
     """
     outcome, variant = report.outcome, report.outcome.variant
     where = f"{lock.runtime} ({variant}, {lock.flavour})"
@@ -121,28 +121,8 @@ def _candidate(
             where=where,
             why=", ".join(owned.nobody[:5]),
         )
-    known = demands.known
     inside = owned.inside.beside(in_image(lock, variant))
-    unsafe = vulnerabilities(lock, variant, known, inside) if known is not None else ()
-    looked = looked_up(lock, variant, known, inside)
-    for one in looked if known is not None else ():
-        if one.status == NOT_RUN:
-            host.say(f"{where}: vulnerabilities of {one.ecosystem}, {one.packages} packages:"
-                     f" not run, {one.why}")  # fmt: skip
-    accepted = excepted(
-        lock,
-        variant,
-        demands.policy,
-        unsafe,
-        inside=inside,
-        looked=all(one.status == "run" for one in looked),
-        today=demands.today,
-        where=where,
-    )
-    must_be_safe(unsafe, demands.policy, worst=demands.worst, today=demands.today, where=where)
-    for entry in demands.policy.accepted:
-        if not entry.packages and all(entry != one.entry for one in accepted):
-            host.say(f"{where}: {entry.id}, accepted in {POLICY_FILE}, was found in no package")
+    vulnerable, accepted = _examined(lock, variant, inside, demands, host.say, where)
     found = (demands.policy.allows(name, demands.today) for name, _ in outcome.not_run)
     return Candidate(
         variant=variant,
@@ -154,7 +134,7 @@ def _candidate(
         report=report.text,
         built=Built(tool=__version__, plan=built.plan.digest, revision=commit),
         licences=owned.licences,
-        vulnerabilities=to_json(unsafe, known, looked),
+        vulnerabilities=vulnerable,
         inside=inside,
         allowed=tuple(dict.fromkeys(entry for entry in found if entry is not None)),
         lifecycle=support(definitions, lock.runtime),
@@ -162,6 +142,42 @@ def _candidate(
         author=demands.policy.author,
         evidence=evidence(read_matrix(definitions).rules, lock),
     )
+
+
+def _examined(
+    lock: Lock,
+    variant: str,
+    inside: Inside,
+    demands: Demands,
+    say: Callable[[str], None],
+    where: str,
+) -> tuple[str, tuple[Excepted, ...]]:
+    """Return the document of an image's vulnerabilities, and those that it is released with.
+
+    Raises what ``excepted`` and ``must_be_safe`` raise.
+    """
+    known, policy = demands.known, demands.policy
+    unsafe = vulnerabilities(lock, variant, known, inside) if known is not None else ()
+    looked = looked_up(lock, variant, known, inside)
+    for one in looked if known is not None else ():
+        if one.status == NOT_RUN:
+            say(f"{where}: vulnerabilities of {one.ecosystem}, {one.packages} packages:"
+                f" not run, {one.why}")  # fmt: skip
+    accepted = excepted(
+        lock,
+        variant,
+        policy,
+        unsafe,
+        inside=inside,
+        looked=all(one.status == "run" for one in looked),
+        today=demands.today,
+        where=where,
+    )
+    must_be_safe(unsafe, policy, worst=demands.worst, today=demands.today, where=where)
+    for entry in policy.accepted:
+        if not entry.packages and all(entry != one.entry for one in accepted):
+            say(f"{where}: {entry.id}, accepted in {POLICY_FILE}, was found in no package")
+    return to_json(unsafe, known, looked), accepted
 
 
 def _lock_of(every: Lock, outcome: ReportSummary) -> Lock:

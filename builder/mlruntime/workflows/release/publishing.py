@@ -158,8 +158,7 @@ def publish(
     each step that is done. A release that was cut off is finished by doing it again; one that was
     whole gets back what is missing of it, and documents that say something else than before.
     """
-    runtime = made[0].lock.runtime
-    record = read_record(repository, runtime)
+    record = read_record(repository, made[0].lock.runtime)
     must_be_later(now, made, record)
     made = as_released(repository, record, made)
     before = lock_before(repository, record, made)
@@ -178,7 +177,23 @@ def publish(
         dict.fromkeys(one.to_text() for c in made for one in c.excepted),
         pulls(repository, record, made),
     )
-    index = wanted.tags[wanted.version.tag()]
+    _pushed(repository, made, wanted, text, key, say, after, mount_from)
+    _pulled_back(repository, made, wanted, key, now, scratch, say)
+    after("verified")
+    return _named(repository, made, wanted, record, now, say, after)
+
+
+def _pushed(
+    repository: Repository,
+    made: tuple[Candidate, ...],
+    wanted: Intended,
+    text: str,
+    key: SigningKey,
+    say: Callable[[str], None],
+    after: Callable[[str], None],
+    mount_from: str | None,
+) -> None:
+    """Push images, index, documents (``text`` are the notes) and signatures: without any name."""
     for one in made:
         took = push_image(repository, one.image, one.blobs, mount_from)
         counted = ", ".join(
@@ -186,33 +201,56 @@ def publish(
         )
         say(f"{one.tag}: blobs {counted}")
         after(f"image {one.tag}")
+    index = wanted.tags[wanted.version.tag()]
     if wanted.index.digest == index:
         repository.push_manifest(wanted.index)
     after("index")
     for one in made:
-        attach_documents(repository, one, version, text, key)
+        attach_documents(repository, one, wanted.version.text, text, key)
         after(f"documents {one.tag}")
         sign(repository, one.digest, key)
         after(f"signature {one.tag}")
     sign(repository, index, key)
+
+
+def _pulled_back(
+    repository: Repository,
+    made: tuple[Candidate, ...],
+    wanted: Intended,
+    key: SigningKey,
+    now: str,
+    scratch: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Verify what was pushed as anybody would; raise ``ValidationFailed`` unless all is right."""
     source = RegistrySource(repository, scratch)
     today = datetime.fromisoformat(now).date()
+    where = repository.name.repository
     for one in made:
         say(f"{one.tag}: pulling it back to verify it")
         tag = wanted.version.tag(one.tag)
-        refuse_wrong(
-            verified(source, one.digest, key=key, today=today, tag=tag), repository.name.repository
-        )
-    pushed = source.manifest(index)
+        refuse_wrong(verified(source, one.digest, key=key, today=today, tag=tag), where)
+    tag = wanted.version.tag()
+    pushed = source.manifest(wanted.tags[tag])
     if pushed is None:
-        raise HashMismatch(f"the index {index} is not there, though it has been pushed")
-    told = check_index(source, pushed, key=key.public, tag=wanted.version.tag())
-    refuse_wrong([told], repository.name.repository)
-    after("verified")
+        raise HashMismatch(f"the index {wanted.tags[tag]} is not there, though it has been pushed")
+    refuse_wrong([check_index(source, pushed, key=key.public, tag=tag)], where)
+
+
+def _named(
+    repository: Repository,
+    made: tuple[Candidate, ...],
+    wanted: Intended,
+    record: Record,
+    now: str,
+    say: Callable[[str], None],
+    after: Callable[[str], None],
+) -> Released:
+    """Write the version into the record, then its tags, then those of the channel."""
     if not wanted.again:
         released = Released(
             version=wanted.version,
-            index=index,
+            index=wanted.tags[wanted.version.tag()],
             variants=tuple(sorted((c.tag, c.digest) for c in made)),
             released=now,
         )
@@ -221,7 +259,7 @@ def publish(
         reserve(repository, changed, record, wanted.tags)
         record = changed
     after("record")
-    ours = record.version(version)
+    ours = record.version(wanted.version.text)
     must_be_ours(repository, ours)
     write_version_tags(repository, wanted.tags, say)
     after("tags")
