@@ -9,7 +9,7 @@ import pytest
 
 from tests.go_programs import go_program
 from tests.unit.registries import Registry, debian_registry
-from tests.unit.release.test_release import release
+from tests.unit.release.helpers import release
 from tests.unit.toys import candidate, new_key
 
 pytestmark = [pytest.mark.extra, pytest.mark.engine]

@@ -20,7 +20,7 @@ from mlruntime.documents.oci import digest_of
 from tests.conftest import RUNTIME, Runtime, mlruntime
 from tests.go_programs import go_program
 from tests.unit.registries import Registry, debian_registry
-from tests.unit.release.test_release import answers, failed, release
+from tests.unit.release.helpers import answers, failed, release
 from tests.unit.toys import candidate, new_key
 
 pytestmark = [pytest.mark.extra, pytest.mark.engine]

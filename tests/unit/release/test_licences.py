@@ -18,9 +18,6 @@ from mlruntime.release.licences import expression, table, told
 from mlruntime.release.sbom import cyclonedx, packages, spdx
 from mlruntime.workflows.licences import licences_in
 
-from tests.unit.release.test_release import toy
-
-__all__ = ["toy"]  # a fixture
 OSI = "Classifier: License :: OSI Approved"
 
 

@@ -16,16 +16,7 @@ from mlruntime.release.signing import SigningKey, signature_tag
 from mlruntime.release.sources import RegistrySource
 
 from tests.unit.registries import Registry, sha256
-from tests.unit.release.test_release import (
-    PATH,
-    answers,
-    failed,
-    key,  # noqa: F401
-    opened,
-    registry,  # noqa: F401
-    release,
-    toy,  # noqa: F401
-)
+from tests.unit.release.helpers import PATH, answers, failed, opened, release
 from tests.unit.toys import candidate, lock_of
 
 CPU = {"runtime": "6.0-ml", "version": "6.0.3-ml", "variant": "cpu"}
@@ -61,9 +52,9 @@ def test_what_an_index_calls_an_image() -> None:
 
 @pytest.fixture
 def two(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> Iterator[Registry]:
     """A registry with two versions; the newest is the candidate."""
@@ -75,7 +66,7 @@ def two(
 @pytest.mark.parametrize("tag", ["0.2.0-ml-cpu", "0.2-ml-cpu", "0.1-ml-gpu", "0.1.0-ml-gpu"])
 def test_a_tag_of_another_runtime_or_variant_is_refused(
     two: Registry,
-    key: SigningKey,  # noqa: F811
+    key: SigningKey,
     tag: str,
 ) -> None:
     two.manifests[PATH][tag] = two.manifests[PATH]["0.1.0-ml-cpu"]
@@ -83,7 +74,7 @@ def test_a_tag_of_another_runtime_or_variant_is_refused(
     assert told["release"].startswith(f"the tag {tag} is on 0.1.0-ml, cpu")
 
 
-def index_answer(registry: Registry, tag: str, key: SigningKey | None) -> tuple[str, str]:  # noqa: F811
+def index_answer(registry: Registry, tag: str, key: SigningKey | None) -> tuple[str, str]:
     with opened(registry) as there:
         source = RegistrySource(there)
         index = source.manifest(tag)
@@ -92,7 +83,7 @@ def index_answer(registry: Registry, tag: str, key: SigningKey | None) -> tuple[
     return found.status, found.told
 
 
-def test_another_index_is_refused(two: Registry, key: SigningKey) -> None:  # noqa: F811
+def test_another_index_is_refused(two: Registry, key: SigningKey) -> None:
     manifests = two.manifests[PATH]
     kind, content = manifests["0.1.0-ml"]
     assert index_answer(two, "0.1.0-ml", key) == ("passed", f"{sha256(content)}, 1 images")
@@ -110,7 +101,7 @@ def test_another_index_is_refused(two: Registry, key: SigningKey) -> None:  # no
 
 def test_the_index_of_another_version_is_refused(
     two: Registry,
-    key: SigningKey,  # noqa: F811
+    key: SigningKey,
 ) -> None:
     """Also where all of its images are of the tag's version as well."""
     manifests = two.manifests[PATH]
@@ -127,7 +118,7 @@ def test_the_index_of_another_version_is_refused(
 
 def test_verify_asks_about_the_index_and_what_it_calls_its_images(
     two: Registry,
-    key: SigningKey,  # noqa: F811
+    key: SigningKey,
     tmp_path: Path,
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,

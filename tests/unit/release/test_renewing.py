@@ -24,16 +24,7 @@ from mlruntime.workflows.locked import read_lock
 
 from tests.conftest import CHECKOUT
 from tests.unit.registries import Registry
-from tests.unit.release.test_release import (
-    PATH,
-    TODAY,
-    answers,
-    failed,
-    key,  # noqa: F401
-    registry,  # noqa: F401
-    release,
-    toy,  # noqa: F401
-)
+from tests.unit.release.helpers import PATH, TODAY, answers, failed, release
 from tests.unit.toys import candidate, lock_of, new_key, report_of
 
 ACCEPTED = "vulnerabilities: [{id: CVE-1, packages: ['g:toy'], why: not called, until: %s}]"
@@ -47,7 +38,7 @@ def accepting(made: Candidate, until: str) -> Candidate:
     return replace(made, excepted=found)
 
 
-def statements(registry: Registry) -> Iterator[dict[str, Any]]:  # noqa: F811
+def statements(registry: Registry) -> Iterator[dict[str, Any]]:
     """Yield the predicates of all release statements that are attached."""
     for _, content in dict(registry.manifests[PATH]).values():
         value = json.loads(content)
@@ -58,9 +49,9 @@ def statements(registry: Registry) -> Iterator[dict[str, Any]]:  # noqa: F811
 
 
 def test_an_exception_is_renewed_without_a_new_version(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     ended = date(2027, 1, 1)
@@ -80,7 +71,7 @@ def test_an_exception_is_renewed_without_a_new_version(
     assert failed(found) == {} and found["vex"].told == "no known vulnerability was accepted"
 
 
-def vex_of(registry: Registry, until: str) -> str:  # noqa: F811
+def vex_of(registry: Registry, until: str) -> str:
     """Return the digest of the VEX document that accepts something until a day."""
     for digest, content in registry.repository(PATH).items():
         if b'"payload"' in content:
@@ -91,9 +82,9 @@ def vex_of(registry: Registry, until: str) -> str:  # noqa: F811
 
 
 def test_only_what_the_newest_statement_lists_is_missed(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     release(registry, accepting(toy, "2026-12-31"), key, tmp_path / "s")
@@ -108,9 +99,9 @@ def test_only_what_the_newest_statement_lists_is_missed(
 
 
 def test_a_newer_report_is_stated_anew(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     release(registry, toy, key, tmp_path / "s")
@@ -122,9 +113,9 @@ def test_a_newer_report_is_stated_anew(
 
 
 def test_a_stranger_s_newer_statement_counts_for_nothing(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     release(registry, toy, key, tmp_path / "s")
@@ -136,9 +127,9 @@ def test_a_stranger_s_newer_statement_counts_for_nothing(
 
 @pytest.mark.parametrize("what", ["document", "bytes", "layer", "signature", "index", "tag"])
 def test_what_is_missing_comes_back(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
     what: str,
 ) -> None:
@@ -173,9 +164,9 @@ def test_what_is_missing_comes_back(
 
 
 def test_a_changelog_says_what_changed_from_version_to_version(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -206,9 +197,9 @@ def test_a_changelog_says_what_changed_from_version_to_version(
 
 
 def test_the_evidence_of_a_lock_is_attached(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     definitions = Definitions(CHECKOUT)
@@ -223,9 +214,9 @@ def test_the_evidence_of_a_lock_is_attached(
 
 
 def test_keyless_signatures_are_never_passed_unseen(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     release(registry, toy, key, tmp_path / "s")

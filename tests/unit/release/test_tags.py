@@ -15,24 +15,13 @@ from mlruntime.release.versions import RuntimeVersion
 from mlruntime.workflows.release.channels import move, retired, rolled_back
 
 from tests.unit.registries import Registry, debian_registry, sha256
-from tests.unit.release.test_release import (
-    NOW,
-    PATH,
-    STEPS,
-    answers,
-    failed,
-    key,  # noqa: F401
-    opened,
-    registry,  # noqa: F401
-    release,
-    toy,  # noqa: F401
-)
+from tests.unit.release.helpers import NOW, PATH, STEPS, answers, failed, opened, release
 from tests.unit.toys import candidate, lock_of
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-def named(registry: Registry) -> dict[str, str]:  # noqa: F811
+def named(registry: Registry) -> dict[str, str]:
     """Return the digest of each tag that is a version's or a channel's."""
     return {
         tag: sha256(content)
@@ -53,9 +42,9 @@ def at(step: str, what: Callable[[], object]) -> Callable[[str], None]:
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step not in ("record", "tags")])
 def test_of_two_releases_at_once_one_wins_and_the_other_moves_nothing(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
     step: str,
 ) -> None:
@@ -81,9 +70,9 @@ def test_of_two_releases_at_once_one_wins_and_the_other_moves_nothing(
 
 
 def test_a_version_is_reserved_before_its_tags_are_written(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     other = candidate(tmp_path / "store", lock_of("3.5.10"))
@@ -98,9 +87,9 @@ def test_a_version_is_reserved_before_its_tags_are_written(
 
 
 def test_a_release_whose_record_was_replaced_writes_no_tag(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     """Another one has looked before the record was written, and writes its own over it."""
@@ -120,9 +109,9 @@ def test_a_release_whose_record_was_replaced_writes_no_tag(
 
 
 def test_a_release_whose_record_was_replaced_later_moves_no_channel(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     def meanwhile() -> None:
@@ -138,8 +127,8 @@ def test_a_release_whose_record_was_replaced_later_moves_no_channel(
 
 
 def test_nothing_comes_between_the_last_look_at_the_record_and_the_write(
-    registry: Registry,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     two_versions(registry, key, tmp_path)
@@ -156,9 +145,9 @@ def test_nothing_comes_between_the_last_look_at_the_record_and_the_write(
 
 @pytest.mark.parametrize("tag", ["0.1.0-ml-cpu", "0.1.0-ml"])
 def test_a_tag_that_is_taken_at_the_last_moment_is_not_moved(
-    registry: Registry,  # noqa: F811
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
     tag: str,
 ) -> None:
@@ -177,13 +166,13 @@ def test_a_tag_that_is_taken_at_the_last_moment_is_not_moved(
 Change = Callable[[Record], Record]
 
 
-def two_versions(registry: Registry, key: SigningKey, tmp_path: Path) -> None:  # noqa: F811
+def two_versions(registry: Registry, key: SigningKey, tmp_path: Path) -> None:
     for spark in ("3.5.9", "3.5.10"):
         release(registry, candidate(tmp_path / "store", lock_of(spark)), key, tmp_path / "s")
 
 
 def changed(
-    registry: Registry,  # noqa: F811
+    registry: Registry,
     change: Change,
     channels: tuple[str, ...] = ("stable",),
     *,
@@ -205,7 +194,7 @@ def back(to: str | None = None) -> Change:
     return lambda r: rolled_back(r, "stable", at=NOW, to=to)
 
 
-def stable(registry: Registry) -> dict[str, str]:  # noqa: F811
+def stable(registry: Registry) -> dict[str, str]:
     """Return which version each tag of the channel stable is at."""
     tags = named(registry)
     versions = {
@@ -221,8 +210,8 @@ def both(version: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("written", [0, 1])
 def test_a_rollback_that_was_cut_off_is_finished_by_the_same_command(
-    registry: Registry,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    key: SigningKey,
     tmp_path: Path,
     written: int,
 ) -> None:
@@ -295,8 +284,8 @@ def test_rolling_back_twice_and_retiring_after_it_do_not_go_forward() -> None:
 
 
 def test_a_rollback_to_a_version_can_be_repeated(
-    registry: Registry,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     two_versions(registry, key, tmp_path)
@@ -310,8 +299,8 @@ def test_a_rollback_to_a_version_can_be_repeated(
 
 
 def test_a_move_meanwhile_is_not_undone_by_one_that_changes_nothing(
-    registry: Registry,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     two_versions(registry, key, tmp_path)
@@ -328,8 +317,8 @@ def test_a_move_meanwhile_is_not_undone_by_one_that_changes_nothing(
 
 
 def test_a_version_that_was_deleted_at_the_end_of_its_life_is_in_nobodys_way(
-    registry: Registry,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     two_versions(registry, key, tmp_path)
@@ -345,9 +334,9 @@ def test_a_version_that_was_deleted_at_the_end_of_its_life_is_in_nobodys_way(
 
 
 def test_a_channel_at_no_version_has_no_tags(
-    registry: Registry,  # noqa: F811
-    key: SigningKey,  # noqa: F811
-    toy: Candidate,  # noqa: F811
+    registry: Registry,
+    key: SigningKey,
+    toy: Candidate,
     tmp_path: Path,
 ) -> None:
     release(registry, toy, key, tmp_path / "s")
@@ -367,8 +356,8 @@ def test_a_channel_at_no_version_has_no_tags(
 
 
 def test_a_variant_that_the_next_version_lacks_leaves_its_channel(
-    registry: Registry,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    registry: Registry,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     """Otherwise the tag would go on pointing at an image of a version that may be retired."""
@@ -388,8 +377,8 @@ def test_a_variant_that_the_next_version_lacks_leaves_its_channel(
 @pytest.mark.starts
 @pytest.mark.registry
 def test_debian_s_registry_deletes_no_tags_and_that_is_told(
-    toy: Candidate,  # noqa: F811
-    key: SigningKey,  # noqa: F811
+    toy: Candidate,
+    key: SigningKey,
     tmp_path: Path,
 ) -> None:
     with debian_registry(tmp_path / "r", ", delete: {enabled: true}") as address:

@@ -24,20 +24,16 @@ from mlruntime.release.vulnerabilities import vulnerabilities
 
 from tests.unit.lock.test_lock import tiny
 from tests.unit.registries import Registry
-from tests.unit.release.test_release import (
+from tests.unit.release.helpers import (
     GRAVE,
     PATH,
-    _replace_document,
     advisory,
     answers,
     failed,
-    key,
-    registry,
     release,
-    toy,
+    replace_document,
 )
 
-__all__ = ["key", "registry", "toy"]  # fixtures
 DAY = date(2026, 11, 27)
 LATER = date(2027, 4, 1)
 POLICY = """
@@ -260,7 +256,7 @@ def test_a_statement_that_was_changed_or_removed_is_refused(
         payload = base64.b64decode(value["payload"]).replace(b'"affected"', b'"not_affected"')
         return json.dumps(value | {"payload": base64.b64encode(payload).decode()}).encode()
 
-    _replace_document(registry, names.VEX, innocent)
+    replace_document(registry, names.VEX, innocent)
     wrong = f"{names.VEX} is another one than was released"
     told = failed(answers(registry, "0.1.0-ml-cpu", key))
     assert told["documents"] == told["vex"] == wrong
