@@ -96,44 +96,31 @@ def await_workers(
     Raises ``ClusterFailed``, with the last lines of a container, when one of ``nodes`` ends before
     that or when it takes longer than ``ready`` seconds. Then nothing goes on asking the master.
     """
-    wanted = description.ready
+    wanted, deadline = description.ready, clock() + ready
     process = ContainerProcess(via.exec(["python3", "-c", _AWAIT, wanted.url, str(wanted.workers)]))
     try:
-        _await(process, description, nodes, via, say, ready, clock)
+        while True:
+            item = _next(process)
+            if (dead := first_dead(nodes)) is not None:
+                words = _last_words(dead)
+                what = f"{dead} before the cluster was ready"
+                raise ClusterFailed(what, why=words, hint=description.gpus.hint(words))
+            if isinstance(item, int):
+                if item == 0:
+                    return
+                raise ClusterFailed(f"waiting for the workers exited with {item}")
+            if isinstance(item, MlruntimeError):
+                raise item
+            if item and item[0] == "stdout":
+                count = item[1] if item[1] != "None" else "no"
+                say(f"{count} of {wanted.workers} workers registered")
+            if clock() > deadline:
+                log = "\n       ".join(nodes.get("master", via).logs()[-10:])
+                raise ClusterFailed(f"the workers did not register within {ready:g} s", why=log)
     except BaseException:
         with unimpressed():
             process.kill()
         raise
-
-
-def _await(
-    process: ContainerProcess,
-    description: ClusterDescription,
-    nodes: Mapping[str, Container],
-    via: Container,
-    say: Callable[[str], None],
-    ready: float,
-    clock: Callable[[], float],
-) -> None:
-    wanted, deadline = description.ready, clock() + ready
-    while True:
-        item = _next(process)
-        if (dead := first_dead(nodes)) is not None:
-            words = _last_words(dead)
-            what = f"{dead} before the cluster was ready"
-            raise ClusterFailed(what, why=words, hint=description.gpus.hint(words))
-        if isinstance(item, int):
-            if item == 0:
-                return
-            raise ClusterFailed(f"waiting for the workers exited with {item}")
-        if isinstance(item, MlruntimeError):
-            raise item
-        if item and item[0] == "stdout":
-            count = item[1] if item[1] != "None" else "no"
-            say(f"{count} of {wanted.workers} workers registered")
-        if clock() > deadline:
-            log = "\n       ".join(nodes.get("master", via).logs()[-10:])
-            raise ClusterFailed(f"the workers did not register within {ready:g} s", why=log)
 
 
 def await_exec(

@@ -40,34 +40,24 @@ def sync_environment(
     Raises ``InvalidLock`` if the definitions have another lock by now.
     """
     with changing(root, host.say):
-        return _synced(definitions, root, wanted, host, environ)
-
-
-def _synced(
-    definitions: Definitions,
-    root: Path,
-    wanted: Callable[[Lock, Lock], Lock],
-    host: Host,
-    environ: Mapping[str, str],
-) -> tuple[Description, tuple[str, ...]]:
-    found = read_description(root)
-    own = read_lock_of(root)
-    base = fresh_lock(definitions, found.runtime).cut(own.of_runtime.flavour)
-    if base.digest != own.of_runtime.digest:
-        raise InvalidLock(
-            f"{found.runtime} has another lock than when this environment was made",
-            where=str(root),
-            hint=f"make it anew: `mlruntime env create {found.runtime} PATH --with FILE`",
-        )
-    lock = wanted(base, own)
-    plan = planned_image(definitions, lock, found.variant)
-    interpreter = same_or_another(found, plan, environ)
-    with host.store.shared():
-        requested = Requested(lock=lock, variant=found.variant)
-        order = order_of(prepare(plan, lock, host, root), requested, root, interpreter)
-        order = replace(order, description=structs.replace(order.description, made=found.made))
-        change(root, order, Linker())
-        remember_environment(host, root)
+        found = read_description(root)
+        own = read_lock_of(root)
+        base = fresh_lock(definitions, found.runtime).cut(own.of_runtime.flavour)
+        if base.digest != own.of_runtime.digest:
+            raise InvalidLock(
+                f"{found.runtime} has another lock than when this environment was made",
+                where=str(root),
+                hint=f"make it anew: `mlruntime env create {found.runtime} PATH --with FILE`",
+            )
+        lock = wanted(base, own)
+        plan = planned_image(definitions, lock, found.variant)
+        interpreter = same_or_another(found, plan, environ)
+        with host.store.shared():
+            requested = Requested(lock=lock, variant=found.variant)
+            order = order_of(prepare(plan, lock, host, root), requested, root, interpreter)
+            order = replace(order, description=structs.replace(order.description, made=found.made))
+            change(root, order, Linker())
+            remember_environment(host, root)
     added = (without_hashes(line) for f in lock.flavours for line in f.requirements)
     jars = (line for f in lock.flavours for line in f.jar_requirements)
     return order.description, (*added, *jars)
